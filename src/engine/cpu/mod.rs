@@ -1,0 +1,1 @@
+//! The CPU engine: `Cpu<f32>` is the product, `Cpu<f64>` the oracle.

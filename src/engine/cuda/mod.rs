@@ -1,0 +1,12 @@
+//! The room of the GPU engine. This build has none: asking for it is answered, not faked.
+
+use super::{Engine, Setup};
+use crate::error::{Error, Result};
+
+/// Opens a CUDA device.
+///
+/// # Errors
+/// Always `BadInput`: this build has no CUDA engine.
+pub fn open(device: &str, _setup: &Setup) -> Result<Box<dyn Engine>> {
+    Err(Error::bad_input(format!("device '{device}': this build of godiff has no CUDA engine; use --device cpu")))
+}

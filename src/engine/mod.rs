@@ -1,0 +1,202 @@
+//! The seam between the search and the hardware: whole verbs, not tensor operations.
+//!
+//! Everything crosses in f64 and in the layout of [`crate::model::Layout`]; an engine narrows and rearranges as it likes.
+
+pub mod cpu;
+pub mod cuda;
+
+use crate::diffusion::Sde;
+use crate::error::Result;
+use crate::model::{ModelSizes, RadialBasis};
+use crate::system::{System, Vec3};
+use std::ops::Range;
+
+/// Positions of the n free atoms of one structure, Å.
+pub type FreePositions = Vec<Vec3>;
+
+/// How the score loss weighs noise levels (DESIGN: `dsm` makes the output the true score; `published` is what the authors
+/// released).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighting {
+    /// Mean over free atoms of w·‖ε + σ_t s‖².
+    Dsm,
+    /// Mean over all atoms, fixed ones contributing 0, of w·‖ε + σ_t² s‖².
+    Published,
+}
+
+/// The reverse process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReverseSettings {
+    /// Reverse steps.
+    pub steps: usize,
+    /// Diffusion time of the last step.
+    pub t_min: f64,
+}
+
+/// The optimiser and the loss.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingSettings {
+    /// Structures a step.
+    pub batch: usize,
+    /// AdamW's first learning rate.
+    pub learning_rate: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient.
+    pub gradient_clip: f64,
+    /// Weighting of the noise levels.
+    pub weighting: Weighting,
+}
+
+/// Everything an engine needs to be opened.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Template, free atoms, cell, confinement.
+    pub system: System,
+    /// Sizes of the model.
+    pub sizes: ModelSizes,
+    /// Radial functions.
+    pub radial_basis: RadialBasis,
+    /// Noise levels.
+    pub sde: Sde,
+    /// Reverse process.
+    pub reverse: ReverseSettings,
+    /// Optimiser and loss.
+    pub training: TrainingSettings,
+}
+
+/// Parameters and optimiser, everything that training changes. f32 values survive the round trip exactly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelState {
+    /// Parameters in the order of [`crate::model::Layout`].
+    pub parameters: Vec<f64>,
+    /// AdamW's first moments, as long as the parameters.
+    pub first_moment: Vec<f64>,
+    /// AdamW's second moments, as long as the parameters.
+    pub second_moment: Vec<f64>,
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// The plateau schedule.
+    pub schedule: PlateauSchedule,
+}
+
+/// Learning rate × 0.95 when the epoch's mean loss has not improved for 100 epochs.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PlateauSchedule {
+    /// Present learning rate.
+    pub learning_rate: f64,
+    /// Lowest epoch loss so far; `None` before the first epoch.
+    pub best: Option<f64>,
+    /// Epochs since it was seen.
+    pub bad_epochs: u32,
+}
+
+/// Which random numbers a call uses, and where its structures stand in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Iteration of the annealing loop.
+    pub iteration: u64,
+}
+
+/// Called between steps with the number of steps done; returning `Err` (usually [`crate::Error::Interrupted`]) stops the verb.
+pub type Progress<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
+
+/// What the score head learns from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingSet {
+    /// Free positions of every buffer member.
+    pub positions: Vec<FreePositions>,
+    /// Boltzmann weight of every member, mean 1.
+    pub weights: Vec<f64>,
+}
+
+/// What a call of [`Engine::train`] did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingReport {
+    /// Mean loss over the steps of the call.
+    pub loss: f64,
+    /// Learning rate after the last step.
+    pub learning_rate: f64,
+}
+
+/// Noisy structures with everything that determines the loss: the diagnostic verb's input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoisyBatch {
+    /// Noisy free positions, B × n × 3, Å.
+    pub positions: Vec<FreePositions>,
+    /// Diffusion times, B.
+    pub times: Vec<f64>,
+    /// Noise over σ_t, B × n × 3.
+    pub noise: Vec<Vec<Vec3>>,
+    /// Boltzmann weights, B.
+    pub weights: Vec<f64>,
+}
+
+/// Loss of a diagnostic batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Loss {
+    /// The score loss with this weighting.
+    Score(Weighting),
+    /// Mean square over free atoms and components of predicted minus these target forces, B × n × 3, eV/Å.
+    Force(Vec<Vec<Vec3>>),
+}
+
+/// A loss, and its gradient in the order of [`crate::model::Layout`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossAndGradient {
+    /// Value of the loss.
+    pub loss: f64,
+    /// d loss / d parameters.
+    pub gradient: Vec<f64>,
+}
+
+/// The score model on some hardware.
+pub trait Engine: Send {
+    /// What runs here, such as "cpu f32, 2 threads, avx512".
+    fn device(&self) -> String;
+
+    /// Structures `range` of the iteration by the reverse process, from the prior on. A structure depends on `stream` and its
+    /// index alone. `progress` hears of every reverse step.
+    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>>;
+
+    /// `steps` optimiser steps on `set`. `progress` hears of the steps now and then.
+    ///
+    /// # Errors
+    /// `Failed` if the loss is no longer finite; the state is then as before the call.
+    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport>;
+
+    /// Scores of all atoms (0 on the template), one time for each structure; B × (T + n) × 3.
+    fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>>;
+
+    /// Predicted forces on all atoms, template included; B × (T + n) × 3, eV/Å. `None` without a force head.
+    fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>>;
+
+    /// Loss and gradient of given noisy structures, without a step.
+    fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient>;
+
+    /// One clipped AdamW step with this gradient; gives its norm before clipping.
+    fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64>;
+
+    /// Parameters and optimiser.
+    fn state(&self) -> ModelState;
+
+    /// Puts back what [`Engine::state`] gave.
+    fn restore(&mut self, state: &ModelState) -> Result<()>;
+}
+
+/// Opens `device`: "auto", "cpu", "cpu-f64" or "cuda[:i]".
+///
+/// # Errors
+/// `BadInput` for an unknown device and for one that this build or machine does not have.
+pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
+    match device {
+        "auto" | "cpu" | "cpu-f64" => Err(crate::Error::Failed("the CPU engine is being written".into())),
+        _ if device == "cuda" || device.starts_with("cuda:") => cuda::open(device, setup),
+        _ => Err(crate::Error::bad_input(format!(
+            "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
+        ))),
+    }
+}

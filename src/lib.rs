@@ -1,0 +1,12 @@
+//! `godiff` finds the lowest-energy arrangement of atoms with a diffusion model trained on its own Boltzmann-weighted samples.
+#![allow(missing_docs)]
+
+pub mod diffusion;
+pub mod engine;
+pub mod error;
+pub mod model;
+pub mod potential;
+pub mod random;
+pub mod system;
+
+pub use error::{Error, Result};
