@@ -1,0 +1,101 @@
+//! What several commands share: threads, interruption, output that survives a closed pipe, potentials by name.
+
+use clap::Args;
+use godiff::config::Settings;
+use godiff::potential::PotentialSettings;
+use godiff::system::{Structure, Vec3};
+use godiff::{Error, Result};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where to compute.
+#[derive(Debug, Args)]
+pub struct Compute {
+    /// auto, cpu, cpu-f64 (double precision, for checking) or cuda[:INDEX]; see `godiff devices`
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+/// How many cores to use.
+#[derive(Debug, Args)]
+pub struct Threads {
+    /// Threads to use; results do not depend on it [default: all cores]
+    #[arg(long = "threads", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    count: Option<u16>,
+}
+
+impl Threads {
+    /// Starts the pool of threads that everything in this process shares.
+    pub fn start(&self) -> Result<()> {
+        let count = self.count.map_or(0, usize::from);
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(count)
+            .build_global()
+            .map_err(|cause| Error::Failed(format!("cannot start {count} threads: {cause}")))
+    }
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The flag that Ctrl-C (or SIGTERM) sets from now on; a second one ends the process at once.
+pub fn watch_interrupts() -> Result<&'static AtomicBool> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(Error::Interrupted.exit_code()));
+        }
+    })
+    .map_err(|cause| Error::Failed(format!("cannot listen for Ctrl-C: {cause}")))?;
+    Ok(&INTERRUPTED)
+}
+
+/// `Err(Interrupted)` once Ctrl-C was pressed.
+pub fn check_interrupt() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Writes `text` and a line end to standard output; a reader that went away is no error.
+pub fn print(text: impl std::fmt::Display) -> Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Storage(format!("cannot write to standard output: {cause}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The potential that `--potential` names: a kind such as "emt", or a configuration file whose `[potential]` is meant.
+pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(Settings::load(path)?.sections.potential);
+    }
+    let mut table = toml::Table::new();
+    table.insert("kind".into(), name.into());
+    table.try_into().map_err(|cause: toml::de::Error| {
+        let reason = cause.message().replace("missing field", "missing key").replace("variant", "kind");
+        Error::bad_input(format!(
+            "--potential {name}: {reason}; for a potential with parameters give a configuration file (CONFIG.toml)"
+        ))
+    })
+}
+
+/// Marks the last `n_free` atoms of `structure` as free and the others as fixed, if a number is given.
+pub fn free_last(structure: &mut Structure, n_free: Option<usize>) -> Result<()> {
+    let Some(n_free) = n_free else { return Ok(()) };
+    let n_atoms = structure.numbers.len();
+    if n_free == 0 || n_free > n_atoms {
+        return Err(Error::bad_input(format!("--free {n_free}: the structure has {n_atoms} atoms")));
+    }
+    structure.fixed.fill(true);
+    structure.fixed[n_atoms - n_free..].fill(false);
+    Ok(())
+}
+
+/// The largest force on any free atom, eV/Å.
+pub fn largest_force(forces: &[Vec3], fixed: &[bool]) -> f64 {
+    let norms = forces.iter().zip(fixed).filter(|(_, fixed)| !**fixed).map(|(f, _)| f.iter().map(|x| x * x).sum::<f64>());
+    norms.fold(0.0, f64::max).sqrt()
+}

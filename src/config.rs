@@ -1,0 +1,289 @@
+//! Configuration files: TOML to validated settings.
+//!
+//! [`Settings::load`] reads a file as a user writes it; [`Settings::to_toml`] writes it back with every default spelled out.
+//! A run folder keeps that text beside copies of the structures it names (`template.xyz`, `target.xyz`), so it needs
+//! nothing outside itself and may be moved.
+
+mod file;
+mod source;
+
+pub use file::{
+    ConfinementSection, DiffusionSection, File, Matching, ModelSection, SearchSection, SystemSection, TargetSection,
+    TrainingSection,
+};
+
+use crate::diffusion::Sde;
+use crate::engine::{ReverseSettings, Setup, TrainingSettings};
+use crate::error::{Error, Result};
+use crate::model::{ModelSizes, RadialBasis};
+use crate::system::{Cell, Confinement, Structure, System};
+use source::Source;
+use std::path::{Path, PathBuf};
+
+/// File name of the template's copy in a run folder.
+const TEMPLATE_COPY: &str = "template.xyz";
+/// File name of the target's copy in a run folder.
+const TARGET_COPY: &str = "target.xyz";
+/// Upper bound of counts whose product is an array: larger ones are typing errors, not models.
+const LARGEST_SIZE: usize = 1024;
+/// Upper bound of structures and steps, which are counted in 32 bits by the noise.
+const LARGEST_COUNT: usize = 1 << 30;
+/// How far a target's template may lie from the configuration's, Å.
+const TARGET_TOLERANCE: f64 = 0.05;
+
+/// A validated configuration with the structures it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The file with all defaults filled in; its paths are those of the copies in a run folder.
+    pub sections: File,
+    /// Template, free atoms, cell, confinement.
+    pub system: System,
+    /// The template as read.
+    pub template: Option<Structure>,
+    /// What counts as success.
+    pub target: Option<Target>,
+}
+
+/// The structure sought, and when one counts as it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Template and free atoms.
+    pub structure: Structure,
+    /// When another structure counts as this one.
+    pub matching: Matching,
+}
+
+impl Settings {
+    /// Reads and checks the configuration at `path`; structures are sought relative to it.
+    ///
+    /// # Errors
+    /// `BadInput` with the file and line of the first thing that cannot be used.
+    pub fn load(path: &Path) -> Result<Self> {
+        let source = Source::read(path)?;
+        let mut sections: File = source.parse()?;
+        check_numbers(&sections, &source)?;
+        let template = match &mut sections.system.template {
+            Some(name) => Some(read_structure(&source, "system.template", name, TEMPLATE_COPY)?),
+            None => None,
+        };
+        let system = make_system(&sections.system, template.as_ref(), &source)?;
+        let target = match &mut sections.target {
+            Some(section) => {
+                let structure = read_structure(&source, "target.structure", &mut section.structure, TARGET_COPY)?;
+                check_target(&structure, &system).map_err(|message| source.error("target.structure", message))?;
+                Some(Target { structure, matching: section.matching })
+            }
+            None => None,
+        };
+        Ok(Settings { sections, system, template, target })
+    }
+
+    /// The configuration with every default written out, as a run folder keeps it beside [`Settings::structures`].
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.sections).expect("sections hold only tables, numbers, strings and booleans")
+    }
+
+    /// Names and contents of the structures that [`Settings::to_toml`] refers to.
+    pub fn structures(&self) -> Vec<(&'static str, &Structure)> {
+        let template = self.template.iter().map(|structure| (TEMPLATE_COPY, structure));
+        let target = self.target.iter().map(|target| (TARGET_COPY, &target.structure));
+        template.chain(target).collect()
+    }
+
+    /// What an engine needs to be opened for this configuration.
+    pub fn setup(&self) -> Setup {
+        let File { model, diffusion, training, .. } = &self.sections;
+        Setup {
+            system: self.system.clone(),
+            sizes: ModelSizes {
+                features: model.features,
+                blocks: model.blocks,
+                radial_functions: model.radial_functions,
+                cutoff_angstrom: model.cutoff_angstrom,
+                force_head: false,
+            },
+            radial_basis: RadialBasis::even(model.radial_functions, model.cutoff_angstrom),
+            sde: Sde { sigma_min: diffusion.sigma_min_angstrom, sigma_max: diffusion.sigma_max_angstrom },
+            reverse: ReverseSettings { steps: diffusion.steps, t_min: diffusion.t_min },
+            training: TrainingSettings {
+                batch: training.batch,
+                learning_rate: training.learning_rate,
+                weight_decay: training.weight_decay,
+                gradient_clip: training.gradient_clip,
+                weighting: training.weighting,
+            },
+        }
+    }
+
+    /// The first thing in which `other` would search differently, as "KEY was A, is now B".
+    pub fn first_difference(&self, other: &Settings) -> Option<String> {
+        let (old, new) = (self.to_toml(), other.to_toml());
+        let table = |text: &str| text.parse::<toml::Table>().expect("own output is TOML");
+        if let Some(difference) = table_difference(&table(&old), &table(&new), "") {
+            return Some(difference);
+        }
+        if self.system != other.system {
+            return Some("system.template holds other atoms than before".into());
+        }
+        (self.target != other.target).then(|| "target.structure holds other atoms than before".into())
+    }
+}
+
+fn table_difference(old: &toml::Table, new: &toml::Table, prefix: &str) -> Option<String> {
+    let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
+    keys.into_iter().find_map(|key| match (old.get(key), new.get(key)) {
+        (Some(toml::Value::Table(a)), Some(toml::Value::Table(b))) => table_difference(a, b, &format!("{prefix}{key}.")),
+        (a, b) if a == b => None,
+        (a, b) => {
+            let show = |value: Option<&toml::Value>| value.map_or("left out".to_owned(), ToString::to_string);
+            Some(format!("{prefix}{key} was {}, is now {}", show(a), show(b)))
+        }
+    })
+}
+
+/// Reads the structure that `key` names, and puts the name of its copy in the key's place.
+fn read_structure(source: &Source, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
+    let path = source.path.parent().unwrap_or(Path::new("")).join(&*name);
+    let structure = crate::system::read_one(&path).map_err(|cause| source.error(key, cause))?;
+    *name = copy.into();
+    Ok(structure)
+}
+
+fn make_system(section: &SystemSection, template: Option<&Structure>, source: &Source) -> Result<System> {
+    let refuse = |key: &str, message: &str| Err(source.error(&format!("system.{key}"), message));
+    let cell = match (template, section.cell_angstrom, section.periodic) {
+        (Some(_), Some(_), _) => return refuse("cell_angstrom", "the template brings its own cell: leave this key out"),
+        (Some(_), _, Some(_)) => return refuse("periodic", "the template brings its own periodicity: leave this key out"),
+        (None, None, Some(_)) => return refuse("periodic", "periodicity needs cell_angstrom"),
+        (_, Some(vectors), periodic) => Some(Cell { vectors, periodic: periodic.unwrap_or([true; 3]) }),
+        _ => None,
+    };
+    let free = crate::system::parse_formula(&section.free).map_err(|cause| source.error("system.free", cause))?;
+    let confinement = match &section.confinement {
+        Some(confinement) => Some(resolve_confinement(confinement, template, source)?),
+        None => None,
+    };
+    System::new(template, free, confinement, cell).map_err(|cause| source.error("system", cause))
+}
+
+fn resolve_confinement(
+    section: &ConfinementSection,
+    template: Option<&Structure>,
+    source: &Source,
+) -> Result<Confinement> {
+    let refuse = |message: String| source.error("system.confinement", message);
+    let (base, [lo, hi]) = match (section.above_template_angstrom, section.z_angstrom) {
+        (Some(interval), None) => {
+            let top = template.and_then(|atoms| atoms.positions.iter().map(|r| r[2]).reduce(f64::max));
+            let top = top.ok_or_else(|| refuse("above_template_angstrom needs a template; use z_angstrom".into()))?;
+            (top, interval)
+        }
+        (None, Some(interval)) => (0.0, interval),
+        _ => return Err(refuse("give either above_template_angstrom = [lo, hi] or z_angstrom = [lo, hi]".into())),
+    };
+    if lo >= hi {
+        return Err(refuse(format!("the lower bound {lo} Å must be below the upper bound {hi} Å")));
+    }
+    Ok(Confinement { z_lo: base + lo, z_hi: base + hi })
+}
+
+/// Checks every number that no other part of the crate checks.
+fn check_numbers(sections: &File, source: &Source) -> Result<()> {
+    let File { model, diffusion, search, training, .. } = sections;
+    let require = |ok: bool, key: &str, message: String| if ok { Ok(()) } else { Err(source.error(key, message)) };
+    let count = |key: &str, value: usize, most: usize| {
+        require((1..=most).contains(&value), key, format!("{value} is not between 1 and {most}"))
+    };
+    let positive = |key: &str, value: f64| require(value > 0.0, key, format!("{value} must be greater than 0"));
+
+    count("model.features", model.features, LARGEST_SIZE)?;
+    count("model.blocks", model.blocks, LARGEST_SIZE)?;
+    count("model.radial_functions", model.radial_functions, LARGEST_SIZE)?;
+    positive("model.cutoff_angstrom", model.cutoff_angstrom)?;
+
+    positive("diffusion.sigma_min_angstrom", diffusion.sigma_min_angstrom)?;
+    positive("diffusion.sigma_max_angstrom", diffusion.sigma_max_angstrom)?;
+    require(
+        diffusion.sigma_min_angstrom < diffusion.sigma_max_angstrom,
+        "diffusion.sigma_min_angstrom",
+        format!("{} must be below sigma_max_angstrom = {}", diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom),
+    )?;
+    count("diffusion.steps", diffusion.steps, LARGEST_COUNT)?;
+    require(diffusion.steps >= 2, "diffusion.steps", "the reverse process needs at least 2 steps".into())?;
+    require(
+        diffusion.t_min > 0.0 && diffusion.t_min < 1.0,
+        "diffusion.t_min",
+        format!("{} is not between 0 and 1", diffusion.t_min),
+    )?;
+
+    require(search.seed <= i64::MAX as u64, "search.seed", format!("{} is above {}", search.seed, i64::MAX))?;
+    count("search.iterations", search.iterations, LARGEST_COUNT)?;
+    count("search.samples_per_iteration", search.samples_per_iteration, LARGEST_COUNT)?;
+    count("search.buffer", search.buffer, LARGEST_COUNT)?;
+    let all = search.samples_per_iteration.saturating_mul(search.iterations);
+    require(
+        search.buffer <= all,
+        "search.buffer",
+        format!("{} is more than the {all} structures that all iterations sample together", search.buffer),
+    )?;
+    positive("search.kt_initial_ev", search.kt_initial_ev)?;
+    positive("search.kt_final_ev", search.kt_final_ev)?;
+    require(
+        search.kt_final_ev <= search.kt_initial_ev,
+        "search.kt_final_ev",
+        format!("{} is above kt_initial_ev = {}: the temperature falls", search.kt_final_ev, search.kt_initial_ev),
+    )?;
+    require(
+        search.min_distance_angstrom >= 0.0,
+        "search.min_distance_angstrom",
+        format!("{} is negative", search.min_distance_angstrom),
+    )?;
+    if let (Some(floor), Some(ceiling)) = (search.energy_floor_ev, search.energy_ceiling_ev) {
+        let message = format!("{floor} must be below energy_ceiling_ev = {ceiling}");
+        require(floor < ceiling, "search.energy_floor_ev", message)?;
+    }
+
+    count("training.steps_per_iteration", training.steps_per_iteration, LARGEST_COUNT)?;
+    count("training.batch", training.batch, LARGEST_COUNT)?;
+    require(
+        training.batch <= search.buffer,
+        "training.batch",
+        format!("{} is more than the {} structures of search.buffer", training.batch, search.buffer),
+    )?;
+    positive("training.learning_rate", training.learning_rate)?;
+    require(
+        training.weight_decay >= 0.0,
+        "training.weight_decay",
+        format!("{} is negative", training.weight_decay),
+    )?;
+    positive("training.gradient_clip", training.gradient_clip)?;
+
+    if let Some(TargetSection { matching: Matching::EnergyWithin(within), .. }) = sections.target {
+        require(within >= 0.0, "target.match", format!("energy_within_ev = {within} is negative"))?;
+    }
+    Ok(())
+}
+
+/// Says how `target` differs from any structure of `system`.
+fn check_target(target: &Structure, system: &System) -> std::result::Result<(), String> {
+    if target.numbers.len() != system.n_atoms() {
+        let (found, expected) = (target.numbers.len(), system.n_atoms());
+        return Err(format!("the target has {found} atoms where the system has {expected}"));
+    }
+    if let Some(i) = (0..system.n_atoms()).find(|&i| target.numbers[i] != system.numbers()[i]) {
+        let (found, expected) = (target.numbers[i], system.numbers()[i]);
+        return Err(format!("atom {} of the target has atomic number {found} where the system has {expected}", i + 1));
+    }
+    let far = |a: &[f64; 3], b: &[f64; 3]| (0..3).any(|x| (a[x] - b[x]).abs() > TARGET_TOLERANCE);
+    let periodic_differs = target.cell.periodic != system.cell.periodic;
+    let axis_differs =
+        (0..3).any(|a| system.cell.periodic[a] && far(&target.cell.vectors[a], &system.cell.vectors[a]));
+    if periodic_differs || axis_differs {
+        return Err("the target lies in another cell than the system".into());
+    }
+    match (0..system.n_template()).find(|&i| far(&target.positions[i], &system.template_positions[i])) {
+        Some(i) => Err(format!("atom {} of the target is not where the template has it", i + 1)),
+        None => Ok(()),
+    }
+}
+

@@ -1,0 +1,198 @@
+//! The configuration file as it is written: sections, keys with their units, defaults.
+
+use crate::engine::Weighting;
+use crate::potential::PotentialSettings;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A whole configuration file. Unknown sections and keys are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// What is searched.
+    pub system: SystemSection,
+    /// What gives energies and forces.
+    pub potential: PotentialSettings,
+    /// Sizes of the score model.
+    #[serde(default)]
+    pub model: ModelSection,
+    /// Noise levels and reverse process.
+    #[serde(default)]
+    pub diffusion: DiffusionSection,
+    /// The annealing loop.
+    #[serde(default)]
+    pub search: SearchSection,
+    /// The optimiser.
+    #[serde(default)]
+    pub training: TrainingSection,
+    /// What counts as success, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetSection>,
+}
+
+/// `[system]`: template, free atoms, confinement; cell and periodicity where there is no template.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemSection {
+    /// Structure of the fixed atoms, relative to the configuration file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<PathBuf>,
+    /// Formula of the free atoms, such as "Pt7".
+    pub free: String,
+    /// Lattice vectors as rows, Å; only without a template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cell_angstrom: Option<[[f64; 3]; 3]>,
+    /// Which lattice vectors repeat; only with `cell_angstrom`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub periodic: Option<[bool; 3]>,
+    /// Heights that the free atoms may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<ConfinementSection>,
+}
+
+/// `confinement = { above_template_angstrom = [lo, hi] }` or `{ z_angstrom = [lo, hi] }`: exactly one of the two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfinementSection {
+    /// Interval above the template's highest atom, Å.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub above_template_angstrom: Option<[f64; 2]>,
+    /// Interval of absolute z, Å.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub z_angstrom: Option<[f64; 2]>,
+}
+
+/// `[model]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSection {
+    /// Features per atom.
+    pub features: usize,
+    /// Interaction blocks.
+    pub blocks: usize,
+    /// Radial functions.
+    pub radial_functions: usize,
+    /// Cutoff of the radius graph, Å.
+    pub cutoff_angstrom: f64,
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        ModelSection { features: 64, blocks: 4, radial_functions: 30, cutoff_angstrom: 6.0 }
+    }
+}
+
+/// `[diffusion]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiffusionSection {
+    /// Noise at t = 0, Å.
+    pub sigma_min_angstrom: f64,
+    /// Noise at t = 1, Å.
+    pub sigma_max_angstrom: f64,
+    /// Steps of the reverse process.
+    pub steps: usize,
+    /// Diffusion time at which the reverse process ends.
+    pub t_min: f64,
+}
+
+impl Default for DiffusionSection {
+    fn default() -> Self {
+        DiffusionSection { sigma_min_angstrom: 0.01, sigma_max_angstrom: 1.0, steps: 500, t_min: 0.005 }
+    }
+}
+
+/// `[search]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchSection {
+    /// Seed of everything random; `--seed` overrides it.
+    pub seed: u64,
+    /// Temperatures of the annealing schedule.
+    pub iterations: usize,
+    /// Structures sampled at each temperature.
+    pub samples_per_iteration: usize,
+    /// Structures that the model is trained on at each temperature.
+    pub buffer: usize,
+    /// First temperature kT, eV.
+    pub kt_initial_ev: f64,
+    /// Last temperature kT, eV.
+    pub kt_final_ev: f64,
+    /// Structures with a free atom nearer to any other atom than this, Å, are not evaluated.
+    pub min_distance_angstrom: f64,
+    /// Energies below this, eV, are taken for failures of the potential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_floor_ev: Option<f64>,
+    /// Structures with energies above this, eV, are not learned from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_ceiling_ev: Option<f64>,
+}
+
+impl Default for SearchSection {
+    fn default() -> Self {
+        SearchSection {
+            seed: 0,
+            iterations: 20,
+            samples_per_iteration: 128,
+            buffer: 64,
+            kt_initial_ev: 5.0,
+            kt_final_ev: 0.02,
+            min_distance_angstrom: 1.0,
+            energy_floor_ev: None,
+            energy_ceiling_ev: None,
+        }
+    }
+}
+
+/// `[training]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSection {
+    /// Optimiser steps at each temperature.
+    pub steps_per_iteration: usize,
+    /// Structures a step.
+    pub batch: usize,
+    /// First learning rate of AdamW.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient.
+    pub gradient_clip: f64,
+    /// How the loss weighs noise levels.
+    pub weighting: Weighting,
+}
+
+impl Default for TrainingSection {
+    fn default() -> Self {
+        TrainingSection {
+            steps_per_iteration: 8000,
+            batch: 16,
+            learning_rate: 1e-4,
+            weight_decay: 0.01,
+            gradient_clip: 10.0,
+            weighting: Weighting::Published,
+        }
+    }
+}
+
+/// `[target]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSection {
+    /// The structure sought, relative to the configuration file.
+    pub structure: PathBuf,
+    /// When a structure counts as found.
+    #[serde(rename = "match")]
+    pub matching: Matching,
+}
+
+/// When a structure counts as the target: `"bond-graph"` or `{ energy_within_ev = 0.05 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Matching {
+    /// The free atoms are bonded among each other like the target's.
+    #[serde(rename = "bond-graph")]
+    BondGraph,
+    /// The energy is at most this much, eV, above the target's.
+    #[serde(rename = "energy_within_ev")]
+    EnergyWithin(f64),
+}

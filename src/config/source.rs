@@ -1,0 +1,97 @@
+//! A TOML file that remembers where its keys stand, so that every complaint names the line.
+
+use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// The text of one configuration file.
+#[derive(Debug)]
+pub struct Source {
+    /// Where the text was read.
+    pub path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// `BadInput` if the file cannot be read as UTF-8 text.
+    pub fn read(path: &Path) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Source { path: path.to_owned(), text }),
+            Err(cause) => Err(Error::bad_input(format!("cannot read the configuration {}: {cause}", path.display()))),
+        }
+    }
+
+    /// The file as a `T`; not-a-number and infinite values are refused wherever they stand.
+    ///
+    /// # Errors
+    /// `BadInput` with the line.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        let table = DeTable::parse(&self.text).map_err(|cause| self.syntax_error(&cause))?;
+        if let Some((key, span)) = non_finite(table.get_ref(), "") {
+            let value = &self.text[span.clone()];
+            return Err(self.error_at(Some(span.start), format!("{key} is {value}: write a finite number")));
+        }
+        toml::from_str(&self.text).map_err(|cause| self.syntax_error(&cause))
+    }
+
+    /// The sentence `message` about `key` ("section.name"), with the line where the key, or else its section, stands.
+    pub fn error(&self, key: &str, message: impl std::fmt::Display) -> Error {
+        self.error_at(self.offset(key), format!("{key}: {message}"))
+    }
+
+    fn offset(&self, key: &str) -> Option<usize> {
+        let document = DeTable::parse(&self.text).ok()?;
+        let mut table = document.get_ref();
+        let mut found = None;
+        for part in key.split('.') {
+            let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
+            found = Some(name.span().start);
+            match value.get_ref().as_table() {
+                Some(inner) => table = inner,
+                None => break,
+            }
+        }
+        found
+    }
+
+    fn syntax_error(&self, cause: &toml::de::Error) -> Error {
+        let message = cause.message().replace("unknown field", "unknown key").replace("missing field", "missing key");
+        self.error_at(cause.span().map(|span| span.start), message.replace('\n', ", "))
+    }
+
+    fn error_at(&self, offset: Option<usize>, message: String) -> Error {
+        let place = match offset {
+            Some(offset) => {
+                let line = 1 + self.text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count();
+                format!("{}, line {line}", self.path.display())
+            }
+            None => self.path.display().to_string(),
+        };
+        Error::bad_input(format!("{place}: {message}"))
+    }
+}
+
+/// Name and place of the first number that is not finite.
+fn non_finite(table: &DeTable, prefix: &str) -> Option<(String, Range<usize>)> {
+    table.iter().find_map(|(name, value)| {
+        let key = format!("{prefix}{}", name.get_ref());
+        non_finite_value(value, &key)
+    })
+}
+
+fn non_finite_value(value: &toml::Spanned<DeValue>, key: &str) -> Option<(String, Range<usize>)> {
+    match value.get_ref() {
+        DeValue::Float(number) => {
+            let finite = number.as_str().parse::<f64>().is_ok_and(f64::is_finite);
+            (!finite).then(|| (key.to_owned(), value.span()))
+        }
+        DeValue::Array(items) => items.iter().find_map(|item| non_finite_value(item, key)),
+        DeValue::Table(inner) => non_finite(inner, &format!("{key}.")),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! What becomes of a structure: whether it is worth evaluating, worth learning from, and the one that is sought.
+
+use crate::archive::{Entry, Status};
+use crate::config::{Matching, Settings, Target};
+use crate::error::{Error, Result};
+use crate::potential::{Answer, Potential};
+use crate::system::matching::BondGraph;
+use crate::system::{System, Vec3};
+
+/// The criteria of one run.
+#[derive(Debug)]
+pub struct Judge {
+    system: System,
+    min_distance: f64,
+    energy_floor: f64,
+    energy_ceiling: f64,
+    sought: Option<Sought>,
+}
+
+#[derive(Debug)]
+enum Sought {
+    /// Energies up to this one, eV.
+    Energy(f64),
+    /// Free atoms bonded among each other like this.
+    Bonds(BondGraph),
+}
+
+impl Judge {
+    /// The criteria of `settings`; the target's energy, where it matters, is the one `potential` gives.
+    ///
+    /// # Errors
+    /// What the potential answers, `BadInput` if it has no energy for the target.
+    pub fn new(settings: &Settings, potential: &dyn Potential) -> Result<Self> {
+        let search = &settings.sections.search;
+        let sought = match &settings.target {
+            None => None,
+            Some(Target { structure, matching: Matching::EnergyWithin(within) }) => {
+                Some(Sought::Energy(energy_of(structure, potential)? + within))
+            }
+            Some(Target { structure, matching: Matching::BondGraph }) => {
+                let free = &structure.positions[settings.system.n_template()..];
+                Some(Sought::Bonds(bonds(&settings.system, free)))
+            }
+        };
+        Ok(Judge {
+            system: settings.system.clone(),
+            min_distance: search.min_distance_angstrom,
+            energy_floor: search.energy_floor_ev.unwrap_or(f64::NEG_INFINITY),
+            energy_ceiling: search.energy_ceiling_ev.unwrap_or(f64::INFINITY),
+            sought,
+        })
+    }
+
+    /// True if a free atom is nearer than the minimum distance to another atom, periodic images included.
+    pub fn too_close(&self, free: &[Vec3]) -> bool {
+        let limit = self.min_distance * self.min_distance;
+        let near = |a: &Vec3, b: &Vec3| {
+            let [x, y, z] = self.system.cell.minimum_image([a[0] - b[0], a[1] - b[1], a[2] - b[2]]);
+            x * x + y * y + z * z < limit
+        };
+        free.iter().enumerate().any(|(k, atom)| {
+            let others = self.system.template_positions.iter().chain(&free[..k]);
+            others.into_iter().any(|other| near(atom, other))
+        })
+    }
+
+    /// The status of an evaluated structure.
+    pub fn status(&self, answer: &Answer) -> Status {
+        match answer {
+            Answer::Failed(_) => Status::Failed,
+            Answer::Done(evaluation) => match evaluation.energy {
+                energy if !energy.is_finite() => Status::NotFinite,
+                energy if energy < self.energy_floor => Status::BelowFloor,
+                energy if energy > self.energy_ceiling => Status::AboveCeiling,
+                _ => Status::Ok,
+            },
+        }
+    }
+
+    /// True if `entry` is what the configuration's `[target]` asks for.
+    pub fn is_target(&self, entry: &Entry) -> bool {
+        entry.status == Status::Ok
+            && match &self.sought {
+                None => false,
+                Some(Sought::Energy(highest)) => entry.energy.is_some_and(|energy| energy <= *highest),
+                Some(Sought::Bonds(sought)) => bonds(&self.system, &entry.free_positions).is_isomorphic_to(sought),
+            }
+    }
+}
+
+fn bonds(system: &System, free: &[Vec3]) -> BondGraph {
+    BondGraph::new(&system.cell, &system.free_numbers, free)
+}
+
+fn energy_of(structure: &crate::system::Structure, potential: &dyn Potential) -> Result<f64> {
+    let mut energy = None;
+    potential.evaluate(std::slice::from_ref(structure), &mut |answers| {
+        for (_, answer) in answers {
+            if let Answer::Done(evaluation) = answer {
+                energy = Some(evaluation.energy);
+            }
+        }
+        Ok(())
+    })?;
+    energy.filter(|energy| energy.is_finite()).ok_or_else(|| {
+        Error::bad_input(format!("target.structure: the potential {} gives no energy for it", potential.name()))
+    })
+}
