@@ -147,3 +147,134 @@ const OUTER: ([f64; 8], [f64; 8]) = (
     [1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
      7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15],
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Noise, Purpose};
+
+    /// (u, lo, hi, x) from tests/python/truncated_normal.py (mpmath).
+    fn table() -> Vec<[f64; 4]> {
+        include_str!("../../tests/fixtures/truncated_normal.csv")
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let values: Vec<f64> = line.split(',').map(|word| word.parse().unwrap()).collect();
+                values.try_into().unwrap()
+            })
+            .collect()
+    }
+
+    /// 1e-12 of the interval (of the density's own scale where that is shorter), or 4 units in the last place.
+    fn tolerance(lo: f64, hi: f64, x: f64) -> f64 {
+        let nearest = if lo > 0.0 { lo } else { (-hi).max(0.0) };
+        let scale = (hi - lo).min(1.0).min(1.0 / nearest.max(1.0));
+        (1e-12 * scale).max(4.0 * f64::EPSILON * x.abs())
+    }
+
+    #[test]
+    fn agrees_with_mpmath() {
+        let table = table();
+        assert!(table.len() > 300);
+        for [u, lo, hi, x] in table {
+            let ours = truncated_normal(u, lo, hi);
+            let error = (ours - x).abs();
+            assert!(error <= tolerance(lo, hi, x), "u {u} in [{lo}, {hi}]: {ours} for {x}, off by {error:e}");
+            assert!((lo..=hi).contains(&ours), "u {u} in [{lo}, {hi}]: {ours}");
+        }
+    }
+
+    #[test]
+    fn the_comparison_can_fail() {
+        let perturbed =
+            table().iter().filter(|[_, lo, hi, x]| 1e-9 * x.abs().max(hi - lo) > tolerance(*lo, *hi, *x)).count();
+        assert!(perturbed > 250, "{perturbed}");
+        assert!(table().iter().filter(|[_, lo, hi, x]| 2.0 * x.abs() > tolerance(*lo, *hi, *x)).count() > 300);
+    }
+
+    #[test]
+    fn quantile_agrees_with_mpmath() {
+        let mut n = 0;
+        for [u, lo, hi, x] in table() {
+            if lo == f64::NEG_INFINITY && hi == f64::INFINITY {
+                assert!(
+                    (normal_quantile(u) - x).abs() <= 1e-15 * x.abs().max(1.0),
+                    "{u}: {} for {x}",
+                    normal_quantile(u)
+                );
+                n += 1;
+            }
+        }
+        assert_eq!(n, 8);
+        assert_eq!((normal_quantile(0.0), normal_quantile(1.0)), (f64::NEG_INFINITY, f64::INFINITY));
+        assert!(normal_quantile(-0.1).is_nan() && normal_quantile(1.1).is_nan() && normal_quantile(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn stays_inside_however_far_the_bounds_are() {
+        for (lo, hi) in [
+            (1e300, f64::INFINITY),
+            (f64::NEG_INFINITY, -1e300),
+            (1e300, 2e300),
+            (-f64::MAX, f64::MAX),
+            (f64::MAX / 2.0, f64::MAX),
+            (1e160, 1e160 * (1.0 + 1e-15)),
+            (40.0, 40.0f64.next_up()),
+            (-1e-320, 1e-320),
+            (29.999, 30.001),
+            (500.0, 500.0 + 1e-9),
+        ] {
+            for u in [5e-324, 1e-300, 1e-16, 0.3, 0.5, 0.7, 1.0 - f64::EPSILON / 2.0] {
+                let x = truncated_normal(u, lo, hi);
+                assert!((lo..=hi).contains(&x), "u {u} in [{lo}, {hi}]: {x}");
+            }
+        }
+        assert_eq!(truncated_normal(0.3, 2.0, 2.0), 2.0);
+    }
+
+    #[test]
+    fn arguments_that_mean_nothing_give_nan() {
+        for (u, lo, hi) in [(0.5, 1.0, 0.0), (0.5, f64::NAN, 1.0), (0.5, 0.0, f64::NAN), (f64::NAN, 0.0, 1.0)] {
+            assert!(truncated_normal(u, lo, hi).is_nan());
+        }
+    }
+
+    #[test]
+    fn grows_with_u() {
+        for (lo, hi) in [(-20.0, 20.0), (-0.5, 3.0), (25.0, 26.0), (35.0, f64::INFINITY), (-1e-3, 1e-3), (-33.0, -31.0)]
+        {
+            let samples: Vec<f64> = (1..4096).map(|k| truncated_normal(f64::from(k) / 4096.0, lo, hi)).collect();
+            assert!(samples.windows(2).all(|pair| pair[0] < pair[1]), "[{lo}, {hi}]");
+        }
+    }
+
+    /// Kolmogorov and Smirnov's distance of 20,000 samples from the distribution function by quadrature of the density;
+    /// the bound is passed by chance once in 1e5.
+    #[test]
+    fn samples_follow_the_density() {
+        let noise = Noise::new(3, Purpose::Reverse, 0);
+        for (lo, hi) in [(-1.0, 2.0), (-8.0, 8.0), (6.0, 6.5), (33.0, 33.1), (-0.003, 0.004)] {
+            let n = 20_000;
+            let mut samples: Vec<f64> =
+                (0..n).map(|k| truncated_normal(noise.uniforms(k, 0, 0, 0)[2], lo, hi)).collect();
+            samples.sort_by(f64::total_cmp);
+            let near = f64::max(lo, 0.0);
+            let cells = 20_000;
+            let step = (hi - lo) / f64::from(cells);
+            let mut below = vec![0.0];
+            for k in 0..cells {
+                let x = lo + step * (f64::from(k) + 0.5);
+                below.push(below[k as usize] + (-(x - near) * 0.5 * (x + near)).exp());
+            }
+            let distance = samples
+                .iter()
+                .enumerate()
+                .map(|(rank, x)| {
+                    let share = below[((x - lo) / step) as usize] / below[cells as usize];
+                    (share - (rank as f64 + 0.5) / f64::from(n)).abs()
+                })
+                .fold(0.0, f64::max);
+            assert!(distance * f64::from(n).sqrt() < 2.5, "[{lo}, {hi}]: {distance}");
+        }
+    }
+}
