@@ -15,8 +15,8 @@ pub use file::{
 use crate::diffusion::Sde;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
-use crate::model::{ModelSizes, RadialBasis};
-use crate::system::{Cell, Confinement, Structure, System};
+use crate::model::RadialBasis;
+use crate::system::{Cell, ConfinementSpec, Structure, System};
 use source::Source;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +24,8 @@ use std::path::{Path, PathBuf};
 const TEMPLATE_COPY: &str = "template.xyz";
 /// File name of the target's copy in a run folder.
 const TARGET_COPY: &str = "target.xyz";
-/// Upper bound of counts whose product is an array: larger ones are typing errors, not models.
-const LARGEST_SIZE: usize = 1024;
-/// Upper bound of structures and steps, which are counted in 32 bits by the noise.
-const LARGEST_COUNT: usize = 1 << 30;
+/// Upper bound of everything that is counted, well inside the 32 bits of the noise's counters.
+const LARGEST_COUNT: usize = 1_000_000_000;
 /// How far a target's template may lie from the configuration's, Å.
 const TARGET_TOLERANCE: f64 = 0.05;
 
@@ -63,13 +61,13 @@ impl Settings {
         let mut sections: File = source.parse()?;
         check_numbers(&sections, &source)?;
         let template = match &mut sections.system.template {
-            Some(name) => Some(read_structure(&source, "system.template", name, TEMPLATE_COPY)?),
+            Some(name) => Some(copy_of(&source, "system.template", name, TEMPLATE_COPY)?),
             None => None,
         };
         let system = make_system(&sections.system, template.as_ref(), &source)?;
         let target = match &mut sections.target {
             Some(section) => {
-                let structure = read_structure(&source, "target.structure", &mut section.structure, TARGET_COPY)?;
+                let structure = copy_of(&source, "target.structure", &mut section.structure, TARGET_COPY)?;
                 check_target(&structure, &system).map_err(|message| source.error("target.structure", message))?;
                 Some(Target { structure, matching: section.matching })
             }
@@ -95,13 +93,7 @@ impl Settings {
         let File { model, diffusion, training, .. } = &self.sections;
         Setup {
             system: self.system.clone(),
-            sizes: ModelSizes {
-                features: model.features,
-                blocks: model.blocks,
-                radial_functions: model.radial_functions,
-                cutoff_angstrom: model.cutoff_angstrom,
-                force_head: false,
-            },
+            sizes: model.sizes(),
             radial_basis: RadialBasis::even(model.radial_functions, model.cutoff_angstrom),
             sde: Sde { sigma_min: diffusion.sigma_min_angstrom, sigma_max: diffusion.sigma_max_angstrom },
             reverse: ReverseSettings { steps: diffusion.steps, t_min: diffusion.t_min },
@@ -142,9 +134,9 @@ fn table_difference(old: &toml::Table, new: &toml::Table, prefix: &str) -> Optio
 }
 
 /// Reads the structure that `key` names, and puts the name of its copy in the key's place.
-fn read_structure(source: &Source, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
+fn copy_of(source: &Source, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
     let path = source.path.parent().unwrap_or(Path::new("")).join(&*name);
-    let structure = crate::system::read_one(&path).map_err(|cause| source.error(key, cause))?;
+    let structure = crate::system::read_structure(&path).map_err(|cause| source.error(key, cause))?;
     *name = copy.into();
     Ok(structure)
 }
@@ -155,51 +147,33 @@ fn make_system(section: &SystemSection, template: Option<&Structure>, source: &S
         (Some(_), Some(_), _) => return refuse("cell_angstrom", "the template brings its own cell: leave this key out"),
         (Some(_), _, Some(_)) => return refuse("periodic", "the template brings its own periodicity: leave this key out"),
         (None, None, Some(_)) => return refuse("periodic", "periodicity needs cell_angstrom"),
-        (_, Some(vectors), periodic) => Some(Cell { vectors, periodic: periodic.unwrap_or([true; 3]) }),
-        _ => None,
-    };
-    let free = crate::system::parse_formula(&section.free).map_err(|cause| source.error("system.free", cause))?;
-    let confinement = match &section.confinement {
-        Some(confinement) => Some(resolve_confinement(confinement, template, source)?),
-        None => None,
-    };
-    System::new(template, free, confinement, cell).map_err(|cause| source.error("system", cause))
-}
-
-fn resolve_confinement(
-    section: &ConfinementSection,
-    template: Option<&Structure>,
-    source: &Source,
-) -> Result<Confinement> {
-    let refuse = |message: String| source.error("system.confinement", message);
-    let (base, [lo, hi]) = match (section.above_template_angstrom, section.z_angstrom) {
-        (Some(interval), None) => {
-            let top = template.and_then(|atoms| atoms.positions.iter().map(|r| r[2]).reduce(f64::max));
-            let top = top.ok_or_else(|| refuse("above_template_angstrom needs a template; use z_angstrom".into()))?;
-            (top, interval)
+        (_, vectors, periodic) => {
+            vectors.map(|vectors| Cell { vectors, periodic: periodic.unwrap_or([true; 3]) })
         }
-        (None, Some(interval)) => (0.0, interval),
-        _ => return Err(refuse("give either above_template_angstrom = [lo, hi] or z_angstrom = [lo, hi]".into())),
     };
-    if lo >= hi {
-        return Err(refuse(format!("the lower bound {lo} Å must be below the upper bound {hi} Å")));
-    }
-    Ok(Confinement { z_lo: base + lo, z_hi: base + hi })
+    let confinement = match &section.confinement {
+        None => None,
+        Some(ConfinementSection { above_template_angstrom: Some(heights), z_angstrom: None }) => {
+            Some(ConfinementSpec::AboveTemplate(*heights))
+        }
+        Some(ConfinementSection { above_template_angstrom: None, z_angstrom: Some(heights) }) => {
+            Some(ConfinementSpec::Absolute(*heights))
+        }
+        Some(_) => return refuse("confinement", "give one of above_template_angstrom = [lo, hi] and z_angstrom = [lo, hi]"),
+    };
+    System::new(template, &section.free, confinement, cell).map_err(|cause| source.error("system", cause))
 }
 
 /// Checks every number that no other part of the crate checks.
 fn check_numbers(sections: &File, source: &Source) -> Result<()> {
     let File { model, diffusion, search, training, .. } = sections;
     let require = |ok: bool, key: &str, message: String| if ok { Ok(()) } else { Err(source.error(key, message)) };
-    let count = |key: &str, value: usize, most: usize| {
-        require((1..=most).contains(&value), key, format!("{value} is not between 1 and {most}"))
+    let count = |key: &str, value: usize| {
+        require((1..=LARGEST_COUNT).contains(&value), key, format!("{value} is not between 1 and {LARGEST_COUNT}"))
     };
     let positive = |key: &str, value: f64| require(value > 0.0, key, format!("{value} must be greater than 0"));
 
-    count("model.features", model.features, LARGEST_SIZE)?;
-    count("model.blocks", model.blocks, LARGEST_SIZE)?;
-    count("model.radial_functions", model.radial_functions, LARGEST_SIZE)?;
-    positive("model.cutoff_angstrom", model.cutoff_angstrom)?;
+    model.sizes().check().map_err(|cause| source.error("model", cause))?;
 
     positive("diffusion.sigma_min_angstrom", diffusion.sigma_min_angstrom)?;
     positive("diffusion.sigma_max_angstrom", diffusion.sigma_max_angstrom)?;
@@ -208,7 +182,7 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         "diffusion.sigma_min_angstrom",
         format!("{} must be below sigma_max_angstrom = {}", diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom),
     )?;
-    count("diffusion.steps", diffusion.steps, LARGEST_COUNT)?;
+    count("diffusion.steps", diffusion.steps)?;
     require(diffusion.steps >= 2, "diffusion.steps", "the reverse process needs at least 2 steps".into())?;
     require(
         diffusion.t_min > 0.0 && diffusion.t_min < 1.0,
@@ -217,9 +191,9 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
     )?;
 
     require(search.seed <= i64::MAX as u64, "search.seed", format!("{} is above {}", search.seed, i64::MAX))?;
-    count("search.iterations", search.iterations, LARGEST_COUNT)?;
-    count("search.samples_per_iteration", search.samples_per_iteration, LARGEST_COUNT)?;
-    count("search.buffer", search.buffer, LARGEST_COUNT)?;
+    count("search.iterations", search.iterations)?;
+    count("search.samples_per_iteration", search.samples_per_iteration)?;
+    count("search.buffer", search.buffer)?;
     let all = search.samples_per_iteration.saturating_mul(search.iterations);
     require(
         search.buffer <= all,
@@ -243,8 +217,8 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         require(floor < ceiling, "search.energy_floor_ev", message)?;
     }
 
-    count("training.steps_per_iteration", training.steps_per_iteration, LARGEST_COUNT)?;
-    count("training.batch", training.batch, LARGEST_COUNT)?;
+    count("training.steps_per_iteration", training.steps_per_iteration)?;
+    count("training.batch", training.batch)?;
     require(
         training.batch <= search.buffer,
         "training.batch",

@@ -10,29 +10,34 @@
 //!     checkpoint
 //! ```
 //!
-//! **Resuming.** Everything random is a pure function of the seed, the iteration and the structure's index, and everything
-//! else the loop decides follows from the archive and the model's state. A checkpoint therefore holds that state and the
-//! number of iterations done, nothing more. A run that was killed goes on at its checkpoint: structures already in the
-//! archive are neither sampled nor evaluated again, the others come out as they would have, and the run ends bit for bit
-//! like one that was left alone.
+//! **Resuming.** Everything random is a pure function of the seed, the iteration and the structure's index, and all else that
+//! the loop decides follows from the archive and the model's state. A checkpoint therefore holds that state and the number of
+//! iterations done, nothing more. A run that was killed goes on from its last checkpoint: structures that the archive holds
+//! are neither sampled nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
+//! that was left alone.
 
 mod judge;
+mod report;
+#[cfg(test)]
+mod tests;
 
-use crate::archive::{Archive, Entry, Status};
-use crate::buffer;
+use crate::archive::{Archive, Counts, Entry, Status};
+use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
-use crate::engine::{Engine, Stream, TrainingReport, TrainingSet};
+use crate::engine::{Engine, FreePositions, ModelState, PlateauSchedule, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
-use crate::potential::Potential;
-use crate::run::{Checkpoint, IterationMetrics, Reporter, RunDirectory, Seconds, Summary};
+use crate::model::{Layout, initial_parameters};
+use crate::potential::{Answer, Potential};
+use crate::run::{Phase, PhaseSeconds, Reporter, RunDirectory, RunStatus, SearchProgress, Summary};
+use crate::system::Structure;
 use judge::Judge;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Most structures sampled before they are evaluated: what a kill can cost.
-const SAMPLES_AT_ONCE: usize = 64;
+const SAMPLES_AT_ONCE: usize = 128;
 
 /// A search, opened and ready to go on from where its run folder stands.
 pub struct Search<'a> {
@@ -44,10 +49,11 @@ pub struct Search<'a> {
     archive: Archive,
     reporter: Reporter,
     interrupted: &'a AtomicBool,
+    progress: SearchProgress,
 }
 
 impl<'a> Search<'a> {
-    /// Puts the parts together. `interrupted` may be set at any time, from a signal handler for example.
+    /// Puts the parts together. `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
     /// What the potential answers when it cannot evaluate the target.
@@ -61,36 +67,35 @@ impl<'a> Search<'a> {
         interrupted: &'a AtomicBool,
     ) -> Result<Self> {
         let judge = Judge::new(settings, &*potential)?;
-        Ok(Search { settings, engine, potential, judge, directory, archive, reporter, interrupted })
+        let progress = report::nothing_done(settings);
+        Ok(Search { settings, engine, potential, judge, directory, archive, reporter, interrupted, progress })
     }
 
     /// Runs to the end, and leaves a summary behind however it ends.
     ///
     /// # Errors
     /// `Failed` if an iteration brings no structure to learn from or training diverges, `Interrupted`, and what the potential
-    /// and the run folder report. The run can go on from its last checkpoint after all of them.
+    /// and the run folder report. After all of them the run can go on from its last checkpoint.
     pub fn run(&mut self) -> Result<Summary> {
         let started = Instant::now();
-        let seconds_before = self.directory.seconds_so_far()?;
         let outcome = self.anneal();
         let status = match outcome {
-            Ok(()) => "done",
-            Err(Error::Interrupted) => "interrupted",
-            Err(_) => "failed",
+            Ok(()) => RunStatus::Done,
+            Err(Error::Interrupted) => RunStatus::Interrupted,
+            Err(_) => RunStatus::Failed,
         };
-        let summary = self.summary(status, seconds_before + started.elapsed().as_secs_f64());
-        outcome?;
-        summary
+        let summary = self.summarise(status, started.elapsed());
+        outcome.and(summary)
     }
 
     fn anneal(&mut self) -> Result<()> {
         let search = &self.settings.sections.search;
         for iteration in self.go_on()?..search.iterations {
             let kt_ev = temperature(iteration, search.iterations, search.kt_initial_ev, search.kt_final_ev);
-            let mut seconds = Seconds::default();
+            let mut seconds = PhaseSeconds::default();
             self.sample_and_evaluate(iteration, kt_ev, &mut seconds)?;
             let buffer = self.draw_buffer(iteration, kt_ev)?;
-            let report = self.train(iteration, &buffer, &mut seconds)?;
+            let report = self.train(iteration, kt_ev, &buffer, &mut seconds)?;
             self.close_iteration(iteration, kt_ev, &buffer, report, seconds)?;
         }
         self.write_results()
@@ -99,57 +104,58 @@ impl<'a> Search<'a> {
     /// Restores the last checkpoint, or the untrained model where there is none; gives the iteration to go on with.
     fn go_on(&mut self) -> Result<usize> {
         let (state, n_done) = match self.directory.read_checkpoint()? {
-            Some(checkpoint) => (checkpoint.state, checkpoint.n_iterations),
+            Some(checkpoint) => (checkpoint.state, checkpoint.iterations),
             None => (untrained(self.settings), 0),
         };
         self.engine.restore(&state)?;
         self.directory.keep_metrics(n_done)?;
-        Ok(n_done)
+        Ok(n_done as usize)
     }
 
     /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.
-    fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut Seconds) -> Result<()> {
-        let n_samples = self.settings.sections.search.samples_per_iteration;
+    fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut PhaseSeconds) -> Result<()> {
         let recorded = self.archive.entries(iteration as u32)?;
-        for range in missing_ranges(&recorded, n_samples) {
+        for range in missing(&recorded, self.settings.sections.search.samples_per_iteration) {
             let started = Instant::now();
             let sampled = self.sample(iteration, range.clone())?;
             seconds.sample += started.elapsed().as_secs_f64();
 
             let started = Instant::now();
-            self.evaluate(iteration, kt_ev, range, sampled)?;
+            self.evaluate(iteration, kt_ev, range, &sampled)?;
             seconds.evaluate += started.elapsed().as_secs_f64();
         }
-        Ok(())
+        let counts: Counts = self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect();
+        match counts.ok {
+            0 => Err(nothing_to_learn_from(iteration, &counts)),
+            _ => Ok(()),
+        }
     }
 
     fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
         let Search { settings, engine, reporter, interrupted, .. } = self;
-        let n_steps = settings.sections.diffusion.steps;
-        reporter.start(Phase::Sample, n_steps);
+        reporter.start(Phase::Sample, settings.sections.diffusion.steps);
         let sampled = engine.sample(stream(settings, iteration), range, &mut |step| {
             reporter.update(step);
             stop_if(interrupted)
         })?;
-        match sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
-            true => Ok(sampled),
-            false => Err(Error::Failed(format!(
-                "iteration {iteration}: the model moves atoms to places that are not numbers; lower training.learning_rate"
-            ))),
+        if sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
+            return Ok(sampled);
         }
+        Err(Error::Failed(format!(
+            "iteration {iteration}: the model sends atoms to places that are not numbers; lower training.learning_rate"
+        )))
     }
 
     /// Records a status for each of the structures `range` of the iteration.
-    fn evaluate(&mut self, iteration: usize, kt_ev: f64, range: Range<usize>, sampled: Vec<FreePositions>) -> Result<()> {
+    fn evaluate(&mut self, iteration: usize, kt_ev: f64, range: Range<usize>, sampled: &[FreePositions]) -> Result<()> {
         let Search { settings, potential, judge, archive, reporter, interrupted, .. } = self;
-        let entry = |place: usize, status, evaluation: Option<Evaluation>| Entry {
-            iteration: iteration as u32,
-            index: (range.start + place) as u32,
-            kt_ev,
-            status,
-            free_positions: sampled[place].clone(),
-            energy: evaluation.as_ref().map(|evaluation| evaluation.energy),
-            forces: evaluation.map(|evaluation| evaluation.forces),
+        let entry = |place: usize, status, answer| {
+            let (energy, forces) = match answer {
+                Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
+                _ => (None, None),
+            };
+            let (iteration, index) = (iteration as u32, (range.start + place) as u32);
+            Entry { iteration, index, kt_ev, status, free_positions: sampled[place].clone(), energy, forces }
         };
         let (rejected, accepted): (Vec<usize>, Vec<usize>) =
             (0..sampled.len()).partition(|&place| judge.too_close(&sampled[place]));
@@ -164,10 +170,7 @@ impl<'a> Search<'a> {
             n_answered += answers.len();
             let entries: Vec<Entry> = answers
                 .into_iter()
-                .map(|(k, answer)| {
-                    let status = judge.status(&answer);
-                    entry(accepted[k], status, answer.into_evaluation())
-                })
+                .map(|(k, answer)| entry(accepted[k], judge.status(&answer), Some(answer)))
                 .collect();
             archive.record(&entries)?;
             reporter.update(n_answered);
@@ -178,7 +181,80 @@ impl<'a> Search<'a> {
     /// Draws the structures to train on from everything recorded so far.
     fn draw_buffer(&self, iteration: usize, kt_ev: f64) -> Result<Vec<Entry>> {
         let search = &self.settings.sections.search;
-        let candidates = self.archive.candidates()?;
+        let mut candidates = self.archive.candidates()?;
+        // A run that fell back to an older checkpoint finds answers of later iterations in its archive.
+        candidates.retain(|candidate| candidate.iteration as usize <= iteration);
         let drawn = buffer::draw(&candidates, kt_ev, search.buffer, search.seed, iteration as u64);
-        drawn.into_iter().map(|place| self.archive.get(candidates[place]))
+        let entry = |&Candidate { iteration, index, .. }: &Candidate| {
+            self.archive.get(iteration, index).map(|entry| entry.expect("candidates are in the archive"))
+        };
+        drawn.iter().map(|&place| entry(&candidates[place])).collect()
     }
+
+    fn train(&mut self, iteration: usize, kt_ev: f64, buffer: &[Entry], seconds: &mut PhaseSeconds) -> Result<TrainingReport> {
+        let started = Instant::now();
+        let Search { settings, engine, reporter, interrupted, .. } = self;
+        let n_steps = settings.sections.training.steps_per_iteration;
+        let set = TrainingSet {
+            positions: buffer.iter().map(|entry| entry.free_positions.clone()).collect(),
+            weights: weights(buffer, kt_ev),
+        };
+        reporter.start(Phase::Train, n_steps);
+        let report = engine.train(stream(settings, iteration), &set, n_steps, &mut |step| {
+            reporter.update(step);
+            stop_if(interrupted)
+        })?;
+        seconds.train = started.elapsed().as_secs_f64();
+        Ok(report)
+    }
+}
+
+/// The random numbers of `iteration`.
+fn stream(settings: &Settings, iteration: usize) -> Stream {
+    Stream { seed: settings.sections.search.seed, iteration: iteration as u64 }
+}
+
+/// The model before the first iteration.
+fn untrained(settings: &Settings) -> ModelState {
+    let setup = settings.setup();
+    let layout = Layout::new(&setup.sizes);
+    let zeros = vec![0.0; layout.n_parameters()];
+    ModelState {
+        parameters: initial_parameters(&layout, settings.sections.search.seed),
+        first_moment: zeros.clone(),
+        second_moment: zeros,
+        steps: 0,
+        schedule: PlateauSchedule { learning_rate: setup.training.learning_rate, best: None, bad_epochs: 0 },
+    }
+}
+
+/// Boltzmann weights of the buffer, mean 1.
+fn weights(buffer: &[Entry], kt_ev: f64) -> Vec<f64> {
+    let energies: Vec<f64> = buffer.iter().filter_map(|entry| entry.energy).collect();
+    buffer::boltzmann_weights(&energies, kt_ev)
+}
+
+/// The indices below `n_samples` that are not recorded, in ranges of at most [`SAMPLES_AT_ONCE`].
+fn missing(recorded: &[Entry], n_samples: usize) -> Vec<Range<usize>> {
+    let ends = recorded.iter().map(|entry| entry.index as usize).chain([n_samples]);
+    let starts = std::iter::once(0).chain(recorded.iter().map(|entry| entry.index as usize + 1));
+    let gaps = starts.zip(ends).map(|(start, end)| start..end);
+    gaps.flat_map(|gap| {
+        let end = gap.end;
+        gap.step_by(SAMPLES_AT_ONCE).map(move |start| start..end.min(start + SAMPLES_AT_ONCE))
+    })
+    .collect()
+}
+
+fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> Error {
+    let Counts { too_close, below_floor, above_ceiling, not_finite, failed, .. } = counts;
+    Error::Failed(format!(
+        "iteration {iteration} brought no structure to learn from ({too_close} too close, {below_floor} below the energy \
+         floor, {above_ceiling} above the ceiling, {not_finite} without finite energy, {failed} failed in the potential); \
+         give the free atoms more room, more samples_per_iteration, or wider bounds"
+    ))
+}
+
+fn stop_if(interrupted: &AtomicBool) -> Result<()> {
+    if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+}

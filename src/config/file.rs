@@ -1,6 +1,7 @@
 //! The configuration file as it is written: sections, keys with their units, defaults.
 
 use crate::engine::Weighting;
+use crate::model::ModelSizes;
 use crate::potential::PotentialSettings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -74,6 +75,19 @@ pub struct ModelSection {
     pub radial_functions: usize,
     /// Cutoff of the radius graph, Å.
     pub cutoff_angstrom: f64,
+}
+
+impl ModelSection {
+    /// The sizes of a model without force head.
+    pub fn sizes(&self) -> ModelSizes {
+        ModelSizes {
+            features: self.features,
+            blocks: self.blocks,
+            radial_functions: self.radial_functions,
+            cutoff_angstrom: self.cutoff_angstrom,
+            force_head: false,
+        }
+    }
 }
 
 impl Default for ModelSection {

@@ -70,6 +70,7 @@ impl Judge {
             Answer::Failed(_) => Status::Failed,
             Answer::Done(evaluation) => match evaluation.energy {
                 energy if !energy.is_finite() => Status::NotFinite,
+                _ if !evaluation.forces.iter().flatten().all(|x| x.is_finite()) => Status::NotFinite,
                 energy if energy < self.energy_floor => Status::BelowFloor,
                 energy if energy > self.energy_ceiling => Status::AboveCeiling,
                 _ => Status::Ok,

@@ -1,0 +1,147 @@
+//! What a search leaves in its run folder: after every iteration, and at the end.
+
+use super::{Search, weights};
+use crate::archive::{Counts, Entry, Status};
+use crate::buffer;
+use crate::config::Settings;
+use crate::engine::TrainingReport;
+use crate::error::Result;
+use crate::model::{ModelFile, Precision};
+use crate::run::{Best, Checkpoint, IterationMetrics, PhaseSeconds, RunStatus, SearchProgress, Summary};
+use std::time::Duration;
+
+/// The progress of a run that has not started.
+pub(super) fn nothing_done(settings: &Settings) -> SearchProgress {
+    SearchProgress {
+        iterations_done: 0,
+        seed: settings.sections.search.seed,
+        evaluations: 0,
+        samples: 0,
+        best: None,
+        target_first_evaluation: None,
+        seconds: 0.0,
+    }
+}
+
+impl Search<'_> {
+    /// Closes `iteration`: metrics, then the checkpoint from which the next one starts, then the results so far.
+    ///
+    /// A run killed between the first two repeats the iteration's training, and its metrics replace these.
+    pub(super) fn close_iteration(
+        &mut self,
+        iteration: usize,
+        kt_ev: f64,
+        buffer: &[Entry],
+        report: TrainingReport,
+        seconds: PhaseSeconds,
+    ) -> Result<()> {
+        let entries = self.archive.entries(iteration as u32)?;
+        self.count(&entries);
+        self.progress.iterations_done = iteration as u32 + 1;
+        self.progress.seconds += seconds.sample + seconds.evaluate + seconds.train;
+
+        let ok = entries.iter().filter(|entry| entry.status == Status::Ok);
+        let energies = sorted(ok.filter_map(|entry| entry.energy));
+        let metrics = IterationMetrics {
+            iteration: iteration as u32,
+            kt_ev,
+            samples: entries.len() as u64,
+            counts: entries.iter().map(|entry| entry.status).collect(),
+            energy_min_ev: energies.first().copied(),
+            energy_median_ev: median(&energies),
+            energy_max_ev: energies.last().copied(),
+            buffer_median_ev: median(&sorted(buffer.iter().filter_map(|entry| entry.energy))),
+            effective_sample_size: Some(buffer::effective_sample_size(&weights(buffer, kt_ev))),
+            loss: Some(report.loss),
+            force_loss: None,
+            learning_rate: report.learning_rate,
+            best_energy_ev: self.progress.best.map(|best| best.energy_ev),
+            seconds,
+        };
+        self.directory.append_metrics(&metrics)?;
+        self.directory.write_checkpoint(self.progress, self.engine.state())?;
+        self.reporter.iteration(&metrics);
+        self.write_results()
+    }
+
+    /// Counts structures that are complete in the archive, in order of (iteration, index).
+    fn count(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let progress = &mut self.progress;
+            progress.samples += 1;
+            if entry.status == Status::TooClose {
+                continue;
+            }
+            progress.evaluations += 1;
+            if progress.target_first_evaluation.is_none() && self.judge.is_target(entry) {
+                progress.target_first_evaluation = Some(progress.evaluations);
+            }
+            if let (Status::Ok, Some(energy_ev)) = (entry.status, entry.energy)
+                && progress.best.is_none_or(|best| energy_ev < best.energy_ev)
+            {
+                progress.best = Some(Best { energy_ev, iteration: entry.iteration, index: entry.index });
+            }
+        }
+    }
+
+    /// Writes `best.xyz` and `model.safetensors` as they stand after the iterations done.
+    pub(super) fn write_results(&self) -> Result<()> {
+        let settings = self.settings;
+        let setup = settings.setup();
+        let parameters = self.engine.state().parameters;
+        let single = parameters.iter().all(|&x| f64::from(x as f32) == x);
+        let mut species = settings.system.numbers();
+        species.sort_unstable();
+        species.dedup();
+        let model = ModelFile {
+            sizes: setup.sizes,
+            radial_basis: None,
+            parameters,
+            sde: setup.sde,
+            weighting: setup.training.weighting,
+            species,
+        };
+        model.write(&self.directory.model(), if single { Precision::Single } else { Precision::Double })?;
+        let Some(Best { iteration, index, .. }) = self.progress.best else { return Ok(()) };
+        let Some(best) = self.archive.get(iteration, index)? else { return Ok(()) };
+        let mut structure = settings.system.structure(&best.free_positions);
+        (structure.energy, structure.forces) = (best.energy, best.forces);
+        self.directory.write_best(&structure)
+    }
+
+    /// Writes `summary.json`, structures of an unfinished iteration counted too.
+    pub(super) fn summarise(&mut self, status: RunStatus, seconds: Duration) -> Result<Summary> {
+        if status != RunStatus::Done {
+            self.count(&self.archive.entries(self.progress.iterations_done)?);
+        }
+        let SearchProgress { seed, evaluations, samples, best, target_first_evaluation, .. } = self.progress;
+        let summary = Summary {
+            status,
+            seconds: self.seconds_before + seconds.as_secs_f64(),
+            evaluations,
+            samples,
+            best_energy_ev: best.map(|best| best.energy_ev),
+            best_iteration: best.map(|best| best.iteration),
+            best_index: best.map(|best| best.index),
+            target_first_evaluation,
+            ..Summary::new(seed, self.engine.device())
+        };
+        self.directory.write_summary(&summary)?;
+        Ok(summary)
+    }
+}
+
+fn sorted(energies: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut energies: Vec<f64> = energies.collect();
+    energies.sort_by(f64::total_cmp);
+    energies
+}
+
+/// The middle of sorted values, or the mean of the two in the middle.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let n = sorted.len();
+    match n {
+        0 => None,
+        _ => Some((sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0),
+    }
+}
