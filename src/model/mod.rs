@@ -2,7 +2,7 @@
 
 mod layout;
 
-pub use layout::{Layout, Tensor};
+pub use layout::{EMBEDDING_ROWS, GatedSizes, HEAD_BLOCKS, Layout, Tensor, head_sizes};
 
 /// Sizes of PaiNN and its heads (F features, L blocks, K radial functions).
 #[derive(Debug, Clone, Copy, PartialEq)]
