@@ -1,10 +1,16 @@
-//! The variance-exploding diffusion process: noise levels, schedules, truncated normal, prior. Scalar formulas in f64.
+//! The variance-exploding diffusion process: noise levels, schedules, truncated normal, prior, single steps. Scalar
+//! formulas in f64; the engines are held to them.
 
-/// Noise levels σ(t) = σ_min + (σ_max − σ_min)·t, Å.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sde {
-    /// σ(0), Å.
-    pub sigma_min: f64,
-    /// σ(1), Å.
-    pub sigma_max: f64,
-}
+mod prior;
+mod reverse;
+mod schedule;
+mod sde;
+mod truncated_normal;
+
+pub use prior::{check_prior, prior, prior_position};
+pub use reverse::{
+    Forward, centred_normals, forward_noise, normal_vector, remove_centre, reverse_mean, reverse_step, truncated_around,
+};
+pub use schedule::{ReverseSchedule, temperature};
+pub use sde::Sde;
+pub use truncated_normal::{normal_quantile, truncated_normal};

@@ -1,0 +1,207 @@
+//! One step of the forward and of the reverse process for one atom.
+//!
+//! The four uniform numbers of an atom are used alike everywhere: the first two give x and y (Box and Muller); the third
+//! gives z by inversion under confinement, otherwise the last two give z (Box and Muller).
+
+use super::truncated_normal;
+use crate::random::{Noise, normal_pair};
+use crate::system::{Confinement, Vec3};
+
+/// A noised atom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forward {
+    /// x_t, Å.
+    pub position: Vec3,
+    /// ε = (x_t − x_0)/σ_t, what was really added.
+    pub noise: Vec3,
+}
+
+/// Three independent standard normal numbers.
+pub fn normal_vector(uniforms: [f64; 4]) -> Vec3 {
+    let [x, y] = normal_pair(uniforms[0], uniforms[1]);
+    let [z, _] = normal_pair(uniforms[2], uniforms[3]);
+    [x, y, z]
+}
+
+/// Noise of a free cluster: a standard normal vector for each of `n_atoms` atoms, their mean removed.
+pub fn centred_normals(noise: &Noise, structure: u32, step: u32, n_atoms: usize) -> Vec<Vec3> {
+    let mut normals: Vec<Vec3> =
+        (0..n_atoms as u32).map(|atom| normal_vector(noise.uniforms(structure, step, atom, 0))).collect();
+    remove_centre(&mut normals);
+    normals
+}
+
+/// Subtracts the mean, every atom counting alike: what free clusters do to their positions, noise and scores. (Masses
+/// would break the isotropy of the noise.)
+pub fn remove_centre(vectors: &mut [Vec3]) {
+    let n = vectors.len() as f64;
+    for x in 0..3 {
+        let mean = vectors.iter().map(|v| v[x]).sum::<f64>() / n;
+        vectors.iter_mut().for_each(|v| v[x] -= mean);
+    }
+}
+
+/// A height from the normal of this `mean` and standard deviation `scale` (Å) truncated to the confinement. NaN means
+/// give NaN; without spread the mean is clamped.
+pub fn truncated_around(u: f64, mean: f64, scale: f64, confinement: &Confinement) -> f64 {
+    let Confinement { z_lo, z_hi } = *confinement;
+    if scale > 0.0 {
+        // a mean far outside cancels badly, hence the clamp
+        clamp(mean + scale * truncated_normal(u, (z_lo - mean) / scale, (z_hi - mean) / scale), confinement)
+    } else {
+        clamp(mean, confinement)
+    }
+}
+
+/// x_t = x_0 + σ_t·ε for one atom at `x0` (Å) with `sigma_t` > 0 (Å): ε standard normal, under confinement its z drawn
+/// such that x_t stays inside.
+pub fn forward_noise(x0: Vec3, sigma_t: f64, uniforms: [f64; 4], confinement: Option<&Confinement>) -> Forward {
+    let mut noise = normal_vector(uniforms);
+    let mut position = std::array::from_fn(|x| x0[x] + sigma_t * noise[x]);
+    if let Some(confinement) = confinement {
+        position[2] = truncated_around(uniforms[2], x0[2], sigma_t, confinement);
+        noise[2] = (position[2] - x0[2]) / sigma_t;
+    }
+    Forward { position, noise }
+}
+
+/// x + g²·s·dt: where a reverse step goes without noise. `g2` in Å², `score` in 1/Å.
+pub fn reverse_mean(x: Vec3, score: Vec3, g2: f64, dt: f64) -> Vec3 {
+    std::array::from_fn(|k| x[k] + g2 * dt * score[k])
+}
+
+/// x + g²·s·dt + g·sqrt(dt)·ξ for one atom (Euler and Maruyama's step of the reverse equation), ξ standard normal,
+/// under confinement z drawn from the normal truncated around its mean. The `last` step adds no noise and clamps z.
+/// Scores that are not finite come out as NaN or at a bound. Free clusters add [`centred_normals`] to
+/// [`reverse_mean`] instead. Periodic axes are not wrapped here.
+pub fn reverse_step(
+    x: Vec3,
+    score: Vec3,
+    g2: f64,
+    dt: f64,
+    uniforms: [f64; 4],
+    confinement: Option<&Confinement>,
+    last: bool,
+) -> Vec3 {
+    let mean = reverse_mean(x, score, g2, dt);
+    let scale = if last { 0.0 } else { (g2 * dt).sqrt() };
+    let mut moved = mean;
+    if !last {
+        let normals = normal_vector(uniforms);
+        moved = std::array::from_fn(|k| mean[k] + scale * normals[k]);
+    }
+    if let Some(confinement) = confinement {
+        moved[2] = truncated_around(uniforms[2], mean[2], scale, confinement);
+    }
+    moved
+}
+
+/// `z` brought into the confinement; NaN stays NaN.
+fn clamp(z: f64, confinement: &Confinement) -> f64 {
+    if z < confinement.z_lo {
+        confinement.z_lo
+    } else if z > confinement.z_hi {
+        confinement.z_hi
+    } else {
+        z
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Purpose;
+
+    const HEIGHTS: Confinement = Confinement { z_lo: 10.0, z_hi: 14.0 };
+
+    fn uniforms(k: u32) -> [f64; 4] {
+        Noise::new(11, Purpose::Reverse, 0).uniforms(k, 1, 2, 0)
+    }
+
+    #[test]
+    fn forward_noise_is_what_was_added() {
+        let x0 = [1.0, -2.0, 13.9];
+        for k in 0..500 {
+            for confinement in [None, Some(&HEIGHTS)] {
+                let Forward { position, noise } = forward_noise(x0, 0.7, uniforms(k), confinement);
+                for x in 0..3 {
+                    assert!((x0[x] + 0.7 * noise[x] - position[x]).abs() < 1e-12);
+                }
+                if confinement.is_some() {
+                    assert!((10.0..=14.0).contains(&position[2]));
+                }
+            }
+        }
+    }
+
+    /// Moments of the confined height against those of the truncated normal: with a = −39/7·… in standard units and
+    /// density φ, mean = −(φ(b) − φ(a))/(Φ(b) − Φ(a)); here a → −∞ and b = 0, so the mean is −sqrt(2/π).
+    #[test]
+    fn confined_noise_is_truncated_not_clamped() {
+        let n = 20_000;
+        let mut sum = 0.0;
+        for k in 0..n {
+            let noised = forward_noise([0.0, 0.0, 14.0], 0.1, uniforms(k), Some(&HEIGHTS));
+            assert!(noised.position[2] < 14.0);
+            sum += noised.noise[2];
+        }
+        let mean = sum / f64::from(n);
+        assert!((mean + (2.0 / std::f64::consts::PI).sqrt()).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn reverse_steps_have_the_right_mean_and_spread() {
+        let (x, score, g2, dt) = ([1.0, 2.0, 12.0], [0.5, -1.0, 2.0], 1.5, 0.002);
+        let mean = [1.0 + 0.0015, 2.0 - 0.003, 12.0 + 0.006];
+        let n = 20_000;
+        for confinement in [None, Some(&HEIGHTS)] {
+            let (mut sum, mut squares) = ([0.0; 3], [0.0; 3]);
+            for k in 0..n {
+                let moved = reverse_step(x, score, g2, dt, uniforms(k), confinement, false);
+                for c in 0..3 {
+                    sum[c] += moved[c] - mean[c];
+                    squares[c] += (moved[c] - mean[c]).powi(2);
+                }
+            }
+            for c in 0..3 {
+                let spread = (squares[c] / f64::from(n)).sqrt() / 0.003f64.sqrt();
+                assert!((spread - 1.0).abs() < 0.02, "axis {c}: {spread}");
+                assert!((sum[c] / f64::from(n)).abs() < 0.002, "axis {c}");
+            }
+            let last = reverse_step(x, score, g2, dt, uniforms(0), confinement, true);
+            assert!((0..3).all(|c| (last[c] - mean[c]).abs() < 1e-14));
+        }
+    }
+
+    #[test]
+    fn heights_never_leave_the_confinement() {
+        for score in [-1e300, -1e6, -30.0, 0.0, 30.0, 1e6, 1e300] {
+            for last in [false, true] {
+                let z =
+                    reverse_step([0.0, 0.0, 14.0], [0.0, 0.0, score], 0.03, 0.002, uniforms(3), Some(&HEIGHTS), last)
+                        [2];
+                assert!((10.0..=14.0).contains(&z), "score {score}: {z}");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_pass_through() {
+        for score in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for confinement in [None, Some(&HEIGHTS)] {
+                for last in [false, true] {
+                    let moved = reverse_step([0.0, 0.0, 12.0], [score; 3], 1.0, 0.01, uniforms(0), confinement, last);
+                    assert!(!moved[0].is_finite() && !moved[1].is_finite());
+                    assert!(!moved[2].is_finite() || moved[2] == 10.0 || moved[2] == 14.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_spread_the_mean_is_clamped() {
+        assert_eq!(truncated_around(0.3, 12.5, 0.0, &HEIGHTS), 12.5);
+        assert_eq!(truncated_around(0.3, 17.0, 0.0, &HEIGHTS), 14.0);
+        assert_eq!(truncated_around(0.3, -17.0, 0.0, &HEIGHTS), 10.0);
+    }
+}
