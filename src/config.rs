@@ -16,10 +16,14 @@ use crate::diffusion::Sde;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::RadialBasis;
+use crate::run::write_atomic;
+use crate::system::xyz::format_frames;
 use crate::system::{Cell, ConfinementSpec, Structure, System};
 use source::Source;
 use std::path::{Path, PathBuf};
 
+/// File name of the configuration in a run folder.
+const RUN_CONFIG: &str = "config.toml";
 /// File name of the template's copy in a run folder.
 const TEMPLATE_COPY: &str = "template.xyz";
 /// File name of the target's copy in a run folder.
@@ -76,16 +80,15 @@ impl Settings {
         Ok(Settings { sections, system, template, target })
     }
 
-    /// The configuration with every default written out, as a run folder keeps it beside [`Settings::structures`].
+    /// The configuration with every default written out, as a run folder keeps it beside [`Settings::copy_structures`].
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.sections).expect("sections hold only tables, numbers, strings and booleans")
     }
 
-    /// Names and contents of the structures that [`Settings::to_toml`] refers to.
-    pub fn structures(&self) -> Vec<(&'static str, &Structure)> {
-        let template = self.template.iter().map(|structure| (TEMPLATE_COPY, structure));
-        let target = self.target.iter().map(|target| (TARGET_COPY, &target.structure));
-        template.chain(target).collect()
+    /// The seed in the run folder `folder`, if that can be read.
+    pub fn seed_of_run(folder: &Path) -> Option<u64> {
+        let table: toml::Table = std::fs::read_to_string(folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
+        u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
     }
 
     /// What an engine needs to be opened for this configuration.
@@ -107,30 +110,29 @@ impl Settings {
         }
     }
 
-    /// The first thing in which `other` would search differently, as "KEY was A, is now B".
-    pub fn first_difference(&self, other: &Settings) -> Option<String> {
-        let (old, new) = (self.to_toml(), other.to_toml());
-        let table = |text: &str| text.parse::<toml::Table>().expect("own output is TOML");
-        if let Some(difference) = table_difference(&table(&old), &table(&new), "") {
-            return Some(difference);
+    /// Puts copies of the structures that [`Settings::to_toml`] refers to into the run folder `folder`. Copies that are there
+    /// already must be the same.
+    ///
+    /// # Errors
+    /// `BadInput` if one differs, `Storage` if one cannot be written.
+    pub fn copy_structures(&self, folder: &Path) -> Result<()> {
+        let template = self.template.iter().map(|structure| (TEMPLATE_COPY, structure));
+        let target = self.target.iter().map(|target| (TARGET_COPY, &target.structure));
+        for (name, structure) in template.chain(target) {
+            let path = folder.join(name);
+            let text = format_frames(&[structure.clone().into()]);
+            match std::fs::read_to_string(&path) {
+                Ok(before) if before == text => {}
+                Ok(_) => {
+                    let message = "the configuration names another structure than when this run was started; put that \
+                                   back or start a new run without --resume";
+                    return Err(Error::bad_file(&path, message));
+                }
+                Err(_) => write_atomic(&path, text.as_bytes())?,
+            }
         }
-        if self.system != other.system {
-            return Some("system.template holds other atoms than before".into());
-        }
-        (self.target != other.target).then(|| "target.structure holds other atoms than before".into())
+        Ok(())
     }
-}
-
-fn table_difference(old: &toml::Table, new: &toml::Table, prefix: &str) -> Option<String> {
-    let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
-    keys.into_iter().find_map(|key| match (old.get(key), new.get(key)) {
-        (Some(toml::Value::Table(a)), Some(toml::Value::Table(b))) => table_difference(a, b, &format!("{prefix}{key}.")),
-        (a, b) if a == b => None,
-        (a, b) => {
-            let show = |value: Option<&toml::Value>| value.map_or("left out".to_owned(), ToString::to_string);
-            Some(format!("{prefix}{key} was {}, is now {}", show(a), show(b)))
-        }
-    })
 }
 
 /// Reads the structure that `key` names, and puts the name of its copy in the key's place.

@@ -3,12 +3,15 @@
 
 pub mod archive;
 pub mod buffer;
+pub mod config;
 pub mod diffusion;
 pub mod engine;
 pub mod error;
 pub mod model;
 pub mod potential;
 pub mod random;
+pub mod run;
+pub mod search;
 pub mod system;
 
 pub use error::{Error, Result};

@@ -25,11 +25,12 @@ use crate::archive::{Archive, Counts, Entry, Status};
 use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
-use crate::engine::{Engine, FreePositions, ModelState, PlateauSchedule, Stream, TrainingReport, TrainingSet};
+use crate::engine::{Engine, FreePositions, ModelState, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 use crate::model::{Layout, initial_parameters};
 use crate::potential::{Answer, Potential};
-use crate::run::{Phase, PhaseSeconds, Reporter, RunDirectory, RunStatus, SearchProgress, Summary};
+use crate::run::progress::{Phase, RunInfo};
+use crate::run::{PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
 use crate::system::Structure;
 use judge::Judge;
 use std::ops::Range;
@@ -49,26 +50,52 @@ pub struct Search<'a> {
     archive: Archive,
     reporter: Reporter,
     interrupted: &'a AtomicBool,
+    /// What the iterations done have come to.
     progress: SearchProgress,
+    started: Instant,
+    /// Wall-clock time before the checkpoint, s.
+    seconds_before: f64,
 }
 
 impl<'a> Search<'a> {
-    /// Puts the parts together. `interrupted` may be set at any time, by a signal handler for example.
+    /// Puts the parts together: opens the archive, restores the checkpoint or, without one, the untrained model.
+    /// `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
-    /// What the potential answers when it cannot evaluate the target.
+    /// `BadInput` if the archive holds structures of another system or the potential has no energy for the target.
     pub fn new(
         settings: &'a Settings,
-        engine: Box<dyn Engine>,
+        mut engine: Box<dyn Engine>,
         potential: Box<dyn Potential>,
-        directory: RunDirectory,
-        archive: Archive,
+        run: Resumed,
         reporter: Reporter,
         interrupted: &'a AtomicBool,
     ) -> Result<Self> {
         let judge = Judge::new(settings, &*potential)?;
-        let progress = report::nothing_done(settings);
-        Ok(Search { settings, engine, potential, judge, directory, archive, reporter, interrupted, progress })
+        let Resumed { directory, checkpoint, notes, .. } = run;
+        let seed = settings.sections.search.seed;
+        let path = directory.archive_path();
+        let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
+        let (progress, state) = match checkpoint {
+            Some(checkpoint) => (checkpoint.progress, checkpoint.model),
+            None => (report::nothing_done(seed), untrained(settings)),
+        };
+        engine.restore(&state)?;
+        notes.iter().for_each(|note| reporter.message(note));
+        let (started, seconds_before) = (Instant::now(), progress.seconds);
+        Ok(Search {
+            settings,
+            engine,
+            potential,
+            judge,
+            directory,
+            archive,
+            reporter,
+            interrupted,
+            progress,
+            started,
+            seconds_before,
+        })
     }
 
     /// Runs to the end, and leaves a summary behind however it ends.
@@ -77,39 +104,36 @@ impl<'a> Search<'a> {
     /// `Failed` if an iteration brings no structure to learn from or training diverges, `Interrupted`, and what the potential
     /// and the run folder report. After all of them the run can go on from its last checkpoint.
     pub fn run(&mut self) -> Result<Summary> {
-        let started = Instant::now();
+        self.reporter.run_started(&RunInfo {
+            directory: self.directory.path(),
+            device: &self.engine.device(),
+            potential: &self.potential.name(),
+            seed: self.progress.seed,
+            iterations: self.settings.sections.search.iterations as u32,
+            first_iteration: self.progress.iterations_done,
+        });
         let outcome = self.anneal();
         let status = match outcome {
             Ok(()) => RunStatus::Done,
             Err(Error::Interrupted) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failed,
         };
-        let summary = self.summarise(status, started.elapsed());
+        let summary = self.summarise(status);
         outcome.and(summary)
     }
 
     fn anneal(&mut self) -> Result<()> {
         let search = &self.settings.sections.search;
-        for iteration in self.go_on()?..search.iterations {
+        for iteration in self.progress.iterations_done as usize..search.iterations {
             let kt_ev = temperature(iteration, search.iterations, search.kt_initial_ev, search.kt_final_ev);
             let mut seconds = PhaseSeconds::default();
+            self.reporter.iteration_started(iteration as u32, kt_ev);
             self.sample_and_evaluate(iteration, kt_ev, &mut seconds)?;
             let buffer = self.draw_buffer(iteration, kt_ev)?;
             let report = self.train(iteration, kt_ev, &buffer, &mut seconds)?;
             self.close_iteration(iteration, kt_ev, &buffer, report, seconds)?;
         }
         self.write_results()
-    }
-
-    /// Restores the last checkpoint, or the untrained model where there is none; gives the iteration to go on with.
-    fn go_on(&mut self) -> Result<usize> {
-        let (state, n_done) = match self.directory.read_checkpoint()? {
-            Some(checkpoint) => (checkpoint.state, checkpoint.iterations),
-            None => (untrained(self.settings), 0),
-        };
-        self.engine.restore(&state)?;
-        self.directory.keep_metrics(n_done)?;
-        Ok(n_done as usize)
     }
 
     /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.
@@ -125,6 +149,8 @@ impl<'a> Search<'a> {
             seconds.evaluate += started.elapsed().as_secs_f64();
         }
         let counts: Counts = self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect();
+        let best = self.archive.best()?.and_then(|entry| entry.energy);
+        self.reporter.evaluated(counts.ok as usize, counts.samples() as usize, best);
         match counts.ok {
             0 => Err(nothing_to_learn_from(iteration, &counts)),
             _ => Ok(()),
@@ -133,9 +159,9 @@ impl<'a> Search<'a> {
 
     fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
         let Search { settings, engine, reporter, interrupted, .. } = self;
-        reporter.start(Phase::Sample, settings.sections.diffusion.steps);
+        reporter.phase(Phase::Sample, settings.sections.diffusion.steps);
         let sampled = engine.sample(stream(settings, iteration), range, &mut |step| {
-            reporter.update(step);
+            reporter.advance(step);
             stop_if(interrupted)
         })?;
         if sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
@@ -164,7 +190,7 @@ impl<'a> Search<'a> {
 
         let structures: Vec<Structure> =
             accepted.iter().map(|&place| settings.system.structure(&sampled[place])).collect();
-        reporter.start(Phase::Evaluate, structures.len());
+        reporter.phase(Phase::Evaluate, structures.len());
         let mut n_answered = 0;
         potential.evaluate(&structures, &mut |answers| {
             n_answered += answers.len();
@@ -173,7 +199,7 @@ impl<'a> Search<'a> {
                 .map(|(k, answer)| entry(accepted[k], judge.status(&answer), Some(answer)))
                 .collect();
             archive.record(&entries)?;
-            reporter.update(n_answered);
+            reporter.advance(n_answered);
             stop_if(interrupted)
         })
     }
@@ -199,9 +225,9 @@ impl<'a> Search<'a> {
             positions: buffer.iter().map(|entry| entry.free_positions.clone()).collect(),
             weights: weights(buffer, kt_ev),
         };
-        reporter.start(Phase::Train, n_steps);
+        reporter.phase(Phase::Train, n_steps);
         let report = engine.train(stream(settings, iteration), &set, n_steps, &mut |step| {
-            reporter.update(step);
+            reporter.advance(step);
             stop_if(interrupted)
         })?;
         seconds.train = started.elapsed().as_secs_f64();
@@ -217,15 +243,8 @@ fn stream(settings: &Settings, iteration: usize) -> Stream {
 /// The model before the first iteration.
 fn untrained(settings: &Settings) -> ModelState {
     let setup = settings.setup();
-    let layout = Layout::new(&setup.sizes);
-    let zeros = vec![0.0; layout.n_parameters()];
-    ModelState {
-        parameters: initial_parameters(&layout, settings.sections.search.seed),
-        first_moment: zeros.clone(),
-        second_moment: zeros,
-        steps: 0,
-        schedule: PlateauSchedule { learning_rate: setup.training.learning_rate, best: None, bad_epochs: 0 },
-    }
+    let parameters = initial_parameters(&Layout::new(&setup.sizes), settings.sections.search.seed);
+    ModelState::untouched(parameters, setup.training.learning_rate)
 }
 
 /// Boltzmann weights of the buffer, mean 1.

@@ -3,6 +3,8 @@
 use clap::Args;
 use godiff::config::Settings;
 use godiff::potential::PotentialSettings;
+use godiff::run::write_atomic;
+use godiff::system::xyz::{Frame, format_frames};
 use godiff::system::{Structure, Vec3};
 use godiff::{Error, Result};
 use std::io::{ErrorKind, Write};
@@ -51,9 +53,9 @@ pub fn watch_interrupts() -> Result<&'static AtomicBool> {
     Ok(&INTERRUPTED)
 }
 
-/// `Err(Interrupted)` once Ctrl-C was pressed.
-pub fn check_interrupt() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+/// `Err(Interrupted)` once `interrupted` is set.
+pub fn stop_if(interrupted: &AtomicBool) -> Result<()> {
+    if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// Writes `text` and a line end to standard output; a reader that went away is no error.
@@ -68,30 +70,49 @@ pub fn print(text: impl std::fmt::Display) -> Result<()> {
 
 /// The potential that `--potential` names: a kind such as "emt", or a configuration file whose `[potential]` is meant.
 pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
-    let path = Path::new(name);
-    if path.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(Settings::load(path)?.sections.potential);
+    match Path::new(name) {
+        path if path.extension().is_some_and(|extension| extension == "toml") => {
+            Ok(Settings::load(path)?.sections.potential)
+        }
+        _ => PotentialSettings::parse_name(name).map_err(|cause| Error::bad_input(format!("--potential: {cause}"))),
     }
-    let mut table = toml::Table::new();
-    table.insert("kind".into(), name.into());
-    table.try_into().map_err(|cause: toml::de::Error| {
-        let reason = cause.message().replace("missing field", "missing key").replace("variant", "kind");
-        Error::bad_input(format!(
-            "--potential {name}: {reason}; for a potential with parameters give a configuration file (CONFIG.toml)"
-        ))
-    })
 }
 
-/// Marks the last `n_free` atoms of `structure` as free and the others as fixed, if a number is given.
-pub fn free_last(structure: &mut Structure, n_free: Option<usize>) -> Result<()> {
-    let Some(n_free) = n_free else { return Ok(()) };
-    let n_atoms = structure.numbers.len();
-    if n_free == 0 || n_free > n_atoms {
-        return Err(Error::bad_input(format!("--free {n_free}: the structure has {n_atoms} atoms")));
+/// Writes `frames` to the extended XYZ file `path`, whole or not at all.
+pub fn write_xyz(path: &Path, frames: &[Frame]) -> Result<()> {
+    write_atomic(path, format_frames(frames).as_bytes())
+}
+
+/// Which atoms may move.
+#[derive(Debug, Args)]
+pub struct FreeAtoms {
+    /// The last N atoms are free, all others fixed [default: as the file's move_mask says, otherwise all free]
+    #[arg(long = "free", value_name = "N")]
+    count: Option<usize>,
+}
+
+impl FreeAtoms {
+    /// Marks the atoms of `structures` as fixed or free.
+    pub fn mark(&self, structures: &mut [Structure]) -> Result<()> {
+        for (k, structure) in structures.iter_mut().enumerate() {
+            let n_atoms = structure.n_atoms();
+            if let Some(n_free) = self.count {
+                if !(1..=n_atoms).contains(&n_free) {
+                    return Err(Error::bad_input(format!(
+                        "--free {n_free}: structure {} has {n_atoms} atoms; give a number from 1 to {n_atoms}",
+                        k + 1
+                    )));
+                }
+                structure.fixed.fill(true);
+                structure.fixed[n_atoms - n_free..].fill(false);
+            }
+            if !structure.fixed.contains(&false) {
+                let message = format!("structure {} has no free atom; name their number with --free", k + 1);
+                return Err(Error::bad_input(message));
+            }
+        }
+        Ok(())
     }
-    structure.fixed.fill(true);
-    structure.fixed[n_atoms - n_free..].fill(false);
-    Ok(())
 }
 
 /// The largest force on any free atom, eV/Å.

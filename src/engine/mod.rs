@@ -81,6 +81,15 @@ pub struct ModelState {
     pub schedule: PlateauSchedule,
 }
 
+impl ModelState {
+    /// `parameters` that no optimiser has touched yet, to be trained from `learning_rate` on.
+    pub fn untouched(parameters: Vec<f64>, learning_rate: f64) -> Self {
+        let zeros = vec![0.0; parameters.len()];
+        let schedule = PlateauSchedule { learning_rate, best: None, bad_epochs: 0 };
+        ModelState { parameters, first_moment: zeros.clone(), second_moment: zeros, steps: 0, schedule }
+    }
+}
+
 /// Learning rate × 0.95 when the epoch's mean loss has not improved for 100 epochs.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PlateauSchedule {

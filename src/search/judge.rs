@@ -4,8 +4,8 @@ use crate::archive::{Entry, Status};
 use crate::config::{Matching, Settings, Target};
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
-use crate::system::matching::BondGraph;
-use crate::system::{System, Vec3};
+
+use crate::system::{BondGraph, Structure, System, Vec3};
 
 /// The criteria of one run.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ fn bonds(system: &System, free: &[Vec3]) -> BondGraph {
     BondGraph::new(&system.cell, &system.free_numbers, free)
 }
 
-fn energy_of(structure: &crate::system::Structure, potential: &dyn Potential) -> Result<f64> {
+fn energy_of(structure: &Structure, potential: &dyn Potential) -> Result<f64> {
     let mut energy = None;
     potential.evaluate(std::slice::from_ref(structure), &mut |answers| {
         for (_, answer) in answers {

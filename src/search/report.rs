@@ -1,20 +1,19 @@
 //! What a search leaves in its run folder: after every iteration, and at the end.
 
 use super::{Search, weights};
-use crate::archive::{Counts, Entry, Status};
+use crate::archive::{Entry, Status};
 use crate::buffer;
-use crate::config::Settings;
 use crate::engine::TrainingReport;
 use crate::error::Result;
 use crate::model::{ModelFile, Precision};
-use crate::run::{Best, Checkpoint, IterationMetrics, PhaseSeconds, RunStatus, SearchProgress, Summary};
-use std::time::Duration;
+use crate::run::{Best, IterationMetrics, PhaseSeconds, RunStatus, SearchProgress, Summary};
+use crate::system::xyz::format_frames;
 
 /// The progress of a run that has not started.
-pub(super) fn nothing_done(settings: &Settings) -> SearchProgress {
+pub(super) fn nothing_done(seed: u64) -> SearchProgress {
     SearchProgress {
         iterations_done: 0,
-        seed: settings.sections.search.seed,
+        seed,
         evaluations: 0,
         samples: 0,
         best: None,
@@ -24,9 +23,7 @@ pub(super) fn nothing_done(settings: &Settings) -> SearchProgress {
 }
 
 impl Search<'_> {
-    /// Closes `iteration`: metrics, then the checkpoint from which the next one starts, then the results so far.
-    ///
-    /// A run killed between the first two repeats the iteration's training, and its metrics replace these.
+    /// Closes `iteration`: metrics, the checkpoint from which the next one starts, then the results so far.
     pub(super) fn close_iteration(
         &mut self,
         iteration: usize,
@@ -38,7 +35,7 @@ impl Search<'_> {
         let entries = self.archive.entries(iteration as u32)?;
         self.count(&entries);
         self.progress.iterations_done = iteration as u32 + 1;
-        self.progress.seconds += seconds.sample + seconds.evaluate + seconds.train;
+        self.progress.seconds = self.seconds();
 
         let ok = entries.iter().filter(|entry| entry.status == Status::Ok);
         let energies = sorted(ok.filter_map(|entry| entry.energy));
@@ -58,9 +55,8 @@ impl Search<'_> {
             best_energy_ev: self.progress.best.map(|best| best.energy_ev),
             seconds,
         };
-        self.directory.append_metrics(&metrics)?;
-        self.directory.write_checkpoint(self.progress, self.engine.state())?;
-        self.reporter.iteration(&metrics);
+        self.directory.finish_iteration(&metrics, self.progress, self.engine.state())?;
+        self.reporter.iteration_done(&metrics);
         self.write_results()
     }
 
@@ -101,23 +97,23 @@ impl Search<'_> {
             weighting: setup.training.weighting,
             species,
         };
-        model.write(&self.directory.model(), if single { Precision::Single } else { Precision::Double })?;
+        model.write(&self.directory.model_path(), if single { Precision::Single } else { Precision::Double })?;
         let Some(Best { iteration, index, .. }) = self.progress.best else { return Ok(()) };
         let Some(best) = self.archive.get(iteration, index)? else { return Ok(()) };
         let mut structure = settings.system.structure(&best.free_positions);
         (structure.energy, structure.forces) = (best.energy, best.forces);
-        self.directory.write_best(&structure)
+        self.directory.write_best(format_frames(&[structure.into()]).as_bytes())
     }
 
     /// Writes `summary.json`, structures of an unfinished iteration counted too.
-    pub(super) fn summarise(&mut self, status: RunStatus, seconds: Duration) -> Result<Summary> {
+    pub(super) fn summarise(&mut self, status: RunStatus) -> Result<Summary> {
         if status != RunStatus::Done {
             self.count(&self.archive.entries(self.progress.iterations_done)?);
         }
         let SearchProgress { seed, evaluations, samples, best, target_first_evaluation, .. } = self.progress;
         let summary = Summary {
             status,
-            seconds: self.seconds_before + seconds.as_secs_f64(),
+            seconds: self.seconds(),
             evaluations,
             samples,
             best_energy_ev: best.map(|best| best.energy_ev),
@@ -127,7 +123,13 @@ impl Search<'_> {
             ..Summary::new(seed, self.engine.device())
         };
         self.directory.write_summary(&summary)?;
+        self.reporter.finished(&summary);
         Ok(summary)
+    }
+
+    /// Wall-clock time of the run, s.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
     }
 }
 

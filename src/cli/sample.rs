@@ -1,0 +1,100 @@
+//! `godiff sample`: structures from a trained model.
+
+use super::common::{Compute, print, stop_if, watch_interrupts, write_xyz};
+use clap::Args;
+use godiff::config::Settings;
+use godiff::engine::{self, ModelState, Setup, Stream};
+use godiff::model::ModelFile;
+use godiff::system::elements::symbol;
+use godiff::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Samples structures from a trained model, without evaluating them
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  godiff sample --model runs/pt-adatom-001/model.safetensors \
+                        --config configs/pt-adatom.toml -n 16 -o samples.xyz")]
+pub struct Arguments {
+    /// A model file of a search or of `godiff import`
+    #[arg(long, value_name = "MODEL.safetensors")]
+    model: PathBuf,
+    /// The configuration whose [system] and [diffusion] are sampled
+    #[arg(long, value_name = "CONFIG.toml")]
+    config: PathBuf,
+    /// How many structures
+    #[arg(short, long = "number", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    n: u32,
+    /// The file to write (extended XYZ)
+    #[arg(short, long, value_name = "OUT.xyz")]
+    output: PathBuf,
+    /// Seed of the noise [default: the configuration's]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// Structures sampled side by side.
+const AT_ONCE: usize = 128;
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let settings = Settings::load(&self.config)?;
+        let model = ModelFile::read(&self.model)?;
+        let setup = setup(&settings, &model, &self.model)?;
+        self.compute.threads.start()?;
+        let interrupted = watch_interrupts()?;
+        let mut engine = engine::open(&self.compute.device, &setup)?;
+        engine.restore(&ModelState::untouched(model.parameters, setup.training.learning_rate))?;
+
+        let stream = Stream { seed: self.seed.unwrap_or(settings.sections.search.seed), iteration: 0 };
+        let n = self.n as usize;
+        let mut frames = Vec::with_capacity(n);
+        for start in (0..n).step_by(AT_ONCE) {
+            let sampled = engine.sample(stream, start..n.min(start + AT_ONCE), &mut |_| stop_if(interrupted))?;
+            if !sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
+                let message = format!("{}: the model sends atoms to places that are not numbers", self.model.display());
+                return Err(Error::Failed(message));
+            }
+            frames.extend(sampled.iter().map(|free| settings.system.structure(free).into()));
+        }
+        write_xyz(&self.output, &frames)?;
+        print(format!("{n} structures written to {}", self.output.display()))
+    }
+}
+
+/// The setup of `settings` for a model that was read from `path`.
+fn setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result<Setup> {
+    let setup = settings.setup();
+    let refuse = |what: &str, of_model: String, of_config: String| {
+        Err(Error::bad_file(
+            path,
+            format!("the model has {what} {of_model} where the configuration has {of_config}; change the configuration"),
+        ))
+    };
+    let (found, expected) = (&model.sizes, &setup.sizes);
+    for (what, found, expected) in [
+        ("model.features", found.features, expected.features),
+        ("model.blocks", found.blocks, expected.blocks),
+        ("model.radial_functions", found.radial_functions, expected.radial_functions),
+    ] {
+        if found != expected {
+            return refuse(what, found.to_string(), expected.to_string());
+        }
+    }
+    for (what, found, expected) in [
+        ("model.cutoff_angstrom", found.cutoff_angstrom, expected.cutoff_angstrom),
+        ("diffusion.sigma_min_angstrom", model.sde.sigma_min, setup.sde.sigma_min),
+        ("diffusion.sigma_max_angstrom", model.sde.sigma_max, setup.sde.sigma_max),
+    ] {
+        // Imported numbers went through f32.
+        if (found - expected).abs() > 1e-6 * expected {
+            return refuse(what, found.to_string(), expected.to_string());
+        }
+    }
+    let unknown = settings.system.numbers().into_iter().find(|number| !model.species.contains(number));
+    if let (false, Some(number)) = (model.species.is_empty(), unknown) {
+        let element = symbol(number).unwrap_or("an unknown element");
+        return Err(Error::bad_file(path, format!("the model was not trained on {element}, which the system holds")));
+    }
+    Ok(Setup { sizes: model.sizes, radial_basis: model.basis(), sde: model.sde, ..setup })
+}
