@@ -1,6 +1,9 @@
 //! Atoms in a cell, with what was computed for them.
 
+use super::elements::symbol;
+use super::vector::is_finite;
 use super::{Cell, Vec3};
+use crate::error::{Error, Result};
 
 /// One arrangement of N atoms.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,5 +28,77 @@ impl Structure {
         assert_eq!(numbers.len(), positions.len(), "one position per atom");
         let fixed = vec![false; numbers.len()];
         Structure { cell, numbers, positions, fixed, energy: None, forces: None }
+    }
+
+    /// N, the number of atoms.
+    pub fn n_atoms(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Checks what every reader of the crate promises: at least one atom, one entry per atom in every list, known elements,
+    /// finite positions, energy and forces, and a cell that spans a volume.
+    ///
+    /// # Errors
+    /// `BadInput` with the first of these that does not hold.
+    pub fn validate(&self) -> Result<()> {
+        let n = self.n_atoms();
+        if n == 0 {
+            return Err(Error::bad_input("the structure has no atoms"));
+        }
+        let lengths = [self.positions.len(), self.fixed.len(), self.forces.as_ref().map_or(n, Vec::len)];
+        if lengths.iter().any(|&length| length != n) {
+            return Err(Error::bad_input(format!("the structure's lists differ in length: {n} atoms, {lengths:?}")));
+        }
+        for k in 0..n {
+            let atom = k + 1;
+            if symbol(self.numbers[k]).is_none() {
+                return Err(Error::bad_input(format!("atom {atom}: {} is not an atomic number", self.numbers[k])));
+            }
+            if !is_finite(self.positions[k]) {
+                return Err(Error::bad_input(format!("atom {atom}: its position is not finite")));
+            }
+            if self.forces.as_ref().is_some_and(|forces| !is_finite(forces[k])) {
+                return Err(Error::bad_input(format!("atom {atom}: the force on it is not finite")));
+            }
+        }
+        if self.energy.is_some_and(|energy| !energy.is_finite()) {
+            return Err(Error::bad_input("the structure's energy is not finite"));
+        }
+        self.cell.completed().map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validation_names_what_is_wrong() {
+        let good = Structure::new(Cell::NONE, vec![78, 79], vec![[0.0; 3], [2.0; 3]]);
+        good.validate().unwrap();
+        let mut nan = good.clone();
+        nan.positions[1][2] = f64::NAN;
+        let mut element = good.clone();
+        element.numbers[0] = 119;
+        let mut force = good.clone();
+        force.forces = Some(vec![[0.0; 3], [f64::INFINITY; 3]]);
+        let mut short = good.clone();
+        short.forces = Some(vec![[0.0; 3]]);
+        let mut energy = good.clone();
+        energy.energy = Some(f64::NAN);
+        let mut cell = good.clone();
+        cell.cell.periodic[0] = true;
+        for (structure, sentence) in [
+            (Structure::new(Cell::NONE, vec![], vec![]), "no atoms"),
+            (nan, "atom 2: its position is not finite"),
+            (element, "atom 1: 119 is not an atomic number"),
+            (force, "atom 2: the force on it is not finite"),
+            (short, "differ in length"),
+            (energy, "energy is not finite"),
+            (cell, "periodic along a but has no lattice vector"),
+        ] {
+            let error = structure.validate().unwrap_err();
+            assert!(error.to_string().contains(sentence), "{error}");
+        }
     }
 }

@@ -1,0 +1,361 @@
+//! Reading extended XYZ.
+
+use super::comment::{Value, parse_flag, parse_pairs};
+use super::{Column, Frame, STRUCTURE_KEYS, Values};
+use crate::error::{Error, Result};
+use crate::system::elements::{atomic_number, symbol};
+use crate::system::files::{read_text, shown};
+use crate::system::{Cell, Structure, Vec3};
+use std::path::Path;
+use std::str::FromStr;
+
+/// All frames of an extended XYZ file.
+///
+/// # Errors
+/// `BadInput` for a file that cannot be read and for everything [`parse_frames`] refuses.
+pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
+    parse_frames(&read_text(path)?, path)
+}
+
+/// All frames of `text`, the contents of the extended XYZ file `path` (named in errors).
+///
+/// # Errors
+/// `BadInput` with the line for a file without frames, a frame that ends early, fields that do not fit `Properties`, unknown
+/// elements, numbers that are not finite in cell, positions, forces or energy, and a periodic cell without volume.
+pub fn parse_frames(text: &str, path: &Path) -> Result<Vec<Frame>> {
+    let mut lines = (1..).zip(text.lines());
+    let mut frames = Vec::new();
+    while let Some((number, line)) = lines.next() {
+        if line.trim().is_empty() {
+            // ASE takes a blank line for the end of the file.
+            match lines.find(|(_, line)| !line.trim().is_empty()) {
+                None => break,
+                Some((later, _)) => {
+                    let message = format!("line {number} is blank, but line {later} holds more; remove blank lines");
+                    return Err(Error::bad_file(path, message));
+                }
+            }
+        }
+        let frame = parse_frame((number, line), &mut lines);
+        frames.push(frame.map_err(|at| Error::bad_file(path, format!("line {}: {}", at.line, at.message)))?);
+    }
+    if frames.is_empty() {
+        return Err(Error::bad_file(path, "holds no structure; give an extended XYZ file with at least one frame"));
+    }
+    Ok(frames)
+}
+
+/// What is wrong, and on which line.
+struct At {
+    line: usize,
+    message: String,
+}
+
+fn parse_frame<'a>(
+    header: (usize, &str),
+    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+) -> std::result::Result<Frame, At> {
+    let at = |line: usize| move |message: String| At { line, message };
+    let (first, count) = header;
+    let n_atoms: usize = count
+        .trim()
+        .parse()
+        .map_err(|_| at(first)(format!("expected the number of atoms of a frame, found '{}'", shown(count))))?;
+    if n_atoms == 0 {
+        return Err(at(first)("the frame has no atoms".into()));
+    }
+    let Some((second, comment)) = lines.next() else {
+        return Err(at(first)("the file ends before the frame's comment line".into()));
+    };
+    let comment = Comment::parse(comment).map_err(at(second))?;
+    let mut atoms = Atoms::new(&comment.columns).map_err(at(second))?;
+    for k in 0..n_atoms {
+        let Some((number, line)) = lines.next() else {
+            return Err(at(first)(format!("the file ends after {k} of the frame's {n_atoms} atoms")));
+        };
+        atoms.push(line, comment.columns_given).map_err(at(number))?;
+    }
+    let structure = Structure {
+        fixed: if atoms.fixed.is_empty() { vec![false; n_atoms] } else { atoms.fixed },
+        forces: (!atoms.forces.is_empty()).then_some(atoms.forces),
+        energy: comment.energy,
+        ..Structure::new(comment.cell, atoms.numbers, atoms.positions)
+    };
+    Ok(Frame { structure, info: comment.info, columns: atoms.extra })
+}
+
+/// What the comment line says.
+struct Comment {
+    cell: Cell,
+    energy: Option<f64>,
+    columns: Vec<ColumnSpec>,
+    columns_given: bool,
+    info: Vec<(String, Value)>,
+}
+
+/// One entry `name:kind:width` of `Properties`.
+struct ColumnSpec {
+    name: String,
+    kind: char,
+    width: usize,
+}
+
+const DEFAULT_COLUMNS: &str = "species:S:1:pos:R:3";
+
+impl Comment {
+    fn parse(line: &str) -> std::result::Result<Comment, String> {
+        let extended = ["Lattice", "Properties"].iter().any(|key| line.contains(key));
+        let pairs = match parse_pairs(line) {
+            Ok(pairs) => pairs,
+            // The comment of a plain XYZ file may be any prose, apostrophes included.
+            Err(_) if !extended => Vec::new(),
+            Err(message) => return Err(message),
+        };
+        let mut own: [Option<String>; 4] = [const { None }; 4];
+        let mut info: Vec<(String, Value)> = Vec::new();
+        for (key, value) in pairs {
+            match (STRUCTURE_KEYS.iter().position(|&known| known == key), value) {
+                (Some(k), Some(_)) if own[k].is_some() => return Err(format!("the key '{key}' is given twice")),
+                (Some(k), Some(value)) => own[k] = Some(value),
+                (Some(_), None) if extended => return Err(format!("the key '{key}' has no value")),
+                // The free energy of a smeared calculation; the search ranks by `energy`.
+                _ if key == "free_energy" => {}
+                (_, value) => {
+                    info.retain(|(known, _)| *known != key);
+                    info.push((key, value.map_or(Value::Flag(true), |text| Value::parse(&text))));
+                }
+            }
+        }
+        let [lattice, properties, pbc, energy] = own;
+        let vectors = lattice.as_deref().map(parse_lattice).transpose()?;
+        let periodic = match pbc {
+            Some(text) => parse_pbc(&text)?,
+            None => [vectors.is_some(); 3],
+        };
+        let cell = Cell { vectors: vectors.unwrap_or_default(), periodic };
+        cell.completed().map_err(|error| error.to_string())?;
+        let energy = energy.map(|text| finite(&text).map_err(|why| format!("energy={text} {why}"))).transpose()?;
+        let columns_given = properties.is_some();
+        let columns = parse_properties(properties.as_deref().unwrap_or(DEFAULT_COLUMNS))?;
+        Ok(Comment { cell, energy, columns, columns_given, info })
+    }
+}
+
+fn parse_lattice(text: &str) -> std::result::Result<[Vec3; 3], String> {
+    let refuse = |why: &str| format!("Lattice=\"{}\" {why}", shown(text));
+    let numbers: Vec<f64> = words(text).map(finite).collect::<std::result::Result<_, _>>().map_err(refuse)?;
+    match numbers.as_chunks() {
+        ([a, b, c], []) => Ok([*a, *b, *c]),
+        _ => Err(refuse("does not hold nine numbers")),
+    }
+}
+
+fn parse_pbc(text: &str) -> std::result::Result<[bool; 3], String> {
+    let flag = |word| {
+        parse_flag(word).or(match word {
+            "1" => Some(true),
+            "0" => Some(false),
+            _ => None,
+        })
+    };
+    let flags: Option<Vec<bool>> = words(text).map(flag).collect();
+    match flags.as_deref() {
+        Some(&[a, b, c]) => Ok([a, b, c]),
+        Some(&[all]) => Ok([all; 3]),
+        _ => Err(format!("pbc=\"{}\" is not three of T and F", shown(text))),
+    }
+}
+
+fn parse_properties(text: &str) -> std::result::Result<Vec<ColumnSpec>, String> {
+    let refuse = |why: String| format!("Properties={}: {why}", shown(text));
+    let fields: Vec<&str> = text.split(':').collect();
+    let (triples, []) = fields.as_chunks() else {
+        return Err(refuse("is not made of name:type:count triples".into()));
+    };
+    let mut columns: Vec<ColumnSpec> = Vec::new();
+    for &[name, kind, width] in triples {
+        let kind = match kind {
+            "R" => 'R',
+            "I" => 'I',
+            "S" => 'S',
+            "L" => 'L',
+            _ => return Err(refuse(format!("the type '{}' of '{name}' is not R, I, S or L", shown(kind)))),
+        };
+        let width = match width.parse::<u32>() {
+            Ok(width) if width > 0 => width as usize,
+            _ => return Err(refuse(format!("the count '{}' of '{name}' is not a positive number", shown(width)))),
+        };
+        if name.is_empty() || columns.iter().any(|known| known.name == name) {
+            return Err(refuse(format!("the name '{}' is empty or given twice", shown(name))));
+        }
+        columns.push(ColumnSpec { name: name.to_string(), kind, width });
+    }
+    Ok(columns)
+}
+
+/// Where a column's entries go.
+#[derive(Clone, Copy)]
+enum Target {
+    Species,
+    Number,
+    Position,
+    Force,
+    MoveMask,
+    Extra(usize),
+}
+
+/// The atom lines read so far.
+struct Atoms<'a> {
+    columns: &'a [ColumnSpec],
+    targets: Vec<Target>,
+    numbers: Vec<u8>,
+    positions: Vec<Vec3>,
+    forces: Vec<Vec3>,
+    fixed: Vec<bool>,
+    extra: Vec<Column>,
+}
+
+impl<'a> Atoms<'a> {
+    fn new(columns: &'a [ColumnSpec]) -> std::result::Result<Self, String> {
+        let mut extra = Vec::new();
+        let mut targets = Vec::new();
+        for column in columns {
+            let (target, wanted) = match column.name.as_str() {
+                "species" => (Target::Species, "S:1"),
+                "Z" => (Target::Number, "I:1"),
+                "pos" => (Target::Position, "R:3"),
+                "forces" => (Target::Force, "R:3"),
+                "move_mask" => (Target::MoveMask, "L:1 or L:3"),
+                _ => {
+                    let values = match column.kind {
+                        'R' => Values::Real(Vec::new()),
+                        'I' => Values::Integer(Vec::new()),
+                        'L' => Values::Flag(Vec::new()),
+                        _ => Values::Text(Vec::new()),
+                    };
+                    extra.push(Column { name: column.name.clone(), width: column.width, values });
+                    (Target::Extra(extra.len() - 1), "")
+                }
+            };
+            let shape = format!("{}:{}", column.kind, column.width);
+            if !wanted.is_empty() && !wanted.split(" or ").any(|known| known == shape) {
+                return Err(format!("the column {} must be {wanted}, not {shape}", column.name));
+            }
+            targets.push(target);
+        }
+        if !columns.iter().any(|c| c.name == "pos") {
+            return Err("Properties names no pos:R:3 column for the positions".into());
+        }
+        if !columns.iter().any(|c| c.name == "species" || c.name == "Z") {
+            return Err("Properties names no species:S:1 or Z:I:1 column for the elements".into());
+        }
+        Ok(Atoms {
+            columns,
+            targets,
+            numbers: Vec::new(),
+            positions: Vec::new(),
+            forces: Vec::new(),
+            fixed: Vec::new(),
+            extra,
+        })
+    }
+
+    /// Reads one atom line. With `exact`, the line holds the named columns and nothing else.
+    fn push(&mut self, line: &str, exact: bool) -> std::result::Result<(), String> {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let n_fields = self.columns.iter().map(|column| column.width as u64).sum::<u64>();
+        if (fields.len() as u64) < n_fields || (exact && fields.len() as u64 > n_fields) {
+            let found = fields.len();
+            return Err(format!("an atom line of {n_fields} columns is expected, found {found}: '{}'", shown(line)));
+        }
+        let atom = self.positions.len();
+        let mut rest = &fields[..];
+        for (column, &target) in self.columns.iter().zip(&self.targets) {
+            let (entries, later) = rest.split_at(column.width);
+            rest = later;
+            let name = &column.name;
+            match target {
+                Target::Species => {
+                    let number = atomic_number(&capitalised(entries[0]))
+                        .ok_or_else(|| format!("'{}' is not the symbol of an element", shown(entries[0])))?;
+                    set_number(&mut self.numbers, atom, number)?;
+                }
+                Target::Number => {
+                    let number = entries[0].parse().ok().filter(|&number| symbol(number).is_some());
+                    let number =
+                        number.ok_or_else(|| format!("'{}' is not an atomic number (1 to 118)", shown(entries[0])))?;
+                    set_number(&mut self.numbers, atom, number)?;
+                }
+                Target::Position => self.positions.push(vector(entries, name)?),
+                Target::Force => self.forces.push(vector(entries, name)?),
+                Target::MoveMask => {
+                    let moves: Vec<bool> = all(entries, name, "T or F", parse_flag)?;
+                    if moves.iter().any(|&m| m != moves[0]) {
+                        return Err("the atom is fixed along some axes only; atoms are fixed as a whole here".into());
+                    }
+                    self.fixed.push(!moves[0]);
+                }
+                Target::Extra(k) => match &mut self.extra[k].values {
+                    Values::Real(values) => values.extend(all(entries, name, "a number", parsed::<f64>)?),
+                    Values::Integer(values) => values.extend(all(entries, name, "a whole number", parsed::<i64>)?),
+                    Values::Flag(values) => values.extend(all(entries, name, "T or F", parse_flag)?),
+                    Values::Text(values) => values.extend(entries.iter().map(|entry| entry.to_string())),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the element of `atom`, which the columns species and Z may both name.
+fn set_number(numbers: &mut Vec<u8>, atom: usize, number: u8) -> std::result::Result<(), String> {
+    match numbers.get(atom) {
+        Some(&known) if known != number => Err("the columns species and Z name different elements".into()),
+        Some(_) => Ok(()),
+        None => {
+            numbers.push(number);
+            Ok(())
+        }
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty())
+}
+
+fn parsed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn finite(text: &str) -> std::result::Result<f64, &'static str> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(_) => Err("is not finite"),
+        Err(_) => Err("is not a number"),
+    }
+}
+
+fn all<T>(
+    entries: &[&str],
+    column: &str,
+    wanted: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> std::result::Result<Vec<T>, String> {
+    let one =
+        |entry: &&str| parse(entry).ok_or_else(|| format!("'{}' in the column {column} is not {wanted}", shown(entry)));
+    entries.iter().map(one).collect()
+}
+
+fn vector(entries: &[&str], column: &str) -> std::result::Result<Vec3, String> {
+    let mut vector = [0.0; 3];
+    for (x, entry) in vector.iter_mut().zip(entries) {
+        *x = finite(entry).map_err(|why| format!("'{}' in the column {column} {why}", shown(entry)))?;
+    }
+    Ok(vector)
+}
+
+/// First letter large, the others small, as ASE reads symbols.
+fn capitalised(symbol: &str) -> String {
+    let (first, rest) = symbol.split_at(symbol.chars().next().map_or(0, char::len_utf8));
+    first.to_uppercase() + &rest.to_lowercase()
+}
