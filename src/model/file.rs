@@ -1,0 +1,498 @@
+//! The model file: safetensors with SchNetPack's tensor names and the sizes in its metadata.
+
+use super::{Layout, ModelSizes, RadialBasis};
+use crate::diffusion::Sde;
+use crate::engine::Weighting;
+use crate::error::{Error, Result};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+/// The only layout of metadata and tensors so far.
+const FORMAT_VERSION: &str = "1";
+const OFFSETS: &str = "representation.radial_basis.offsets";
+const WIDTHS: &str = "representation.radial_basis.widths";
+
+/// A trained model with everything needed to sample from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFile {
+    /// Sizes of the model.
+    pub sizes: ModelSizes,
+    /// Radial functions, if the file stores them: imported ones are rounded to f32, ours follow from the sizes.
+    pub radial_basis: Option<RadialBasis>,
+    /// Parameters in the order of [`Layout`].
+    pub parameters: Vec<f64>,
+    /// Noise levels it was trained for.
+    pub sde: Sde,
+    /// Loss it was trained with.
+    pub weighting: Weighting,
+    /// Atomic numbers it was trained on, ascending; empty if unknown.
+    pub species: Vec<u8>,
+}
+
+/// How a model file stores its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32, the precision of training.
+    #[default]
+    Single,
+    /// f64.
+    Double,
+}
+
+impl ModelFile {
+    /// Reads the model file at `path`; parameters in f32 or f64.
+    ///
+    /// # Errors
+    /// `BadInput` with the path and what is wrong: no readable file, not safetensors or cut off, metadata missing or
+    /// impossible, a tensor missing, unknown, of another shape or type, or not finite.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::bad_file(path, format_args!("the model file cannot be read: {error}")))?;
+        Self::from_bytes(&bytes).map_err(|complaint| Error::bad_file(path, complaint))
+    }
+
+    /// Writes the model to `path` in `precision`. The same model gives the same bytes; a crash leaves the old file or
+    /// the new one.
+    ///
+    /// # Errors
+    /// `Storage` if writing fails, `Failed` if a parameter is not finite in that precision.
+    pub fn write(&self, path: &Path, precision: Precision) -> Result<()> {
+        let bytes = self.to_bytes(precision)?;
+        write_atomically(path, &bytes)
+            .map_err(|error| Error::storage(path, format_args!("the model file cannot be written: {error}")))
+    }
+
+    /// The radial functions: the stored ones, otherwise [`RadialBasis::even`].
+    pub fn basis(&self) -> RadialBasis {
+        let even = || RadialBasis::even(self.sizes.radial_functions, self.sizes.cutoff_angstrom);
+        self.radial_basis.clone().unwrap_or_else(even)
+    }
+
+    /// What the model is, a property a line, for `inspect`.
+    pub fn describe(&self) -> String {
+        let ModelSizes { features, blocks, radial_functions, cutoff_angstrom, force_head } = self.sizes;
+        let species = match &self.species[..] {
+            [] => "unknown".to_owned(),
+            known => known.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let stored = if self.radial_basis.is_some() { "stored" } else { "even" };
+        let heads = if force_head { "score, force" } else { "score" };
+        [
+            format!("features          {features}"),
+            format!("blocks            {blocks}"),
+            format!("radial functions  {radial_functions} ({stored})"),
+            format!("cutoff            {cutoff_angstrom} Å"),
+            format!("heads             {heads}"),
+            format!("parameters        {}", self.parameters.len()),
+            format!("atomic numbers    {species}"),
+            format!("noise levels      {} to {} Å", self.sde.sigma_min, self.sde.sigma_max),
+            format!("weighting         {}", weighting_name(self.weighting)),
+        ]
+        .join("\n")
+    }
+
+    /// The file's bytes: header length, header with sorted keys, radial functions (f64), parameters.
+    fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>> {
+        let mut header = Map::new();
+        header.insert("__metadata__".to_owned(), self.metadata());
+        let mut data = Vec::new();
+        let mut push = |name: &str, shape: &[usize], values: &[f64], precision| -> Result<()> {
+            let start = data.len();
+            for value in values {
+                let stored = if precision == Precision::Single { f64::from(*value as f32) } else { *value };
+                if !stored.is_finite() {
+                    return Err(Error::Failed(format!(
+                        "the model cannot be written because its tensor {name} holds {value:?}: training diverged, lower \
+                         the learning rate"
+                    )));
+                }
+                match precision {
+                    Precision::Single => data.extend((*value as f32).to_le_bytes()),
+                    Precision::Double => data.extend(value.to_le_bytes()),
+                }
+            }
+            let dtype = if precision == Precision::Single { "F32" } else { "F64" };
+            let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, data.len()] });
+            header.insert(name.to_owned(), entry);
+            Ok(())
+        };
+        if let Some(basis) = &self.radial_basis {
+            push(OFFSETS, &[basis.offsets.len()], &basis.offsets, Precision::Double)?;
+            push(WIDTHS, &[basis.widths.len()], &basis.widths, Precision::Double)?;
+        }
+        for tensor in &Layout::new(&self.sizes).tensors {
+            push(&tensor.name, &tensor.shape, &self.parameters[tensor.range()], precision)?;
+        }
+        let mut header = Value::Object(header).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        Ok([&(header.len() as u64).to_le_bytes()[..], &header, &data].concat())
+    }
+
+    fn metadata(&self) -> Value {
+        let species: Vec<String> = self.species.iter().map(u8::to_string).collect();
+        json!({
+            "features": self.sizes.features.to_string(),
+            "blocks": self.sizes.blocks.to_string(),
+            "n_rbf": self.sizes.radial_functions.to_string(),
+            "cutoff": self.sizes.cutoff_angstrom.to_string(),
+            "sigma_min": self.sde.sigma_min.to_string(),
+            "sigma_max": self.sde.sigma_max.to_string(),
+            "weighting": weighting_name(self.weighting),
+            "species": species.join(" "),
+            "format_version": FORMAT_VERSION,
+        })
+    }
+
+    fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let unreadable = |error| format!("not a whole safetensors file: {error}");
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
+        let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+        let empty = HashMap::new();
+        let metadata = Metadata(header.metadata().as_ref().unwrap_or(&empty));
+        let version = metadata.text("format_version")?;
+        if version != FORMAT_VERSION {
+            return Err(format!(
+                "the model file has format_version '{version}', but this program reads version {FORMAT_VERSION} only"
+            ));
+        }
+        let tensors: HashMap<&str, TensorView> = file.iter().collect();
+        let sizes = ModelSizes {
+            features: metadata.number("features")?,
+            blocks: metadata.number("blocks")?,
+            radial_functions: metadata.number("n_rbf")?,
+            cutoff_angstrom: metadata.number("cutoff")?,
+            force_head: tensors.keys().any(|name| name.starts_with("force.")),
+        };
+        sizes.check().map_err(|error| error.to_string())?;
+        let sde = Sde { sigma_min: metadata.number("sigma_min")?, sigma_max: metadata.number("sigma_max")? };
+        sde.check().map_err(|error| error.to_string())?;
+
+        let layout = Layout::new(&sizes);
+        let known = |name: &str| name == OFFSETS || name == WIDTHS || layout.find(name).is_some();
+        let foreign = |name: &&str| !known(name) && !name.starts_with("buffer.") && !name.starts_with("optimizer.");
+        if let Some(name) = tensors.keys().copied().filter(foreign).min() {
+            return Err(format!(
+                "the tensor {name} belongs to no model of {} features and {} blocks: the file holds another architecture",
+                sizes.features, sizes.blocks
+            ));
+        }
+        let mut parameters = Vec::new();
+        for tensor in &layout.tensors {
+            let view = tensors.get(&tensor.name[..]).ok_or(format!("the tensor {} is missing", tensor.name))?;
+            if view.shape() != tensor.shape {
+                return Err(format!(
+                    "the tensor {} has shape {:?}, but the sizes in the metadata ask for {:?}",
+                    tensor.name,
+                    view.shape(),
+                    tensor.shape
+                ));
+            }
+            parameters.extend(values(&tensor.name, view)?);
+        }
+        let radial_basis = match (tensors.get(OFFSETS), tensors.get(WIDTHS)) {
+            (Some(offsets), Some(widths)) => {
+                let basis = RadialBasis { offsets: values(OFFSETS, offsets)?, widths: values(WIDTHS, widths)? };
+                basis.complaint(sizes.radial_functions).map_or(Ok(Some(basis)), Err)?
+            }
+            (None, None) => None,
+            (Some(_), None) => return Err(format!("the tensor {WIDTHS} is missing beside {OFFSETS}")),
+            (None, Some(_)) => return Err(format!("the tensor {OFFSETS} is missing beside {WIDTHS}")),
+        };
+        let (weighting, species) = (metadata.weighting()?, metadata.species()?);
+        Ok(ModelFile { sizes, radial_basis, parameters, sde, weighting, species })
+    }
+}
+
+/// The strings of the header.
+struct Metadata<'a>(&'a HashMap<String, String>);
+
+impl Metadata<'_> {
+    fn text(&self, key: &str) -> std::result::Result<&str, String> {
+        let value = self.0.get(key).map(|value| value.trim());
+        value.ok_or(format!("the metadata lack '{key}': this is no model file of godiff"))
+    }
+
+    fn number<T: std::str::FromStr>(&self, key: &str) -> std::result::Result<T, String> {
+        let text = self.text(key)?;
+        text.parse().map_err(|_| format!("the metadata give '{key}' as '{text}', which is not a number of that kind"))
+    }
+
+    fn weighting(&self) -> std::result::Result<Weighting, String> {
+        let text = self.text("weighting")?;
+        [Weighting::Dsm, Weighting::Published]
+            .into_iter()
+            .find(|weighting| weighting_name(*weighting) == text)
+            .ok_or(format!("the metadata give 'weighting' as '{text}': known are dsm and published"))
+    }
+
+    /// Atomic numbers between spaces or commas, sorted.
+    fn species(&self) -> std::result::Result<Vec<u8>, String> {
+        let text = self.text("species")?;
+        let mut species = Vec::new();
+        for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+            match word.parse() {
+                Ok(number) if (1..super::EMBEDDING_ROWS).contains(&usize::from(number)) => species.push(number),
+                _ => {
+                    return Err(format!(
+                        "the metadata give 'species' as '{text}', but '{word}' is no atomic number below 100"
+                    ));
+                }
+            }
+        }
+        species.sort_unstable();
+        species.dedup();
+        Ok(species)
+    }
+}
+
+/// The name of `weighting` in files and configurations.
+fn weighting_name(weighting: Weighting) -> &'static str {
+    match weighting {
+        Weighting::Dsm => "dsm",
+        Weighting::Published => "published",
+    }
+}
+
+/// The finite numbers of a tensor.
+fn values(name: &str, view: &TensorView) -> std::result::Result<Vec<f64>, String> {
+    let values: Vec<f64> = match view.dtype() {
+        Dtype::F32 => view.data().as_chunks().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect(),
+        Dtype::F64 => view.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
+        other => return Err(format!("the tensor {name} is of type {other:?}, but must be F32 or F64")),
+    };
+    match values.iter().find(|x| !x.is_finite()) {
+        Some(x) => Err(format!("the tensor {name} holds {x}: the model is damaged")),
+        None => Ok(values),
+    }
+}
+
+/// Writes beside `path`, makes it durable, and renames it into place.
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(std::io::Error::other("the path names no file"))?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(beside);
+    let written = (|| {
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    })();
+    if written.is_err() {
+        // the reason for the failure matters more than a leftover that cannot be removed
+        let _ = std::fs::remove_file(&part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::initial_parameters;
+    use proptest::prelude::*;
+
+    fn model(force_head: bool) -> ModelFile {
+        let sizes = ModelSizes { features: 4, blocks: 2, radial_functions: 3, cutoff_angstrom: 4.5, force_head };
+        ModelFile {
+            sizes,
+            radial_basis: None,
+            parameters: initial_parameters(&Layout::new(&sizes), 9),
+            sde: Sde { sigma_min: 0.02, sigma_max: 0.7 },
+            weighting: Weighting::Dsm,
+            species: vec![29, 78],
+        }
+    }
+
+    /// The model's bytes with its JSON header changed by `edit`, the data left alone.
+    fn edited(model: &ModelFile, edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+        let bytes = model.to_bytes(Precision::Single).unwrap();
+        let end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let mut header: Value = serde_json::from_slice(&bytes[8..end]).unwrap();
+        edit(&mut header);
+        let header = header.to_string().into_bytes();
+        [&(header.len() as u64).to_le_bytes()[..], &header, &bytes[end..]].concat()
+    }
+
+    fn complaint(bytes: &[u8]) -> String {
+        ModelFile::from_bytes(bytes).unwrap_err()
+    }
+
+    #[test]
+    fn round_trip_in_both_precisions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        for force_head in [false, true] {
+            for stored in [None, Some(RadialBasis { offsets: vec![0.1, 2.0, 4.1], widths: vec![0.3, 0.7, 1.0 / 3.0] })]
+            {
+                for precision in [Precision::Single, Precision::Double] {
+                    let model = ModelFile { radial_basis: stored.clone(), ..model(force_head) };
+                    model.write(&path, precision).unwrap();
+                    assert_eq!(ModelFile::read(&path).unwrap(), model);
+                    assert_eq!(std::fs::read(&path).unwrap(), model.to_bytes(precision).unwrap());
+                }
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn doubles_keep_their_digits() {
+        let mut model = model(false);
+        model.parameters.iter_mut().for_each(|x| *x += 1e-12);
+        let read = |precision| ModelFile::from_bytes(&model.to_bytes(precision).unwrap()).unwrap();
+        assert_eq!(read(Precision::Double), model);
+        assert_ne!(read(Precision::Single), model);
+    }
+
+    #[test]
+    fn the_basis_is_the_stored_one_or_even() {
+        let stored = RadialBasis { offsets: vec![0.0, 2.0, 4.0], widths: vec![1.0; 3] };
+        assert_eq!(model(false).basis(), RadialBasis::even(3, 4.5));
+        assert_eq!(ModelFile { radial_basis: Some(stored.clone()), ..model(false) }.basis(), stored);
+    }
+
+    #[test]
+    fn describes_itself() {
+        let lines = model(true).describe();
+        for part in ["features          4", "3 (even)", "4.5 Å", "score, force", "29, 78", "0.02 to 0.7 Å", "dsm"] {
+            assert!(lines.contains(part), "{part} in\n{lines}");
+        }
+        assert!(lines.contains(&format!("parameters        {}", model(true).parameters.len())));
+        assert!(ModelFile { species: vec![], ..model(false) }.describe().contains("unknown"));
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let bytes = model(false).to_bytes(Precision::Single).unwrap();
+        for cut in [0, 5, 100, bytes.len() - 1] {
+            assert!(complaint(&bytes[..cut]).starts_with("not a whole safetensors file: "));
+        }
+        assert!(complaint(b"anything else at all").starts_with("not a whole safetensors file: "));
+        let mut poisoned = bytes.clone();
+        let n = poisoned.len();
+        poisoned[n - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert_eq!(complaint(&poisoned), "the tensor score.2.scalar_net.1.bias holds NaN: the model is damaged");
+    }
+
+    #[test]
+    fn missing_and_impossible_metadata_are_refused() {
+        for key in [
+            "features",
+            "blocks",
+            "n_rbf",
+            "cutoff",
+            "sigma_min",
+            "sigma_max",
+            "weighting",
+            "species",
+            "format_version",
+        ] {
+            let bytes = edited(&model(false), |header| {
+                header["__metadata__"].as_object_mut().unwrap().remove(key);
+            });
+            assert_eq!(complaint(&bytes), format!("the metadata lack '{key}': this is no model file of godiff"));
+        }
+        for (key, value, sentence) in [
+            ("features", "-4", "the metadata give 'features' as '-4', which is not a number of that kind"),
+            ("features", "0", "the model must have 1 to 4096 features, not 0"),
+            ("cutoff", "six", "the metadata give 'cutoff' as 'six', which is not a number of that kind"),
+            ("cutoff", "-6", "the model's cutoff must lie above 0 and at most at 100 Å, not at -6"),
+            ("sigma_max", "0.001", "sigma_max must be a finite number of Å above sigma_min = 0.02, not 0.001"),
+            ("weighting", "elbo", "the metadata give 'weighting' as 'elbo': known are dsm and published"),
+            ("species", "78 Pt", "the metadata give 'species' as '78 Pt', but 'Pt' is no atomic number below 100"),
+            ("species", "100", "the metadata give 'species' as '100', but '100' is no atomic number below 100"),
+            ("format_version", "2", "the model file has format_version '2', but this program reads version 1 only"),
+        ] {
+            let bytes = edited(&model(false), |header| header["__metadata__"][key] = value.into());
+            assert_eq!(complaint(&bytes), sentence);
+        }
+        let bytes = edited(&model(false), |header| {
+            header.as_object_mut().unwrap().remove("__metadata__");
+        });
+        assert_eq!(complaint(&bytes), "the metadata lack 'format_version': this is no model file of godiff");
+    }
+
+    #[test]
+    fn wrong_tensors_are_refused() {
+        fn rename(header: &mut Value, from: &str, to: &str) {
+            let tensors = header.as_object_mut().unwrap();
+            let entry = tensors.remove(from).unwrap();
+            tensors.insert(to.to_owned(), entry);
+        }
+        let bias = "score.2.scalar_net.1.bias";
+        let lost = edited(&model(false), |header| rename(header, bias, "buffer.kept"));
+        assert_eq!(complaint(&lost), format!("the tensor {bias} is missing"));
+        let foreign = edited(&model(false), |header| rename(header, bias, "score.3.bias"));
+        assert!(
+            complaint(&foreign).starts_with("the tensor score.3.bias belongs to no model of 4 features and 2 blocks")
+        );
+        let turned = edited(&model(false), |header| {
+            header["representation.filter_net.weight"]["shape"] = json!([3, 24]);
+        });
+        assert_eq!(
+            complaint(&turned),
+            "the tensor representation.filter_net.weight has shape [3, 24], but the sizes in the metadata ask for [24, 3]"
+        );
+        let integers = edited(&model(false), |header| header[bias]["dtype"] = "I32".into());
+        assert_eq!(complaint(&integers), format!("the tensor {bias} is of type I32, but must be F32 or F64"));
+        let half_a_head = edited(&model(true), |header| rename(header, "force.0.mix_vectors.weight", "buffer.lost"));
+        assert_eq!(complaint(&half_a_head), "the tensor force.0.mix_vectors.weight is missing");
+
+        let stored = ModelFile { radial_basis: Some(RadialBasis::even(3, 4.5)), ..model(false) };
+        let one_sided = edited(&stored, |header| rename(header, WIDTHS, "buffer.widths"));
+        assert_eq!(complaint(&one_sided), format!("the tensor {WIDTHS} is missing beside {OFFSETS}"));
+        let one_sided = edited(&stored, |header| rename(header, OFFSETS, "buffer.offsets"));
+        assert_eq!(complaint(&one_sided), format!("the tensor {OFFSETS} is missing beside {WIDTHS}"));
+        let short = ModelFile { radial_basis: Some(RadialBasis::even(2, 4.5)), ..model(false) };
+        assert!(complaint(&short.to_bytes(Precision::Single).unwrap()).contains("another number"));
+    }
+
+    #[test]
+    fn buffers_and_optimizers_are_ignored() {
+        let model = model(false);
+        let bytes = edited(&model, |header| {
+            header["optimizer.steps"] = json!({ "dtype": "I64", "shape": [0], "data_offsets": [0, 0] });
+            header["buffer.cutoff"] = json!({ "dtype": "F16", "shape": [0], "data_offsets": [0, 0] });
+        });
+        assert_eq!(ModelFile::from_bytes(&bytes).unwrap(), model);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_or_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("absent.safetensors");
+        let error = ModelFile::read(&absent).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("absent.safetensors: the model file cannot be read"), "{error}");
+        let nowhere = folder.path().join("no/folder/model.safetensors");
+        let error = model(false).write(&nowhere, Precision::Single).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("the model file cannot be written"), "{error}");
+        let mut diverged = model(false);
+        diverged.parameters[7] = 1e300;
+        let error = diverged.write(&absent, Precision::Single).unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.to_string().contains("representation.embedding.weight holds 1e300"), "{error}");
+        assert!(!absent.exists());
+        diverged.write(&absent, Precision::Double).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_files_never_panic(position in 0usize..4000, byte: u8, cut in 0usize..40) {
+            let mut bytes = model(false).to_bytes(Precision::Single).unwrap();
+            bytes[position] = byte;
+            bytes.truncate(bytes.len() - cut);
+            let _ = ModelFile::from_bytes(&bytes);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            prop_assert!(ModelFile::from_bytes(&bytes).is_err());
+        }
+    }
+}

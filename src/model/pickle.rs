@@ -1,0 +1,494 @@
+//! Reads Python pickles as `torch.save` writes them into a tree of plain values, executing nothing.
+//!
+//! A pickle is a program for a stack machine. Here the machine knows data only: a class or function stays a name, calling
+//! one makes an opaque [`Node::Object`], but for the three calls a state dict is made of (tensors, parameters, ordered
+//! dictionaries). Opcodes: Python's `pickletools`. All values live in one list and refer to each other by index, so a
+//! hostile nesting costs no recursion, and memory stays within a constant times the input.
+
+use std::collections::HashMap;
+
+/// Longest name of a class or storage. Names and shapes are copied wherever they are used, so without limits a pickle
+/// could make much of little.
+const MAX_NAME: usize = 512;
+/// Most dimensions of a tensor, as in torch.
+const MAX_DIMENSIONS: usize = 64;
+
+/// Index of a value in its [`Pickle`].
+pub(super) type Id = usize;
+
+/// One value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    /// Byte strings, integers beyond 64 bits: present, but of no use to a model.
+    Opaque,
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// A class or function, "module.name".
+    Global(String),
+    /// What the archive stores outside the pickle; for torch ('storage', class, key, device, elements).
+    Persistent(Id),
+    /// A view of a storage.
+    Tensor(TensorView),
+    /// An instance of a class that is not known here, with the entries and the state it was given.
+    Object {
+        class: Id,
+        entries: Vec<(Id, Id)>,
+        state: Option<Id>,
+    },
+}
+
+/// Where the elements of a tensor stand, all in elements.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TensorView {
+    /// Class of the storage, such as "torch.FloatStorage".
+    pub storage_class: String,
+    /// Name of the storage's file in the archive.
+    pub key: String,
+    /// Elements in the storage.
+    pub n_stored: u64,
+    pub offset: u64,
+    pub shape: Vec<u64>,
+    pub stride: Vec<u64>,
+}
+
+/// The values of one pickle.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    nodes: Vec<Node>,
+    root: Id,
+}
+
+impl Pickle {
+    /// Runs the pickle `bytes`.
+    ///
+    /// # Errors
+    /// A phrase for a sentence: where the pickle ends too early, does not make sense, or uses an opcode not known here.
+    pub fn parse(bytes: &[u8]) -> Result<Pickle, String> {
+        let mut machine = Machine {
+            bytes,
+            position: 0,
+            nodes: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
+        loop {
+            let at = machine.position;
+            match machine.step() {
+                Ok(None) => {}
+                Ok(Some(root)) => return Ok(Pickle { nodes: machine.nodes, root }),
+                Err(Fault::Truncated) => return Err(format!("its pickle ends early, inside the opcode at byte {at}")),
+                Err(Fault::Senseless) => return Err(format!("its pickle makes no sense at byte {at}")),
+                Err(Fault::Unsupported(opcode)) => {
+                    return Err(format!(
+                        "its pickle uses opcode {opcode:#04x} at byte {at}, which model files do not need"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The outermost value.
+    pub fn root(&self) -> Id {
+        self.root
+    }
+
+    /// Keys and values of a dictionary, or of an object that behaves like one; empty for anything else.
+    pub fn entries(&self, id: Id) -> &[(Id, Id)] {
+        match &self.nodes[id] {
+            Node::Dict(entries) | Node::Object { entries, .. } => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value under the text `key`; the last one, as in Python, should it be there twice.
+    pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
+        let found = self.entries(dict).iter().rev().find(|(k, _)| self.text(*k) == Some(key));
+        found.map(|(_, value)| *value)
+    }
+
+    pub fn text(&self, id: Id) -> Option<&str> {
+        match &self.nodes[id] {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn number(&self, id: Id) -> Option<f64> {
+        match self.nodes[id] {
+            Node::Int(value) => Some(value as f64),
+            Node::Float(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub fn tensor(&self, id: Id) -> Option<&TensorView> {
+        match &self.nodes[id] {
+            Node::Tensor(view) => Some(view),
+            _ => None,
+        }
+    }
+
+    /// The values directly inside `id`.
+    pub fn children(&self, id: Id) -> Vec<Id> {
+        match &self.nodes[id] {
+            Node::Tuple(items) | Node::List(items) => items.clone(),
+            Node::Dict(entries) => entries.iter().map(|(_, value)| *value).collect(),
+            Node::Object { entries, state, .. } => entries.iter().map(|(_, value)| *value).chain(*state).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+enum Fault {
+    Truncated,
+    Senseless,
+    Unsupported(u8),
+}
+
+type Step<T> = Result<T, Fault>;
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    nodes: Vec<Node>,
+    stack: Vec<Id>,
+    /// Heights of the stack at which MARK was met.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+}
+
+impl Machine<'_> {
+    /// Executes one opcode; gives the outermost value at STOP.
+    fn step(&mut self) -> Step<Option<Id>> {
+        match self.byte()? {
+            b'.' => return self.pop().map(Some),
+            // PROTO, FRAME: nothing to do
+            0x80 => self.skip(1)?,
+            0x95 => self.skip(8)?,
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => self.discard()?,
+            b'1' => self.pop_mark().map(drop)?,
+            b'2' => {
+                let top = *self.stack.last().ok_or(Fault::Senseless)?;
+                self.stack.push(top);
+            }
+            b'N' => self.push(Node::None),
+            0x88 => self.push(Node::Bool(true)),
+            0x89 => self.push(Node::Bool(false)),
+            b'J' => {
+                let value = i32::from_le_bytes(self.array()?);
+                self.push(Node::Int(value.into()));
+            }
+            b'K' => self.push_unsigned(1)?,
+            b'M' => self.push_unsigned(2)?,
+            0x8a => self.push_long(1)?,
+            0x8b => self.push_long(4)?,
+            b'G' => {
+                let value = f64::from_be_bytes(self.array()?);
+                self.push(Node::Float(value));
+            }
+            0x8c => self.push_text(1)?,
+            b'X' => self.push_text(4)?,
+            0x8d => self.push_text(8)?,
+            // SHORT_BINSTRING and BINSTRING, BINBYTES in its three lengths
+            b'U' | b'C' => self.push_opaque(1)?,
+            b'T' | b'B' => self.push_opaque(4)?,
+            0x8e => self.push_opaque(8)?,
+            b')' => self.push(Node::Tuple(Vec::new())),
+            0x85 => self.push_tuple(1)?,
+            0x86 => self.push_tuple(2)?,
+            0x87 => self.push_tuple(3)?,
+            b't' => {
+                let items = self.pop_mark()?;
+                self.push(Node::Tuple(items));
+            }
+            b']' | 0x8f => self.push(Node::List(Vec::new())),
+            b'l' | 0x91 => {
+                let items = self.pop_mark()?;
+                self.push(Node::List(items));
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.extend_list(vec![item])?;
+            }
+            b'e' | 0x90 => {
+                let items = self.pop_mark()?;
+                self.extend_list(items)?;
+            }
+            b'}' => self.push(Node::Dict(Vec::new())),
+            b'd' => {
+                let entries = pairs(self.pop_mark()?)?;
+                self.push(Node::Dict(entries));
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.extend_dict(vec![(key, value)])?;
+            }
+            b'u' => {
+                let entries = pairs(self.pop_mark()?)?;
+                self.extend_dict(entries)?;
+            }
+            b'q' => self.remember(1)?,
+            b'r' => self.remember(4)?,
+            0x94 => {
+                let top = *self.stack.last().ok_or(Fault::Senseless)?;
+                self.memo.insert(self.memo.len() as u64, top);
+            }
+            b'h' => self.recall(1)?,
+            b'j' => self.recall(4)?,
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push(Node::Global(format!("{module}.{name}")));
+            }
+            0x93 => {
+                let (name, module) = (self.pop_text()?, self.pop_text()?);
+                self.push(Node::Global(format!("{module}.{name}")));
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.push(Node::Persistent(id));
+            }
+            b'R' => self.reduce()?,
+            0x81 => {
+                let (_arguments, class) = (self.pop()?, self.pop()?);
+                self.push(Node::Object { class, entries: Vec::new(), state: None });
+            }
+            0x92 => {
+                let (_keywords, _arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.push(Node::Object { class, entries: Vec::new(), state: None });
+            }
+            b'b' => {
+                let given = self.pop()?;
+                let top = *self.stack.last().ok_or(Fault::Senseless)?;
+                // dictionaries get attributes (a state dict's `_metadata`), which no one needs
+                if let Node::Object { state, .. } = &mut self.nodes[top] {
+                    *state = Some(given);
+                }
+            }
+            opcode => return Err(Fault::Unsupported(opcode)),
+        }
+        Ok(None)
+    }
+
+    /// Calls a function: ordered dictionaries, tensors and parameters are made, everything else stays an object.
+    fn reduce(&mut self) -> Step<()> {
+        let (arguments, function) = (self.pop()?, self.pop()?);
+        let Node::Tuple(arguments) = &self.nodes[arguments] else { return Err(Fault::Senseless) };
+        let name = if let Node::Global(name) = &self.nodes[function] { &name[..] } else { "" };
+        let made = match (name, &arguments[..]) {
+            ("collections.OrderedDict", []) => Node::Dict(Vec::new()),
+            ("torch._utils._rebuild_tensor_v2", [storage, offset, shape, stride, ..]) => {
+                Node::Tensor(self.tensor(*storage, *offset, *shape, *stride).ok_or(Fault::Senseless)?)
+            }
+            ("torch._utils._rebuild_parameter", [data, ..]) => {
+                let data = *data;
+                self.stack.push(data);
+                return Ok(());
+            }
+            _ => Node::Object { class: function, entries: Vec::new(), state: None },
+        };
+        self.push(made);
+        Ok(())
+    }
+
+    fn tensor(&self, storage: Id, offset: Id, shape: Id, stride: Id) -> Option<TensorView> {
+        let Node::Persistent(id) = self.nodes[storage] else { return None };
+        let Node::Tuple(parts) = &self.nodes[id] else { return None };
+        let &[kind, class, key, _device, n_stored, ..] = &parts[..] else { return None };
+        let (Node::Text(kind), Node::Global(class), Node::Text(key)) =
+            (&self.nodes[kind], &self.nodes[class], &self.nodes[key])
+        else {
+            return None;
+        };
+        if kind != "storage" || key.len() > MAX_NAME || class.len() > MAX_NAME {
+            return None;
+        }
+        let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
+        (shape.len() == stride.len()).then_some(TensorView {
+            storage_class: class.clone(),
+            key: key.clone(),
+            n_stored: self.size(n_stored)?,
+            offset: self.size(offset)?,
+            shape,
+            stride,
+        })
+    }
+
+    fn size(&self, id: Id) -> Option<u64> {
+        match self.nodes[id] {
+            Node::Int(value) => u64::try_from(value).ok(),
+            _ => None,
+        }
+    }
+
+    fn sizes(&self, id: Id) -> Option<Vec<u64>> {
+        match &self.nodes[id] {
+            Node::Tuple(items) if items.len() <= MAX_DIMENSIONS => items.iter().map(|item| self.size(*item)).collect(),
+            _ => None,
+        }
+    }
+
+    fn push(&mut self, node: Node) {
+        self.stack.push(self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    fn push_unsigned(&mut self, width: usize) -> Step<()> {
+        let value = self.unsigned(width)?;
+        self.push(Node::Int(value as i64));
+        Ok(())
+    }
+
+    /// LONG1 and LONG4: a length of `width` bytes, then that many bytes of a signed little-endian integer.
+    fn push_long(&mut self, width: usize) -> Step<()> {
+        let n = self.length(width)?;
+        let bytes = self.take(n)?;
+        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let node = if n <= 8 {
+            Node::Int(i64::from_le_bytes(std::array::from_fn(|k| bytes.get(k).copied().unwrap_or(sign))))
+        } else {
+            Node::Opaque
+        };
+        self.push(node);
+        Ok(())
+    }
+
+    fn push_text(&mut self, width: usize) -> Step<()> {
+        let n = self.length(width)?;
+        let text = String::from_utf8_lossy(self.take(n)?).into_owned();
+        self.push(Node::Text(text));
+        Ok(())
+    }
+
+    fn push_opaque(&mut self, width: usize) -> Step<()> {
+        let n = self.length(width)?;
+        self.skip(n)?;
+        self.push(Node::Opaque);
+        Ok(())
+    }
+
+    fn push_tuple(&mut self, n: usize) -> Step<()> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        let start = self.stack.len().checked_sub(n).filter(|start| *start >= floor).ok_or(Fault::Senseless)?;
+        let items = self.stack.split_off(start);
+        self.push(Node::Tuple(items));
+        Ok(())
+    }
+
+    fn extend_list(&mut self, items: Vec<Id>) -> Step<()> {
+        let top = *self.stack.last().ok_or(Fault::Senseless)?;
+        match &mut self.nodes[top] {
+            Node::List(list) => list.extend(items),
+            // what a list of an unknown class holds is of no use
+            Node::Object { .. } => {}
+            _ => return Err(Fault::Senseless),
+        }
+        Ok(())
+    }
+
+    fn extend_dict(&mut self, given: Vec<(Id, Id)>) -> Step<()> {
+        let top = *self.stack.last().ok_or(Fault::Senseless)?;
+        match &mut self.nodes[top] {
+            Node::Dict(entries) | Node::Object { entries, .. } => entries.extend(given),
+            _ => return Err(Fault::Senseless),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, width: usize) -> Step<()> {
+        let slot = self.unsigned(width)?;
+        let top = *self.stack.last().ok_or(Fault::Senseless)?;
+        self.memo.insert(slot, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, width: usize) -> Step<()> {
+        let slot = self.unsigned(width)?;
+        let id = *self.memo.get(&slot).ok_or(Fault::Senseless)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// The top of the stack, which must stand above the last mark.
+    fn pop(&mut self) -> Step<Id> {
+        if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
+            return Err(Fault::Senseless);
+        }
+        self.stack.pop().ok_or(Fault::Senseless)
+    }
+
+    /// POP removes a mark if that is on top.
+    fn discard(&mut self) -> Step<()> {
+        if self.marks.last() == Some(&self.stack.len()) {
+            self.marks.pop();
+            return Ok(());
+        }
+        self.pop().map(drop)
+    }
+
+    /// Everything above the last mark, and the mark.
+    fn pop_mark(&mut self) -> Step<Vec<Id>> {
+        let mark = self.marks.pop().ok_or(Fault::Senseless)?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn pop_text(&mut self) -> Step<String> {
+        let id = self.pop()?;
+        match &self.nodes[id] {
+            Node::Text(text) if text.len() <= MAX_NAME => Ok(text.clone()),
+            _ => Err(Fault::Senseless),
+        }
+    }
+
+    fn skip(&mut self, n: usize) -> Step<()> {
+        self.take(n).map(|_| ())
+    }
+
+    fn byte(&mut self) -> Step<u8> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    fn unsigned(&mut self, width: usize) -> Step<u64> {
+        let bytes = self.take(width)?;
+        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    }
+
+    fn length(&mut self, width: usize) -> Step<usize> {
+        usize::try_from(self.unsigned(width)?).map_err(|_| Fault::Truncated)
+    }
+
+    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| Fault::Truncated)
+    }
+
+    /// Text up to the next line feed, which is passed over.
+    fn line(&mut self) -> Step<String> {
+        let rest = &self.bytes[self.position..];
+        let n = rest.iter().position(|byte| *byte == b'\n').ok_or(Fault::Truncated)?;
+        let line = String::from_utf8_lossy(&rest[..n]).into_owned();
+        self.position += n + 1;
+        Ok(line)
+    }
+}
+
+impl<'a> Machine<'a> {
+    fn take(&mut self, n: usize) -> Step<&'a [u8]> {
+        let end = self.position.checked_add(n).ok_or(Fault::Truncated)?;
+        let bytes = self.bytes.get(self.position..end).ok_or(Fault::Truncated)?;
+        self.position = end;
+        Ok(bytes)
+    }
+}
+
+fn pairs(items: Vec<Id>) -> Step<Vec<(Id, Id)>> {
+    let (pairs, rest) = items.as_chunks();
+    if rest.is_empty() { Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()) } else { Err(Fault::Senseless) }
+}

@@ -1,0 +1,152 @@
+//! The zip archive that `torch.save` writes: `NAME/data.pkl` with the values, `NAME/data/KEY` with the storages.
+
+use super::pickle::{Pickle, TensorView};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use zip::ZipArchive;
+
+/// Largest pickle read, bytes; that of a model of 64 blocks with its optimiser has half a megabyte.
+const MAX_PICKLE: u64 = 16 << 20;
+/// How many times its own size an archive may decompress to. Trained weights hardly compress at all.
+const MAX_EXPANSION: u128 = 64;
+
+/// An opened archive.
+pub(super) struct TorchArchive {
+    zip: ZipArchive<BufReader<File>>,
+    /// Beginning of every entry's name, such as "archive/".
+    prefix: String,
+}
+
+impl TorchArchive {
+    /// Opens the archive at `path` and reads its pickle.
+    ///
+    /// # Errors
+    /// A phrase for a sentence: no readable file, no zip archive, one that torch did not write, too large, big-endian.
+    pub fn open(path: &Path) -> Result<(Self, Pickle), String> {
+        let unreadable = |error| format!("the checkpoint cannot be read: {error}");
+        let file = File::open(path).map_err(unreadable)?;
+        let n_bytes = file.metadata().map_err(unreadable)?.len();
+        let zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+            format!("not a whole zip archive, as torch.save has written them since PyTorch 1.6: {error}")
+        })?;
+        let expanded = zip.decompressed_size().unwrap_or(u128::MAX);
+        if expanded > MAX_EXPANSION * u128::from(n_bytes) {
+            return Err(format!(
+                "the archive decompresses to more than {MAX_EXPANSION} times its size: this is no checkpoint"
+            ));
+        }
+        let is_pickle = |name: &&[u8]| *name == b"data.pkl" || name.ends_with(b"/data.pkl");
+        let name = zip.file_names_raw().filter(is_pickle).min_by_key(|name| name.len());
+        let name = name.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
+        let name = name.ok_or("the archive holds no data.pkl: torch.save did not write it")?;
+        let prefix = name[..name.len() - "data.pkl".len()].to_owned();
+        let mut archive = TorchArchive { zip, prefix };
+        if archive.zip.index_for_name(&format!("{}byteorder", archive.prefix)).is_some()
+            && archive.read("byteorder", 16)? != b"little"
+        {
+            return Err(
+                "the checkpoint was written on a big-endian machine: save it again on a little-endian one".into()
+            );
+        }
+        let pickle = Pickle::parse(&archive.read("data.pkl", MAX_PICKLE)?)?;
+        Ok((archive, pickle))
+    }
+
+    /// The elements of a float tensor in row-major order.
+    ///
+    /// # Errors
+    /// A phrase that follows "the tensor NAME": not floats, storage missing, of another size, or too small for the view.
+    pub fn elements(&mut self, view: &TensorView) -> Result<Vec<f64>, String> {
+        let width = match &view.storage_class[..] {
+            "torch.FloatStorage" => 4,
+            "torch.DoubleStorage" => 8,
+            other => {
+                return Err(format!("is stored as {other}, but must be torch.FloatStorage or torch.DoubleStorage"));
+            }
+        };
+        let n_bytes = view.n_stored.checked_mul(width).ok_or("reaches beyond its storage")?;
+        let bytes =
+            self.read(&format!("data/{}", view.key), n_bytes).map_err(|error| format!("has no storage: {error}"))?;
+        if bytes.len() as u64 != n_bytes {
+            return Err(format!("has a storage of {} bytes instead of {n_bytes}", bytes.len()));
+        }
+        let indices = row_major(view).ok_or("reaches beyond its storage")?;
+        let element = |index: usize| match width {
+            4 => f64::from(f32::from_le_bytes(bytes.as_chunks().0[index])),
+            _ => f64::from_le_bytes(bytes.as_chunks().0[index]),
+        };
+        Ok(indices.into_iter().map(element).collect())
+    }
+
+    /// The entry `name` below the prefix, at most `limit` bytes.
+    fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, String> {
+        let name = format!("{}{name}", self.prefix);
+        let entry =
+            self.zip.by_name(&name).map_err(|error| format!("{name} cannot be read from the archive: {error}"))?;
+        let mut bytes = Vec::new();
+        let read = entry.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| format!("{name} cannot be read from the archive: {error}"))?;
+        if bytes.len() as u64 > limit {
+            return Err(format!("{name} in the archive is larger than the {limit} bytes expected"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Positions in the storage of a view's elements, row-major; `None` if one lies outside or if there are more of them than
+/// the storage has, which no weights are.
+fn row_major(view: &TensorView) -> Option<Vec<usize>> {
+    if view.shape.contains(&0) {
+        return Some(Vec::new());
+    }
+    let n = view.shape.iter().try_fold(1u64, |n, size| n.checked_mul(*size))?;
+    let mut last = view.offset;
+    for (size, stride) in view.shape.iter().zip(&view.stride) {
+        last = last.checked_add((size - 1).checked_mul(*stride)?)?;
+    }
+    if n > view.n_stored || last >= view.n_stored {
+        return None;
+    }
+    let mut indices = vec![usize::try_from(view.offset).ok()?];
+    for (size, stride) in view.shape.iter().zip(&view.stride) {
+        let steps = 0..*size as usize;
+        indices = indices.iter().flat_map(|start| steps.clone().map(move |k| start + k * *stride as usize)).collect();
+    }
+    Some(indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(offset: u64, shape: &[u64], stride: &[u64]) -> TensorView {
+        TensorView {
+            storage_class: "torch.FloatStorage".into(),
+            key: "0".into(),
+            n_stored: 12,
+            offset,
+            shape: shape.to_vec(),
+            stride: stride.to_vec(),
+        }
+    }
+
+    #[test]
+    fn strides_are_honoured() {
+        assert_eq!(row_major(&view(0, &[2, 3], &[3, 1])), Some(vec![0, 1, 2, 3, 4, 5]));
+        assert_eq!(row_major(&view(1, &[2, 3], &[1, 4])), Some(vec![1, 5, 9, 2, 6, 10]));
+        assert_eq!(row_major(&view(3, &[2, 2], &[0, 0])), Some(vec![3; 4]));
+        assert_eq!(row_major(&view(7, &[], &[])), Some(vec![7]));
+        assert_eq!(row_major(&view(7, &[0, 5], &[1, 1])), Some(vec![]));
+    }
+
+    #[test]
+    fn views_beyond_the_storage_are_refused() {
+        assert_eq!(row_major(&view(0, &[13], &[1])), None);
+        assert_eq!(row_major(&view(12, &[1], &[1])), None);
+        assert_eq!(row_major(&view(u64::MAX, &[2], &[u64::MAX])), None);
+        assert_eq!(row_major(&view(1, &[2, 3], &[2, 5])), None);
+        assert_eq!(row_major(&view(0, &[1 << 40], &[0])), None);
+        assert_eq!(row_major(&view(0, &[1 << 40, 1 << 40], &[0, 0])), None);
+    }
+}
