@@ -1,5 +1,8 @@
 //! A reader of the reference files, small and independent of the crate's own.
 
+// Each test and bench uses its own part.
+#![allow(dead_code)]
+
 use std::path::Path;
 
 use godiff::system::{Cell, Structure, Vec3};
