@@ -3,9 +3,10 @@
 //! `fixtures/potentials.xyz` comes with the project's reference data: energies and forces of ASE 3.29 (EMT with default
 //! settings, and Lennard-Jones). `fixtures/emt_asap_cutoff.xyz` is written by `python/emt_asap_cutoff.py` with the same ASE.
 
-mod common;
+#[path = "common/reference_xyz.rs"]
+mod reference_xyz;
 
-use common::Reference;
+use reference_xyz::Reference;
 use godiff::Error;
 use godiff::potential::{Answer, Emt, Evaluation, LennardJones, LennardJonesSettings, Potential};
 use godiff::system::{Cell, Structure, System, Vec3};
@@ -49,7 +50,7 @@ fn tolerances_fail_on_perturbed_and_negated_values() {
 
 #[test]
 fn emt_agrees_with_ase() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
     let emt: Vec<&Reference> = all.iter().filter(|reference| !reference.name.starts_with("LJ")).collect();
     assert_eq!(emt.len(), 28);
     let potential = Emt::new(false);
@@ -58,7 +59,7 @@ fn emt_agrees_with_ase() {
 
 #[test]
 fn emt_agrees_with_ase_under_the_asap_cutoff() {
-    let all = common::read("tests/fixtures/emt_asap_cutoff.xyz");
+    let all = reference_xyz::read("tests/fixtures/emt_asap_cutoff.xyz");
     assert_eq!(all.len(), 10);
     let all: Vec<&Reference> = all.iter().collect();
     let potential = Emt::new(true);
@@ -71,7 +72,7 @@ fn emt_agrees_with_ase_under_the_asap_cutoff() {
 
 #[test]
 fn lennard_jones_agrees_with_ase() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
     let lj: Vec<&Reference> = all.iter().filter(|reference| reference.name.starts_with("LJ")).collect();
     assert_eq!(lj.len(), 3);
     let settings = LennardJonesSettings { cutoff_angstrom: Some(50.0), ..LennardJonesSettings::default() };
@@ -96,7 +97,7 @@ fn the_kept_share_of_a_template_changes_nothing() {
     let mut n_checked = 0;
     for (path, asap_cutoff) in [("tests/fixtures/potentials.xyz", false), ("tests/fixtures/emt_asap_cutoff.xyz", true)]
     {
-        for reference in common::read(path) {
+        for reference in reference_xyz::read(path) {
             let n = reference.structure.numbers.len();
             if reference.name.starts_with("LJ") {
                 continue;
@@ -113,7 +114,7 @@ fn the_kept_share_of_a_template_changes_nothing() {
 
 #[test]
 fn a_moved_template_is_computed_whole() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
     let mut structure = all[0].structure.clone();
     let emt = Emt::with_system(false, &system_of(&structure, 72)).unwrap();
     structure.positions[3][2] += 0.05;
@@ -130,7 +131,7 @@ fn a_moved_template_is_computed_whole() {
 
 #[test]
 fn a_free_atom_may_set_the_asap_cutoff() {
-    let all = common::read("tests/fixtures/emt_asap_cutoff.xyz");
+    let all = reference_xyz::read("tests/fixtures/emt_asap_cutoff.xyz");
     let silver = all.iter().find(|reference| reference.name == "Ag on Cu(111)").unwrap();
     let mut copper_free = silver.structure.clone();
     *copper_free.numbers.last_mut().unwrap() = 29;
@@ -159,7 +160,7 @@ fn force_error(structure: &Structure, evaluate: impl Fn(&Structure) -> Evaluatio
 
 #[test]
 fn forces_are_minus_the_gradient() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
     let named = |name: &str| &all.iter().find(|r| r.name.starts_with(name)).unwrap().structure;
     for name in ["alloy Pt-Ni-Pd", "triclinic", "CO on Cu(111)", "light atoms", "primitive bulk"] {
         for asap_cutoff in [false, true] {
@@ -288,7 +289,7 @@ fn answers(potential: &dyn Potential, structures: &[Structure]) -> (Vec<Evaluati
 
 #[test]
 fn batches_do_not_depend_on_threads_and_come_in_chunks() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
     let emt = Emt::with_system(false, &system_of(&all[0].structure, 72)).unwrap();
     let structures: Vec<Structure> = (0..150).map(|k| all[k % 20].structure.clone()).collect();
     let one_by_one: Vec<Evaluation> = structures.iter().map(|s| emt.energy_and_forces(s).unwrap()).collect();

@@ -1,6 +1,6 @@
 //! The Lennard-Jones pair potential 4ε((σ/r)¹² − (σ/r)⁶), between all atoms alike, shifted to 0 at the cutoff.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::batch::evaluate_in_chunks;
 use super::image_list::{ImageList, Wrapped};
@@ -9,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::system::{Structure, Vec3};
 
 /// Parameters of the Lennard-Jones potential; ε = σ = 1 without a cutoff unless given.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct LennardJonesSettings {
     /// Depth of the well ε, eV.
     pub epsilon_ev: f64,

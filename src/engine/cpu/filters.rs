@@ -77,14 +77,27 @@ impl<T: Real> Filters<T> {
         let n = phi.len() / self.n_columns;
         rows.resize(n * self.row_len, T::ZERO);
         let k = self.basis.offsets.len() + 1;
-        multiply([n, self.row_len, k], matrix(phi, self.n_columns), matrix(arranged, self.row_len), Onto::Zero, rows, self.row_len);
+        multiply(
+            [n, self.row_len, k],
+            matrix(phi, self.n_columns),
+            matrix(arranged, self.row_len),
+            Onto::Zero,
+            rows,
+            self.row_len,
+        );
     }
 
     /// Adds to d A extended (`row_len` × `n_columns`, rows arranged) from the gradient of the filter rows.
     pub fn backward(&self, phi: &[T], d_rows: &[T], d_arranged: &mut [T]) {
         let n = phi.len() / self.n_columns;
         let size = [self.row_len, self.n_columns, n];
-        add_transposed_product(size, matrix(d_rows, self.row_len), matrix(phi, self.n_columns), d_arranged, self.n_columns);
+        add_transposed_product(
+            size,
+            matrix(d_rows, self.row_len),
+            matrix(phi, self.n_columns),
+            d_arranged,
+            self.n_columns,
+        );
     }
 
     /// Adds an arranged gradient to those of the model's `weight` and `bias`.

@@ -1,8 +1,8 @@
 //! Edges of a chunk of structures, split as the work is: template–template edges once, edges with a free atom per structure.
 
 use super::simd::Real;
-use crate::system::graph::PairSearch;
-use crate::system::{System, Vec3, graph};
+use crate::system::PairSearch;
+use crate::system::{System, Vec3, radius_graph};
 
 /// A directed edge seen from its receiver.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl<T: Real> TemplateGraph<T> {
     /// The template's edges within `cutoff` (Å). Distances within [`Real::SHARED_DISTANCE_TOLERANCE`] share a row; the two
     /// directions of an edge always do.
     pub fn new(system: &System, cutoff: f64) -> Self {
-        let mut edges = graph::radius_graph(&system.cell, &system.template_positions, cutoff);
+        let edges = radius_graph(&system.cell, &system.template_positions, cutoff);
         // Both directions of an edge come from one difference up to its sign, so equal distances are neighbours here.
         let mut by_distance: Vec<usize> = (0..edges.len()).collect();
         by_distance.sort_by(|&a, &b| edges[a].distance.total_cmp(&edges[b].distance).then(a.cmp(&b)));
@@ -53,7 +53,7 @@ impl<T: Real> TemplateGraph<T> {
         let mut distances: Vec<f64> = Vec::new();
         let mut rows = vec![0u32; edges.len()];
         for &e in &by_distance {
-            if distances.last().is_none_or(|&first| edges[e].distance - first > tolerance) {
+            if distances.last().is_none_or(|first: &f64| edges[e].distance - *first > tolerance) {
                 distances.push(edges[e].distance);
             }
             rows[e] = (distances.len() - 1) as u32;
@@ -72,7 +72,7 @@ impl<T: Real> TemplateGraph<T> {
         for i in 0..n_template as u32 {
             let first_group = graph.groups.len();
             while let Some(e) = next.next_if(|&e| edges[e].i == i) {
-                let edge = &mut edges[e];
+                let edge = &edges[e];
                 graph.edges.push(Directed {
                     sender: edge.j,
                     row: rows[e],

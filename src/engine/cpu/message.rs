@@ -5,7 +5,9 @@
 //! are summed before the filter meets them.
 
 use super::graph::{FreeGraph, TemplateGraph};
-use super::simd::{LANES, Real, add_lane, add_product, add_scaled, lane, load_channels, madd, product, simd, store_channels};
+use super::simd::{
+    LANES, Real, add_lane, add_product, add_scaled, lane, load_channels, madd, product, simd, store_channels,
+};
 
 /// Lanes a sender is packed into: x_q, x_R, y (3).
 pub const SENDER: usize = 5 * LANES;

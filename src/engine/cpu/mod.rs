@@ -1,3 +1,182 @@
-//! The CPU engine: `Cpu<f32>` is the product, `Cpu<f64>` the oracle.
+//! The CPU engine: `Cpu<f32>` is the product, `Cpu<f64>` the oracle. One code, one op a file; start reading in `network`.
+
+pub mod adamw;
+pub mod filters;
 pub mod gemm;
+pub mod graph;
+pub mod head;
+pub mod linear;
+pub mod message;
+pub mod network;
+mod sample;
 pub mod simd;
+mod train;
+pub mod update;
+
+use super::*;
+use crate::error::Error;
+use adamw::AdamW;
+use linear::{Linear, Weights};
+use network::{Chunk, Network, Output, Shared};
+use rayon::prelude::*;
+use simd::Real;
+
+/// Atoms a chunk should hold: enough to make its products efficient, few enough to stay in a core's cache. Fixed, so that sums
+/// do not depend on the number of threads.
+const ATOMS_PER_CHUNK: usize = 96;
+
+/// The score model on all cores, in precision `T`.
+pub struct Cpu<T: Real> {
+    setup: Setup,
+    network: Network<T>,
+    transposed: Vec<Linear>,
+    weights: Weights<T>,
+    shared: Shared<T>,
+    optimizer: AdamW<T>,
+    schedule: PlateauSchedule,
+    chunks: Vec<Chunk<T>>,
+    gradients: Vec<Vec<T>>,
+}
+
+impl<T: Real> Cpu<T> {
+    /// An engine with all parameters 0: [`Engine::restore`] gives it its first ones.
+    ///
+    /// # Errors
+    /// `BadInput` if the radial basis does not fit the model's sizes.
+    pub fn new(setup: &Setup) -> Result<Self> {
+        let k = setup.sizes.radial_functions;
+        if setup.radial_basis.offsets.len() != k || setup.radial_basis.widths.len() != k {
+            return Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")));
+        }
+        let network = Network::new(setup);
+        let n = network.layout.n_parameters();
+        let mut engine = Cpu {
+            transposed: network.transposed_layers(),
+            weights: Weights::new(vec![T::ZERO; n]),
+            shared: Shared::default(),
+            optimizer: AdamW::new(n),
+            schedule: PlateauSchedule::new(setup.training.learning_rate),
+            chunks: Vec::new(),
+            gradients: Vec::new(),
+            setup: setup.clone(),
+            network,
+        };
+        engine.refresh();
+        Ok(engine)
+    }
+
+    /// Renews everything derived from the parameters.
+    fn refresh(&mut self) {
+        self.weights.transpose_all(&self.transposed);
+        self.network.prepare(&self.weights, &mut self.shared);
+    }
+
+    /// Structures in a chunk when there are `n_structures`: near [`ATOMS_PER_CHUNK`] atoms each, and about equal.
+    fn chunk_size(&self, n_structures: usize) -> usize {
+        let atoms = n_structures * self.network.system.n_atoms();
+        let n_chunks = ((atoms + ATOMS_PER_CHUNK / 2) / ATOMS_PER_CHUNK).clamp(1, n_structures.max(1));
+        n_structures.div_ceil(n_chunks).max(1)
+    }
+
+    /// Outputs of a head on all atoms, B × (T + n) × 3.
+    fn vectors(&mut self, positions: &[FreePositions], times: &[f64], output: Output) -> Vec<Vec<Vec3>> {
+        let n_atoms = self.network.system.n_atoms();
+        let size = self.chunk_size(positions.len());
+        self.chunks.resize_with(self.chunks.len().max(positions.len().div_ceil(size)), Chunk::default);
+        let (network, weights, shared) = (&self.network, &self.weights, &self.shared);
+        let chunks: Vec<Vec<Vec<Vec3>>> = (self.chunks.par_iter_mut().zip(positions.par_chunks(size)).enumerate())
+            .map(|(c, (chunk, positions))| {
+                let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
+                network.backbone(weights, shared, chunk, &structures, true, false);
+                let times = times.get(c * size..).unwrap_or(&[]);
+                let out = network.head(weights, chunk, output, times);
+                let vectors = out.chunks_exact(3).map(|v| [v[0].wide(), v[1].wide(), v[2].wide()]);
+                vectors.collect::<Vec<Vec3>>().chunks_exact(n_atoms).map(<[Vec3]>::to_vec).collect()
+            })
+            .collect();
+        chunks.concat()
+    }
+
+    /// Scalars [B·(T + n), F] and vectors [B·(T + n), 3, F] of all atoms after the backbone, for comparison with other codes.
+    pub fn representation(&mut self, positions: &[FreePositions]) -> (Vec<f64>, Vec<f64>) {
+        let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
+        let mut chunk = Chunk::default();
+        self.network.backbone(&self.weights, &self.shared, &mut chunk, &structures, true, false);
+        self.network.representation(&chunk)
+    }
+}
+
+impl<T: Real> Engine for Cpu<T> {
+    fn device(&self) -> String {
+        format!("cpu {}, {} threads, {}", T::NAME, rayon::current_num_threads(), simd::instruction_set())
+    }
+
+    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
+        self.run_reverse(stream, range, progress)
+    }
+
+    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+        let before = (self.weights.flat.clone(), self.optimizer.clone(), self.schedule);
+        let report = self.run_training(stream, set, steps, progress);
+        if report.is_err() {
+            (self.weights.flat, self.optimizer, self.schedule) = before;
+            self.refresh();
+        }
+        report
+    }
+
+    fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>> {
+        let mut scores = self.vectors(positions, times, Output::Score);
+        let n_template = self.network.system.n_template();
+        scores.iter_mut().for_each(|score| score[..n_template].fill([0.0; 3]));
+        Ok(scores)
+    }
+
+    fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
+        Ok(self.network.has_forces().then(|| self.vectors(positions, &[], Output::Force)))
+    }
+
+    fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {
+        if matches!(loss, Loss::Force(_)) && !self.network.has_forces() {
+            return Err(Error::bad_input("this model has no force head"));
+        }
+        Ok(self.run_loss_and_gradient(batch, loss))
+    }
+
+    fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64> {
+        let gradient: Vec<T> = gradient.iter().map(|&g| T::of(g)).collect();
+        self.gradients.resize_with(self.gradients.len().max(1), Vec::new);
+        self.gradients[0] = gradient;
+        Ok(self.optimizer_step())
+    }
+
+    fn state(&self) -> ModelState {
+        let wide = |values: &[T]| values.iter().map(|x| x.wide()).collect();
+        ModelState {
+            parameters: wide(&self.weights.flat),
+            first_moment: wide(&self.optimizer.first),
+            second_moment: wide(&self.optimizer.second),
+            steps: self.optimizer.steps,
+            schedule: self.schedule,
+        }
+    }
+
+    fn restore(&mut self, state: &ModelState) -> Result<()> {
+        let n = self.network.layout.n_parameters();
+        for (what, values) in
+            [("parameters", &state.parameters), ("moments", &state.first_moment), ("moments", &state.second_moment)]
+        {
+            if values.len() != n {
+                let found = values.len();
+                return Err(Error::bad_input(format!("the model needs {n} {what}, but the saved state has {found}")));
+            }
+        }
+        let narrow = |values: &[f64]| values.iter().map(|&x| T::of(x)).collect();
+        self.weights.flat = narrow(&state.parameters);
+        self.optimizer =
+            AdamW { first: narrow(&state.first_moment), second: narrow(&state.second_moment), steps: state.steps };
+        self.schedule = state.schedule;
+        self.refresh();
+        Ok(())
+    }
+}

@@ -5,17 +5,19 @@
 //! ([`Chunk`]) then adds its free atoms; its gradients of the shared part are summed over the batch before they go further.
 
 use super::filters::Filters;
+use super::gemm::{Onto, matrix};
 use super::graph::{FreeGraph, Levels, TemplateGraph};
 use super::head::{Head, HeadBuffers};
 use super::linear::{Linear, Mlp, MlpBuffers, Weights};
-use super::message::{Edges, FilterRows, MessageGradients, message_backward, message_forward, pack_gradients, pack_senders};
+use super::message::{
+    Edges, FilterRows, MessageGradients, message_backward, message_forward, pack_gradients, pack_senders,
+};
 use super::simd::{Real, add_assign};
 use super::update::{Update, UpdateBuffers};
 use crate::engine::Setup;
 use crate::model::Layout;
-use crate::system::graph::PairSearch;
+use crate::system::PairSearch;
 use crate::system::{System, Vec3};
-use super::gemm::{Onto, matrix};
 use std::ops::Range;
 
 /// The model's shape bound to a system: everything that stays while weights change.
@@ -84,7 +86,7 @@ pub enum Output {
 
 /// Buffers of one chunk of structures.
 #[derive(Debug, Clone, Default)]
-pub struct Chunk<T> {
+pub struct Chunk<T: Real> {
     n_structures: usize,
     graph: FreeGraph<T>,
     phi: Vec<T>,
@@ -216,7 +218,12 @@ impl<T: Real> Network<T> {
         message_forward(edges, &identity[..t], &start, &identity, &shared.packed, n, &identity, &mut shared.base);
     }
 
-    fn edges<'a>(&'a self, template_rows: Option<&'a [T]>, free: Option<(&'a FreeGraph<T>, &'a [T])>, block: usize) -> Edges<'a, T> {
+    fn edges<'a>(
+        &'a self,
+        template_rows: Option<&'a [T]>,
+        free: Option<(&'a FreeGraph<T>, &'a [T])>,
+        block: usize,
+    ) -> Edges<'a, T> {
         let filter = |rows| FilterRows { rows, row_len: self.filters.row_len, offset: block * self.filters.block_len };
         Edges {
             template: template_rows.map(|rows| (&self.template, filter(rows))),
@@ -296,9 +303,32 @@ impl<T: Real> Network<T> {
     }
 
     /// Adds the chunk's gradient (`gradient_len` elements), given d loss / d output vectors of the last [`Network::head`].
-    pub fn backward(&self, weights: &Weights<T>, shared: &Shared<T>, chunk: &mut Chunk<T>, output: Output, d_out: &[T], gradient: &mut [T]) {
+    pub fn backward(
+        &self,
+        weights: &Weights<T>,
+        shared: &Shared<T>,
+        chunk: &mut Chunk<T>,
+        output: Output,
+        d_out: &[T],
+        gradient: &mut [T],
+    ) {
         let (f, n) = (self.features, self.system.n_atoms());
-        let Chunk { graph, phi, rows, levels, local, states, blocks, head, d_state, d_before, d_packed, d_x, d_rows, .. } = chunk;
+        let Chunk {
+            graph,
+            phi,
+            rows,
+            levels,
+            local,
+            states,
+            blocks,
+            head,
+            d_state,
+            d_before,
+            d_packed,
+            d_x,
+            d_rows,
+            ..
+        } = chunk;
         let parts = &self.parts;
         let (parameters, rest) = gradient.split_at_mut(parts.filters.start);
         let (d_filters, rest) = rest.split_at_mut(parts.filters.len());
@@ -312,17 +342,35 @@ impl<T: Real> Network<T> {
         for l in (1..=self.blocks).rev() {
             let buffers = &mut blocks[l - 1];
             let n_receivers = levels.atoms[l].len();
-            self.updates[l - 1].backward(weights, n_receivers, &buffers.middle, d_state, &mut buffers.update, parameters);
+            self.updates[l - 1].backward(
+                weights,
+                n_receivers,
+                &buffers.middle,
+                d_state,
+                &mut buffers.update,
+                parameters,
+            );
             pack_gradients(f, n_receivers, &d_state[..n_receivers * 4 * f], d_packed);
             if l == 1 {
                 for (row, &a) in levels.atoms[1].iter().enumerate() {
                     add_assign(&mut d_base[a as usize % n * 4 * f..][..4 * f], &d_state[row * 4 * f..][..4 * f]);
                 }
                 let senders: Vec<u32> = (0..local.len() as u32).collect();
-                let gradients = MessageGradients { x: d_shared_x, state: None, template_filters: &mut [], free_filters: d_rows };
+                let gradients =
+                    MessageGradients { x: d_shared_x, state: None, template_filters: &mut [], free_filters: d_rows };
                 let edges = self.edges(None, Some((graph, rows)), 0);
                 message_backward(
-                    edges, &senders, &shared.packed, n, local, &shared.x, None, d_packed, n_receivers, &levels.rows[1], gradients,
+                    edges,
+                    &senders,
+                    &shared.packed,
+                    n,
+                    local,
+                    &shared.x,
+                    None,
+                    d_packed,
+                    n_receivers,
+                    &levels.rows[1],
+                    gradients,
                 );
             } else {
                 let (senders, sender_rows) = (&levels.atoms[l - 1], &levels.rows[l - 1]);
@@ -378,10 +426,21 @@ impl<T: Real> Network<T> {
             let mut d_packed = Vec::new();
             pack_gradients(f, n, d_base, &mut d_packed);
             let edges = self.edges(Some(&shared.template_rows), None, 0);
-            let gradients = MessageGradients { x: d_x, state: None, template_filters: d_template_rows, free_filters: &mut [] };
+            let gradients =
+                MessageGradients { x: d_x, state: None, template_filters: d_template_rows, free_filters: &mut [] };
             let senders = &identity[..t];
             message_backward(
-                edges, senders, &shared.packed, n, &identity, &shared.x, None, &d_packed, n, &identity, gradients,
+                edges,
+                senders,
+                &shared.packed,
+                n,
+                &identity,
+                &shared.x,
+                None,
+                &d_packed,
+                n,
+                &identity,
+                gradients,
             );
         }
         self.filters.backward(&self.template_phi, d_template_rows, d_filters);

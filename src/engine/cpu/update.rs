@@ -46,7 +46,14 @@ impl Update {
     }
 
     /// `out` [n, 4F] from `state` [n, 4F].
-    pub fn forward<T: Real>(&self, weights: &Weights<T>, n: usize, state: &[T], buffers: &mut UpdateBuffers<T>, out: &mut [T]) {
+    pub fn forward<T: Real>(
+        &self,
+        weights: &Weights<T>,
+        n: usize,
+        state: &[T],
+        buffers: &mut UpdateBuffers<T>,
+        out: &mut [T],
+    ) {
         let f = self.features;
         buffers.mixed.resize(n * 6 * f, T::ZERO);
         buffers.norm.resize(n * f, T::ZERO);

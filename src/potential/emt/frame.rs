@@ -29,9 +29,9 @@ pub(super) struct Frame {
     forces: Vec<Vec3>,
     /// For each template atom i, where its entries of `gradient` start; T + 1.
     first: Vec<usize>,
-    /// For each template atom i and neighbour j: j and −∂n_i/∂R_j, 1/Å⁴.
+    /// For each template atom i and neighbour j: j and ∂n_i/∂R_j, 1/Å⁴.
     gradient: Vec<(u32, Vec3)>,
-    /// Sum over the neighbours of each template atom, ∂n_i/∂R_i with its sign turned twice: Σ_j −∂n_i/∂R_j, T.
+    /// Σ_j ∂n_i/∂R_j = −∂n_i/∂R_i of each template atom, T, 1/Å⁴.
     gradient_sum: Vec<Vec3>,
     /// Two template atoms share one place.
     coincident: bool,
@@ -219,6 +219,7 @@ impl Frame {
             slope.push(slope_i);
         }
         for i in 0..n_template {
+            // The force of a density on an atom is −F'(n_i)·∂n_i/∂R.
             let change = slope[i] - self.embedding[i].1;
             if change == 0.0 {
                 continue;
