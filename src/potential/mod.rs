@@ -1,5 +1,15 @@
 //! Energy evaluators behind one trait: built-in ones answer at once, external ones as their workers finish.
 
+mod batch;
+pub mod emt;
+mod image_list;
+pub mod lennard_jones;
+mod settings;
+
+pub use emt::Emt;
+pub use lennard_jones::{LennardJones, LennardJonesSettings};
+pub use settings::{PotentialSettings, open};
+
 use crate::error::Result;
 use crate::system::{Structure, Vec3};
 
@@ -36,4 +46,9 @@ pub trait Potential: Send + Sync {
         structures: &[Structure],
         deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
     ) -> Result<()>;
+}
+
+/// An element as messages name it.
+fn element_name(number: u8) -> String {
+    format!("the element with atomic number {number}")
 }

@@ -1,0 +1,149 @@
+//! Effective medium theory (EMT): metals in microseconds.
+//!
+//! K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394 (1996), with ASE's parameters, cutoffs and zero of
+//! energy (every element's equilibrium fcc crystal), so that energies and forces agree with ASE's `EMT`.
+
+mod elements;
+mod frame;
+
+use elements::{CutoffRule, Model, N_ELEMENTS};
+use frame::{Frame, Scratch};
+
+use super::batch::evaluate_in_chunks;
+use super::{Answer, Evaluation, Potential, element_name};
+use crate::error::{Error, Result};
+use crate::system::{Cell, Structure, System, Vec3};
+
+/// EMT for Al, Cu, Ag, Au, Ni, Pd and Pt; H, C, N and O too, as in ASE, where they mean little.
+#[derive(Debug)]
+pub struct Emt {
+    rule: CutoffRule,
+    /// One model for every element that may set the cutoff.
+    models: Vec<Model>,
+    template: Option<Template>,
+}
+
+/// The template whose share of every structure is known.
+#[derive(Debug)]
+struct Template {
+    cell: Cell,
+    numbers: Vec<u8>,
+    positions: Vec<Vec3>,
+    /// Which of the models the frame was made with.
+    model: usize,
+    frame: Frame,
+}
+
+impl Emt {
+    /// EMT for any structure. With `asap_cutoff` the cutoff follows from the largest element present, as in ASAP; without,
+    /// from the largest in the table, which is ASE's default.
+    pub fn new(asap_cutoff: bool) -> Self {
+        let (rule, setting_elements) = if asap_cutoff {
+            (CutoffRule::Present, (0..N_ELEMENTS).collect())
+        } else {
+            (CutoffRule::WholeTable, vec![elements::largest(CutoffRule::WholeTable, &[])])
+        };
+        let models = setting_elements.into_iter().map(|element| Model::new(rule, element)).collect();
+        Emt { rule, models, template: None }
+    }
+
+    /// EMT that computes the share of `system`'s template once. Structures that begin with the template, bit for bit, in the
+    /// system's cell, cost only the pairs with other atoms; all others are computed whole, to the same values.
+    ///
+    /// # Errors
+    /// `BadInput` for elements without parameters, for template positions that are not finite, and for a cell without volume
+    /// or much thinner than the cutoff.
+    pub fn with_system(asap_cutoff: bool, system: &System) -> Result<Self> {
+        let mut emt = Emt::new(asap_cutoff);
+        // The free atoms may bring the element that sets the cutoff.
+        let mut elements = elements_of(&system.numbers())?;
+        let model = emt.model_index(&elements);
+        elements.truncate(system.n_template());
+        if let Some(atom) = system.template_positions.iter().position(|p| p.iter().any(|x| !x.is_finite())) {
+            return Err(Error::bad_input(format!(
+                "atom {} of the template has a position that is not a finite number; give it in Å",
+                atom + 1
+            )));
+        }
+        emt.template = Some(Template {
+            cell: system.cell,
+            numbers: system.template_numbers.clone(),
+            positions: system.template_positions.clone(),
+            model,
+            frame: Frame::new(&emt.models[model], &system.cell, elements, &system.template_positions)?,
+        });
+        Ok(emt)
+    }
+
+    /// Energy and forces of one structure. Where two atoms share one place the energy is infinite and the forces are not
+    /// numbers; where a position is not finite neither is.
+    ///
+    /// # Errors
+    /// `BadInput` for elements without parameters, and for a cell without volume or much thinner than the cutoff.
+    pub fn energy_and_forces(&self, structure: &Structure) -> Result<Evaluation> {
+        self.evaluate_one(structure, &mut Scratch::default())
+    }
+
+    fn evaluate_one(&self, structure: &Structure, scratch: &mut Scratch) -> Result<Evaluation> {
+        scratch.elements.clear();
+        for &number in &structure.numbers {
+            scratch.elements.push(place(number)?);
+        }
+        let model = self.model_index(&scratch.elements);
+        match &self.template {
+            Some(template) if template.model == model && template.begins(structure) => {
+                Ok(template.frame.evaluate(&structure.positions, scratch))
+            }
+            _ => Ok(Frame::empty(&self.models[model], &structure.cell)?.evaluate(&structure.positions, scratch)),
+        }
+    }
+
+    /// Which model belongs to a structure of these elements (places in the table).
+    fn model_index(&self, elements: &[u8]) -> usize {
+        match self.rule {
+            CutoffRule::WholeTable => 0,
+            CutoffRule::Present => elements::largest(self.rule, elements),
+        }
+    }
+}
+
+impl Template {
+    /// Whether `structure` is this template, bit for bit, followed by other atoms.
+    fn begins(&self, structure: &Structure) -> bool {
+        self.cell == structure.cell
+            && structure.numbers.starts_with(&self.numbers)
+            && bytemuck::cast_slice::<Vec3, u8>(&structure.positions).starts_with(bytemuck::cast_slice(&self.positions))
+    }
+}
+
+impl Potential for Emt {
+    fn name(&self) -> String {
+        "emt".into()
+    }
+
+    fn evaluate(
+        &self,
+        structures: &[Structure],
+        deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+    ) -> Result<()> {
+        evaluate_in_chunks(structures, deliver, |structure, scratch| {
+            self.evaluate_one(structure, scratch).map(Answer::Done)
+        })
+    }
+}
+
+/// The places of `numbers` in the table of parameters.
+fn elements_of(numbers: &[u8]) -> Result<Vec<u8>> {
+    numbers.iter().map(|&number| place(number)).collect()
+}
+
+fn place(number: u8) -> Result<u8> {
+    match elements::element(number) {
+        Some(place) => Ok(place as u8),
+        None => Err(Error::bad_input(format!(
+            "EMT has no parameters for {}; it knows {}",
+            element_name(number),
+            elements::known_elements()
+        ))),
+    }
+}

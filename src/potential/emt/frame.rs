@@ -1,0 +1,247 @@
+//! Pair sums of effective medium theory over template and free atoms, the template's share computed once.
+//!
+//! A structure is the template's T atoms, always at the same positions, then others. What template atoms do to each other
+//! is kept from [`Frame::new`]: pair energy, forces, densities, and how each density answers to every atom's motion. A
+//! structure then needs only the pairs with another atom; where those change a template atom's density, the change of its
+//! embedding slope times the kept gradient corrects the forces. With T = 0 the same code is the plain sum over all pairs.
+
+use super::elements::Model;
+use crate::error::Result;
+use crate::potential::Evaluation;
+use crate::potential::image_list::{ImageList, Wrapped};
+use crate::system::{Cell, Vec3};
+
+/// A template in its cell, ready for structures that contain it.
+#[derive(Debug)]
+pub(super) struct Frame {
+    model: Model,
+    images: ImageList,
+    /// T template atoms: place of the element in the table.
+    elements: Vec<u8>,
+    wrapped: Vec<Wrapped>,
+    /// Density at each template atom from the template, T, 1/Å³.
+    density: Vec<f64>,
+    /// Embedding energy (eV) and slope (eV·Å³) at that density, T.
+    embedding: Vec<(f64, f64)>,
+    /// Pair energy within the template, eV.
+    pair_energy: f64,
+    /// Forces of the template alone, T × 3, eV/Å.
+    forces: Vec<Vec3>,
+    /// For each template atom i, where its entries of `gradient` start; T + 1.
+    first: Vec<usize>,
+    /// For each template atom i and neighbour j: j and −∂n_i/∂R_j, 1/Å⁴.
+    gradient: Vec<(u32, Vec3)>,
+    /// Sum over the neighbours of each template atom, ∂n_i/∂R_i with its sign turned twice: Σ_j −∂n_i/∂R_j, T.
+    gradient_sum: Vec<Vec3>,
+    /// Two template atoms share one place.
+    coincident: bool,
+}
+
+/// A pair within the cutoff. Moving i along `direction` shortens the distance.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    i: u32,
+    j: u32,
+    /// Unit vector from i to j.
+    direction: Vec3,
+    /// ∂n_i/∂r and ∂n_j/∂r, 1/Å⁴.
+    density_slope: [f64; 2],
+    /// Slope of the pair energy, eV/Å.
+    energy_slope: f64,
+}
+
+/// Memory that one thread reuses from structure to structure.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub elements: Vec<u8>,
+    wrapped: Vec<Wrapped>,
+    density: Vec<f64>,
+    slope: Vec<f64>,
+    pairs: Vec<Pair>,
+}
+
+/// Sums over the pairs visited.
+struct PairSum {
+    energy: f64,
+    coincident: bool,
+}
+
+impl Frame {
+    /// The frame without template: every pair is visited.
+    ///
+    /// # Errors
+    /// `BadInput` for a cell without volume or much thinner than the cutoff.
+    pub fn empty(model: &Model, cell: &Cell) -> Result<Self> {
+        Ok(Frame {
+            model: model.clone(),
+            images: ImageList::new(cell, model.range)?,
+            elements: Vec::new(),
+            wrapped: Vec::new(),
+            density: Vec::new(),
+            embedding: Vec::new(),
+            pair_energy: 0.0,
+            forces: Vec::new(),
+            first: vec![0],
+            gradient: Vec::new(),
+            gradient_sum: Vec::new(),
+            coincident: false,
+        })
+    }
+
+    /// The frame of a template: `elements` are places in the table, `positions` in Å.
+    ///
+    /// # Errors
+    /// `BadInput` for a cell without volume or much thinner than the cutoff.
+    pub fn new(model: &Model, cell: &Cell, elements: Vec<u8>, positions: &[Vec3]) -> Result<Self> {
+        let empty = Frame::empty(model, cell)?;
+        let mut scratch = Scratch { elements, ..Scratch::default() };
+        let sum = empty.sum_pairs(positions, &mut scratch);
+        let (_, forces) = empty.embed_and_force(&mut scratch);
+
+        let n = positions.len();
+        let mut neighbours: Vec<Vec<(u32, Vec3)>> = vec![Vec::new(); n];
+        for pair in &scratch.pairs {
+            let [slope_i, slope_j] = pair.density_slope;
+            neighbours[pair.i as usize].push((pair.j, pair.direction.map(|x| slope_i * x)));
+            neighbours[pair.j as usize].push((pair.i, pair.direction.map(|x| -slope_j * x)));
+        }
+        let gradient_sum = neighbours
+            .iter()
+            .map(|list| list.iter().fold([0.0; 3], |sum: Vec3, (_, g)| [sum[0] + g[0], sum[1] + g[1], sum[2] + g[2]]));
+        let mut first = vec![0];
+        first.extend(neighbours.iter().scan(0, |end, list| {
+            *end += list.len();
+            Some(*end)
+        }));
+        let embed = |(&element, &n): (&u8, &f64)| empty.model.elements[usize::from(element)].embed(n);
+        Ok(Frame {
+            embedding: scratch.elements.iter().zip(&scratch.density).map(embed).collect(),
+            gradient_sum: gradient_sum.collect(),
+            first,
+            gradient: neighbours.concat(),
+            elements: scratch.elements,
+            wrapped: scratch.wrapped,
+            density: scratch.density,
+            pair_energy: sum.energy,
+            forces,
+            coincident: sum.coincident,
+            ..empty
+        })
+    }
+
+    /// Energy and forces of the N atoms at `positions` (Å), of which the first T are this frame's template.
+    /// `scratch.elements` holds all N places in the table. Where two atoms share one place the energy is infinite and the
+    /// forces are not numbers; where a position is not finite both are not numbers.
+    pub fn evaluate(&self, positions: &[Vec3], scratch: &mut Scratch) -> Evaluation {
+        let n = positions.len();
+        if !positions[self.elements.len()..].iter().flatten().all(|x| x.is_finite()) {
+            return Evaluation { energy: f64::NAN, forces: vec![[f64::NAN; 3]; n] };
+        }
+        let sum = self.sum_pairs(positions, scratch);
+        if sum.coincident || self.coincident {
+            return Evaluation { energy: f64::INFINITY, forces: vec![[f64::NAN; 3]; n] };
+        }
+        let (embedding, forces) = self.embed_and_force(scratch);
+        Evaluation { energy: sum.energy + embedding, forces }
+    }
+
+    /// Collects the pairs that contain an atom outside the template, and the densities of all atoms.
+    fn sum_pairs(&self, positions: &[Vec3], scratch: &mut Scratch) -> PairSum {
+        let n_template = self.elements.len();
+        let Scratch { elements, wrapped, density, pairs, .. } = scratch;
+        wrapped.clear();
+        wrapped.extend_from_slice(&self.wrapped);
+        wrapped.extend(positions[n_template..].iter().map(|&position| self.images.wrap(position)));
+        density.clear();
+        density.extend_from_slice(&self.density);
+        density.resize(positions.len(), 0.0);
+        pairs.clear();
+
+        let mut sum = PairSum { energy: self.pair_energy, coincident: false };
+        let range_squared = self.model.range * self.model.range;
+        for i in n_template..positions.len() {
+            let element_i = usize::from(elements[i]);
+            // An atom and its own images keep their distance: they add density and energy but no force.
+            for &r in self.images.self_distances() {
+                let terms = self.model.pair(element_i, element_i, r);
+                density[i] += terms.density[0];
+                sum.energy += 0.5 * terms.energy;
+            }
+            for j in 0..i {
+                let reduced = self.images.reduced(&wrapped[i], &wrapped[j]);
+                for translation in self.images.translations() {
+                    let [x, y, z] =
+                        [reduced[0] + translation[0], reduced[1] + translation[1], reduced[2] + translation[2]];
+                    let r_squared = x * x + y * y + z * z;
+                    if r_squared >= range_squared {
+                        continue;
+                    }
+                    if r_squared == 0.0 {
+                        sum.coincident = true;
+                        continue;
+                    }
+                    let r = r_squared.sqrt();
+                    let terms = self.model.pair(element_i, usize::from(elements[j]), r);
+                    density[i] += terms.density[0];
+                    density[j] += terms.density[1];
+                    sum.energy += terms.energy;
+                    let inverse = 1.0 / r;
+                    pairs.push(Pair {
+                        i: i as u32,
+                        j: j as u32,
+                        direction: [x * inverse, y * inverse, z * inverse],
+                        density_slope: terms.density_slope,
+                        energy_slope: terms.energy_slope,
+                    });
+                }
+            }
+        }
+        sum
+    }
+
+    /// Embedding energy (eV) of all atoms and forces (N × 3, eV/Å) of pairs and embedding together.
+    fn embed_and_force(&self, scratch: &mut Scratch) -> (f64, Vec<Vec3>) {
+        let n_template = self.elements.len();
+        let Scratch { elements, density, slope, pairs, .. } = scratch;
+        let mut forces = Vec::with_capacity(density.len());
+        forces.extend_from_slice(&self.forces);
+        forces.resize(density.len(), [0.0; 3]);
+
+        let mut energy = 0.0;
+        slope.clear();
+        for (i, &n) in density.iter().enumerate() {
+            // A template atom that no other atom reaches keeps its embedding.
+            let (embedding, slope_i) = match self.density.get(i) {
+                Some(&kept) if kept == n => self.embedding[i],
+                _ => self.model.elements[usize::from(elements[i])].embed(n),
+            };
+            energy += embedding;
+            slope.push(slope_i);
+        }
+        for i in 0..n_template {
+            let change = slope[i] - self.embedding[i].1;
+            if change == 0.0 {
+                continue;
+            }
+            for x in 0..3 {
+                forces[i][x] += change * self.gradient_sum[i][x];
+            }
+            for (j, gradient) in &self.gradient[self.first[i]..self.first[i + 1]] {
+                let force = &mut forces[*j as usize];
+                for x in 0..3 {
+                    force[x] -= change * gradient[x];
+                }
+            }
+        }
+        for pair in pairs.iter() {
+            let (i, j) = (pair.i as usize, pair.j as usize);
+            let slope = pair.energy_slope + slope[i] * pair.density_slope[0] + slope[j] * pair.density_slope[1];
+            for x in 0..3 {
+                let pull = slope * pair.direction[x];
+                forces[i][x] += pull;
+                forces[j][x] -= pull;
+            }
+        }
+        (energy, forces)
+    }
+}
