@@ -169,7 +169,7 @@ impl RunDirectory {
     /// # Errors
     /// `Storage`.
     pub fn write_best(&self, xyz: &[u8]) -> Result<()> {
-        write_atomic(&self.path.join(BEST), xyz)
+        write_atomic(&self.best_path(), xyz)
     }
 
     /// The folder.
@@ -180,6 +180,11 @@ impl RunDirectory {
     /// `archive.db`: everything evaluated.
     pub fn archive_path(&self) -> PathBuf {
         self.path.join(ARCHIVE)
+    }
+
+    /// `best.xyz`: the structure of lowest energy.
+    pub fn best_path(&self) -> PathBuf {
+        self.path.join(BEST)
     }
 
     /// `model.safetensors`: the model after the last iteration.
