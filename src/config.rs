@@ -17,6 +17,7 @@ use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::RadialBasis;
 use crate::run::write_atomic;
+use crate::system::elements::parse_formula;
 use crate::system::xyz::format_frames;
 use crate::system::{Cell, ConfinementSpec, Structure, System};
 use source::Source;
@@ -146,12 +147,14 @@ fn copy_of(source: &Source, key: &str, name: &mut PathBuf, copy: &str) -> Result
 fn make_system(section: &SystemSection, template: Option<&Structure>, source: &Source) -> Result<System> {
     let refuse = |key: &str, message: &str| Err(source.error(&format!("system.{key}"), message));
     let cell = match (template, section.cell_angstrom, section.periodic) {
-        (Some(_), Some(_), _) => return refuse("cell_angstrom", "the template brings its own cell: leave this key out"),
-        (Some(_), _, Some(_)) => return refuse("periodic", "the template brings its own periodicity: leave this key out"),
-        (None, None, Some(_)) => return refuse("periodic", "periodicity needs cell_angstrom"),
-        (_, vectors, periodic) => {
-            vectors.map(|vectors| Cell { vectors, periodic: periodic.unwrap_or([true; 3]) })
+        (Some(_), Some(_), _) => {
+            return refuse("cell_angstrom", "the template brings its own cell: leave this key out");
         }
+        (Some(_), _, Some(_)) => {
+            return refuse("periodic", "the template brings its own periodicity: leave this key out");
+        }
+        (None, None, Some(_)) => return refuse("periodic", "periodicity needs cell_angstrom"),
+        (_, vectors, periodic) => vectors.map(|vectors| Cell { vectors, periodic: periodic.unwrap_or([true; 3]) }),
     };
     let confinement = match &section.confinement {
         None => None,
@@ -161,8 +164,11 @@ fn make_system(section: &SystemSection, template: Option<&Structure>, source: &S
         Some(ConfinementSection { above_template_angstrom: None, z_angstrom: Some(heights) }) => {
             Some(ConfinementSpec::Absolute(*heights))
         }
-        Some(_) => return refuse("confinement", "give one of above_template_angstrom = [lo, hi] and z_angstrom = [lo, hi]"),
+        Some(_) => {
+            return refuse("confinement", "give one of above_template_angstrom = [lo, hi] and z_angstrom = [lo, hi]");
+        }
     };
+    parse_formula(&section.free).map_err(|cause| source.error("system.free", cause))?;
     System::new(template, &section.free, confinement, cell).map_err(|cause| source.error("system", cause))
 }
 
@@ -227,11 +233,7 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         format!("{} is more than the {} structures of search.buffer", training.batch, search.buffer),
     )?;
     positive("training.learning_rate", training.learning_rate)?;
-    require(
-        training.weight_decay >= 0.0,
-        "training.weight_decay",
-        format!("{} is negative", training.weight_decay),
-    )?;
+    require(training.weight_decay >= 0.0, "training.weight_decay", format!("{} is negative", training.weight_decay))?;
     positive("training.gradient_clip", training.gradient_clip)?;
 
     if let Some(TargetSection { matching: Matching::EnergyWithin(within), .. }) = sections.target {
@@ -252,8 +254,7 @@ fn check_target(target: &Structure, system: &System) -> std::result::Result<(), 
     }
     let far = |a: &[f64; 3], b: &[f64; 3]| (0..3).any(|x| (a[x] - b[x]).abs() > TARGET_TOLERANCE);
     let periodic_differs = target.cell.periodic != system.cell.periodic;
-    let axis_differs =
-        (0..3).any(|a| system.cell.periodic[a] && far(&target.cell.vectors[a], &system.cell.vectors[a]));
+    let axis_differs = (0..3).any(|a| system.cell.periodic[a] && far(&target.cell.vectors[a], &system.cell.vectors[a]));
     if periodic_differs || axis_differs {
         return Err("the target lies in another cell than the system".into());
     }
@@ -262,4 +263,3 @@ fn check_target(target: &Structure, system: &System) -> std::result::Result<(), 
         None => Ok(()),
     }
 }
-

@@ -217,7 +217,13 @@ impl<'a> Search<'a> {
         drawn.iter().map(|&place| entry(&candidates[place])).collect()
     }
 
-    fn train(&mut self, iteration: usize, kt_ev: f64, buffer: &[Entry], seconds: &mut PhaseSeconds) -> Result<TrainingReport> {
+    fn train(
+        &mut self,
+        iteration: usize,
+        kt_ev: f64,
+        buffer: &[Entry],
+        seconds: &mut PhaseSeconds,
+    ) -> Result<TrainingReport> {
         let started = Instant::now();
         let Search { settings, engine, reporter, interrupted, .. } = self;
         let n_steps = settings.sections.training.steps_per_iteration;

@@ -6,10 +6,10 @@
 #[path = "common/reference_xyz.rs"]
 mod reference_xyz;
 
-use reference_xyz::Reference;
 use godiff::Error;
 use godiff::potential::{Answer, Emt, Evaluation, LennardJones, LennardJonesSettings, Potential};
 use godiff::system::{Cell, Structure, System, Vec3};
+use reference_xyz::Reference;
 
 /// Energies to 1e-7 eV or 1e-9 relative, forces to 1e-6 eV/Å or 1e-6 relative, whichever is larger.
 fn disagreement(found: &Evaluation, energy: f64, forces: &[Vec3]) -> Option<String> {

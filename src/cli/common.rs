@@ -58,6 +58,14 @@ pub fn stop_if(interrupted: &AtomicBool) -> Result<()> {
     if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
+/// `cause` with the file named that brought it, if that is where it has to be mended.
+pub fn in_file(path: &Path, cause: Error) -> Error {
+    match cause {
+        Error::BadInput(message) => Error::bad_file(path, message),
+        other => other,
+    }
+}
+
 /// Writes `text` and a line end to standard output; a reader that went away is no error.
 pub fn print(text: impl std::fmt::Display) -> Result<()> {
     match writeln!(std::io::stdout().lock(), "{text}") {
@@ -117,6 +125,7 @@ impl FreeAtoms {
 
 /// The largest force on any free atom, eV/Å.
 pub fn largest_force(forces: &[Vec3], fixed: &[bool]) -> f64 {
-    let norms = forces.iter().zip(fixed).filter(|(_, fixed)| !**fixed).map(|(f, _)| f.iter().map(|x| x * x).sum::<f64>());
+    let norms =
+        forces.iter().zip(fixed).filter(|(_, fixed)| !**fixed).map(|(f, _)| f.iter().map(|x| x * x).sum::<f64>());
     norms.fold(0.0, f64::max).sqrt()
 }

@@ -38,7 +38,8 @@ impl Arguments {
 /// A run as far as it has come: summary, progress by iteration, archive.
 fn describe_run(folder: &Path) -> Result<()> {
     let path = folder.join("summary.json");
-    let text = std::fs::read_to_string(&path).map_err(|cause| Error::bad_file(&path, format!("cannot be read: {cause}")))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|cause| Error::bad_file(&path, format!("cannot be read: {cause}")))?;
     let summary: Summary =
         serde_json::from_str(&text).map_err(|cause| Error::bad_file(&path, format!("is damaged: {cause}")))?;
     let Summary { version, seed, device, status, seconds, evaluations, samples, .. } = &summary;

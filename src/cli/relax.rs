@@ -41,11 +41,8 @@ impl Arguments {
         self.threads.start()?;
         let interrupted = watch_interrupts()?;
 
-        let settings = RelaxSettings {
-            fmax_ev_per_angstrom: self.fmax,
-            max_steps: self.max_steps,
-            ..RelaxSettings::default()
-        };
+        let settings =
+            RelaxSettings { fmax_ev_per_angstrom: self.fmax, max_steps: self.max_steps, ..RelaxSettings::default() };
         let relaxed = relax_all(&structures, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))?;
 
         print("structure  steps  evaluations         energy/eV  largest force/(eV/Å)  ended")?;

@@ -68,7 +68,9 @@ fn setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result<Setup> {
     let refuse = |what: &str, of_model: String, of_config: String| {
         Err(Error::bad_file(
             path,
-            format!("the model has {what} {of_model} where the configuration has {of_config}; change the configuration"),
+            format!(
+                "the model has {what} {of_model} where the configuration has {of_config}; change the configuration"
+            ),
         ))
     };
     let (found, expected) = (&model.sizes, &setup.sizes);

@@ -76,8 +76,9 @@ impl Arguments {
             let scores = engine.score(&free, &vec![self.time; free.len()])?;
             let forces = engine.forces(&free)?;
             for (k, structure) in chunk.iter().enumerate() {
-                let mut frame =
-                    Frame::from(structure.clone()).with_vectors("score", &order.restore(&scores[k])).with_info("time", self.time);
+                let mut frame = Frame::from(structure.clone())
+                    .with_vectors("score", &order.restore(&scores[k]))
+                    .with_info("time", self.time);
                 if let Some(forces) = &forces {
                     frame = frame.with_vectors("predicted_forces", &order.restore(&forces[k]));
                 }
@@ -112,7 +113,8 @@ impl Order {
             } else {
                 continue;
             };
-            let message = format!("structure {} has {difference} than the first; score it from a file of its own", k + 1);
+            let message =
+                format!("structure {} has {difference} than the first; score it from a file of its own", k + 1);
             return Err(Error::bad_file(path, message));
         }
         Ok(Order { fixed, free })

@@ -1,6 +1,6 @@
 //! `godiff search`: the whole search, new or resumed.
 
-use super::common::{Compute, print, watch_interrupts};
+use super::common::{Compute, in_file, print, watch_interrupts};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::run::{Reporter, Resumed, RunDirectory, Summary};
@@ -54,7 +54,8 @@ impl Arguments {
 
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
-        let potential = potential::open(&settings.sections.potential, Some(&settings.system))?;
+        let potential = potential::open(&settings.sections.potential, Some(&settings.system))
+            .map_err(|cause| in_file(&self.config, cause))?;
         let engine = engine::open(&self.compute.device, &settings.setup())?;
         let run = match &resumed {
             Some(folder) => RunDirectory::resume(folder, &settings.to_toml())?,

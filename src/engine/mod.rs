@@ -85,7 +85,7 @@ impl ModelState {
     /// `parameters` that no optimiser has touched yet, to be trained from `learning_rate` on.
     pub fn untouched(parameters: Vec<f64>, learning_rate: f64) -> Self {
         let zeros = vec![0.0; parameters.len()];
-        let schedule = PlateauSchedule { learning_rate, best: None, bad_epochs: 0 };
+        let schedule = PlateauSchedule::new(learning_rate);
         ModelState { parameters, first_moment: zeros.clone(), second_moment: zeros, steps: 0, schedule }
     }
 }

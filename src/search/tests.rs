@@ -1,0 +1,357 @@
+//! The loop with an engine of a few lines: what matters here is what is asked, recorded and repeated, not what is learnt.
+
+use super::*;
+use crate::engine::{Loss, LossAndGradient, NoisyBatch, Progress};
+use crate::model::ModelFile;
+use crate::potential::Evaluation;
+use crate::random::{Noise, Purpose};
+use crate::run::{IterationMetrics, read_metrics};
+use crate::system::Vec3;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use tempfile::TempDir;
+
+const CONFIG: &str = "
+[system]
+free = 'Pt2'
+cell_angstrom = [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]]
+[potential]
+kind = 'emt'
+[model]
+features = 2
+blocks = 1
+radial_functions = 2
+cutoff_angstrom = 3.0
+[diffusion]
+steps = 3
+[search]
+seed = 5
+iterations = 3
+samples_per_iteration = 5
+buffer = 4
+min_distance_angstrom = 3.0
+[training]
+steps_per_iteration = 4
+batch = 2
+";
+
+/// Presses Ctrl-C after so many steps of anything.
+struct Fuse {
+    steps_left: AtomicUsize,
+    interrupted: AtomicBool,
+}
+
+impl Fuse {
+    fn burn(&self) {
+        if self.steps_left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An engine whose samples are uniform noise moved by the first parameter, which training shifts by what it is given.
+struct Toy {
+    state: ModelState,
+    diverges_at: Option<u64>,
+    fuse: &'static Fuse,
+}
+
+impl Toy {
+    fn steps(&self, n: usize, progress: Progress) -> Result<()> {
+        (0..n).try_for_each(|step| {
+            self.fuse.burn();
+            progress(step)
+        })
+    }
+}
+
+impl Engine for Toy {
+    fn device(&self) -> String {
+        "toy".into()
+    }
+
+    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
+        self.steps(3, progress)?;
+        let noise = Noise::new(stream.seed, Purpose::Prior, stream.iteration);
+        let atom = |structure: usize, atom: u32| -> Vec3 {
+            let [x, y, z, _] = noise.uniforms(structure as u32, 0, atom, 0);
+            [9.0 * x + self.state.parameters[0], 9.0 * y, 9.0 * z]
+        };
+        Ok(range.map(|structure| vec![atom(structure, 0), atom(structure, 1)]).collect())
+    }
+
+    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+        assert!((set.weights.iter().sum::<f64>() / set.weights.len() as f64 - 1.0).abs() < 1e-12);
+        self.steps(steps, progress)?;
+        if self.diverges_at == Some(stream.iteration) {
+            return Err(Error::Failed("the loss is no longer finite".into()));
+        }
+        let shift: f64 = set.positions.iter().zip(&set.weights).map(|(atoms, weight)| weight * atoms[0][0]).sum();
+        self.state.parameters[0] += shift;
+        self.state.steps += steps as u64;
+        Ok(TrainingReport { loss: shift, learning_rate: 1e-4 })
+    }
+
+    fn state(&self) -> ModelState {
+        self.state.clone()
+    }
+
+    fn restore(&mut self, state: &ModelState) -> Result<()> {
+        self.state = state.clone();
+        Ok(())
+    }
+
+    fn score(&mut self, _: &[FreePositions], _: &[f64]) -> Result<Vec<Vec<Vec3>>> {
+        unreachable!("a search asks for no scores")
+    }
+
+    fn forces(&mut self, _: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
+        unreachable!("a search asks for no forces")
+    }
+
+    fn loss_and_gradient(&mut self, _: &NoisyBatch, _: &Loss) -> Result<LossAndGradient> {
+        unreachable!("a search asks for no gradients")
+    }
+
+    fn apply_gradient(&mut self, _: &[f64]) -> Result<f64> {
+        unreachable!("a search applies no gradients")
+    }
+}
+
+/// The distance of the two atoms decides the energy; answers one at a time, last first, and remembers its calls.
+struct Spring {
+    energy: fn(f64) -> f64,
+    calls: &'static Mutex<Vec<Structure>>,
+    fuse: &'static Fuse,
+}
+
+impl Potential for Spring {
+    fn name(&self) -> String {
+        "spring".into()
+    }
+
+    fn evaluate(
+        &self,
+        structures: &[Structure],
+        deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+    ) -> Result<()> {
+        for (k, structure) in structures.iter().enumerate().rev() {
+            self.calls.lock().unwrap().push(structure.clone());
+            self.fuse.burn();
+            let (a, b) = (structure.positions[0], structure.positions[1]);
+            let distance = (0..3).map(|x| (a[x] - b[x]).powi(2)).sum::<f64>().sqrt();
+            let evaluation = Evaluation { energy: (self.energy)(distance), forces: vec![[0.5; 3]; 2] };
+            deliver(vec![(k, Answer::Done(evaluation))])?;
+        }
+        Ok(())
+    }
+}
+
+/// A run folder and what runs in it.
+struct Bench {
+    root: TempDir,
+    settings: Settings,
+    calls: &'static Mutex<Vec<Structure>>,
+    energy: fn(f64) -> f64,
+    diverges_at: Option<u64>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        let path = root.path().join("search.toml");
+        std::fs::write(&path, CONFIG).unwrap();
+        let settings = Settings::load(&path).unwrap();
+        Bench { root, settings, calls: Box::leak(Box::default()), energy: |distance| distance, diverges_at: None }
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.root.path().join("run")
+    }
+
+    /// Starts or resumes the run; Ctrl-C comes after `steps`.
+    fn run(&self, steps: usize) -> Result<Summary> {
+        let fuse: &'static Fuse =
+            Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(steps), interrupted: AtomicBool::new(false) }));
+        let toml = self.settings.to_toml();
+        let run = if self.folder().exists() {
+            RunDirectory::resume(&self.folder(), &toml)?
+        } else {
+            let directory = RunDirectory::create(&self.folder(), &toml, &Summary::new(5, "toy"))?;
+            Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
+        };
+        let engine = Toy { state: untrained(&self.settings), diverges_at: self.diverges_at, fuse };
+        let potential = Spring { energy: self.energy, calls: self.calls, fuse };
+        Search::new(&self.settings, Box::new(engine), Box::new(potential), run, Reporter::quiet(), &fuse.interrupted)?
+            .run()
+    }
+
+    /// Everything that must not depend on interruptions: archive, metrics without times, best structure, model.
+    fn results(&self) -> (Vec<Entry>, Vec<String>, Vec<u8>, ModelFile) {
+        let archive = Archive::open(&self.folder().join("archive.db"), &self.settings.system).unwrap();
+        let entries = (0..3).flat_map(|iteration| archive.entries(iteration).unwrap()).collect();
+        let metrics = read_metrics(&self.folder().join("metrics.jsonl")).unwrap();
+        let metrics = metrics
+            .into_iter()
+            .map(|line| format!("{:?}", IterationMetrics { seconds: PhaseSeconds::default(), ..line }));
+        let best = std::fs::read(self.folder().join("best.xyz")).unwrap();
+        let model = ModelFile::read(&self.folder().join("model.safetensors")).unwrap();
+        (entries, metrics.collect(), best, model)
+    }
+}
+
+const NEVER: usize = usize::MAX;
+
+#[test]
+fn a_search_ends_with_its_results() {
+    let bench = Bench::new();
+    let summary = bench.run(NEVER).unwrap();
+    let (entries, metrics, ..) = bench.results();
+    assert_eq!((entries.len(), metrics.len()), (15, 3));
+    assert_eq!(summary.status, RunStatus::Done);
+    assert_eq!(summary.samples, 15);
+    let n_close = entries.iter().filter(|entry| entry.status == Status::TooClose).count();
+    assert!(n_close > 0 && n_close < 15, "the example should reject some: {n_close}");
+    assert_eq!(summary.evaluations, 15 - n_close as u64);
+    assert_eq!(bench.calls.lock().unwrap().len(), 15 - n_close);
+    let best = entries.iter().filter_map(|entry| entry.energy).fold(f64::INFINITY, f64::min);
+    assert_eq!(summary.best_energy_ev, Some(best));
+    assert_eq!(summary.target_first_evaluation, None);
+}
+
+/// Ctrl-C after every possible step, and again while resuming: the run ends as one left alone, and nothing that was
+/// answered is asked again.
+#[test]
+fn an_interrupted_search_ends_like_one_left_alone() {
+    let alone = Bench::new();
+    let summary = alone.run(NEVER).unwrap();
+    let expected = alone.results();
+    let mut n_interrupted = 0;
+    for steps in 1..40 {
+        let bench = Bench::new();
+        let mut n_runs = 0;
+        let resumed = loop {
+            n_runs += 1;
+            // Later parts get longer, or they would never finish an iteration.
+            match bench.run(steps + 3 * n_runs) {
+                Err(Error::Interrupted) => {}
+                result => break result.unwrap(),
+            }
+        };
+        n_interrupted += n_runs - 1;
+        assert_eq!(bench.results(), expected, "interrupted after {steps}");
+        assert_eq!(Summary { seconds: summary.seconds, ..resumed }, summary);
+        let n_calls = bench.calls.lock().unwrap().len() as u64;
+        assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
+    }
+    assert!(n_interrupted > 50, "the test must interrupt: {n_interrupted}");
+}
+
+#[test]
+fn a_finished_search_can_be_resumed_and_stays_as_it_is() {
+    let bench = Bench::new();
+    bench.run(NEVER).unwrap();
+    let before = bench.results();
+    std::fs::remove_file(bench.folder().join("best.xyz")).unwrap();
+    bench.run(NEVER).unwrap();
+    assert_eq!(bench.results(), before);
+}
+
+#[test]
+fn a_search_without_any_usable_structure_fails_with_a_sentence() {
+    let mut bench = Bench::new();
+    bench.energy = |_| f64::NAN;
+    let error = bench.run(NEVER).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    let message = error.to_string();
+    assert!(message.starts_with("iteration 0 brought no structure to learn from ("), "{message}");
+    let n_calls = bench.calls.lock().unwrap().len();
+    assert!(message.contains(&format!("{n_calls} without finite energy")), "{message}");
+    let text = std::fs::read_to_string(bench.folder().join("summary.json")).unwrap();
+    assert!(text.contains("\"status\": \"failed\""), "{text}");
+}
+
+#[test]
+fn divergence_leaves_the_last_checkpoint() {
+    let mut bench = Bench::new();
+    bench.diverges_at = Some(2);
+    let error = bench.run(NEVER).unwrap_err();
+    assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "the loss is no longer finite"));
+    bench.diverges_at = None;
+    bench.run(NEVER).unwrap();
+    let alone = Bench::new();
+    alone.run(NEVER).unwrap();
+    assert_eq!(bench.results(), alone.results());
+}
+
+/// An older checkpoint has to do: answers of later iterations are in the archive, but must not be drawn early.
+#[test]
+fn a_damaged_checkpoint_costs_an_iteration_and_changes_nothing() {
+    let bench = Bench::new();
+    bench.run(NEVER).unwrap();
+    let expected = bench.results();
+    let newest = bench.folder().join("checkpoint/iteration-00003.bin");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let n_calls = bench.calls.lock().unwrap().len();
+    bench.run(NEVER).unwrap();
+    assert_eq!(bench.results(), expected);
+    assert_eq!(bench.calls.lock().unwrap().len(), n_calls);
+}
+
+#[test]
+fn bounds_decide_the_status() {
+    let mut bench = Bench::new();
+    bench.settings.sections.search.samples_per_iteration = 12;
+    bench.settings.sections.search.energy_floor_ev = Some(4.0);
+    bench.settings.sections.search.energy_ceiling_ev = Some(6.0);
+    bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    for entry in &entries {
+        let expected = match entry.energy {
+            None => Status::TooClose,
+            Some(energy) if energy < 4.0 => Status::BelowFloor,
+            Some(energy) if energy > 6.0 => Status::AboveCeiling,
+            Some(_) => Status::Ok,
+        };
+        assert_eq!(entry.status, expected);
+    }
+    for status in [Status::TooClose, Status::BelowFloor, Status::AboveCeiling, Status::Ok] {
+        assert!(entries.iter().any(|entry| entry.status == status), "no example of {status:?}");
+    }
+}
+
+#[test]
+fn distances_count_across_the_boundary() {
+    let bench = Bench::new();
+    let spring = Spring {
+        energy: bench.energy,
+        calls: bench.calls,
+        fuse: Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(NEVER), interrupted: AtomicBool::new(false) })),
+    };
+    let judge = Judge::new(&bench.settings, &spring).unwrap();
+    let pair = |x: f64| [[0.1, 4.0, 4.0], [x, 4.0, 4.0]];
+    assert!(judge.too_close(&pair(3.0)), "2.9 Å");
+    assert!(!judge.too_close(&pair(3.2)), "3.1 Å");
+    assert!(judge.too_close(&pair(6.2)), "2.9 Å to the image");
+    assert!(!judge.too_close(&pair(6.0)), "3.1 Å to the image");
+    assert!(judge.too_close(&pair(0.1)), "the same place");
+}
+
+#[test]
+fn missing_structures_come_in_ranges() {
+    let entry = |index| Entry {
+        iteration: 0,
+        index,
+        kt_ev: 1.0,
+        status: Status::Ok,
+        free_positions: vec![],
+        energy: None,
+        forces: None,
+    };
+    assert_eq!(missing(&[], 3), [0..3]);
+    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7), [2..4, 5..7]);
+    assert_eq!(missing(&[entry(0), entry(1)], 2), []);
+    assert_eq!(missing(&[], 300), [0..128, 128..256, 256..300]);
+}
