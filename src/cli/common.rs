@@ -25,14 +25,15 @@ pub struct Compute {
 #[derive(Debug, Args)]
 pub struct Threads {
     /// Threads to use; results do not depend on it [default: all cores]
-    #[arg(long = "threads", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    count: Option<u16>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
 }
 
 impl Threads {
     /// Starts the pool of threads that everything in this process shares.
     pub fn start(&self) -> Result<()> {
-        let count = self.count.map_or(0, usize::from);
+        // 0 is rayon's word for all cores.
+        let count = self.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new()
             .num_threads(count)
             .build_global()
@@ -95,8 +96,8 @@ pub fn write_xyz(path: &Path, frames: &[Frame]) -> Result<()> {
 #[derive(Debug, Args)]
 pub struct FreeAtoms {
     /// The last N atoms are free, all others fixed [default: as the file's move_mask says, otherwise all free]
-    #[arg(long = "free", value_name = "N")]
-    count: Option<usize>,
+    #[arg(long, value_name = "N")]
+    free: Option<usize>,
 }
 
 impl FreeAtoms {
@@ -104,7 +105,7 @@ impl FreeAtoms {
     pub fn mark(&self, structures: &mut [Structure]) -> Result<()> {
         for (k, structure) in structures.iter_mut().enumerate() {
             let n_atoms = structure.n_atoms();
-            if let Some(n_free) = self.count {
+            if let Some(n_free) = self.free {
                 if !(1..=n_atoms).contains(&n_free) {
                     return Err(Error::bad_input(format!(
                         "--free {n_free}: structure {} has {n_atoms} atoms; give a number from 1 to {n_atoms}",

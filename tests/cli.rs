@@ -1,0 +1,470 @@
+//! The built command: what it writes, what it says, and how it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn config(name: &str) -> String {
+    root().join("configs").join(name).to_str().unwrap().to_owned()
+}
+
+fn structure(name: &str) -> String {
+    root().join("configs/structures").join(name).to_str().unwrap().to_owned()
+}
+
+/// Runs `godiff` in the folder `place`.
+fn godiff(place: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_godiff")).current_dir(place).args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Standard output of a command that must succeed.
+fn succeeds(place: &Path, arguments: &[&str]) -> String {
+    let output = godiff(place, arguments);
+    assert!(output.status.success(), "godiff {arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// A command that must end with `code` and one line on standard error that holds `sentence`.
+fn refuses(place: &Path, arguments: &[&str], code: i32, sentence: &str) {
+    let output = godiff(place, arguments);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "godiff {arguments:?}: {said}");
+    assert!(said.starts_with("godiff: ") && said.lines().count() == 1, "godiff {arguments:?}: {said}");
+    assert!(said.contains(sentence), "godiff {arguments:?}\n  expected: {sentence}\n  said: {said}");
+}
+
+/// A finished run of `configs/smoke.toml`, made once; tests that change it work on a copy.
+fn smoke() -> &'static Path {
+    static RUN: OnceLock<TempDir> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let folder = TempDir::new().unwrap();
+        succeeds(folder.path(), &["search", &config("smoke.toml"), "--out", "run", "--quiet"]);
+        folder
+    })
+    .path()
+}
+
+fn smoke_file(name: &str) -> String {
+    smoke().join("run").join(name).to_str().unwrap().to_owned()
+}
+
+/// A copy of the smoke run in a folder of its own, as `run`.
+fn smoke_copy() -> TempDir {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let target = to.join(path.file_name().unwrap());
+            if path.is_dir() {
+                copy(&path, &target);
+            } else {
+                fs::copy(&path, &target).unwrap();
+            }
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    copy(&smoke().join("run"), &folder.path().join("run"));
+    folder
+}
+
+/// Structure configs/smoke.toml with one piece of text replaced, in `folder`, beside its structures.
+fn changed_smoke(folder: &Path, from: &str, to: &str) -> PathBuf {
+    let text = fs::read_to_string(config("smoke.toml")).unwrap();
+    assert!(text.contains(from), "{from}");
+    let structures = folder.join("structures");
+    if !structures.exists() {
+        fs::create_dir(&structures).unwrap();
+        for name in ["pt-stepped.xyz", "pt-adatom-minimum.xyz"] {
+            fs::copy(structure(name), structures.join(name)).unwrap();
+        }
+    }
+    let path = folder.join("smoke.toml");
+    fs::write(&path, text.replace(from, to)).unwrap();
+    path
+}
+
+/// Every `tests/bad/NAME.toml` says in its first line what must be said about it.
+#[test]
+fn bad_configurations_get_their_sentence() {
+    let place = TempDir::new().unwrap();
+    let mut n_files = 0;
+    for entry in fs::read_dir(root().join("tests/bad")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let sentence =
+            text.lines().next().unwrap().strip_prefix("# expects: ").expect("the first line says what to expect");
+        let path = path.to_str().unwrap();
+        refuses(place.path(), &["search", path], 2, sentence);
+        refuses(place.path(), &["search", path], 2, path);
+        n_files += 1;
+    }
+    assert!(n_files >= 50, "{n_files}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "a refused search leaves nothing behind");
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    refuses(root(), &["search", "no-such.toml"], 2, "cannot read the configuration no-such.toml: No such file");
+}
+
+/// All shipped configurations are read; only the smallest is run.
+#[test]
+fn shipped_configurations_are_valid() {
+    for name in ["pt-adatom.toml", "pt-heptamer.toml", "lj13.toml", "smoke.toml"] {
+        let settings = godiff::config::Settings::load(Path::new(&config(name))).unwrap();
+        godiff::potential::open(&settings.sections.potential, Some(&settings.system)).unwrap();
+        godiff::engine::open("cpu", &settings.setup()).unwrap();
+    }
+}
+
+#[test]
+fn a_search_leaves_a_run_folder_that_stands_alone() {
+    let folder = smoke().join("run");
+    for name in ["config.toml", "template.xyz", "target.xyz", "summary.json", "metrics.jsonl", "archive.db", "best.xyz"]
+    {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    let summary: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["status"], "done");
+    assert_eq!(fs::read_to_string(folder.join("metrics.jsonl")).unwrap().lines().count() as u64, 3);
+    assert!(summary["evaluations"].as_u64().unwrap() <= summary["samples"].as_u64().unwrap());
+
+    // The resolved configuration searches the same from a place where the original is not.
+    let place = smoke_copy();
+    succeeds(place.path(), &["search", "run/config.toml", "--out", "again", "--quiet"]);
+    for name in ["config.toml", "template.xyz", "best.xyz", "model.safetensors"] {
+        let read = |run: &str| fs::read(place.path().join(run).join(name)).unwrap();
+        assert_eq!(read("run"), read("again"), "{name}");
+    }
+}
+
+#[test]
+fn runs_are_numbered_and_say_where_they_are() {
+    let place = TempDir::new().unwrap();
+    let config = config("smoke.toml");
+    assert_eq!(succeeds(place.path(), &["search", &config]), "runs/smoke-001\n");
+    assert_eq!(succeeds(place.path(), &["search", &config, "--seed", "3"]), "runs/smoke-002\n");
+    let model = |run: &str| fs::read(place.path().join("runs").join(run).join("model.safetensors")).unwrap();
+    assert_ne!(model("smoke-001"), model("smoke-002"), "the seed must matter");
+    // Without --seed a resumed run keeps its own.
+    assert_eq!(succeeds(place.path(), &["search", &config, "--resume"]), "runs/smoke-002\n");
+    let text = fs::read_to_string(place.path().join("runs/smoke-002/config.toml")).unwrap();
+    assert!(text.contains("seed = 3"), "{text}");
+}
+
+#[test]
+fn quiet_says_nothing_and_json_is_json() {
+    let place = TempDir::new().unwrap();
+    let output = godiff(place.path(), &["search", &config("smoke.toml"), "--quiet"]);
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
+    let text = succeeds(place.path(), &["search", &config("smoke.toml"), "--json", "--threads", "1"]);
+    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.first().unwrap()["event"], "run_started");
+    assert_eq!(events.iter().filter(|event| event["event"] == "iteration_done").count(), 3);
+    assert_eq!(events.last().unwrap()["status"], "done");
+    let model = |run: &str| fs::read(place.path().join("runs").join(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("smoke-001"), model("smoke-002"), "the number of threads must not matter");
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused() {
+    let place = TempDir::new().unwrap();
+    let search = |device: &str, sentence: &str| {
+        refuses(place.path(), &["search", &config("smoke.toml"), "--device", device], 2, sentence);
+    };
+    search("cuda", "device 'cuda': this build of godiff has no CUDA engine; use --device cpu");
+    search("cuda:1", "device 'cuda:1': this build of godiff has no CUDA engine");
+    search("gpu", "unknown device 'gpu'");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    let listed = succeeds(place.path(), &["devices", "--threads", "1"]);
+    assert!(listed.contains("cpu ") && listed.contains("1 threads") && listed.contains("no CUDA engine"), "{listed}");
+}
+
+#[test]
+fn output_folders_that_cannot_be_used_are_refused() {
+    let place = smoke_copy();
+    let config = config("smoke.toml");
+    refuses(place.path(), &["search", &config, "--out", "run"], 2, "run: holds another run already (config.toml)");
+    fs::write(place.path().join("file"), "").unwrap();
+    refuses(place.path(), &["search", &config, "--out", "file/run"], 2, "file/run: cannot be used as output folder");
+    refuses(place.path(), &["search", &config, "--out", "none", "--resume"], 2, "none: holds no run to resume");
+    refuses(place.path(), &["search", &config, "--resume"], 2, "runs: has no run smoke-NNN to resume");
+}
+
+#[test]
+fn a_changed_configuration_is_not_resumed() {
+    let place = smoke_copy();
+    let resume = |config: &Path, more: &[&str], sentence: &str| {
+        let arguments = [&["search", config.to_str().unwrap(), "--out", "run", "--resume"], more].concat();
+        refuses(place.path(), &arguments, 2, sentence);
+    };
+    let changed = changed_smoke(place.path(), "buffer = 8", "buffer = 9");
+    resume(&changed, &[], "this run was started with search.buffer = 8 and now it is 9");
+    let same = changed_smoke(place.path(), "buffer = 8", "buffer = 8");
+    resume(&same, &["--seed", "4"], "this run was started with search.seed = 0 and now it is 4");
+    let template = place.path().join("structures/pt-stepped.xyz");
+    let text = fs::read_to_string(&template).unwrap();
+    fs::write(&template, text.replacen("0.87653865", "0.87653866", 1)).unwrap();
+    resume(&same, &[], "template.xyz: the configuration names another structure than when this run was started");
+}
+
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let place = smoke_copy();
+    let folder = place.path().join("run/checkpoint");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let inspect =
+        |path: &Path, sentence: &str| refuses(place.path(), &["inspect", path.to_str().unwrap()], 2, sentence);
+    for (k, path) in files.iter().enumerate() {
+        let mut bytes = fs::read(path).unwrap();
+        if k == 0 {
+            bytes.truncate(bytes.len() / 2);
+        } else {
+            bytes[100] ^= 4;
+        }
+        fs::write(path, bytes).unwrap();
+        inspect(path, path.to_str().unwrap());
+    }
+    let config = config("smoke.toml");
+    refuses(place.path(), &["search", &config, "--out", "run", "--resume"], 2, "run/checkpoint");
+}
+
+#[test]
+fn command_line_mistakes_exit_with_two() {
+    for arguments in [&["serach"][..], &["search"], &["search", "a.toml", "--seed", "-1"], &["score", "a.xyz"]] {
+        assert_eq!(godiff(root(), arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(godiff(root(), &["--help"]).status.code(), Some(0));
+    assert_eq!(godiff(root(), &["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn evaluate_and_relax_find_the_known_minimum() {
+    let place = TempDir::new().unwrap();
+    let minimum = structure("pt-adatom-minimum.xyz");
+    let table = succeeds(place.path(), &["evaluate", &minimum, "--potential", "emt"]);
+    assert!(table.contains("5.505784"), "{table}");
+    succeeds(place.path(), &["evaluate", &minimum, "--potential", &config("smoke.toml"), "-o", "evaluated.xyz"]);
+    let evaluated = godiff::system::read_structure(&place.path().join("evaluated.xyz")).unwrap();
+    assert!((evaluated.energy.unwrap() - 5.505784).abs() < 1e-6);
+    assert_eq!(evaluated.forces.unwrap().len(), 21);
+
+    // From a displaced adatom back to the minimum, everything else fixed.
+    let mut displaced = godiff::system::read_structure(Path::new(&minimum)).unwrap();
+    let home = displaced.positions[20];
+    displaced.positions[20] = [home[0] + 0.15, home[1] - 0.1, home[2] + 0.2];
+    godiff::system::xyz::write_frames(&place.path().join("displaced.xyz"), &[displaced.clone().into()]).unwrap();
+    let relax = ["relax", "displaced.xyz", "--potential", "emt", "--free", "1", "--fmax", "0.001", "-o", "relaxed.xyz"];
+    let table = succeeds(place.path(), &relax);
+    assert!(table.contains("converged"), "{table}");
+    let relaxed = godiff::system::read_structure(&place.path().join("relaxed.xyz")).unwrap();
+    assert!((relaxed.energy.unwrap() - 5.505784).abs() < 1e-4, "{:?}", relaxed.energy);
+    assert_eq!(relaxed.positions[..20], displaced.positions[..20]);
+    refuses(
+        place.path(),
+        &["relax", "displaced.xyz", "--potential", "emt", "--free", "22"],
+        2,
+        "--free 22: structure 1 has 21 atoms",
+    );
+}
+
+#[test]
+fn unusable_structures_are_refused() {
+    let place = TempDir::new().unwrap();
+    let evaluate = |text: &str, sentence: &str| {
+        fs::write(place.path().join("in.xyz"), text).unwrap();
+        refuses(place.path(), &["evaluate", "in.xyz", "--potential", "emt"], 2, sentence);
+    };
+    evaluate("1\nProperties=species:S:1:pos:R:3\nPt nan 0 0\n", "in.xyz");
+    evaluate("1\nProperties=Z:I:1:pos:R:3\n150 0 0 0\n", "150");
+    evaluate("1\nProperties=species:S:1:pos:R:3\nQq 0 0 0\n", "Qq");
+    evaluate("2\nProperties=species:S:1:pos:R:3\nPt 0 0 0\n", "in.xyz");
+    evaluate("1\nProperties=species:S:1:pos:R:3\nFe 0 0 0\n", "EMT has no parameters");
+    refuses(place.path(), &["evaluate", "none.xyz", "--potential", "emt"], 2, "none.xyz: cannot be read");
+    refuses(
+        place.path(),
+        &["evaluate", "in.xyz", "--potential", "magic"],
+        2,
+        "--potential: there is no potential \"magic\"",
+    );
+}
+
+#[test]
+fn samples_come_from_the_model_and_its_configuration() {
+    let place = TempDir::new().unwrap();
+    let (model, config) = (smoke_file("model.safetensors"), config("smoke.toml"));
+    let sample = |seed: &str, out: &str| {
+        let out = out.to_owned();
+        succeeds(
+            place.path(),
+            &["sample", "--model", &model, "--config", &config, "-n", "5", "--seed", seed, "-o", &out],
+        );
+        godiff::system::read_structures(&place.path().join(out)).unwrap()
+    };
+    let (first, again, other) = (sample("1", "a.xyz"), sample("1", "b.xyz"), sample("2", "c.xyz"));
+    assert_eq!(first.len(), 5);
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    let top = first[0].positions[..20].iter().map(|r| r[2]).fold(f64::NEG_INFINITY, f64::max);
+    for structure in &first {
+        let height = structure.positions[20][2] - top;
+        assert!((0.0..=4.0).contains(&height), "{height}");
+        assert_eq!(structure.fixed.iter().filter(|fixed| **fixed).count(), 20);
+    }
+}
+
+#[test]
+fn models_that_do_not_fit_are_refused() {
+    let place = TempDir::new().unwrap();
+    let model = smoke_file("model.safetensors");
+    let sample = |model: &str, config: &Path, sentence: &str| {
+        let arguments = ["sample", "--model", model, "--config", config.to_str().unwrap(), "-n", "1", "-o", "o.xyz"];
+        refuses(place.path(), &arguments, 2, sentence);
+    };
+    let adatom = PathBuf::from(config("pt-adatom.toml"));
+    sample(&model, &adatom, "the model has model.features 8 where the configuration has 64; change the configuration");
+    let gold = changed_smoke(place.path(), "free = \"Pt\"", "free = \"Au\"");
+    let gold = {
+        let text = fs::read_to_string(&gold).unwrap();
+        fs::write(&gold, text.split("[target]").next().unwrap()).unwrap();
+        gold
+    };
+    sample(&model, &gold, "the model was not trained on Au, which the system holds");
+    let bytes = fs::read(&model).unwrap();
+    let broken = place.path().join("broken.safetensors");
+    fs::write(&broken, &bytes[..bytes.len() - 10]).unwrap();
+    sample(broken.to_str().unwrap(), Path::new(&config("smoke.toml")), "broken.safetensors");
+    assert!(!place.path().join("o.xyz").exists());
+}
+
+#[test]
+fn scores_stand_beside_their_atoms() {
+    let place = TempDir::new().unwrap();
+    let model = smoke_file("model.safetensors");
+    let best = godiff::system::read_structure(Path::new(&smoke_file("best.xyz"))).unwrap();
+    // The free atom first instead of last: the same scores, in the file's own order.
+    let mut turned = best.clone();
+    turned.positions.rotate_right(1);
+    turned.numbers.rotate_right(1);
+    turned.fixed.rotate_right(1);
+    turned.forces = None;
+    let score = |structure: &godiff::system::Structure, more: &[&str]| {
+        godiff::system::xyz::write_frames(&place.path().join("in.xyz"), &[structure.clone().into()]).unwrap();
+        let base = ["score", "in.xyz", "--model", &model, "--time", "0.3", "-o", "out.xyz"];
+        succeeds(place.path(), &[&base[..], more].concat());
+        let mut frames = godiff::system::xyz::read_frames(&place.path().join("out.xyz")).unwrap();
+        frames.pop().unwrap().vectors("score").unwrap()
+    };
+    let single = score(&best, &[]);
+    assert_eq!(single.len(), 21);
+    assert!(single[..20].iter().flatten().all(|x| *x == 0.0), "no score on fixed atoms");
+    let largest = single[20].iter().fold(0.0f64, |most, x| most.max(x.abs()));
+    assert!(largest > 0.0);
+    let double = score(&best, &["--precision", "f64"]);
+    for (a, b) in single[20].iter().zip(double[20]) {
+        assert!((a - b).abs() < 1e-3 * largest && *a != b, "{a} {b}");
+    }
+    let mut expected = single.clone();
+    expected.rotate_right(1);
+    for (a, b) in score(&turned, &[]).iter().flatten().zip(expected.iter().flatten()) {
+        assert!((a - b).abs() < 1e-5 * largest, "{a} {b}");
+    }
+    assert_eq!(score(&best, &["--free", "1"]), single);
+    refuses(
+        place.path(),
+        &["score", "in.xyz", "--model", &model, "--time", "1.5", "-o", "o.xyz"],
+        2,
+        "--time 1.5: give a diffusion time",
+    );
+    let mut other = best.clone();
+    other.positions[3][0] += 0.5;
+    godiff::system::xyz::write_frames(&place.path().join("two.xyz"), &[best.into(), other.into()]).unwrap();
+    refuses(
+        place.path(),
+        &["score", "two.xyz", "--model", &model, "--time", "0.3", "-o", "o.xyz"],
+        2,
+        "two.xyz: structure 2 has its fixed atoms elsewhere than the first",
+    );
+}
+
+#[test]
+fn export_gives_what_was_evaluated() {
+    let place = TempDir::new().unwrap();
+    let run = smoke().join("run");
+    succeeds(place.path(), &["export", run.to_str().unwrap(), "-o", "all.xyz"]);
+    assert_eq!(godiff::system::read_structures(&place.path().join("all.xyz")).unwrap().len(), 36);
+    succeeds(place.path(), &["export", &smoke_file("archive.db"), "-o", "lowest.xyz", "--lowest", "4"]);
+    let lowest = godiff::system::read_structures(&place.path().join("lowest.xyz")).unwrap();
+    let energies: Vec<f64> = lowest.iter().map(|structure| structure.energy.unwrap()).collect();
+    assert!(energies.len() == 4 && energies.is_sorted(), "{energies:?}");
+    let best = godiff::system::read_structure(Path::new(&smoke_file("best.xyz"))).unwrap();
+    assert_eq!(lowest[0], best);
+    refuses(place.path(), &["export", "none.db", "-o", "o.xyz"], 2, "none.db: no such archive");
+    refuses(place.path(), &["export", &structure("pt-stepped.xyz"), "-o", "o.xyz"], 2, "is not an SQLite database");
+}
+
+#[test]
+fn inspect_knows_what_godiff_writes() {
+    let place = TempDir::new().unwrap();
+    let inspect = |path: &str| succeeds(place.path(), &["inspect", path]);
+    let run = inspect(smoke().join("run").to_str().unwrap());
+    assert!(
+        run.contains("seed 0: done") && run.contains("36 samples") && run.contains("archive: 36 structures"),
+        "{run}"
+    );
+    assert!(inspect(&smoke_file("archive.db")).contains("lowest energy"));
+    assert!(inspect(&smoke_file("model.safetensors")).contains("features          8"));
+    let checkpoints = inspect(&smoke_file("checkpoint"));
+    assert!(checkpoints.contains("3 iterations done"), "{checkpoints}");
+    assert!(inspect(&smoke_file("checkpoint/iteration-00003.bin")).contains("3 iterations done"));
+    refuses(place.path(), &["inspect", &config("smoke.toml")], 2, "is nothing that godiff writes");
+    refuses(place.path(), &["inspect", "."], 2, "holds neither a run nor checkpoints");
+}
+
+#[test]
+fn import_refuses_what_is_no_checkpoint() {
+    let place = TempDir::new().unwrap();
+    refuses(place.path(), &["import", &config("smoke.toml"), "o.safetensors"], 2, "smoke.toml");
+    let Some(reference) = std::env::var_os("GODIFF_REFERENCE_DIR") else {
+        eprintln!("GODIFF_REFERENCE_DIR is not set: the authors' checkpoint is not imported");
+        return;
+    };
+    let checkpoint = Path::new(&reference).join("stepped_Pt_T0.02.ckpt");
+    let text = succeeds(place.path(), &["import", checkpoint.to_str().unwrap(), "o.safetensors"]);
+    assert!(text.contains("features          64") && text.contains("published"), "{text}");
+    let arguments =
+        ["sample", "--model", "o.safetensors", "--config", &config("pt-adatom.toml"), "-n", "1", "-o", "s.xyz"];
+    succeeds(place.path(), &arguments);
+}
+
+/// `godiff inspect … | head -1` is no error.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_godiff"))
+        .args(["inspect", smoke().join("run").to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+}
