@@ -50,7 +50,7 @@ impl System {
             (None, Some(cell)) => cell,
             (None, None) => Cell::NONE,
         };
-        cell.completed()?;
+        cell.validate()?;
         let system = System {
             cell,
             template_numbers: template.map_or_else(Vec::new, |t| t.numbers.clone()),
@@ -67,9 +67,9 @@ impl System {
     fn check_template(&self) -> Result<()> {
         let images = Images::new(&self.cell);
         for (i, &ri) in self.template_positions.iter().enumerate() {
-            for (j, &rj) in self.template_positions.iter().enumerate().skip(i) {
+            for (j, &rj) in self.template_positions.iter().enumerate().skip(i + 1) {
                 let mut coincide = false;
-                images.for_each_within(sub(rj, ri), COINCIDENT, |image| coincide |= i != j || image.shift != [0; 3]);
+                images.for_each_within(sub(rj, ri), COINCIDENT, |_| coincide = true);
                 if coincide {
                     let (first, second) = (i + 1, j + 1);
                     return Err(Error::bad_input(format!(
@@ -247,7 +247,8 @@ mod tests {
         }
         let mut thin = slab();
         thin.cell.vectors[0] = [0.05, 0.0, 0.0];
-        refused(Some(&thin), "Pt", ABOVE, None, "the template's atoms 1 and 1 coincide");
+        refused(Some(&thin), "Pt", ABOVE, None, "the template cannot be used: the cell repeats every 5.00e-2 Å");
+        refused(None, "Pt", FLAT, Some(thin.cell), "the cell repeats every 5.00e-2 Å");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn parse(lines: &mut Lines) -> std::result::Result<Structure, String> {
     };
     let scaled = |v: Vec3| [v[0] * factors[0], v[1] * factors[1], v[2] * factors[2]];
     let cell = Cell { vectors: vectors.map(scaled), periodic: [true; 3] };
-    cell.completed().map_err(|error| error.to_string())?;
+    cell.validate().map_err(|error| error.to_string())?;
 
     let species = parse_species(lines)?;
     let mut mode = lines.next("Direct or Cartesian")?;

@@ -195,7 +195,7 @@ prop_compose! {
         key in "[A-Za-z_ ={}\"'][A-Za-z_0-9 \\\\]{2,9}",
     ) -> Frame {
         let mut cell = Cell { vectors: rows, periodic };
-        if cell.volume() < 1.0 {
+        if cell.validate().is_err() {
             cell = Cell::NONE;
         }
         let numbers = atoms.iter().map(|a| a.0).collect();
