@@ -1,8 +1,8 @@
 //! PaiNN, its heads, every gradient and AdamW against SchNetPack and PyTorch in f64.
 
-mod common;
+mod reference;
 
-use common::{Reference, assert_close, difference, flat, tolerance};
+use reference::{Reference, assert_close, difference, flat, tolerance};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{Engine, Loss, Weighting};

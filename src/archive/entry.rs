@@ -1,0 +1,115 @@
+//! What the search hands to the archive and gets back.
+
+use crate::system::Vec3;
+use serde::{Deserialize, Serialize};
+
+/// What became of a sampled structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Evaluated and inside all bounds: may enter the buffer.
+    Ok,
+    /// Not evaluated: a distance to a free atom was below the minimum.
+    TooClose,
+    /// Evaluated, energy below the floor.
+    BelowFloor,
+    /// Evaluated, energy above the ceiling.
+    AboveCeiling,
+    /// Evaluated, energy not finite.
+    NotFinite,
+    /// The evaluator gave up on it.
+    Failed,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Status; 6] =
+        [Status::Ok, Status::TooClose, Status::BelowFloor, Status::AboveCeiling, Status::NotFinite, Status::Failed];
+
+    /// The text in the archive and in `metrics.jsonl`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Ok => "ok",
+            Status::TooClose => "too_close",
+            Status::BelowFloor => "below_floor",
+            Status::AboveCeiling => "above_ceiling",
+            Status::NotFinite => "not_finite",
+            Status::Failed => "failed",
+        }
+    }
+
+    /// The status with this text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Status::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// One sampled structure with its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Iteration of the search, from 0.
+    pub iteration: u32,
+    /// Index within the iteration's samples, from 0.
+    pub index: u32,
+    /// Temperature of the iteration, eV.
+    pub kt_ev: f64,
+    /// What became of it.
+    pub status: Status,
+    /// Positions of the n free atoms, Å.
+    pub free_positions: Vec<Vec3>,
+    /// Potential energy, eV.
+    pub energy: Option<f64>,
+    /// Forces on all T + n atoms, template first, eV/Å.
+    pub forces: Option<Vec<Vec3>>,
+}
+
+/// Number of structures by status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// With status [`Status::Ok`].
+    pub ok: u64,
+    /// With status [`Status::TooClose`].
+    pub too_close: u64,
+    /// With status [`Status::BelowFloor`].
+    pub below_floor: u64,
+    /// With status [`Status::AboveCeiling`].
+    pub above_ceiling: u64,
+    /// With status [`Status::NotFinite`].
+    pub not_finite: u64,
+    /// With status [`Status::Failed`].
+    pub failed: u64,
+}
+
+impl Counts {
+    /// The counter of `status`.
+    pub fn of_mut(&mut self, status: Status) -> &mut u64 {
+        match status {
+            Status::Ok => &mut self.ok,
+            Status::TooClose => &mut self.too_close,
+            Status::BelowFloor => &mut self.below_floor,
+            Status::AboveCeiling => &mut self.above_ceiling,
+            Status::NotFinite => &mut self.not_finite,
+            Status::Failed => &mut self.failed,
+        }
+    }
+
+    /// All structures sampled.
+    pub fn samples(&self) -> u64 {
+        self.too_close + self.evaluations()
+    }
+
+    /// Structures that the potential was called for: all but those rejected before.
+    pub fn evaluations(&self) -> u64 {
+        self.ok + self.below_floor + self.above_ceiling + self.not_finite + self.failed
+    }
+}
+
+impl FromIterator<Status> for Counts {
+    fn from_iter<I: IntoIterator<Item = Status>>(statuses: I) -> Self {
+        let mut counts = Counts::default();
+        for status in statuses {
+            *counts.of_mut(status) += 1;
+        }
+        counts
+    }
+}

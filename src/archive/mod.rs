@@ -1,0 +1,270 @@
+//! Everything evaluated, in one SQLite file with the schema of ASE's own database (version 9), so that `ase db archive.db`,
+//! `ase gui archive.db` and `ase.db.connect("archive.db")` open it as it is.
+//!
+//! A row is keyed by (iteration, index) of the search. The key is the row's `unique_id`: 16 hexadecimal digits of the
+//! archive, 8 of the iteration, 8 of the index. ASE's schema demands that ids be unique, so no structure can be stored
+//! twice, and their text order is the order of (iteration, index). Rows that somebody adds through ASE have other ids and
+//! are left alone. The journal is a rollback journal (a write-ahead log fails on NFS and Lustre), and every
+//! [`Archive::record`] is one durable transaction.
+
+mod entry;
+mod export;
+mod rows;
+mod schema;
+mod sentences;
+
+pub use entry::{Counts, Entry, Status};
+pub use export::{Selection, Stored, export};
+
+use crate::buffer::Candidate;
+use crate::error::{Error, Result};
+use crate::system::System;
+use rows::{Frame, StatusText};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use schema::Key;
+use sentences::{open_error, storage_error};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a reader such as `ase db` may keep the file before a write gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The archive of one search, open for writing.
+#[derive(Debug)]
+pub struct Archive {
+    file: ArchiveFile,
+    frame: Frame,
+}
+
+/// An open database that was recognised as an archive of godiff.
+#[derive(Debug)]
+struct ArchiveFile {
+    connection: Connection,
+    path: PathBuf,
+    key: Key,
+    seed: u64,
+    calculator: String,
+}
+
+impl Archive {
+    /// A new archive at `path` for structures of `system` whose energies come from `calculator` (such as "emt").
+    ///
+    /// # Errors
+    /// `BadInput` if `path` holds tables already or cannot be created, `Storage` if writing fails.
+    pub fn create(path: &Path, system: &System, calculator: &str, seed: u64) -> Result<Self> {
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        if has_tables(&connection).map_err(|error| open_error(path, &error))? {
+            return Err(Error::bad_file(path, "exists already and is not overwritten; choose another output folder"));
+        }
+        let key = schema::create(&mut connection, calculator, seed).map_err(|error| storage_error(path, &error))?;
+        let file = ArchiveFile { connection, path: path.to_owned(), key, seed, calculator: calculator.to_lowercase() };
+        Ok(Archive { file, frame: Frame::new(system) })
+    }
+
+    /// The archive at `path`, which must hold structures of `system`. A transaction that a kill interrupted is undone here.
+    ///
+    /// # Errors
+    /// `BadInput` if `path` is missing, not an archive of godiff, of a newer format, or holds structures of another system;
+    /// `Storage` if reading fails.
+    pub fn open(path: &Path, system: &System) -> Result<Self> {
+        let file = ArchiveFile::open(path)?;
+        let archive = Archive { file, frame: Frame::new(system) };
+        archive.check_frame()?;
+        Ok(archive)
+    }
+
+    /// [`Archive::open`], or [`Archive::create`] where a run was killed before its archive had been made.
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn open_or_create(path: &Path, system: &System, calculator: &str, seed: u64) -> Result<Self> {
+        let made = path.exists() && {
+            let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            has_tables(&connection).map_err(|error| open_error(path, &error))?
+        };
+        if made { Archive::open(path, system) } else { Archive::create(path, system, calculator, seed) }
+    }
+
+    /// Seed of the run that made the archive.
+    pub fn seed(&self) -> u64 {
+        self.file.seed
+    }
+
+    /// Stores `entries` in one transaction that is on the disk when this returns. An entry whose (iteration, index) is
+    /// stored already is left as it was.
+    ///
+    /// Energies that are not finite are stored as NULL and come back as `None`; −0.0 comes back as 0.0; all else comes back
+    /// bit for bit.
+    ///
+    /// # Errors
+    /// `Storage` if writing fails; then none of `entries` is stored.
+    ///
+    /// # Panics
+    /// If an entry does not have n free positions, or its forces are not (T + n).
+    pub fn record(&mut self, entries: &[Entry]) -> Result<()> {
+        let ArchiveFile { connection, path, key, calculator, .. } = &mut self.file;
+        let mut store = || -> rusqlite::Result<()> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            self.frame.insert(&transaction, *key, calculator, entries)?;
+            transaction.commit()
+        };
+        store().map_err(|error| storage_error(path, &error))
+    }
+
+    /// All entries of `iteration`, in order of their index.
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or a row is damaged.
+    pub fn entries(&self, iteration: u32) -> Result<Vec<Entry>> {
+        self.select("systems.unique_id BETWEEN ?1 AND ?2", self.file.key.of_iteration(iteration))
+    }
+
+    /// All entries with status `ok`, in order of (iteration, index).
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or a row is damaged.
+    pub fn all_ok(&self) -> Result<Vec<Entry>> {
+        let ok = format!("systems.unique_id BETWEEN ?1 AND ?2 AND {}", schema::STATUS_OK);
+        self.select(&ok, self.file.key.of_archive())
+    }
+
+    /// The entry (`iteration`, `index`), if it is stored.
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or the row is damaged.
+    pub fn get(&self, iteration: u32, index: u32) -> Result<Option<Entry>> {
+        let id = self.file.key.unique_id(iteration, index);
+        Ok(self.select("systems.unique_id BETWEEN ?1 AND ?2", (id.clone(), id))?.pop())
+    }
+
+    /// Keys and energies of all `ok` entries in order of (iteration, index): what [`crate::buffer::draw`] draws from.
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or a row is damaged.
+    pub fn candidates(&self) -> Result<Vec<Candidate>> {
+        let sql = format!(
+            "SELECT unique_id, energy FROM systems WHERE unique_id BETWEEN ?1 AND ?2 AND energy IS NOT NULL AND {}
+             ORDER BY unique_id",
+            schema::STATUS_OK
+        );
+        self.file.query(&sql, self.file.key.of_archive(), |row| {
+            let (iteration, index) = self.file.key.parse(row.get_ref(0)?.as_str()?)?;
+            Ok(Candidate { iteration, index, energy: row.get(1)? })
+        })
+    }
+
+    /// The `ok` entry of lowest energy; of equal ones the first by (iteration, index).
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or a row is damaged.
+    pub fn best(&self) -> Result<Option<Entry>> {
+        let sql = format!(
+            "SELECT unique_id FROM systems WHERE unique_id BETWEEN ?1 AND ?2 AND energy IS NOT NULL AND {}
+             ORDER BY energy, unique_id LIMIT 1",
+            schema::STATUS_OK
+        );
+        let key = self.file.key;
+        let found = self.file.query(&sql, key.of_archive(), |row| key.parse(row.get_ref(0)?.as_str()?))?;
+        found.first().map_or(Ok(None), |&(iteration, index)| self.get(iteration, index))
+    }
+
+    /// How many entries have which status.
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or a status is unknown.
+    pub fn counts(&self) -> Result<Counts> {
+        let sql = "SELECT t.value, COUNT(*) FROM systems JOIN text_key_values t ON t.id = systems.id
+                   WHERE t.key = 'status' AND unique_id BETWEEN ?1 AND ?2 GROUP BY t.value";
+        let rows = self.file.query(sql, self.file.key.of_archive(), |row| {
+            Ok((row.get::<_, StatusText>(0)?.0, row.get::<_, i64>(1)?))
+        })?;
+        let mut counts = Counts::default();
+        for (status, n) in rows {
+            *counts.of_mut(status) += n.unsigned_abs();
+        }
+        Ok(counts)
+    }
+
+    fn select(&self, condition: &str, range: (String, String)) -> Result<Vec<Entry>> {
+        let sql = format!("SELECT {} FROM systems WHERE {condition} ORDER BY unique_id", rows::ENTRY_COLUMNS);
+        self.file.query(&sql, range, |row| self.frame.read_entry(row, self.file.key))
+    }
+
+    /// Refuses an archive whose first structure has other atoms, another cell or another template than `frame`.
+    fn check_frame(&self) -> Result<()> {
+        let sql = "SELECT numbers, cell, pbc, positions FROM systems WHERE unique_id BETWEEN ?1 AND ?2 LIMIT 1";
+        let differs = self.file.query(sql, self.file.key.of_archive(), |row| self.frame.difference(row))?;
+        match differs.first() {
+            Some(Some(what)) => Err(Error::bad_file(
+                &self.file.path,
+                format!(
+                    "holds structures with {what} than this configuration; resume with the one it was started with"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ArchiveFile {
+    fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::bad_file(path, "no such archive; name the folder of a run or its archive.db"));
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let foreign = || Error::bad_file(path, "is not an archive written by godiff; give the archive.db of a run");
+        let read = |name: &str| -> Result<String> {
+            let sql = "SELECT value FROM information WHERE name = ?1";
+            match connection.query_row(sql, [name], |row| row.get(0)).optional() {
+                Ok(value) => value.ok_or_else(foreign),
+                // SQLite's general error: there is no such table.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => Err(foreign()),
+                Err(error) => Err(open_error(path, &error)),
+            }
+        };
+        match read("godiff_format")?.parse::<u32>() {
+            Ok(schema::FORMAT) => {}
+            Ok(newer) if newer > schema::FORMAT => {
+                let message =
+                    format!("was written by a newer godiff (archive format {newer}); update godiff to read it");
+                return Err(Error::bad_file(path, message));
+            }
+            _ => return Err(foreign()),
+        }
+        let seed = read("godiff_seed")?.parse().map_err(|_| foreign())?;
+        let key = Key::from_hex(&read("godiff_archive")?).ok_or_else(foreign)?;
+        let calculator = read("godiff_calculator")?;
+        Ok(ArchiveFile { connection, path: path.to_owned(), key, seed, calculator })
+    }
+
+    fn query<T>(
+        &self,
+        sql: &str,
+        (first, last): (String, String),
+        mut read: impl FnMut(&Row) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut collect = || -> rusqlite::Result<Vec<T>> {
+            self.connection.prepare_cached(sql)?.query_map(params![first, last], &mut read)?.collect()
+        };
+        collect().map_err(|error| storage_error(&self.path, &error))
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // EXTRA is FULL and one sync of the folder more, without which a power cut could bring the journal of a finished
+        // transaction back.
+        connection.pragma_update(None, "synchronous", "EXTRA")?;
+        Ok(connection)
+    };
+    open().map_err(|error| open_error(path, &error))
+}
+
+fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT COUNT(*) > 0 FROM sqlite_master", [], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests;

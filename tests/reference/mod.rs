@@ -1,0 +1,176 @@
+//! Reference values of independent codes, and how close results must come to them.
+#![allow(dead_code)]
+
+use godiff::diffusion::Sde;
+use godiff::engine::{FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, TrainingSettings, Weighting};
+use godiff::model::{Layout, ModelSizes, RadialBasis};
+use godiff::system::{Cell, System, Vec3};
+use std::path::PathBuf;
+
+/// Tolerances by precision: relative to the largest entry of the tensor compared.
+pub mod tolerance {
+    /// f64 against values stored as f64.
+    pub const F64: f64 = 1e-9;
+    /// f64 against values stored as f32.
+    pub const STORED_F32: f64 = 1e-6;
+    /// f32 arithmetic.
+    pub const F32: f64 = 2e-5;
+    /// Parameters after AdamW, in units of the learning rate: the sign of a tiny gradient may differ.
+    pub const ADAMW_OF_RATE: f64 = 0.2;
+}
+
+/// The file `name` in tests/fixtures, else in `GODIFF_REFERENCE_DIR`; `None`, said on stderr, where neither has it.
+pub fn reference_file(name: &str) -> Option<PathBuf> {
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let shared = std::env::var_os("GODIFF_REFERENCE_DIR").map(|dir| PathBuf::from(dir).join(name));
+    let found = [Some(fixture), shared].into_iter().flatten().find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("skipped: {name} is not here; set GODIFF_REFERENCE_DIR to the folder that holds it");
+    }
+    found
+}
+
+/// Asserts that `found` equals `expected` within `tolerance` times the largest expected entry.
+pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    if let Some(message) = difference(found, expected, tolerance) {
+        panic!("{what}: {message}");
+    }
+}
+
+/// Why `found` is not `expected` within `tolerance` times the largest expected entry, if so.
+pub fn difference(found: &[f64], expected: &[f64], tolerance: f64) -> Option<String> {
+    if found.len() != expected.len() {
+        return Some(format!("{} values instead of {}", found.len(), expected.len()));
+    }
+    let largest = expected.iter().fold(0.0f64, |max, x| max.max(x.abs()));
+    let bound = tolerance * largest + f64::MIN_POSITIVE;
+    (found.iter().zip(expected).enumerate())
+        .find(|(_, (found, expected))| (*found - *expected).is_nan() || (*found - *expected).abs() > bound)
+        .map(|(k, (found, expected))| format!("entry {k} is {found}, not {expected} (within {bound:e})"))
+}
+
+/// A `painn_*.safetensors` file.
+pub struct Reference {
+    bytes: Vec<u8>,
+    /// The engine's setup for its model and system.
+    pub setup: Setup,
+    /// Parameters in the layout's order.
+    pub parameters: Vec<f64>,
+    /// Structures, times, noise, weights.
+    pub batch: NoisyBatch,
+    /// 1e-9 where values are stored as f64.
+    pub tolerance: f64,
+}
+
+impl Reference {
+    /// Reads the reference `name`, if it is here.
+    pub fn open(name: &str) -> Option<Self> {
+        let bytes = std::fs::read(reference_file(name)?).expect("readable reference");
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("safetensors");
+        let metadata = header.metadata().clone().expect("metadata");
+        let number = |key: &str| metadata[key].parse::<f64>().expect("a number");
+        let values = |name: &str| tensor(&bytes, name).unwrap_or_else(|| panic!("no tensor {name}"));
+        let vec3 = |values: &[f64]| -> Vec<Vec3> { values.chunks_exact(3).map(|v| [v[0], v[1], v[2]]).collect() };
+        let n_template = values("in.n_template")[0] as usize;
+        let numbers: Vec<u8> = values("in.numbers").iter().map(|z| *z as u8).collect();
+        let n = numbers.len();
+        let vectors = vec3(&values("in.cell"));
+        let periodic = values("in.pbc").iter().map(|p| *p != 0.0).collect::<Vec<bool>>();
+        let per_structure = |name: &str| -> Vec<FreePositions> {
+            values(name).chunks_exact(3 * n).map(|s| vec3(&s[3 * n_template..])).collect()
+        };
+        let sizes = ModelSizes {
+            features: number("features") as usize,
+            blocks: number("blocks") as usize,
+            radial_functions: number("n_rbf") as usize,
+            cutoff_angstrom: number("cutoff"),
+            force_head: tensor(&bytes, "param.force.0.mix_vectors.weight").is_some(),
+        };
+        let setup = Setup {
+            system: System {
+                cell: Cell { vectors: [vectors[0], vectors[1], vectors[2]], periodic: [periodic[0], periodic[1], periodic[2]] },
+                template_numbers: numbers[..n_template].to_vec(),
+                template_positions: vec3(&values("in.positions")[..3 * n_template]),
+                free_numbers: numbers[n_template..].to_vec(),
+                confinement: None,
+            },
+            sizes,
+            radial_basis: RadialBasis {
+                offsets: values("buffer.representation.radial_basis.offsets"),
+                widths: values("buffer.representation.radial_basis.widths"),
+            },
+            sde: Sde { sigma_min: number("sigma_min"), sigma_max: number("sigma_max") },
+            reverse: ReverseSettings { steps: 500, t_min: 0.005 },
+            training: TrainingSettings {
+                batch: 8,
+                learning_rate: 1e-3,
+                weight_decay: 0.01,
+                gradient_clip: 10.0,
+                weighting: Weighting::Dsm,
+            },
+        };
+        let stored_f32 = dtype(&bytes, "param.representation.embedding.weight") == safetensors::Dtype::F32;
+        Some(Reference {
+            parameters: Layout::new(&sizes).tensors.iter().flat_map(|t| values(&format!("param.{}", t.name))).collect(),
+            batch: NoisyBatch {
+                positions: per_structure("in.positions"),
+                times: values("in.time"),
+                noise: per_structure("in.noise"),
+                weights: values("in.weight"),
+            },
+            tolerance: if stored_f32 { tolerance::STORED_F32 } else { tolerance::F64 },
+            setup,
+            bytes,
+        })
+    }
+
+    /// The tensor `name`, if the file has it.
+    pub fn get(&self, name: &str) -> Option<Vec<f64>> {
+        tensor(&self.bytes, name)
+    }
+
+    /// Target forces of the free atoms.
+    pub fn force_target(&self) -> Option<Vec<Vec<Vec3>>> {
+        let (n, t) = (self.setup.system.n_atoms(), self.setup.system.n_template());
+        let values = self.get("in.force_target")?;
+        Some(values.chunks_exact(3 * n).map(|s| s[3 * t..].chunks_exact(3).map(|v| [v[0], v[1], v[2]]).collect()).collect())
+    }
+
+    /// The reference's parameters with a fresh optimiser.
+    pub fn state(&self) -> ModelState {
+        fresh_state(self.parameters.clone(), &self.setup)
+    }
+}
+
+/// `parameters` with a fresh optimiser.
+pub fn fresh_state(parameters: Vec<f64>, setup: &Setup) -> ModelState {
+    let zeros = vec![0.0; parameters.len()];
+    ModelState {
+        parameters,
+        first_moment: zeros.clone(),
+        second_moment: zeros,
+        steps: 0,
+        schedule: PlateauSchedule::new(setup.training.learning_rate),
+    }
+}
+
+fn dtype(bytes: &[u8], name: &str) -> safetensors::Dtype {
+    safetensors::SafeTensors::deserialize(bytes).expect("safetensors").tensor(name).expect("tensor").dtype()
+}
+
+fn tensor(bytes: &[u8], name: &str) -> Option<Vec<f64>> {
+    let file = safetensors::SafeTensors::deserialize(bytes).expect("safetensors");
+    let view = file.tensor(name).ok()?;
+    let data = view.data();
+    Some(match view.dtype() {
+        safetensors::Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+        safetensors::Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+        safetensors::Dtype::I32 => data.as_chunks::<4>().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
+        other => panic!("{name} is {other:?}"),
+    })
+}
+
+/// All components, one after the other.
+pub fn flat(values: &[Vec<Vec3>]) -> Vec<f64> {
+    values.iter().flatten().flatten().copied().collect()
+}
