@@ -9,6 +9,7 @@ pub mod error;
 pub mod model;
 pub mod potential;
 pub mod random;
+pub mod relax;
 pub mod system;
 
 pub use error::{Error, Result};
