@@ -6,7 +6,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Engine, FreePositions, ModelState, PlateauSchedule, ReverseSettings, Setup, Stream, TrainingSet, TrainingSettings, Weighting,
+    Engine, FreePositions, ModelState, PlateauSchedule, ReverseSettings, Setup, Stream, TrainingSet, TrainingSettings,
+    Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose};
@@ -24,7 +25,8 @@ struct Case {
 fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch: usize, n_samples: usize) -> Case {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/structures").join(template);
     let template = read_structure(&path).expect("template");
-    let system = System::new(Some(&template), free, Some(ConfinementSpec::AboveTemplate(heights)), None).expect("system");
+    let system =
+        System::new(Some(&template), free, Some(ConfinementSpec::AboveTemplate(heights)), None).expect("system");
     let sizes = ModelSizes { features: 64, blocks: 4, radial_functions: 30, cutoff_angstrom: 6.0, force_head: false };
     let setup = Setup {
         system,
@@ -123,7 +125,11 @@ fn graph(c: &mut Criterion) {
         let structures = case.structures(1);
         let positions = system.structure(&structures[0]).positions;
         c.bench_function(&format!("radius_graph/{}", case.name), |b| {
-            b.iter_batched(|| positions.clone(), |positions| radius_graph(&system.cell, &positions, 6.0), BatchSize::SmallInput);
+            b.iter_batched(
+                || positions.clone(),
+                |positions| radius_graph(&system.cell, &positions, 6.0),
+                BatchSize::SmallInput,
+            );
         });
     }
 }

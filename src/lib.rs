@@ -10,6 +10,7 @@ pub mod model;
 pub mod potential;
 pub mod random;
 pub mod relax;
+pub mod run;
 pub mod system;
 
 pub use error::{Error, Result};

@@ -2,11 +2,11 @@
 
 mod reference;
 
-use reference::{Reference, assert_close, difference, flat, tolerance};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{Engine, Loss, Weighting};
 use godiff::model::Layout;
+use reference::{Reference, assert_close, difference, flat, tolerance};
 
 const FILES: [&str; 3] =
     ["painn_mixed_small.safetensors", "painn_heptamer_full.safetensors", "painn_stepped_published.safetensors"];
@@ -41,10 +41,7 @@ fn outputs<T: Real>() {
 
 fn gradients<T: Real>() {
     on_each::<T>(|reference, mut engine, tolerance| {
-        let mut losses = vec![
-            ("dsm", Loss::Score(Weighting::Dsm)),
-            ("published", Loss::Score(Weighting::Published)),
-        ];
+        let mut losses = vec![("dsm", Loss::Score(Weighting::Dsm)), ("published", Loss::Score(Weighting::Published))];
         losses.extend(reference.force_target().map(|target| ("force", Loss::Force(target))));
         for (name, loss) in losses {
             let found = engine.loss_and_gradient(&reference.batch, &loss).unwrap();

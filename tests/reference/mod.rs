@@ -2,7 +2,9 @@
 #![allow(dead_code)]
 
 use godiff::diffusion::Sde;
-use godiff::engine::{FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, TrainingSettings, Weighting};
+use godiff::engine::{
+    FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, TrainingSettings, Weighting,
+};
 use godiff::model::{Layout, ModelSizes, RadialBasis};
 use godiff::system::{Cell, System, Vec3};
 use std::path::PathBuf;
@@ -88,7 +90,10 @@ impl Reference {
         };
         let setup = Setup {
             system: System {
-                cell: Cell { vectors: [vectors[0], vectors[1], vectors[2]], periodic: [periodic[0], periodic[1], periodic[2]] },
+                cell: Cell {
+                    vectors: [vectors[0], vectors[1], vectors[2]],
+                    periodic: [periodic[0], periodic[1], periodic[2]],
+                },
                 template_numbers: numbers[..n_template].to_vec(),
                 template_positions: vec3(&values("in.positions")[..3 * n_template]),
                 free_numbers: numbers[n_template..].to_vec(),
@@ -133,7 +138,12 @@ impl Reference {
     pub fn force_target(&self) -> Option<Vec<Vec<Vec3>>> {
         let (n, t) = (self.setup.system.n_atoms(), self.setup.system.n_template());
         let values = self.get("in.force_target")?;
-        Some(values.chunks_exact(3 * n).map(|s| s[3 * t..].chunks_exact(3).map(|v| [v[0], v[1], v[2]]).collect()).collect())
+        Some(
+            values
+                .chunks_exact(3 * n)
+                .map(|s| s[3 * t..].chunks_exact(3).map(|v| [v[0], v[1], v[2]]).collect())
+                .collect(),
+        )
     }
 
     /// The reference's parameters with a fresh optimiser.

@@ -1,0 +1,408 @@
+//! Checkpoints: all that a run needs, with its archive, to go on bit for bit.
+//!
+//! A file, all numbers little-endian:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | `GODIFFCP` |
+//! | 4 | format version, u32 |
+//! | 8 | H, length of the header, u64 |
+//! | 8 | P, number of parameters, u64 |
+//! | H | header, JSON |
+//! | 3·8·P | parameters, first moments, second moments, f64 |
+//! | 4 | CRC-32 of all bytes before, u32 |
+//!
+//! Every later version keeps the first 12 bytes and the last 4, so that damage can be told from a newer format. A CRC-32
+//! notices every change within 32 neighbouring bits.
+
+use super::files::{remove_unfinished, storage_error, write_atomic};
+use crate::engine::{ModelState, PlateauSchedule};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"GODIFFCP";
+const VERSION: u32 = 1;
+/// Bytes before the header (`PREFIX`) and after the arrays (`SUFFIX`).
+const PREFIX: usize = 28;
+const SUFFIX: usize = 4;
+
+/// The lowest energy so far and where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Energy, eV.
+    pub energy_ev: f64,
+    /// Iteration, from 0.
+    pub iteration: u32,
+    /// Index within the iteration, from 0.
+    pub index: u32,
+}
+
+/// How far a search has come.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SearchProgress {
+    /// Iterations finished; the next one bears this number.
+    pub iterations_done: u32,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Calls of the potential.
+    pub evaluations: u64,
+    /// Structures sampled.
+    pub samples: u64,
+    /// The lowest energy.
+    pub best: Option<Best>,
+    /// Evaluations up to and with the first that matched the target.
+    pub target_first_evaluation: Option<u64>,
+    /// Wall-clock time so far, s.
+    pub seconds: f64,
+}
+
+/// A run after a finished iteration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// How far the search has come.
+    pub progress: SearchProgress,
+    /// CRC-32 of the configuration as the run resolved it.
+    pub config_checksum: u32,
+    /// Parameters and optimiser.
+    pub model: ModelState,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    progress: SearchProgress,
+    config_checksum: u32,
+    optimiser_steps: u64,
+    schedule: PlateauSchedule,
+}
+
+/// Why a file is no checkpoint for this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// Truncated, changed or something else; the reason in a few words.
+    Damaged(String),
+    /// Whole, but of this later format version.
+    Newer(u32),
+}
+
+impl Checkpoint {
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let ModelState { parameters, first_moment, second_moment, steps, schedule } = &self.model;
+        let (progress, config_checksum) = (self.progress, self.config_checksum);
+        let header = Header { progress, config_checksum, optimiser_steps: *steps, schedule: *schedule };
+        let header = serde_json::to_vec(&header).expect("numbers are JSON");
+        let n = parameters.len();
+        let mut bytes = Vec::with_capacity(PREFIX + header.len() + 24 * n + SUFFIX);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&(n as u64).to_le_bytes());
+        bytes.extend_from_slice(&header);
+        for array in [parameters, first_moment, second_moment] {
+            assert_eq!(array.len(), n, "one moment per parameter");
+            bytes.extend(array.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// The checkpoint in `bytes`. Allocates no more than they take.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, Flaw> {
+        let damaged = |what: &str| Flaw::Damaged(what.to_owned());
+        let (content, checksum) = bytes.split_last_chunk::<SUFFIX>().ok_or_else(|| damaged("it is truncated"))?;
+        let rest = content.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin as a checkpoint does"))?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+            return Err(damaged("its checksum does not match: it is truncated or was changed"));
+        }
+        let (version, rest) = rest.split_first_chunk().ok_or_else(|| damaged("it is truncated"))?;
+        match u32::from_le_bytes(*version) {
+            VERSION => {}
+            newer if newer > VERSION => return Err(Flaw::Newer(newer)),
+            _ => return Err(damaged("its format version is not known")),
+        }
+        let mut rest = rest;
+        let mut length = || {
+            let (bytes, tail) = rest.split_first_chunk().ok_or_else(|| damaged("it is truncated"))?;
+            rest = tail;
+            usize::try_from(u64::from_le_bytes(*bytes)).map_err(|_| damaged("its lengths are impossible"))
+        };
+        let (n_header, n) = (length()?, length()?);
+        let whole = n.checked_mul(24).and_then(|arrays| arrays.checked_add(n_header)) == Some(rest.len());
+        if !whole {
+            return Err(damaged("its lengths do not fit"));
+        }
+        let (header, arrays) = rest.split_at(n_header);
+        let header: Header = serde_json::from_slice(header)
+            .map_err(|error| Flaw::Damaged(format!("its header is not readable ({error})")))?;
+        let array = |k: usize| -> Vec<f64> {
+            let (numbers, _) = arrays[8 * n * k..8 * n * (k + 1)].as_chunks();
+            numbers.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
+        };
+        let model = ModelState {
+            parameters: array(0),
+            first_moment: array(1),
+            second_moment: array(2),
+            steps: header.optimiser_steps,
+            schedule: header.schedule,
+        };
+        Ok(Checkpoint { progress: header.progress, config_checksum: header.config_checksum, model })
+    }
+
+    /// The checkpoint in the file `path`.
+    ///
+    /// # Errors
+    /// `BadInput` if the file cannot be read, is damaged or of a newer format.
+    pub fn read(path: &Path) -> Result<Self> {
+        read(path).map_err(|flaw| match flaw {
+            Flaw::Damaged(why) => Error::bad_file(path, format!("is not a usable checkpoint: {why}; give another one")),
+            Flaw::Newer(version) => newer_format(path, version),
+        })
+    }
+}
+
+fn read(path: &Path) -> std::result::Result<Checkpoint, Flaw> {
+    let bytes = fs::read(path).map_err(|error| Flaw::Damaged(format!("it cannot be read ({error})")))?;
+    Checkpoint::from_bytes(&bytes)
+}
+
+fn newer_format(path: &Path, version: u32) -> Error {
+    let message = format!("was written by a newer godiff (checkpoint format {version}); update godiff to use it");
+    Error::bad_file(path, message)
+}
+
+/// The folder `checkpoint/` of a run: the last two checkpoints, `iteration-NNNNN.bin` by iterations done.
+#[derive(Debug)]
+pub struct CheckpointFolder {
+    path: PathBuf,
+}
+
+impl CheckpointFolder {
+    /// The folder at `path`, made if it is missing; rubbish of a kill is removed.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&path)?;
+        remove_unfinished(&path)?;
+        Ok(CheckpointFolder { path })
+    }
+
+    /// Writes `checkpoint` and keeps only the one before it as fallback. A kill at any moment leaves the older one readable.
+    pub fn write(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let number = checkpoint.progress.iterations_done;
+        let path = self.path.join(format!("iteration-{number:05}.bin"));
+        write_atomic(&path, &checkpoint.to_bytes())?;
+        let failed = |error: io::Error| storage_error(&self.path, &error);
+        let others: Vec<_> = self.files().map_err(failed)?.into_iter().filter(|&(other, _)| other != number).collect();
+        let fallback = others.iter().map(|&(other, _)| other).filter(|&other| other < number).max();
+        for (_, path) in others.iter().filter(|&&(other, _)| Some(other) != fallback) {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint that is whole, with a sentence about each newer one that is not; `None` if there is no file.
+    ///
+    /// # Errors
+    /// `BadInput` if there are files and none is whole, or the newest whole one is of a newer format.
+    pub fn newest(&self) -> Result<Option<(Checkpoint, Vec<String>)>> {
+        let mut files = self.files().map_err(|error| storage_error(&self.path, &error))?;
+        files.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
+        let mut reasons = Vec::new();
+        for (_, path) in &files {
+            match read(path) {
+                Ok(checkpoint) => {
+                    let done = checkpoint.progress.iterations_done;
+                    let notes = reasons.into_iter().map(|reason| {
+                        format!("{reason}; going on from the checkpoint before it, after iteration {done}")
+                    });
+                    return Ok(Some((checkpoint, notes.collect())));
+                }
+                Err(Flaw::Newer(version)) => return Err(newer_format(path, version)),
+                Err(Flaw::Damaged(why)) => reasons.push(format!("{} is not usable: {why}", path.display())),
+            }
+        }
+        if reasons.is_empty() {
+            return Ok(None);
+        }
+        let message =
+            format!("no checkpoint is usable ({}); restore one from a copy or start a new run", reasons.join(", "));
+        Err(Error::bad_file(&self.path, message))
+    }
+
+    /// All checkpoint files with their numbers.
+    fn files(&self) -> io::Result<Vec<(u32, PathBuf)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number =
+                name.to_str().and_then(|name| name.strip_prefix("iteration-")?.strip_suffix(".bin")?.parse().ok());
+            files.extend(number.map(|number| (number, entry.path())));
+        }
+        Ok(files)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// A checkpoint with numbers whose every bit counts.
+    pub fn example(iterations_done: u32, n_parameters: usize) -> Checkpoint {
+        let array = |scale: f64| (1..=n_parameters).map(|k| scale / k as f64).collect();
+        Checkpoint {
+            progress: SearchProgress {
+                iterations_done,
+                seed: u64::MAX,
+                evaluations: 311,
+                samples: 320,
+                best: Some(Best { energy_ev: 0.1 + 0.2, iteration: 7, index: 3 }),
+                target_first_evaluation: None,
+                seconds: 1e-7 / 3.0,
+            },
+            config_checksum: u32::MAX,
+            model: ModelState {
+                parameters: array(-1.0),
+                first_moment: array(1e-310),
+                second_moment: array(f64::MAX),
+                steps: 1 << 60,
+                schedule: PlateauSchedule { learning_rate: 1e-4 * 0.95, best: Some(1.0 / 3.0), bad_epochs: 99 },
+            },
+        }
+    }
+
+    #[test]
+    fn every_bit_survives() {
+        for n in [0, 1, 1000] {
+            let mut checkpoint = example(3, n);
+            if let Some(parameter) = checkpoint.model.parameters.first_mut() {
+                *parameter = -0.0;
+            }
+            let back = Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap();
+            assert_eq!(back, checkpoint);
+            let bits = |c: &Checkpoint| c.model.parameters.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&back), bits(&checkpoint));
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let bytes = example(1, 3).to_bytes();
+        for position in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[position] ^= flip;
+                let result = Checkpoint::from_bytes(&changed);
+                assert!(matches!(result, Err(Flaw::Damaged(_))), "byte {position}: {result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_noticed() {
+        let bytes = example(1, 3).to_bytes();
+        for length in 0..bytes.len() {
+            let result = Checkpoint::from_bytes(&bytes[..length]);
+            assert!(matches!(result, Err(Flaw::Damaged(_))), "{length} bytes: {result:?}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(matches!(Checkpoint::from_bytes(&longer), Err(Flaw::Damaged(_))));
+    }
+
+    /// `bytes` with `change` applied and a checksum that fits again.
+    fn resealed(mut bytes: Vec<u8>, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+        let end = bytes.len() - SUFFIX;
+        change(&mut bytes[..end]);
+        let checksum = crc32fast::hash(&bytes[..end]).to_le_bytes();
+        bytes[end..].copy_from_slice(&checksum);
+        bytes
+    }
+
+    /// Lengths that would ask for more memory than there is, under a right checksum.
+    #[test]
+    fn impossible_lengths_allocate_nothing() {
+        for field in [12, 20] {
+            for length in [u64::MAX, u64::MAX / 24 + 1, 1 << 40, 0] {
+                let bytes = resealed(example(1, 3).to_bytes(), |bytes| {
+                    bytes[field..field + 8].copy_from_slice(&length.to_le_bytes());
+                });
+                assert!(matches!(Checkpoint::from_bytes(&bytes), Err(Flaw::Damaged(_))), "{field} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let checkpoints = CheckpointFolder::open(folder.path().to_owned()).unwrap();
+        checkpoints.write(&example(1, 3)).unwrap();
+        checkpoints.write(&example(2, 3)).unwrap();
+        let newer = resealed(example(2, 3).to_bytes(), |bytes| bytes[8] = 2);
+        let path = folder.path().join("iteration-00002.bin");
+        fs::write(&path, newer).unwrap();
+        for error in [checkpoints.newest().unwrap_err(), Checkpoint::read(&path).unwrap_err()] {
+            assert_eq!(error.exit_code(), 2);
+            let sentence = "iteration-00002.bin: was written by a newer godiff (checkpoint format 2); update godiff";
+            assert!(error.to_string().contains(sentence), "{error}");
+        }
+        let older = resealed(example(2, 3).to_bytes(), |bytes| bytes[8] = 0);
+        assert!(matches!(Checkpoint::from_bytes(&older), Err(Flaw::Damaged(_))));
+    }
+
+    #[test]
+    fn the_last_two_are_kept() {
+        let folder = TempDir::new().unwrap();
+        let checkpoints = CheckpointFolder::open(folder.path().join("checkpoint")).unwrap();
+        assert!(checkpoints.newest().unwrap().is_none());
+        for number in [8, 9, 10, 11] {
+            checkpoints.write(&example(number, 3)).unwrap();
+        }
+        let mut numbers: Vec<_> = checkpoints.files().unwrap().into_iter().map(|(number, _)| number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [10, 11]);
+        assert_eq!(checkpoints.newest().unwrap(), Some((example(11, 3), vec![])));
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+        let folder = TempDir::new().unwrap();
+        let checkpoints = CheckpointFolder::open(folder.path().to_owned()).unwrap();
+        checkpoints.write(&example(1, 3)).unwrap();
+        checkpoints.write(&example(2, 3)).unwrap();
+        let path = folder.path().join("iteration-00002.bin");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..100]).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("is not a usable checkpoint: its checksum does not match"), "{error}");
+        let (checkpoint, notes) = checkpoints.newest().unwrap().unwrap();
+        assert_eq!(checkpoint, example(1, 3));
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains("iteration-00002.bin is not usable"), "{notes:?}");
+        assert!(notes[0].contains("going on from the checkpoint before it, after iteration 1"), "{notes:?}");
+
+        fs::write(folder.path().join("iteration-00001.bin"), "").unwrap();
+        let error = checkpoints.newest().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("no checkpoint is usable"), "{error}");
+
+        checkpoints.write(&example(1, 3)).unwrap();
+        assert_eq!(checkpoints.files().unwrap().len(), 1, "a damaged later one is cleared away");
+        assert_eq!(checkpoints.newest().unwrap(), Some((example(1, 3), vec![])));
+    }
+
+    /// What a kill in the middle of writing leaves: the file under its temporary name.
+    #[test]
+    fn half_written_checkpoints_are_not_seen() {
+        let folder = TempDir::new().unwrap();
+        let checkpoints = CheckpointFolder::open(folder.path().to_owned()).unwrap();
+        checkpoints.write(&example(1, 3)).unwrap();
+        let half = folder.path().join(".iteration-00002.bin.77.unfinished");
+        fs::write(&half, &example(2, 3).to_bytes()[..50]).unwrap();
+        assert_eq!(checkpoints.newest().unwrap(), Some((example(1, 3), vec![])));
+        CheckpointFolder::open(folder.path().to_owned()).unwrap();
+        assert!(!half.exists());
+    }
+}

@@ -1,0 +1,500 @@
+//! The folder of one run: made once, locked while in use, reopened to resume.
+//!
+//! `config.toml` (as resolved) makes a folder a run. `summary.json` is there before it and knows the seed, so a run can be
+//! resumed from its first moment on. The lock is held on `.lock` by the operating system and dies with the process.
+
+use super::checkpoint::{Checkpoint, CheckpointFolder, SearchProgress};
+use super::files::{folder_of, output_folder_error, remove_unfinished, sync_folder, write_atomic, write_whole};
+use super::metrics::{IterationMetrics, MetricsFile};
+use super::summary::Summary;
+use crate::engine::ModelState;
+use crate::error::{Error, Result};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+const CONFIG: &str = "config.toml";
+const SUMMARY: &str = "summary.json";
+const METRICS: &str = "metrics.jsonl";
+const CHECKPOINTS: &str = "checkpoint";
+const ARCHIVE: &str = "archive.db";
+const BEST: &str = "best.xyz";
+const MODEL: &str = "model.safetensors";
+const REPORT: &str = "report.html";
+const LOCK: &str = ".lock";
+
+/// Files that show that a folder holds a run. `summary.json` alone is what a kill in the first moment leaves.
+const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
+
+/// The folder of a run that this process alone writes to.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    config_checksum: u32,
+    metrics: MetricsFile,
+    checkpoints: CheckpointFolder,
+    /// Unlocked when it is closed.
+    _lock: File,
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Its folder.
+    pub directory: RunDirectory,
+    /// Its seed.
+    pub seed: u64,
+    /// Its newest whole checkpoint; `None` if no iteration was finished.
+    pub checkpoint: Option<Checkpoint>,
+    /// Sentences that the user should see, such as that an older checkpoint had to do.
+    pub notes: Vec<String>,
+}
+
+impl RunDirectory {
+    /// A new run in the folder `path`, which is made if it is missing. `config_toml` is the configuration as resolved,
+    /// `summary` the one to start with ([`Summary::new`]).
+    ///
+    /// # Errors
+    /// `BadInput` if the folder cannot be made or written, holds a run already or is in use; `Storage` for a full disk.
+    pub fn create(path: &Path, config_toml: &str, summary: &Summary) -> Result<Self> {
+        let failed = |error: io::Error| output_folder_error(path, &error);
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = lock(path)?;
+        if let Some(mark) = MARKS.iter().find(|mark| path.join(mark).exists()) {
+            let message =
+                format!("holds another run already ({mark}); continue it with --resume or name another folder");
+            return Err(Error::bad_file(path, message));
+        }
+        remove_unfinished(path).map_err(failed)?;
+        write_whole(&path.join(SUMMARY), &summary_bytes(summary)).map_err(failed)?;
+        write_whole(&path.join(CONFIG), config_toml.as_bytes()).map_err(failed)?;
+        let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
+        sync_folder(folder_of(path)).map_err(failed)?;
+        let metrics = MetricsFile::resume(path.join(METRICS), 0)?;
+        let config_checksum = crc32fast::hash(config_toml.as_bytes());
+        Ok(RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock })
+    }
+
+    /// A new run in `runs/<name>-NNN`, NNN the number after the highest in use. Processes that start together get different
+    /// numbers.
+    ///
+    /// # Errors
+    /// Those of [`RunDirectory::create`].
+    pub fn create_next(runs: &Path, name: &str, config_toml: &str, summary: &Summary) -> Result<Self> {
+        let failed = |error: io::Error| output_folder_error(runs, &error);
+        fs::create_dir_all(runs).map_err(failed)?;
+        let mut number = numbered(runs, name).map_err(failed)?.last().map_or(1, |(highest, _)| highest + 1);
+        loop {
+            let path = runs.join(format!("{name}-{number:03}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return RunDirectory::create(&path, config_toml, summary),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(output_folder_error(&path, &error)),
+            }
+        }
+    }
+
+    /// The folder of the latest run `runs/<name>-NNN`: what `--resume` means without `--out`.
+    ///
+    /// # Errors
+    /// `BadInput` if there is none.
+    pub fn latest(runs: &Path, name: &str) -> Result<PathBuf> {
+        let newest = numbered(runs, name).unwrap_or_default().pop();
+        newest.map(|(_, path)| path).ok_or_else(|| {
+            let message =
+                format!("has no run {name}-NNN to resume; name the run's folder with --out, or start without --resume");
+            Error::bad_file(runs, message)
+        })
+    }
+
+    /// The run in the folder `path`, to go on with the configuration `config_toml` (as resolved). Lines of `metrics.jsonl`
+    /// after the checkpoint are cut off.
+    ///
+    /// # Errors
+    /// `BadInput` if there is no run, it is in use, the configuration has changed, or no checkpoint is whole; `Storage` if
+    /// the folder cannot be written.
+    pub fn resume(path: &Path, config_toml: &str) -> Result<Resumed> {
+        if !path.join(CONFIG).is_file() {
+            return Err(Error::bad_file(
+                path,
+                "holds no run to resume; name the folder of a run, or start without --resume",
+            ));
+        }
+        let failed = |error: io::Error| output_folder_error(path, &error);
+        let lock = lock(path)?;
+        remove_unfinished(path).map_err(failed)?;
+        check_config(path, config_toml)?;
+        let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
+        let config_checksum = crc32fast::hash(config_toml.as_bytes());
+        let (checkpoint, notes) = checkpoints.newest()?.unzip();
+        if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.config_checksum != config_checksum) {
+            let message = "its checkpoint belongs to another configuration than its config.toml, which must have been edited; \
+                           undo that or start a new run without --resume";
+            return Err(Error::bad_file(path, message));
+        }
+        let seed =
+            checkpoint.as_ref().map_or_else(|| seed_of_summary(path), |checkpoint| Ok(checkpoint.progress.seed))?;
+        let n_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.iterations_done);
+        let metrics = MetricsFile::resume(path.join(METRICS), n_done)?;
+        let directory = RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock };
+        Ok(Resumed { directory, seed, checkpoint, notes: notes.unwrap_or_default() })
+    }
+
+    /// Puts a finished iteration on the disk: its line of metrics, then the checkpoint. A kill in between leaves a line that
+    /// [`RunDirectory::resume`] cuts off, since the iteration is then done again.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn finish_iteration(
+        &mut self,
+        metrics: &IterationMetrics,
+        progress: SearchProgress,
+        model: ModelState,
+    ) -> Result<()> {
+        self.metrics.append(metrics)?;
+        self.checkpoints.write(&Checkpoint { progress, config_checksum: self.config_checksum, model })
+    }
+
+    /// Replaces `summary.json`.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn write_summary(&self, summary: &Summary) -> Result<()> {
+        write_atomic(&self.path.join(SUMMARY), &summary_bytes(summary))
+    }
+
+    /// Replaces `best.xyz` by `xyz`.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn write_best(&self, xyz: &[u8]) -> Result<()> {
+        write_atomic(&self.best_path(), xyz)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `archive.db`: everything evaluated.
+    pub fn archive_path(&self) -> PathBuf {
+        self.path.join(ARCHIVE)
+    }
+
+    /// `best.xyz`: the structure of lowest energy.
+    pub fn best_path(&self) -> PathBuf {
+        self.path.join(BEST)
+    }
+
+    /// `model.safetensors`: the model after the last iteration.
+    pub fn model_path(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
+    /// `metrics.jsonl`: a line for every iteration.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join(METRICS)
+    }
+
+    /// `report.html`.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let failed = |error: io::Error| output_folder_error(folder, &error);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn summary_bytes(summary: &Summary) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(summary).expect("numbers and text are JSON");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn seed_of_summary(folder: &Path) -> Result<u64> {
+    let path = folder.join(SUMMARY);
+    let summary: Option<Summary> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    summary.map(|summary| summary.seed).ok_or_else(|| {
+        let message = "is needed for the seed of a run without checkpoint, but is missing or damaged; start a new run";
+        Error::bad_file(&path, message)
+    })
+}
+
+/// The folders `runs/<name>-NNN` by number.
+fn numbered(runs: &Path, name: &str) -> io::Result<Vec<(u32, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(runs)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let number = file_name.to_str().and_then(|text| text.strip_prefix(name)?.strip_prefix('-')?.parse().ok());
+        found.extend(number.map(|number: u32| (number, entry.path())));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Refuses a configuration that is not the one in the folder.
+fn check_config(folder: &Path, config_toml: &str) -> Result<()> {
+    let path = folder.join(CONFIG);
+    let started =
+        fs::read_to_string(&path).map_err(|error| Error::bad_file(&path, format!("cannot be read ({error})")))?;
+    let parse = |text: &str| {
+        text.parse::<Table>().map_err(|error| {
+            let message = format!("is damaged ({}); put it back or start a new run without --resume", error.message());
+            Error::bad_file(&path, message)
+        })
+    };
+    let (started, present) = (parse(&started)?, parse(config_toml)?);
+    let Some((key, started, present)) = first_difference(&started, &present) else { return Ok(()) };
+    let started = started.map_or_else(|| format!("without {key}"), |value| format!("with {key} = {value}"));
+    let present = present.map_or_else(|| "it is not set".to_owned(), |value| format!("it is {value}"));
+    let message = format!(
+        "this run was started {started} and now {present}; a changed configuration needs a new run without --resume"
+    );
+    Err(Error::bad_file(folder, message))
+}
+
+/// The first key, in alphabetical order, whose values differ, as `table.key`, with both values.
+fn first_difference(old: &Table, new: &Table) -> Option<(String, Option<Value>, Option<Value>)> {
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter().find_map(|key| {
+        let empty = Table::new();
+        let (a, b) = (old.get(key), new.get(key));
+        let inner = match (a, b) {
+            (Some(Value::Table(a)), Some(Value::Table(b))) => first_difference(a, b),
+            (Some(Value::Table(a)), None) => first_difference(a, &empty),
+            (None, Some(Value::Table(b))) => first_difference(&empty, b),
+            _ => None,
+        };
+        match inner {
+            Some((inner, a, b)) => Some((format!("{key}.{inner}"), a, b)),
+            None if a == b => None,
+            None => Some((key.clone(), a.cloned(), b.cloned())),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checkpoint::tests::example as checkpoint;
+    use super::super::metrics::{read_metrics, tests::example as metrics};
+    use super::super::summary::RunStatus;
+    use super::*;
+    use tempfile::TempDir;
+
+    const CONFIG_TOML: &str = "[search]\nbuffer = 16\nkt_final_ev = 0.02\n\n[system]\nfree = \"Pt\"\n";
+
+    fn summary() -> Summary {
+        Summary::new(42, "cpu")
+    }
+
+    fn create(path: &Path) -> Result<RunDirectory> {
+        RunDirectory::create(path, CONFIG_TOML, &summary())
+    }
+
+    fn refused<T: std::fmt::Debug>(result: Result<T>, sentence: &str) {
+        let error = result.unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(error.to_string().contains(sentence), "{error}");
+    }
+
+    fn finish(run: &mut RunDirectory, iteration: u32) {
+        let Checkpoint { progress, model, .. } = checkpoint(iteration + 1, 3);
+        run.finish_iteration(&metrics(iteration), progress, model).unwrap();
+    }
+
+    fn n_lines(run: &RunDirectory) -> usize {
+        read_metrics(&run.metrics_path()).unwrap().len()
+    }
+
+    #[test]
+    fn a_run_is_resumed_from_its_first_moment_on() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("deep/run");
+        drop(create(&path).unwrap());
+        let Resumed { directory: mut run, seed, checkpoint: found, notes } =
+            RunDirectory::resume(&path, CONFIG_TOML).unwrap();
+        assert_eq!((seed, found, notes.len()), (42, None, 0));
+        finish(&mut run, 0);
+        finish(&mut run, 1);
+        run.write_summary(&Summary { status: RunStatus::Done, ..summary() }).unwrap();
+        run.write_best(b"1\n\nPt 0 0 0\n").unwrap();
+        drop(run);
+
+        let resumed = RunDirectory::resume(&path, CONFIG_TOML).unwrap();
+        let expected = checkpoint(2, 3);
+        let found = resumed.checkpoint.unwrap();
+        assert_eq!((&found.progress, &found.model), (&expected.progress, &expected.model));
+        assert_eq!(resumed.seed, expected.progress.seed, "the checkpoint knows the seed");
+        assert_eq!(n_lines(&resumed.directory), 2);
+        let text = fs::read_to_string(path.join(SUMMARY)).unwrap();
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap().status, RunStatus::Done);
+        assert_eq!(fs::read_to_string(path.join(CONFIG)).unwrap(), CONFIG_TOML);
+        assert_eq!(fs::read_to_string(path.join(BEST)).unwrap(), "1\n\nPt 0 0 0\n");
+    }
+
+    /// A kill between the line of metrics and the checkpoint, and a checkpoint that is damaged later.
+    #[test]
+    fn lines_and_checkpoints_never_disagree() {
+        let folder = TempDir::new().unwrap();
+        let mut run = create(folder.path()).unwrap();
+        finish(&mut run, 0);
+        finish(&mut run, 1);
+        run.metrics.append(&metrics(2)).unwrap();
+        drop(run);
+        let mut resumed = RunDirectory::resume(folder.path(), CONFIG_TOML).unwrap();
+        assert_eq!(n_lines(&resumed.directory), 2);
+        finish(&mut resumed.directory, 2);
+        drop(resumed);
+        fs::write(folder.path().join("checkpoint/iteration-00003.bin"), "torn").unwrap();
+        let resumed = RunDirectory::resume(folder.path(), CONFIG_TOML).unwrap();
+        assert_eq!(resumed.checkpoint.unwrap().progress.iterations_done, 2);
+        assert_eq!(resumed.notes.len(), 1);
+        assert_eq!(n_lines(&resumed.directory), 2);
+        fs::write(folder.path().join("checkpoint/iteration-00002.bin"), "torn").unwrap();
+        drop(resumed.directory);
+        refused(RunDirectory::resume(folder.path(), CONFIG_TOML), "no checkpoint is usable");
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out() {
+        let folder = TempDir::new().unwrap();
+        let run = create(folder.path()).unwrap();
+        let sentence = "another godiff is working in this folder";
+        refused(create(folder.path()), sentence);
+        refused(RunDirectory::resume(folder.path(), CONFIG_TOML), sentence);
+        drop(run);
+        RunDirectory::resume(folder.path(), CONFIG_TOML).unwrap();
+    }
+
+    #[test]
+    fn a_folder_with_a_run_is_not_overwritten() {
+        let folder = TempDir::new().unwrap();
+        for mark in MARKS {
+            let path = folder.path().join(mark).join("run");
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join(mark), "").unwrap();
+            refused(create(&path), &format!("holds another run already ({mark}); continue it with --resume"));
+        }
+        let path = folder.path().join("notes");
+        fs::create_dir(&path).unwrap();
+        for harmless in ["notes.txt", SUMMARY, LOCK, ".config.toml.12.unfinished"] {
+            fs::write(path.join(harmless), "").unwrap();
+        }
+        create(&path).unwrap();
+    }
+
+    #[test]
+    fn an_output_folder_that_cannot_be_made_is_bad_input() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        refused(create(&file), "file: cannot be used as output folder");
+        refused(create(&file.join("run")), "name another one with --out");
+        refused(RunDirectory::create_next(&file, "lj13", CONFIG_TOML, &summary()), "cannot be used as output folder");
+    }
+
+    #[test]
+    fn runs_are_numbered() {
+        let folder = TempDir::new().unwrap();
+        let runs = folder.path().join("runs");
+        refused(RunDirectory::latest(&runs, "lj13"), "runs: has no run lj13-NNN to resume");
+        let next = |name: &str| {
+            let run = RunDirectory::create_next(&runs, name, CONFIG_TOML, &summary()).unwrap();
+            run.path().file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            [next("lj13"), next("lj13"), next("lj"), next("lj13-b")],
+            ["lj13-001", "lj13-002", "lj-001", "lj13-b-001"]
+        );
+        fs::create_dir(runs.join("lj13-1041")).unwrap();
+        fs::create_dir(runs.join("lj13-copy")).unwrap();
+        assert_eq!(next("lj13"), "lj13-1042");
+        assert_eq!(RunDirectory::latest(&runs, "lj13").unwrap(), runs.join("lj13-1042"));
+        assert_eq!(RunDirectory::latest(&runs, "lj").unwrap(), runs.join("lj-001"));
+    }
+
+    #[test]
+    fn runs_that_start_together_get_their_own_numbers() {
+        let folder = TempDir::new().unwrap();
+        let start = || RunDirectory::create_next(folder.path(), "lj13", CONFIG_TOML, &summary()).unwrap().path;
+        let mut paths: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), 8);
+    }
+
+    #[test]
+    fn a_changed_configuration_is_refused_by_its_key() {
+        let folder = TempDir::new().unwrap();
+        drop(create(folder.path()).unwrap());
+        for (from, to, sentence) in [
+            ("buffer = 16", "buffer = 64", "started with search.buffer = 16 and now it is 64; a changed configuration"),
+            ("\"Pt\"", "\"Pt7\"", "started with system.free = \"Pt\" and now it is \"Pt7\""),
+            ("kt_final_ev = 0.02\n", "", "started with search.kt_final_ev = 0.02 and now it is not set"),
+            ("[system]", "[guidance]\neta = 0.2\n[system]", "started without guidance.eta and now it is 0.2"),
+            ("[search]", "[guidance]\n[search]", "started without guidance and now it is {}"),
+            ("[search]\nbuffer = 16\nkt_final_ev = 0.02", "[search]", "started with search.buffer = 16"),
+        ] {
+            let changed = CONFIG_TOML.replace(from, to);
+            assert_ne!(changed, CONFIG_TOML);
+            refused(RunDirectory::resume(folder.path(), &changed), sentence);
+        }
+        fs::write(folder.path().join(CONFIG), "[search").unwrap();
+        refused(RunDirectory::resume(folder.path(), CONFIG_TOML), "config.toml: is damaged");
+    }
+
+    /// Someone edited `config.toml` and the configuration alike: only the checkpoint remembers.
+    #[test]
+    fn an_edited_configuration_is_noticed_by_the_checkpoint() {
+        let folder = TempDir::new().unwrap();
+        let mut run = create(folder.path()).unwrap();
+        finish(&mut run, 0);
+        drop(run);
+        let edited = CONFIG_TOML.replace("16", "64");
+        fs::write(folder.path().join(CONFIG), &edited).unwrap();
+        refused(RunDirectory::resume(folder.path(), &edited), "its checkpoint belongs to another configuration");
+    }
+
+    #[test]
+    fn folders_without_a_run_cannot_be_resumed() {
+        let folder = TempDir::new().unwrap();
+        refused(RunDirectory::resume(folder.path(), CONFIG_TOML), "holds no run to resume");
+        refused(RunDirectory::resume(&folder.path().join("none"), CONFIG_TOML), "none: holds no run to resume");
+        drop(create(folder.path()).unwrap());
+        fs::write(folder.path().join(SUMMARY), "{").unwrap();
+        refused(RunDirectory::resume(folder.path(), CONFIG_TOML), "summary.json: is needed for the seed");
+    }
+
+    #[test]
+    fn a_folder_removed_under_the_run_is_a_storage_error() {
+        let folder = TempDir::new().unwrap();
+        let mut run = create(folder.path()).unwrap();
+        fs::remove_dir_all(folder.path()).unwrap();
+        let Checkpoint { progress, model, .. } = checkpoint(1, 3);
+        for error in [
+            run.finish_iteration(&metrics(0), progress, model).unwrap_err(),
+            run.write_summary(&summary()).unwrap_err(),
+            run.write_best(b"").unwrap_err(),
+        ] {
+            assert_eq!(error.exit_code(), 4);
+            assert!(error.to_string().contains("its folder is not there (any more)"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Files that are either whole or not there, and what the operating system's errors mean to the user.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+/// Ending of files that are being written; whatever bears it after a kill is rubbish.
+const UNFINISHED: &str = ".unfinished";
+
+/// Writes `bytes` to `path` so that a reader, also one after a kill or a power cut, finds either the old file or the new
+/// one: temporary file in the same folder, sync, rename, sync of the folder. What is not a regular file (a pipe, a terminal)
+/// is written directly.
+///
+/// # Errors
+/// `Storage`.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes).map_err(|error| storage_error(path, &error))
+}
+
+/// [`write_atomic`] with the operating system's error.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return File::options().write(true).open(path)?.write_all(bytes);
+    }
+    let name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::IsADirectory))?.to_string_lossy();
+    let unfinished = path.with_file_name(format!(".{name}.{}{UNFINISHED}", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    write().inspect_err(|_| {
+        // A full disk leaves half a file; its own failure to go away changes nothing.
+        let _ = fs::remove_file(&unfinished);
+    })?;
+    sync_folder(folder_of(path))
+}
+
+/// Makes names in `folder` durable, where the system can.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        // Some network file systems cannot sync folders.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes what [`write_whole`] left in `folder` when it was killed.
+pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with('.') && name.to_string_lossy().ends_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder that holds `path`.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The sentence for a failed read or write of a run's file.
+pub fn storage_error(path: &Path, error: &io::Error) -> Error {
+    let sentence = match error.kind() {
+        ErrorKind::StorageFull => "the disk is full; free some space and go on (a search with --resume)".to_owned(),
+        ErrorKind::QuotaExceeded => {
+            "your disk quota is used up; free some space and go on (a search with --resume)".to_owned()
+        }
+        ErrorKind::NotFound => "its folder is not there (any more); put it back or name another one".to_owned(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            format!("cannot be written ({error}); make it and its folder writable or name another one")
+        }
+        _ => format!("writing failed ({error}); check the disk or name another place"),
+    };
+    Error::storage(path, sentence)
+}
+
+/// The sentence for an output folder that cannot be used at the start of a run.
+pub fn output_folder_error(folder: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => storage_error(folder, error),
+        _ => Error::bad_file(folder, format!("cannot be used as output folder ({error}); name another one with --out")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_are_replaced_whole() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("best.xyz");
+        for text in ["first", "", "a longer third text"] {
+            write_atomic(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(names(folder.path()), ["best.xyz"]);
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_rubbish() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        let error = write_atomic(&path, b"text").unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("taken: writing failed"), "{error}");
+        assert_eq!(names(folder.path()), ["taken"]);
+    }
+
+    #[test]
+    fn a_removed_folder_is_named() {
+        let folder = TempDir::new().unwrap();
+        let error = write_atomic(&folder.path().join("gone/best.xyz"), b"text").unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("gone/best.xyz: its folder is not there (any more)"), "{error}");
+    }
+
+    #[test]
+    fn every_kind_of_error_has_its_sentence() {
+        let path = Path::new("runs/a");
+        for (kind, sentence) in [
+            (ErrorKind::StorageFull, "the disk is full"),
+            (ErrorKind::QuotaExceeded, "your disk quota is used up"),
+            (ErrorKind::PermissionDenied, "make it and its folder writable"),
+            (ErrorKind::ReadOnlyFilesystem, "make it and its folder writable"),
+            (ErrorKind::Other, "check the disk"),
+        ] {
+            let error = storage_error(path, &kind.into());
+            assert_eq!(error.exit_code(), 4);
+            assert!(error.to_string().starts_with("runs/a: ") && error.to_string().contains(sentence), "{error}");
+        }
+        assert_eq!(output_folder_error(path, &ErrorKind::StorageFull.into()).exit_code(), 4);
+        let error = output_folder_error(path, &ErrorKind::PermissionDenied.into());
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("runs/a: cannot be used as output folder (permission denied)"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn devices_are_written_directly() {
+        write_atomic(Path::new("/dev/null"), b"text").unwrap();
+        let error = write_atomic(Path::new("/dev/full"), b"text").unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("/dev/full: the disk is full"), "{error}");
+    }
+
+    #[test]
+    fn leftovers_of_a_kill_are_removed() {
+        let folder = TempDir::new().unwrap();
+        for name in [".best.xyz.123.unfinished", "best.xyz", ".lock", "notes.unfinished"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_unfinished(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), [".lock", "best.xyz", "notes.unfinished"]);
+    }
+}

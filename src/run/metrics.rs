@@ -1,0 +1,202 @@
+//! `metrics.jsonl`: one line for every finished iteration.
+
+use super::files::{storage_error, write_atomic};
+use crate::archive::Counts;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// What one iteration did. Energies are of its `ok` structures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IterationMetrics {
+    /// Number of the iteration, from 0.
+    pub iteration: u32,
+    /// Temperature, eV.
+    pub kt_ev: f64,
+    /// Structures sampled.
+    pub samples: u64,
+    /// How many of them had which status.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Lowest energy, eV.
+    pub energy_min_ev: Option<f64>,
+    /// Median energy, eV.
+    pub energy_median_ev: Option<f64>,
+    /// Highest energy, eV.
+    pub energy_max_ev: Option<f64>,
+    /// Median energy of the buffer, eV.
+    pub buffer_median_ev: Option<f64>,
+    /// (Σw)²/Σw² of the buffer's Boltzmann weights.
+    pub effective_sample_size: Option<f64>,
+    /// Mean score loss over the iteration's training steps.
+    pub loss: Option<f64>,
+    /// Mean force loss; null without guidance.
+    pub force_loss: Option<f64>,
+    /// Learning rate after the last step.
+    pub learning_rate: f64,
+    /// Lowest energy of the run so far, eV.
+    pub best_energy_ev: Option<f64>,
+    /// Wall-clock time by phase.
+    pub seconds: PhaseSeconds,
+}
+
+/// Wall-clock time of an iteration, s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSeconds {
+    /// Reverse process.
+    pub sample: f64,
+    /// Potential.
+    pub evaluate: f64,
+    /// Training.
+    pub train: f64,
+}
+
+/// The lines of the file at `path`, without a last one that a kill tore.
+///
+/// # Errors
+/// `BadInput` if it cannot be read or another line is not what godiff writes.
+pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
+    let text = fs::read_to_string(path).map_err(|error| Error::bad_file(path, format!("cannot be read ({error})")))?;
+    let (whole, _torn) = text.rsplit_once('\n').unwrap_or(("", &text));
+    let parse = |(k, line)| {
+        serde_json::from_str(line)
+            .map_err(|error| Error::bad_file(path, format!("line {} is damaged ({error})", k + 1)))
+    };
+    whole.lines().enumerate().map(parse).collect()
+}
+
+/// The file of a run, open for appending.
+#[derive(Debug)]
+pub struct MetricsFile {
+    path: PathBuf,
+}
+
+impl MetricsFile {
+    /// The file at `path`, left with one line for each of the first `n_iterations` iterations: lines of later ones, which the
+    /// run is going to repeat, and a torn last line are cut off.
+    pub fn resume(path: PathBuf, n_iterations: u32) -> Result<Self> {
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            result => result.map_err(|error| storage_error(&path, &error))?,
+        };
+        let mut kept: Vec<u8> = Vec::with_capacity(bytes.len());
+        let mut next = 0;
+        for line in bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            let iteration = serde_json::from_slice(line).map(|metrics: IterationMetrics| metrics.iteration);
+            if iteration.is_ok_and(|iteration| (next..n_iterations).contains(&iteration)) {
+                kept.extend_from_slice(line);
+                next += 1;
+            }
+        }
+        if kept != bytes {
+            write_atomic(&path, &kept)?;
+        }
+        Ok(MetricsFile { path })
+    }
+
+    /// Appends a line that is on the disk when this returns.
+    pub fn append(&mut self, metrics: &IterationMetrics) -> Result<()> {
+        let mut line = serde_json::to_vec(metrics).expect("numbers are JSON");
+        line.push(b'\n');
+        let append = || {
+            let mut file = File::options().append(true).create(true).open(&self.path)?;
+            file.write_all(&line)?;
+            file.sync_all()
+        };
+        append().map_err(|error| storage_error(&self.path, &error))
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    /// Metrics of an iteration with every number different.
+    pub fn example(iteration: u32) -> IterationMetrics {
+        IterationMetrics {
+            iteration,
+            kt_ev: 1.0 / 3.0,
+            samples: 32,
+            counts: Counts { ok: 27, too_close: 2, failed: 3, ..Counts::default() },
+            energy_min_ev: Some(5.5),
+            energy_median_ev: Some(6.25),
+            energy_max_ev: Some(1e3),
+            buffer_median_ev: Some(5.75),
+            effective_sample_size: Some(12.5),
+            loss: Some(0.875),
+            force_loss: None,
+            learning_rate: 9.5e-5,
+            best_energy_ev: Some(5.4375),
+            seconds: PhaseSeconds { sample: 1.0, evaluate: 0.5, train: 8.0 },
+        }
+    }
+
+    fn lines(path: &Path) -> Vec<u32> {
+        read_metrics(path).unwrap().iter().map(|metrics| metrics.iteration).collect()
+    }
+
+    /// Scripts rely on these keys.
+    #[test]
+    fn keys_are_stable() {
+        let text = serde_json::to_string(&example(4)).unwrap();
+        let expected = concat!(
+            r#"{"iteration":4,"kt_ev":0.3333333333333333,"samples":32,"ok":27,"too_close":2,"below_floor":0,"#,
+            r#""above_ceiling":0,"not_finite":0,"failed":3,"energy_min_ev":5.5,"energy_median_ev":6.25,"#,
+            r#""energy_max_ev":1000.0,"buffer_median_ev":5.75,"effective_sample_size":12.5,"loss":0.875,"force_loss":null,"#,
+            r#""learning_rate":0.000095,"best_energy_ev":5.4375,"seconds":{"sample":1.0,"evaluate":0.5,"train":8.0}}"#
+        );
+        assert_eq!(text.replace("9.5e-5", "0.000095"), expected);
+        assert_eq!(serde_json::from_str::<IterationMetrics>(&text).unwrap(), example(4));
+    }
+
+    #[test]
+    fn lines_after_the_checkpoint_are_cut() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut metrics = MetricsFile::resume(path.clone(), 0).unwrap();
+        for iteration in 0..5 {
+            metrics.append(&example(iteration)).unwrap();
+        }
+        assert_eq!(lines(&path), [0, 1, 2, 3, 4]);
+        let mut metrics = MetricsFile::resume(path.clone(), 3).unwrap();
+        assert_eq!(lines(&path), [0, 1, 2]);
+        metrics.append(&example(3)).unwrap();
+        assert_eq!(lines(&path), [0, 1, 2, 3]);
+        MetricsFile::resume(path.clone(), 0).unwrap();
+        assert!(lines(&path).is_empty());
+    }
+
+    /// Wherever a kill may tear the last line, the file reads, and resuming leaves whole lines only.
+    #[test]
+    fn a_torn_line_is_repaired() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut metrics = MetricsFile::resume(path.clone(), 0).unwrap();
+        for iteration in 0..3 {
+            metrics.append(&example(iteration)).unwrap();
+        }
+        let whole = fs::read(&path).unwrap();
+        for length in (whole.len() * 2 / 3..whole.len()).step_by(7).chain([whole.len() - 1]) {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(lines(&path), [0, 1]);
+            let mut metrics = MetricsFile::resume(path.clone(), 3).unwrap();
+            metrics.append(&example(2)).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_is_named() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        fs::write(&path, format!("{}\n{{}}\n", serde_json::to_string(&example(0)).unwrap())).unwrap();
+        let error = read_metrics(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("metrics.jsonl: line 2 is damaged"), "{error}");
+        let error = read_metrics(&folder.path().join("none")).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("none: cannot be read"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! `summary.json`: what a run has come to.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Going on, or killed: `--resume` continues it.
+    Running,
+    /// All iterations done.
+    Done,
+    /// Ended by the user: `--resume` continues it.
+    Interrupted,
+    /// Ended by an error.
+    Failed,
+}
+
+/// `summary.json`, written at the start and at the end of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Version of godiff.
+    pub version: String,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// What it ran on.
+    pub device: String,
+    /// How it stands.
+    pub status: RunStatus,
+    /// Wall-clock time, also of the parts before a resume, s.
+    pub seconds: f64,
+    /// Calls of the potential.
+    pub evaluations: u64,
+    /// Structures sampled, also those rejected before evaluation.
+    pub samples: u64,
+    /// Lowest energy of an `ok` structure, eV.
+    pub best_energy_ev: Option<f64>,
+    /// Iteration that found it, from 0.
+    pub best_iteration: Option<u32>,
+    /// Its index within that iteration, from 0.
+    pub best_index: Option<u32>,
+    /// Evaluations up to and with the first that matched the target; null without success.
+    pub target_first_evaluation: Option<u64>,
+}
+
+impl Summary {
+    /// The summary of a run that starts now.
+    pub fn new(seed: u64, device: impl Into<String>) -> Self {
+        Summary {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed,
+            device: device.into(),
+            status: RunStatus::Running,
+            seconds: 0.0,
+            evaluations: 0,
+            samples: 0,
+            best_energy_ev: None,
+            best_iteration: None,
+            best_index: None,
+            target_first_evaluation: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts rely on these keys.
+    #[test]
+    fn keys_are_stable() {
+        let text = serde_json::to_string(&Summary::new(7, "cpu")).unwrap();
+        let expected = concat!(
+            r#"{"version":"VERSION","seed":7,"device":"cpu","status":"running","seconds":0.0,"evaluations":0,"samples":0,"#,
+            r#""best_energy_ev":null,"best_iteration":null,"best_index":null,"target_first_evaluation":null}"#
+        );
+        assert_eq!(text, expected.replace("VERSION", env!("CARGO_PKG_VERSION")));
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), Summary::new(7, "cpu"));
+    }
+}

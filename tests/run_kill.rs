@@ -1,0 +1,110 @@
+//! A run killed at any moment, also while it writes a checkpoint, is resumed with everything it had been told was stored.
+
+#![cfg(unix)]
+
+use godiff::archive::Counts;
+use godiff::engine::{ModelState, PlateauSchedule};
+use godiff::run::{IterationMetrics, PhaseSeconds, RunDirectory, SearchProgress, Summary, read_metrics};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const FOLDER_OF_WRITER: &str = "GODIFF_TEST_KILLED_RUN";
+const CONFIG: &str = "[search]\nbuffer = 16\n";
+
+fn progress(iterations_done: u32) -> SearchProgress {
+    SearchProgress {
+        iterations_done,
+        seed: 7,
+        evaluations: u64::from(iterations_done) * 32,
+        samples: u64::from(iterations_done) * 32,
+        best: None,
+        target_first_evaluation: None,
+        seconds: f64::from(iterations_done) / 3.0,
+    }
+}
+
+/// As large as the model of a heptamer, so that kills fall into the writing.
+fn model(iterations_done: u32) -> ModelState {
+    let array = |scale: f64| (0..200_000).map(|k| scale * f64::from(iterations_done) / f64::from(k + 1)).collect();
+    ModelState {
+        parameters: array(1.0),
+        first_moment: array(0.1),
+        second_moment: array(0.01),
+        steps: u64::from(iterations_done) * 2000,
+        schedule: PlateauSchedule { learning_rate: 1e-4, best: Some(0.3), bad_epochs: iterations_done },
+    }
+}
+
+fn metrics(iteration: u32) -> IterationMetrics {
+    IterationMetrics {
+        iteration,
+        kt_ev: 1.0,
+        samples: 32,
+        counts: Counts { ok: 32, ..Counts::default() },
+        energy_min_ev: None,
+        energy_median_ev: None,
+        energy_max_ev: None,
+        buffer_median_ev: None,
+        effective_sample_size: None,
+        loss: Some(0.5),
+        force_loss: None,
+        learning_rate: 1e-4,
+        best_energy_ev: None,
+        seconds: PhaseSeconds::default(),
+    }
+}
+
+/// Not a test by itself: the process that [`killed_runs_lose_no_iteration`] kills.
+#[test]
+fn writer() {
+    let Some(folder) = std::env::var_os(FOLDER_OF_WRITER) else { return };
+    let resumed = RunDirectory::resume(Path::new(&folder), CONFIG).unwrap();
+    let mut run = resumed.directory;
+    for iteration in resumed.checkpoint.map_or(0, |checkpoint| checkpoint.progress.iterations_done).. {
+        run.finish_iteration(&metrics(iteration), progress(iteration + 1), model(iteration + 1)).unwrap();
+        println!("\nfinished {iteration}");
+        std::io::stdout().flush().unwrap();
+    }
+}
+
+#[test]
+fn killed_runs_lose_no_iteration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    drop(RunDirectory::create(&path, CONFIG, &Summary::new(7, "cpu")).unwrap());
+    let mut n_done = 0;
+    for kill in 0..20u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writer", "--nocapture"])
+            .env(FOLDER_OF_WRITER, &path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let lines = output.lines().map_while(Result::ok);
+            lines.filter_map(|line| line.strip_prefix("finished ")?.parse::<u32>().ok()).last()
+        });
+        std::thread::sleep(Duration::from_millis(10 + kill * 5));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let told = reader.join().unwrap().map_or(n_done, |iteration| iteration + 1);
+
+        // The lock has died with the process.
+        let resumed = RunDirectory::resume(&path, CONFIG).unwrap();
+        assert!(resumed.notes.is_empty(), "{:?}", resumed.notes);
+        n_done = resumed.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.iterations_done);
+        assert!(n_done >= told, "{told} iterations were said to be finished, {n_done} are");
+        if let Some(checkpoint) = resumed.checkpoint {
+            assert_eq!(checkpoint.progress, progress(n_done));
+            assert_eq!(checkpoint.model, model(n_done));
+        }
+        let lines: Vec<u32> =
+            read_metrics(&resumed.directory.metrics_path()).unwrap().iter().map(|line| line.iteration).collect();
+        assert_eq!(lines, (0..n_done).collect::<Vec<_>>());
+    }
+    assert!(n_done > 0, "no iteration was ever finished: the test proves nothing");
+}
