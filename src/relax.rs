@@ -341,11 +341,12 @@ impl History {
             add_scaled(&mut direction, correction, step);
         }
         let slope = dot(&direction, gradient);
-        if !self.is_empty() && !(slope < 0.0 && slope.is_finite()) {
-            self.clear();
-            return self.direction(gradient);
+        let downhill = slope < 0.0 && slope.is_finite();
+        if downhill || self.is_empty() {
+            return direction;
         }
-        direction
+        self.clear();
+        self.direction(gradient)
     }
 
     fn is_empty(&self) -> bool {

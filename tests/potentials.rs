@@ -3,25 +3,27 @@
 //! `fixtures/potentials.xyz` comes with the project's reference data: energies and forces of ASE 3.29 (EMT with default
 //! settings, and Lennard-Jones). `fixtures/emt_asap_cutoff.xyz` is written by `python/emt_asap_cutoff.py` with the same ASE.
 
-#[path = "common/reference_xyz.rs"]
-mod reference_xyz;
+mod common;
 
+use common::Reference;
 use godiff::Error;
 use godiff::potential::{Answer, Emt, Evaluation, LennardJones, LennardJonesSettings, Potential};
 use godiff::system::{Cell, Structure, System, Vec3};
-use reference_xyz::Reference;
+
+/// Whether `found` is `expected` to the larger of both tolerances; never for NaN.
+fn within(found: f64, expected: f64, absolute: f64, relative: f64) -> bool {
+    (found - expected).abs() <= f64::max(absolute, relative * expected.abs())
+}
 
 /// Energies to 1e-7 eV or 1e-9 relative, forces to 1e-6 eV/Å or 1e-6 relative, whichever is larger.
 fn disagreement(found: &Evaluation, energy: f64, forces: &[Vec3]) -> Option<String> {
-    if !((found.energy - energy).abs() <= f64::max(1e-7, 1e-9 * energy.abs())) {
+    if !within(found.energy, energy, 1e-7, 1e-9) {
         return Some(format!("energy {} instead of {energy}", found.energy));
     }
     assert_eq!(found.forces.len(), forces.len());
     for (i, (a, b)) in found.forces.iter().zip(forces).enumerate() {
-        for x in 0..3 {
-            if !((a[x] - b[x]).abs() <= f64::max(1e-6, 1e-6 * b[x].abs())) {
-                return Some(format!("force {a:?} instead of {b:?} on atom {i}"));
-            }
+        if !a.iter().zip(b).all(|(&a, &b)| within(a, b, 1e-6, 1e-6)) {
+            return Some(format!("force {a:?} instead of {b:?} on atom {i}"));
         }
     }
     None
@@ -50,7 +52,7 @@ fn tolerances_fail_on_perturbed_and_negated_values() {
 
 #[test]
 fn emt_agrees_with_ase() {
-    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz");
     let emt: Vec<&Reference> = all.iter().filter(|reference| !reference.name.starts_with("LJ")).collect();
     assert_eq!(emt.len(), 28);
     let potential = Emt::new(false);
@@ -59,7 +61,7 @@ fn emt_agrees_with_ase() {
 
 #[test]
 fn emt_agrees_with_ase_under_the_asap_cutoff() {
-    let all = reference_xyz::read("tests/fixtures/emt_asap_cutoff.xyz");
+    let all = common::read("tests/fixtures/emt_asap_cutoff.xyz");
     assert_eq!(all.len(), 10);
     let all: Vec<&Reference> = all.iter().collect();
     let potential = Emt::new(true);
@@ -72,7 +74,7 @@ fn emt_agrees_with_ase_under_the_asap_cutoff() {
 
 #[test]
 fn lennard_jones_agrees_with_ase() {
-    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz");
     let lj: Vec<&Reference> = all.iter().filter(|reference| reference.name.starts_with("LJ")).collect();
     assert_eq!(lj.len(), 3);
     let settings = LennardJonesSettings { cutoff_angstrom: Some(50.0), ..LennardJonesSettings::default() };
@@ -97,7 +99,7 @@ fn the_kept_share_of_a_template_changes_nothing() {
     let mut n_checked = 0;
     for (path, asap_cutoff) in [("tests/fixtures/potentials.xyz", false), ("tests/fixtures/emt_asap_cutoff.xyz", true)]
     {
-        for reference in reference_xyz::read(path) {
+        for reference in common::read(path) {
             let n = reference.structure.numbers.len();
             if reference.name.starts_with("LJ") {
                 continue;
@@ -114,7 +116,7 @@ fn the_kept_share_of_a_template_changes_nothing() {
 
 #[test]
 fn a_moved_template_is_computed_whole() {
-    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz");
     let mut structure = all[0].structure.clone();
     let emt = Emt::with_system(false, &system_of(&structure, 72)).unwrap();
     structure.positions[3][2] += 0.05;
@@ -131,7 +133,7 @@ fn a_moved_template_is_computed_whole() {
 
 #[test]
 fn a_free_atom_may_set_the_asap_cutoff() {
-    let all = reference_xyz::read("tests/fixtures/emt_asap_cutoff.xyz");
+    let all = common::read("tests/fixtures/emt_asap_cutoff.xyz");
     let silver = all.iter().find(|reference| reference.name == "Ag on Cu(111)").unwrap();
     let mut copper_free = silver.structure.clone();
     *copper_free.numbers.last_mut().unwrap() = 29;
@@ -144,15 +146,15 @@ fn force_error(structure: &Structure, evaluate: impl Fn(&Structure) -> Evaluatio
     let forces = evaluate(structure).forces;
     let step = 1e-5;
     let mut worst: f64 = 0.0;
-    for i in 0..structure.positions.len() {
-        for x in 0..3 {
+    for (i, force) in forces.iter().enumerate() {
+        for (x, force) in force.iter().enumerate() {
             let energy = |by: f64| {
                 let mut moved = structure.clone();
                 moved.positions[i][x] += by;
                 evaluate(&moved).energy
             };
             let slope = (energy(step) - energy(-step)) / (2.0 * step);
-            worst = worst.max((forces[i][x] + slope).abs() / (1.0 + slope.abs()));
+            worst = worst.max((force + slope).abs() / (1.0 + slope.abs()));
         }
     }
     worst
@@ -160,7 +162,7 @@ fn force_error(structure: &Structure, evaluate: impl Fn(&Structure) -> Evaluatio
 
 #[test]
 fn forces_are_minus_the_gradient() {
-    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz");
     let named = |name: &str| &all.iter().find(|r| r.name.starts_with(name)).unwrap().structure;
     for name in ["alloy Pt-Ni-Pd", "triclinic", "CO on Cu(111)", "light atoms", "primitive bulk"] {
         for asap_cutoff in [false, true] {
@@ -257,13 +259,13 @@ fn unusable_structures_are_refused_with_a_sentence() {
         [Emt::new(false).energy_and_forces(&structure), LennardJones::new(lj).unwrap().energy_and_forces(&structure)]
     {
         let error = result.unwrap_err();
-        assert!(error.to_string().starts_with("the periodic lattice vectors lie in one plane or line"), "{error}");
+        assert!(error.to_string().starts_with("the cell has no volume"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
     let mut iron = cluster(vec![[0.0; 3]]);
     iron.numbers[0] = 26;
     let error = Emt::new(false).energy_and_forces(&iron).unwrap_err();
-    assert!(error.to_string().starts_with("EMT has no parameters for "), "{error}");
+    assert!(error.to_string().starts_with("EMT has no parameters for Fe; it knows Al, Cu"), "{error}");
 
     let periodic = Structure::new(Cell { periodic: [true, false, false], ..flat }, vec![18], vec![[0.0; 3]]);
     let endless = LennardJones::new(LennardJonesSettings::default()).unwrap();
@@ -289,7 +291,7 @@ fn answers(potential: &dyn Potential, structures: &[Structure]) -> (Vec<Evaluati
 
 #[test]
 fn batches_do_not_depend_on_threads_and_come_in_chunks() {
-    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz");
     let emt = Emt::with_system(false, &system_of(&all[0].structure, 72)).unwrap();
     let structures: Vec<Structure> = (0..150).map(|k| all[k % 20].structure.clone()).collect();
     let one_by_one: Vec<Evaluation> = structures.iter().map(|s| emt.energy_and_forces(s).unwrap()).collect();

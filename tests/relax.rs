@@ -1,7 +1,6 @@
 //! Relaxation: known minima of EMT and Lennard-Jones, and its behaviour with evaluators that misbehave.
 
-#[path = "common/reference_xyz.rs"]
-mod reference_xyz;
+mod common;
 
 use std::cell::Cell as Counter;
 
@@ -48,7 +47,7 @@ fn islands_and_adatom_relax_to_their_known_energies() {
         ("configs/structures/pt7-hexagon-fcc.xyz", 7, 24.993625),
         ("configs/structures/pt-adatom-minimum.xyz", 1, 5.505784),
     ] {
-        let reference = reference_xyz::read(path).remove(0);
+        let reference = common::read(path).remove(0);
         assert!((reference.energy - energy).abs() < 1e-6);
         let starts: Vec<Structure> = (1..=8).map(|seed| shaken(&reference.structure, n_free, 0.3, seed)).collect();
         let emt = emt_for(&starts[0]);
@@ -94,7 +93,7 @@ fn icosahedron_of_13_lennard_jones_atoms() {
 /// Random islands, as a random structure search would start them: lock-step changes nothing.
 #[test]
 fn side_by_side_is_the_same_as_alone() {
-    let all = reference_xyz::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz");
     let starts: Vec<Structure> = all[..6].iter().map(|reference| shaken(&reference.structure, 7, 0.0, 0)).collect();
     let emt = emt_for(&starts[0]);
     let settings = RelaxSettings { max_steps: 300, ..RelaxSettings::default() };

@@ -56,12 +56,19 @@ pub fn truncated_around(u: f64, mean: f64, scale: f64, confinement: &Confinement
 /// x_t = x_0 + σ_t·ε for one atom at `x0` (Å) with `sigma_t` > 0 (Å): ε standard normal, under confinement its z drawn
 /// such that x_t stays inside.
 pub fn forward_noise(x0: Vec3, sigma_t: f64, uniforms: [f64; 4], confinement: Option<&Confinement>) -> Forward {
-    let mut noise = normal_vector(uniforms);
-    let mut position = std::array::from_fn(|x| x0[x] + sigma_t * noise[x]);
-    if let Some(confinement) = confinement {
-        position[2] = truncated_around(uniforms[2], x0[2], sigma_t, confinement);
-        noise[2] = (position[2] - x0[2]) / sigma_t;
-    }
+    let [x, y] = normal_pair(uniforms[0], uniforms[1]);
+    let moved = |k: usize, normal: f64| x0[k] + sigma_t * normal;
+    let (z, normal_z) = match confinement {
+        Some(confinement) => {
+            let z = truncated_around(uniforms[2], x0[2], sigma_t, confinement);
+            (z, (z - x0[2]) / sigma_t)
+        }
+        None => {
+            let [normal, _] = normal_pair(uniforms[2], uniforms[3]);
+            (moved(2, normal), normal)
+        }
+    };
+    let (position, noise) = ([moved(0, x), moved(1, y), z], [x, y, normal_z]);
     Forward { position, noise }
 }
 
@@ -84,16 +91,17 @@ pub fn reverse_step(
     last: bool,
 ) -> Vec3 {
     let mean = reverse_mean(x, score, g2, dt);
-    let scale = if last { 0.0 } else { (g2 * dt).sqrt() };
-    let mut moved = mean;
-    if !last {
-        let normals = normal_vector(uniforms);
-        moved = std::array::from_fn(|k| mean[k] + scale * normals[k]);
+    if last {
+        let z = confinement.map_or(mean[2], |confinement| clamp(mean[2], confinement));
+        return [mean[0], mean[1], z];
     }
-    if let Some(confinement) = confinement {
-        moved[2] = truncated_around(uniforms[2], mean[2], scale, confinement);
-    }
-    moved
+    let scale = (g2 * dt).sqrt();
+    let [x, y] = normal_pair(uniforms[0], uniforms[1]);
+    let z = match confinement {
+        Some(confinement) => truncated_around(uniforms[2], mean[2], scale, confinement),
+        None => mean[2] + scale * normal_pair(uniforms[2], uniforms[3])[0],
+    };
+    [mean[0] + scale * x, mean[1] + scale * y, z]
 }
 
 /// `z` brought into the confinement; NaN stays NaN.
@@ -134,8 +142,8 @@ mod tests {
         }
     }
 
-    /// Moments of the confined height against those of the truncated normal: with a = −39/7·… in standard units and
-    /// density φ, mean = −(φ(b) − φ(a))/(Φ(b) − Φ(a)); here a → −∞ and b = 0, so the mean is −sqrt(2/π).
+    /// An atom at the upper bound may only go down: ε_z is a half normal, whose mean is −sqrt(2/π). Clamping would give
+    /// half of that.
     #[test]
     fn confined_noise_is_truncated_not_clamped() {
         let n = 20_000;
@@ -195,6 +203,19 @@ mod tests {
                     assert!(!moved[2].is_finite() || moved[2] == 10.0 || moved[2] == 14.0);
                 }
             }
+        }
+    }
+
+    /// Uniform numbers mean the same in both directions and with or without confinement.
+    #[test]
+    fn directions_share_their_noise() {
+        let x0 = [1.0, 2.0, 12.0];
+        for confinement in [None, Some(&HEIGHTS)] {
+            let forward = forward_noise(x0, 0.3, uniforms(5), confinement).position;
+            let reverse = reverse_step(x0, [0.0; 3], 0.9, 0.1, uniforms(5), confinement, false);
+            assert!((0..3).all(|c| (forward[c] - reverse[c]).abs() < 1e-14));
+            let plane = normal_vector(uniforms(5));
+            assert!((0..2).all(|c| (forward[c] - x0[c] - 0.3 * plane[c]).abs() < 1e-14));
         }
     }
 

@@ -196,7 +196,7 @@ pub trait Engine: Send {
     fn restore(&mut self, state: &ModelState) -> Result<()>;
 }
 
-/// Opens `device`: "auto", "cpu", "cpu-f64" or "cuda[:i]".
+/// Opens `device`: "auto", "cpu", "cpu-f64", "cuda" or "cuda:INDEX".
 ///
 /// # Errors
 /// `BadInput` for an unknown device and for one that this build or machine does not have.

@@ -192,6 +192,7 @@ fn species(pickle: &Pickle, archive: &mut TorchArchive, features: usize) -> std:
     let Some(moments) = moments() else { return Ok(Vec::new()) };
     let values =
         archive.elements(moments).map_err(|complaint| format!("the embedding's optimiser state {complaint}"))?;
-    let rows = values.chunks_exact(features).enumerate();
+    // row 0 belongs to no element
+    let rows = values.chunks_exact(features).enumerate().skip(1);
     Ok(rows.filter(|(_, row)| row.iter().any(|x| *x != 0.0)).map(|(number, _)| number as u8).collect())
 }

@@ -492,3 +492,150 @@ fn pairs(items: Vec<Id>) -> Step<Vec<(Id, Id)>> {
     let (pairs, rest) = items.as_chunks();
     if rest.is_empty() { Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()) } else { Err(Fault::Senseless) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Read;
+
+    /// The pickle of tests/python/torch_checkpoint.py.
+    fn fixture() -> Vec<u8> {
+        let bytes = include_bytes!("../../tests/fixtures/tiny.ckpt");
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+        let mut pickle = Vec::new();
+        archive.by_name("archive/data.pkl").unwrap().read_to_end(&mut pickle).unwrap();
+        pickle
+    }
+
+    fn root(bytes: &[u8]) -> Node {
+        let pickle = Pickle::parse(bytes).unwrap();
+        pickle.nodes[pickle.root].clone()
+    }
+
+    fn complaint(bytes: &[u8]) -> String {
+        Pickle::parse(bytes).unwrap_err()
+    }
+
+    #[test]
+    fn plain_values() {
+        for (bytes, value) in [
+            (&b"N."[..], Node::None),
+            (b"\x88.", Node::Bool(true)),
+            (b"J\xfe\xff\xff\xff.", Node::Int(-2)),
+            (b"K\xff.", Node::Int(255)),
+            (b"M\x01\x02.", Node::Int(513)),
+            (b"\x8a\x01\xff.", Node::Int(-1)),
+            (b"\x8a\x00.", Node::Int(0)),
+            (b"\x8a\x02\xff\x00.", Node::Int(255)),
+            (b"\x8a\x09\0\0\0\0\0\0\0\0\x01.", Node::Opaque),
+            (b"G\x3f\xf8\0\0\0\0\0\0.", Node::Float(1.5)),
+            (b"X\x02\0\0\0Pt.", Node::Text("Pt".into())),
+            (b"\x8c\x02Pt.", Node::Text("Pt".into())),
+            (b"C\x02Pt.", Node::Opaque),
+            (b"ctorch\nFloatStorage\n.", Node::Global("torch.FloatStorage".into())),
+            (b"\x8c\x05torch\x8c\x0cFloatStorage\x93.", Node::Global("torch.FloatStorage".into())),
+            (b"(K\x01K\x022\x30t.", Node::Tuple(vec![0, 1])),
+            (b"K\x01K\x02\x86.", Node::Tuple(vec![0, 1])),
+            (b"](K\x01K\x02e.", Node::List(vec![1, 2])),
+            (b"}(K\x01Nu.", Node::Dict(vec![(1, 2)])),
+            (b"NK\x01(\x30\x30.", Node::None),
+        ] {
+            assert_eq!(root(bytes), value, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn checkpoints_become_trees() {
+        let pickle = Pickle::parse(&fixture()).unwrap();
+        let root = pickle.root();
+        assert_eq!(pickle.number(pickle.get(root, "epoch").unwrap()), Some(7.0));
+        assert_eq!(pickle.number(pickle.get(root, "global_step").unwrap()), Some((1u64 << 40) as f64));
+        let state = pickle.get(root, "state_dict").unwrap();
+        let view = pickle.tensor(pickle.get(state, "score_model.representation.filter_net.bias").unwrap()).unwrap();
+        assert_eq!(
+            (&view.storage_class[..], &view.shape[..], &view.stride[..]),
+            ("torch.FloatStorage", &[24][..], &[1][..])
+        );
+        let settings = pickle.get(pickle.get(root, "hyper_parameters").unwrap(), "settings").unwrap();
+        assert!(matches!(pickle.nodes[settings], Node::Object { state: Some(_), .. }));
+        assert!(pickle.get(root, "absent").is_none());
+    }
+
+    #[test]
+    fn cut_pickles_are_refused() {
+        let bytes = fixture();
+        for n in 0..bytes.len() {
+            assert!(complaint(&bytes[..n]).starts_with("its pickle ends early, inside the opcode at byte "));
+        }
+        assert_eq!(
+            complaint(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff"),
+            "its pickle ends early, inside the opcode at byte 0"
+        );
+    }
+
+    #[test]
+    fn senseless_pickles_are_refused() {
+        for bytes in [
+            &b"."[..],
+            b"K\x01(.",
+            b"h\x05.",
+            b"K\x01\x86.",
+            b"(K\x01K\x01\x87.",
+            b"t.",
+            b"}(K\x01u.",
+            b"NK\x01a.",
+            b"NK\x01K\x01s.",
+            b"cos\nsystem\nX\x02\0\0\0lsR.",
+            b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00))tR.",
+            b"K\x01K\x02\x93.",
+        ] {
+            assert!(
+                complaint(bytes).starts_with("its pickle makes no sense at byte "),
+                "{bytes:?}: {}",
+                complaint(bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_opcodes_are_named() {
+        assert_eq!(complaint(b"\x80\x02i"), "its pickle uses opcode 0x69 at byte 2, which model files do not need");
+    }
+
+    /// `os.system("ls")` stays a value.
+    #[test]
+    fn calls_are_not_made() {
+        assert!(matches!(root(b"cos\nsystem\nX\x02\0\0\0ls\x85R."), Node::Object { .. }));
+    }
+
+    #[test]
+    fn deep_and_circular_values_are_harmless() {
+        let deep = [&b"]"[..].repeat(1_000_000), &b"a".repeat(999_999)[..], b"."].concat();
+        assert!(matches!(root(&deep), Node::List(_)));
+        let circular = Pickle::parse(b"]q\x00h\x00a.").unwrap();
+        assert_eq!(circular.children(circular.root()), [circular.root()]);
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_pickles_never_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let mut bytes = fixture();
+            for (index, byte) in edits {
+                let at = index.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = Pickle::parse(&bytes);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Pickle::parse(&bytes);
+        }
+
+        #[test]
+        fn random_opcodes_never_panic(bytes in prop::collection::vec(prop::sample::select(b"(01N.)]}tleasudqhRbQ\x81\x85\x86\x87\x88\x93\x94\x90\x91\0\x01".to_vec()), 0..60)) {
+            let _ = Pickle::parse(&bytes);
+        }
+    }
+}

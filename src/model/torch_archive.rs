@@ -8,21 +8,23 @@ use zip::ZipArchive;
 
 /// Largest pickle read, bytes; that of a model of 64 blocks with its optimiser has half a megabyte.
 const MAX_PICKLE: u64 = 16 << 20;
-/// How many times its own size an archive may decompress to. Trained weights hardly compress at all.
-const MAX_EXPANSION: u128 = 64;
+/// How many times the archive's size an entry may decompress to. Trained weights hardly compress at all.
+const MAX_EXPANSION: u64 = 64;
 
 /// An opened archive.
 pub(super) struct TorchArchive {
     zip: ZipArchive<BufReader<File>>,
     /// Beginning of every entry's name, such as "archive/".
     prefix: String,
+    /// Largest entry read, bytes.
+    most: u64,
 }
 
 impl TorchArchive {
     /// Opens the archive at `path` and reads its pickle.
     ///
     /// # Errors
-    /// A phrase for a sentence: no readable file, no zip archive, one that torch did not write, too large, big-endian.
+    /// A phrase for a sentence: no readable file, no zip archive, one that torch did not write, big-endian.
     pub fn open(path: &Path) -> Result<(Self, Pickle), String> {
         let unreadable = |error| format!("the checkpoint cannot be read: {error}");
         let file = File::open(path).map_err(unreadable)?;
@@ -30,18 +32,12 @@ impl TorchArchive {
         let zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
             format!("not a whole zip archive, as torch.save has written them since PyTorch 1.6: {error}")
         })?;
-        let expanded = zip.decompressed_size().unwrap_or(u128::MAX);
-        if expanded > MAX_EXPANSION * u128::from(n_bytes) {
-            return Err(format!(
-                "the archive decompresses to more than {MAX_EXPANSION} times its size: this is no checkpoint"
-            ));
-        }
         let is_pickle = |name: &&[u8]| *name == b"data.pkl" || name.ends_with(b"/data.pkl");
         let name = zip.file_names_raw().filter(is_pickle).min_by_key(|name| name.len());
         let name = name.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
         let name = name.ok_or("the archive holds no data.pkl: torch.save did not write it")?;
         let prefix = name[..name.len() - "data.pkl".len()].to_owned();
-        let mut archive = TorchArchive { zip, prefix };
+        let mut archive = TorchArchive { zip, prefix, most: n_bytes.saturating_mul(MAX_EXPANSION) };
         if archive.zip.index_for_name(&format!("{}byteorder", archive.prefix)).is_some()
             && archive.read("byteorder", 16)? != b"little"
         {
@@ -85,8 +81,11 @@ impl TorchArchive {
         let entry =
             self.zip.by_name(&name).map_err(|error| format!("{name} cannot be read from the archive: {error}"))?;
         let mut bytes = Vec::new();
-        let read = entry.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let read = entry.take(limit.min(self.most).saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| format!("{name} cannot be read from the archive: {error}"))?;
+        if bytes.len() as u64 > self.most {
+            return Err(format!("{name} decompresses to more than {MAX_EXPANSION} times the archive's size"));
+        }
         if bytes.len() as u64 > limit {
             return Err(format!("{name} in the archive is larger than the {limit} bytes expected"));
         }
@@ -119,6 +118,7 @@ fn row_major(view: &TensorView) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     fn view(offset: u64, shape: &[u64], stride: &[u64]) -> TensorView {
         TensorView {
@@ -129,6 +129,22 @@ mod tests {
             shape: shape.to_vec(),
             stride: stride.to_vec(),
         }
+    }
+
+    /// A storage of zeros that deflates a thousandfold.
+    #[test]
+    fn inflated_storages_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut zip = zip::ZipWriter::new(file.reopen().unwrap());
+        let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        for (name, content) in [("a/data.pkl", b"}.".to_vec()), ("a/data/0", vec![0; 4_000_000])] {
+            zip.start_file(name, deflated).unwrap();
+            zip.write_all(&content).unwrap();
+        }
+        zip.finish().unwrap();
+        let (mut archive, _) = TorchArchive::open(file.path()).unwrap();
+        let complaint = archive.elements(&TensorView { n_stored: 1_000_000, ..view(0, &[2], &[1]) }).unwrap_err();
+        assert_eq!(complaint, "has no storage: a/data/0 decompresses to more than 64 times the archive's size");
     }
 
     #[test]

@@ -10,8 +10,10 @@ use elements::{CutoffRule, Model, N_ELEMENTS};
 use frame::{Frame, Scratch};
 
 use super::batch::evaluate_in_chunks;
-use super::{Answer, Evaluation, Potential, element_name};
+use super::{Answer, Evaluation, Potential};
 use crate::error::{Error, Result};
+use crate::system::elements::symbol;
+use crate::system::vector::is_finite;
 use crate::system::{Cell, Structure, System, Vec3};
 
 /// EMT for Al, Cu, Ag, Au, Ni, Pd and Pt; H, C, N and O too, as in ASE, where they mean little.
@@ -59,7 +61,7 @@ impl Emt {
         let mut elements = elements_of(&system.numbers())?;
         let model = emt.model_index(&elements);
         elements.truncate(system.n_template());
-        if let Some(atom) = system.template_positions.iter().position(|p| p.iter().any(|x| !x.is_finite())) {
+        if let Some(atom) = system.template_positions.iter().position(|&position| !is_finite(position)) {
             return Err(Error::bad_input(format!(
                 "atom {} of the template has a position that is not a finite number; give it in Å",
                 atom + 1
@@ -142,7 +144,7 @@ fn place(number: u8) -> Result<u8> {
         Some(place) => Ok(place as u8),
         None => Err(Error::bad_input(format!(
             "EMT has no parameters for {}; it knows {}",
-            element_name(number),
+            symbol(number).unwrap_or("an unknown element"),
             elements::known_elements()
         ))),
     }

@@ -5,7 +5,8 @@
 //! that is the zero translation alone. Thin, skewed and left-handed cells simply have a longer list.
 
 use crate::error::{Error, Result};
-use crate::system::{Cell, Vec3};
+use crate::system::vector::{combine, dot, norm, scale, sub};
+use crate::system::{Cell, Vec3, image_range};
 
 /// More translations than this mean a cell so thin that nothing sensible can be computed in it.
 const MAX_TRANSLATIONS: f64 = 1e6;
@@ -15,7 +16,7 @@ const MAX_TRANSLATIONS: f64 = 1e6;
 pub(super) struct ImageList {
     /// Lattice vectors of the periodic axes, Å; zero for the others.
     vectors: [Vec3; 3],
-    /// Dual vectors within the span of the periodic axes, 1/Å; zero for the others.
+    /// Vectors whose product with a position is its fraction along a periodic axis, 1/Å; zero for the others.
     duals: [Vec3; 3],
     /// Translations to add to a reduced difference, Å; the zero translation comes first.
     translations: Vec<Vec3>,
@@ -38,38 +39,28 @@ impl ImageList {
     /// # Errors
     /// `BadInput` when the periodic lattice vectors are not finite and independent, or far thinner than the cutoff.
     pub fn new(cell: &Cell, cutoff: f64) -> Result<Self> {
-        let mut vectors = [[0.0; 3]; 3];
-        for axis in (0..3).filter(|&a| cell.periodic[a]) {
-            vectors[axis] = cell.vectors[axis];
-        }
-        let duals = duals(&vectors, cell.periodic).ok_or_else(|| {
-            Error::bad_input(
-                "the periodic lattice vectors lie in one plane or line and enclose no volume; \
-                 give independent vectors or switch the periodicity of an axis off",
-            )
-        })?;
+        let (vectors, duals) = repeating(cell)?;
         // A difference d with |d| < cutoff has |fraction| < cutoff·|dual|, so a reduced one is at most ½ more away.
-        let reach = duals.map(|dual| {
-            let n = cutoff * norm(dual) + 0.5;
-            if dual == [0.0; 3] { 0.0 } else { n.floor() }
+        let reach: Vec3 = std::array::from_fn(|axis| match cell.periodic[axis] {
+            true => cutoff * norm(duals[axis]) + 0.5,
+            false => 0.0,
         });
-        if reach.iter().map(|n| 2.0 * n + 1.0).product::<f64>() > MAX_TRANSLATIONS {
+        let n_translations: f64 = reach.iter().map(|reach| 2.0 * reach.floor() + 1.0).product();
+        if n_translations > MAX_TRANSLATIONS {
             return Err(Error::bad_input(format!(
-                "the cell is too thin for a cutoff of {cutoff} Å; give a larger cell or switch the periodicity of an axis off"
+                "the cell is too thin for a cutoff of {cutoff} Å; give a larger cell or make the thin axis non-periodic"
             )));
         }
-        let reach = reach.map(|n| n as i32);
-
         let mut translations = vec![[0.0; 3]];
         let mut self_distances = Vec::new();
         let farthest_reduced = half_diagonal(&vectors);
-        for n0 in -reach[0]..=reach[0] {
-            for n1 in -reach[1]..=reach[1] {
-                for n2 in -reach[2]..=reach[2] {
-                    if (n0, n1, n2) == (0, 0, 0) {
+        for a in image_range(0.0, reach[0]) {
+            for b in image_range(0.0, reach[1]) {
+                for c in image_range(0.0, reach[2]) {
+                    if [a, b, c] == [0; 3] {
                         continue;
                     }
-                    let translation = combine(&vectors, [n0, n1, n2].map(f64::from));
+                    let translation = combine([a, b, c].map(f64::from), &vectors);
                     let length = norm(translation);
                     if length < cutoff + farthest_reduced {
                         translations.push(translation);
@@ -87,24 +78,16 @@ impl ImageList {
     pub fn wrap(&self, position: Vec3) -> Wrapped {
         let fraction = self.duals.map(|dual| dot(dual, position));
         let whole = fraction.map(f64::floor);
-        Wrapped {
-            position: subtract(position, combine(&self.vectors, whole)),
-            fraction: [fraction[0] - whole[0], fraction[1] - whole[1], fraction[2] - whole[2]],
-        }
+        Wrapped { position: sub(position, combine(whole, &self.vectors)), fraction: sub(fraction, whole) }
     }
 
     /// The difference `to − from` (Å) with its fractions reduced to [−½, ½].
     #[inline]
     pub fn reduced(&self, from: &Wrapped, to: &Wrapped) -> Vec3 {
-        let mut difference = subtract(to.position, from.position);
-        for axis in 0..3 {
-            let fraction = to.fraction[axis] - from.fraction[axis];
-            let shift = f64::from(u8::from(fraction < -0.5)) - f64::from(u8::from(fraction > 0.5));
-            for x in 0..3 {
-                difference[x] += shift * self.vectors[axis][x];
-            }
-        }
-        difference
+        let fraction = sub(to.fraction, from.fraction);
+        let shift = fraction.map(|f| f64::from(u8::from(f < -0.5)) - f64::from(u8::from(f > 0.5)));
+        let shifted = combine(shift, &self.vectors);
+        std::array::from_fn(|x| to.position[x] - from.position[x] + shifted[x])
     }
 
     /// Translations (Å) to add to a reduced difference; all images within the cutoff are among the sums.
@@ -119,89 +102,40 @@ impl ImageList {
     }
 }
 
-/// Dual vectors of the periodic axes within their own span; `None` when they are not independent.
-fn duals(vectors: &[Vec3; 3], periodic: [bool; 3]) -> Option<[Vec3; 3]> {
-    let mut basis = *vectors;
-    // Unit vectors at right angles to everything periodic stand in for the axes that do not repeat.
-    let repeating: Vec<usize> = (0..3).filter(|&a| periodic[a]).collect();
-    match repeating[..] {
-        [] => return Some([[0.0; 3]; 3]),
-        [a] => {
-            let smallest = (0..3).min_by(|&x, &y| vectors[a][x].abs().total_cmp(&vectors[a][y].abs()))?;
-            let mut helper = [0.0; 3];
-            helper[smallest] = 1.0;
-            basis[(a + 1) % 3] = unit(cross(vectors[a], helper));
-            basis[(a + 2) % 3] = unit(cross(vectors[a], basis[(a + 1) % 3]));
-        }
-        [a, b] => basis[3 - a - b] = unit(cross(vectors[a], vectors[b])),
-        _ => {}
+/// Lattice vectors and duals of the periodic axes, zero for the others.
+fn repeating(cell: &Cell) -> Result<([Vec3; 3], [Vec3; 3])> {
+    // Without the vectors that do not repeat, the completed cell is at right angles to the periodic axes there, which makes the
+    // bounds on the fractions the tightest.
+    let keep =
+        |vectors: [Vec3; 3]| std::array::from_fn(|axis| scale(f64::from(u8::from(cell.periodic[axis])), vectors[axis]));
+    let mut thinned = *cell;
+    for axis in (0..3).filter(|&axis| !cell.periodic[axis]) {
+        thinned.vectors[axis] = [0.0; 3];
     }
-    let volume = dot(basis[0], cross(basis[1], basis[2]));
-    let scale: f64 = basis.iter().map(|&v| norm(v)).product();
-    if !(volume.is_finite() && scale.is_finite() && volume.abs() > 1e-10 * scale) {
-        return None;
-    }
-    let mut duals = [[0.0; 3]; 3];
-    for axis in repeating {
-        duals[axis] = cross(basis[(axis + 1) % 3], basis[(axis + 2) % 3]).map(|x| x / volume);
-    }
-    Some(duals)
+    let completed = thinned.completed()?;
+    let [x, y, z] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(|axis| completed.fractional(axis));
+    let duals = std::array::from_fn(|k| [x[k], y[k], z[k]]);
+    Ok((keep(completed.vectors), keep(duals)))
 }
 
 /// Longest vector whose fractions are all within [−½, ½], Å.
 fn half_diagonal(vectors: &[Vec3; 3]) -> f64 {
     [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]
-        .map(|corner| norm(combine(vectors, corner)))
+        .map(|corner| norm(combine(corner, vectors)))
         .into_iter()
         .fold(0.0, f64::max)
-}
-
-fn combine(vectors: &[Vec3; 3], n: Vec3) -> Vec3 {
-    [0, 1, 2].map(|x| n[0] * vectors[0][x] + n[1] * vectors[1][x] + n[2] * vectors[2][x])
-}
-
-fn subtract(a: Vec3, b: Vec3) -> Vec3 {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn unit(a: Vec3) -> Vec3 {
-    let length = norm(a);
-    a.map(|x| x / length)
-}
-
-fn cross(a: Vec3, b: Vec3) -> Vec3 {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
-
-/// Scalar product.
-pub(super) fn dot(a: Vec3, b: Vec3) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-/// Euclidean length.
-pub(super) fn norm(a: Vec3) -> f64 {
-    dot(a, a).sqrt()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::PairSearch;
+    use crate::system::vector::add;
 
-    /// Distances below `cutoff` by brute force over a generous block of images.
-    fn brute(cell: &Cell, from: Vec3, to: Vec3, cutoff: f64) -> Vec<f64> {
-        let n = |axis: usize| if cell.periodic[axis] { 12 } else { 0 };
+    /// Distances below `cutoff`, ascending, from the enumeration that the radius graph uses.
+    fn expected(cell: &Cell, from: Vec3, to: Vec3, cutoff: f64) -> Vec<f64> {
         let mut found = Vec::new();
-        for n0 in -n(0)..=n(0) {
-            for n1 in -n(1)..=n(1) {
-                for n2 in -n(2)..=n(2) {
-                    let shift = combine(&cell.vectors, [n0, n1, n2].map(f64::from));
-                    let distance = norm(subtract(subtract(to, shift), from));
-                    if distance < cutoff {
-                        found.push(distance);
-                    }
-                }
-            }
-        }
+        PairSearch::new(cell, cutoff).for_each_pair(from, to, |_, _, distance| found.push(distance));
         found.sort_by(f64::total_cmp);
         found
     }
@@ -209,9 +143,8 @@ mod tests {
     fn listed(cell: &Cell, from: Vec3, to: Vec3, cutoff: f64) -> Vec<f64> {
         let images = ImageList::new(cell, cutoff).unwrap();
         let reduced = images.reduced(&images.wrap(from), &images.wrap(to));
-        let distances =
-            images.translations().iter().map(|t| norm([reduced[0] + t[0], reduced[1] + t[1], reduced[2] + t[2]]));
-        let mut found: Vec<f64> = distances.filter(|&d| d < cutoff).collect();
+        let distances = images.translations().iter().map(|&translation| norm(add(reduced, translation)));
+        let mut found: Vec<f64> = distances.filter(|&d| d > 0.0 && d < cutoff).collect();
         found.sort_by(f64::total_cmp);
         found
     }
@@ -226,17 +159,20 @@ mod tests {
             for mask in 0..8 {
                 let periodic = [mask & 1 != 0, mask & 2 != 0, mask & 4 != 0 && vectors[2] != [0.0; 3]];
                 let cell = Cell { vectors, periodic };
-                for (from, to) in [(points[0], points[1]), (points[1], points[2]), (points[2], points[0])] {
-                    let (expected, found) = (brute(&cell, from, to, 5.0), listed(&cell, from, to, 5.0));
+                let mut compare = |found: &[f64], expected: &[f64]| {
                     assert_eq!(found.len(), expected.len(), "{cell:?}");
-                    for (a, b) in found.iter().zip(&expected) {
-                        assert!((a - b).abs() < 1e-12, "{a} {b}");
-                    }
+                    assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
                     total += found.len();
+                };
+                for (from, to) in [(points[0], points[1]), (points[1], points[2]), (points[2], points[0])] {
+                    compare(&listed(&cell, from, to, 5.0), &expected(&cell, from, to, 5.0));
                 }
+                let mut own = ImageList::new(&cell, 5.0).unwrap().self_distances().to_vec();
+                own.sort_by(f64::total_cmp);
+                compare(&own, &expected(&cell, points[0], points[0], 5.0));
             }
         }
-        assert!(total > 100, "the test compared only {total} pairs");
+        assert!(total > 200, "the test compared only {total} distances");
     }
 
     #[test]
@@ -250,13 +186,20 @@ mod tests {
     #[test]
     fn unusable_cells_are_refused() {
         let flat = Cell { vectors: [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 5.0]], periodic: [true; 3] };
-        for vectors in [flat.vectors, [[0.0; 3]; 3], [[f64::NAN; 3]; 3]] {
+        let wafer = [[1e-9, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 5.0]];
+        for (vectors, sentence) in [
+            (flat.vectors, "the cell has no volume"),
+            ([[0.0; 3]; 3], "the cell is periodic along a but has no lattice vector there"),
+            ([[f64::NAN; 3]; 3], "the cell holds a number that is not finite"),
+            (wafer, "the cell is too thin for a cutoff of 5 Å; give a larger cell"),
+        ] {
             let error = ImageList::new(&Cell { vectors, ..flat }, 5.0).unwrap_err();
-            assert!(error.to_string().starts_with("the periodic lattice vectors lie in one plane or line"), "{error}");
+            assert!(error.to_string().starts_with(sentence), "{error}");
             assert_eq!(error.exit_code(), 2);
         }
-        let wafer = Cell { vectors: [[1e-9, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 5.0]], periodic: [true; 3] };
-        let error = ImageList::new(&wafer, 5.0).unwrap_err();
-        assert!(error.to_string().starts_with("the cell is too thin for a cutoff of 5 Å"), "{error}");
+        // What does not repeat does not matter.
+        let lying =
+            Cell { vectors: [[3.0, 0.0, 0.0], [6.0, 0.0, 0.0], [0.0, 0.0, 5.0]], periodic: [true, false, false] };
+        assert_eq!(ImageList::new(&lying, 5.0).unwrap().self_distances(), [3.0, 3.0]);
     }
 }

@@ -6,6 +6,7 @@ use super::batch::evaluate_in_chunks;
 use super::image_list::{ImageList, Wrapped};
 use super::{Answer, Evaluation, Potential};
 use crate::error::{Error, Result};
+use crate::system::vector::{add, dot, is_finite, scale, sub};
 use crate::system::{Structure, Vec3};
 
 /// Parameters of the Lennard-Jones potential; ε = σ = 1 without a cutoff unless given.
@@ -82,7 +83,7 @@ impl LennardJones {
         }
         let cutoff = self.settings.cutoff_angstrom.unwrap_or(f64::INFINITY);
         let images = ImageList::new(&structure.cell, cutoff)?;
-        if !structure.positions.iter().flatten().all(|x| x.is_finite()) {
+        if !structure.positions.iter().all(|&position| is_finite(position)) {
             return Ok(Evaluation { energy: f64::NAN, forces: vec![[f64::NAN; 3]; n] });
         }
         let wrapped: Vec<Wrapped> = structure.positions.iter().map(|&position| images.wrap(position)).collect();
@@ -94,19 +95,17 @@ impl LennardJones {
             }
             for j in 0..i {
                 let reduced = images.reduced(&wrapped[i], &wrapped[j]);
-                for translation in images.translations() {
-                    let difference: Vec3 = std::array::from_fn(|x| reduced[x] + translation[x]);
-                    let r_squared = difference.iter().map(|x| x * x).sum::<f64>();
+                for &translation in images.translations() {
+                    let difference = add(reduced, translation);
+                    let r_squared = dot(difference, difference);
                     if r_squared >= cutoff * cutoff {
                         continue;
                     }
                     let (pair_energy, slope_over_r) = self.pair(r_squared);
                     energy += pair_energy;
-                    for x in 0..3 {
-                        let pull = slope_over_r * difference[x];
-                        forces[i][x] += pull;
-                        forces[j][x] -= pull;
-                    }
+                    let pull = scale(slope_over_r, difference);
+                    forces[i] = add(forces[i], pull);
+                    forces[j] = sub(forces[j], pull);
                 }
             }
         }

@@ -47,8 +47,3 @@ pub trait Potential: Send + Sync {
         deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
     ) -> Result<()>;
 }
-
-/// An element as messages name it.
-fn element_name(number: u8) -> String {
-    format!("the element with atomic number {number}")
-}

@@ -242,11 +242,7 @@ mod tests {
     fn a_potential_that_cannot_serve_the_system_is_refused() {
         let emt = PotentialSettings::Emt { asap_cutoff: false };
         let message = sentence(open(&emt, Some(&system(vec![78, 26], true))).map(|p| p.name()));
-        assert!(message.starts_with("EMT has no parameters for "), "{message}");
-        assert!(
-            message.contains("26") && message.ends_with("it knows Al, Cu, Ag, Au, Ni, Pd, Pt, H, C, N, O"),
-            "{message}"
-        );
+        assert_eq!(message, "EMT has no parameters for Fe; it knows Al, Cu, Ag, Au, Ni, Pd, Pt, H, C, N, O");
 
         let lj = PotentialSettings::LennardJones(LennardJonesSettings::default());
         let message = sentence(open(&lj, Some(&system(vec![18], true))).map(|p| p.name()));

@@ -50,7 +50,7 @@ impl System {
             (None, Some(cell)) => cell,
             (None, None) => Cell::NONE,
         };
-        cell.completed()?;
+        cell.validate()?;
         let system = System {
             cell,
             template_numbers: template.map_or_else(Vec::new, |t| t.numbers.clone()),
@@ -67,9 +67,9 @@ impl System {
     fn check_template(&self) -> Result<()> {
         let images = Images::new(&self.cell);
         for (i, &ri) in self.template_positions.iter().enumerate() {
-            for (j, &rj) in self.template_positions.iter().enumerate().skip(i) {
+            for (j, &rj) in self.template_positions.iter().enumerate().skip(i + 1) {
                 let mut coincide = false;
-                images.for_each_within(sub(rj, ri), COINCIDENT, |image| coincide |= i != j || image.shift != [0; 3]);
+                images.for_each_within(sub(rj, ri), COINCIDENT, |_| coincide = true);
                 if coincide {
                     let (first, second) = (i + 1, j + 1);
                     return Err(Error::bad_input(format!(
@@ -139,5 +139,131 @@ fn check_elements(place: &str, numbers: &[u8]) -> Result<()> {
             "{place} holds {} (atomic number {number}), which the model does not cover; it knows the atomic numbers 1 to 99",
             symbol(number).unwrap_or("an unknown element")
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Vec3;
+
+    fn slab() -> Structure {
+        let cell =
+            Cell { vectors: [[5.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.0, 0.0, 20.0]], periodic: [true, true, false] };
+        Structure::new(cell, vec![78, 79], vec![[0.0, 0.0, 1.0], [2.5, 2.5, 3.0]])
+    }
+
+    const ABOVE: Option<ConfinementSpec> = Some(ConfinementSpec::AboveTemplate([1.0, 6.0]));
+    const FLAT: Option<ConfinementSpec> = Some(ConfinementSpec::Absolute([1.0, 6.0]));
+
+    #[test]
+    fn a_slab_with_free_atoms() {
+        let mut template = slab();
+        template.energy = Some(3.0);
+        let system = System::new(Some(&template), "PtAu2", ABOVE, None).unwrap();
+        assert_eq!(system.numbers(), [78, 79, 78, 79, 79]);
+        assert_eq!(system.confinement, Some(Confinement { z_lo: 4.0, z_hi: 9.0 }));
+        assert_eq!(system.cell, template.cell);
+        assert!(!system.is_free_cluster());
+        let structure = system.structure(&[[0.0; 3]; 3]);
+        assert_eq!(structure.fixed, [true, true, false, false, false]);
+        assert_eq!(structure.energy, None);
+        let absolute = System::new(Some(&template), "Pt", FLAT, None).unwrap();
+        assert_eq!(absolute.confinement, Some(Confinement { z_lo: 1.0, z_hi: 6.0 }));
+    }
+
+    #[test]
+    fn systems_without_template() {
+        let cluster = System::new(None, "Pt13", None, None).unwrap();
+        assert!(cluster.is_free_cluster());
+        let bulk = Cell { periodic: [true; 3], ..slab().cell };
+        let bulk = System::new(None, "Pt4", None, Some(bulk)).unwrap();
+        assert!(!bulk.is_free_cluster());
+        assert_eq!(bulk.n_template(), 0);
+        // A confined layer needs no third vector.
+        let layer = Cell { vectors: [[5.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.0; 3]], periodic: [true, false, false] };
+        System::new(None, "Pt4", FLAT, Some(layer)).unwrap();
+    }
+
+    fn refused(
+        template: Option<&Structure>,
+        free: &str,
+        confinement: Option<ConfinementSpec>,
+        cell: Option<Cell>,
+        sentence: &str,
+    ) {
+        let error = System::new(template, free, confinement, cell).expect_err(sentence);
+        assert!(error.to_string().contains(sentence), "{error}\n not {sentence}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn impossible_confinements_are_refused() {
+        let template = slab();
+        for bounds in [[2.0, 2.0], [3.0, 1.0], [f64::NAN, 1.0], [0.0, f64::INFINITY]] {
+            let sentence = "is impossible; give two finite heights";
+            refused(Some(&template), "Pt", Some(ConfinementSpec::AboveTemplate(bounds)), None, sentence);
+            refused(Some(&template), "Pt", Some(ConfinementSpec::Absolute(bounds)), None, sentence);
+        }
+        refused(None, "Pt", ABOVE, Some(slab().cell), "given above the template, but there is none");
+        refused(None, "Pt", FLAT, None, "a and b must span an area");
+        let mut tilted = slab();
+        tilted.cell.vectors[1][2] = 0.1;
+        refused(Some(&tilted), "Pt", ABOVE, None, "must lie in the xy plane, but b does not");
+        System::new(Some(&tilted), "Pt", None, None).unwrap();
+    }
+
+    #[test]
+    fn unusable_cells_are_refused() {
+        let flat = Cell { vectors: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]], periodic: [true; 3] };
+        refused(None, "Pt", None, Some(flat), "the cell has no volume");
+        let missing = Cell { vectors: [[0.0; 3]; 3], periodic: [true, false, false] };
+        refused(None, "Pt", None, Some(missing), "periodic along a but has no lattice vector");
+        refused(Some(&slab()), "Pt", ABOVE, Some(slab().cell), "a cell is given beside a template");
+        let mut periodic = slab();
+        periodic.cell = Cell { vectors: [[0.0; 3]; 3], periodic: [true; 3] };
+        refused(Some(&periodic), "Pt", ABOVE, None, "the template cannot be used: the cell is periodic along a");
+        let mut open = slab();
+        open.cell.vectors[2] = [0.0; 3];
+        refused(Some(&open), "Pt", None, None, "but a lattice vector is missing");
+        let cluster = Structure::new(Cell::NONE, vec![78], vec![[0.0; 3]]);
+        refused(Some(&cluster), "Pt", None, None, "but a lattice vector is missing");
+    }
+
+    #[test]
+    fn unusable_atoms_are_refused() {
+        refused(Some(&slab()), "", ABOVE, None, "formula of the free atoms is empty");
+        refused(Some(&slab()), "Fm2", ABOVE, None, "the formula of the free atoms holds Fm (atomic number 100)");
+        let mut heavy = slab();
+        heavy.numbers[1] = 118;
+        refused(Some(&heavy), "Pt", ABOVE, None, "the template holds Og (atomic number 118), which the model does not");
+        let mut nan = slab();
+        nan.positions[0][0] = f64::NAN;
+        refused(Some(&nan), "Pt", ABOVE, None, "the template cannot be used: atom 1: its position is not finite");
+        for other in [[0.0, 0.0, 1.0], [6.0, 5.0, 1.0], [5.0, 0.0, 1.05]] {
+            let mut double = slab();
+            double.positions[1] = other;
+            refused(Some(&double), "Pt", ABOVE, None, "the template's atoms 1 and 2 coincide");
+        }
+        let mut thin = slab();
+        thin.cell.vectors[0] = [0.05, 0.0, 0.0];
+        refused(Some(&thin), "Pt", ABOVE, None, "the template cannot be used: the cell repeats every 5.00e-2 Å");
+        refused(None, "Pt", FLAT, Some(thin.cell), "the cell repeats every 5.00e-2 Å");
+    }
+
+    #[test]
+    fn closest_contact_counts_images() {
+        let system = System::new(Some(&slab()), "Pt2", ABOVE, None).unwrap();
+        let contact = |free: [Vec3; 2]| system.closest_contact(&free);
+        let near = |x: f64, y: f64| (x - y).abs() < 1e-12;
+        // Above the first template atom; its own image is 5 Å away, the second free atom far up.
+        assert!(near(contact([[0.0, 0.0, 4.0], [2.0, 2.0, 90.0]]), 3.0));
+        // The same through the boundary, and between free atoms.
+        assert!(near(contact([[-5.0, 0.0, 4.0], [2.0, 2.0, 90.0]]), 3.0));
+        assert!(near(contact([[0.1, 0.0, 50.0], [4.6, 0.0, 50.0]]), 0.5));
+        assert!(near(contact([[0.0, 0.0, 50.0], [0.0, 0.0, 90.0]]), 5.0));
+        assert_eq!(contact([[1.0, 1.0, 50.0], [2.0, 6.0, 50.0]]), 0.0);
+        let alone = System::new(None, "Pt", None, None).unwrap();
+        assert_eq!(alone.closest_contact(&[[0.0; 3]]), f64::INFINITY);
     }
 }

@@ -14,6 +14,9 @@ pub struct Cell {
     pub periodic: [bool; 3],
 }
 
+/// Shortest period, Å, that a cell may have: no two nuclei come as close, and the images within a cutoff stay countable.
+const SHORTEST_PERIOD: f64 = 0.1;
+
 /// Smallest volume over the product of the three lengths that still counts as a volume.
 const FLATTEST: f64 = 1e-8;
 
@@ -52,6 +55,21 @@ impl Cell {
                 "the cell has no volume: its lattice vectors lie in one plane; give three independent vectors",
             ))
         }
+    }
+
+    /// Checks that the cell can hold a structure: what [`Cell::completed`] asks, and that nothing repeats within 0.1 Å.
+    ///
+    /// # Errors
+    /// `BadInput` as [`Cell::completed`], and for a shorter period.
+    pub fn validate(&self) -> Result<()> {
+        self.completed()?;
+        let period = Images::new(self).shortest_lattice_vector();
+        if period < SHORTEST_PERIOD {
+            return Err(Error::bad_input(format!(
+                "the cell repeats every {period:.2e} Å, so that atoms meet their own images; give lattice vectors in Å"
+            )));
+        }
+        Ok(())
     }
 
     /// Coordinates of `position` (Å) along the completed lattice vectors, so that position = Σ_k f_k · vector_k. Not finite for
@@ -188,6 +206,11 @@ mod tests {
         let overflowing =
             Cell { vectors: [[1e200, 0.0, 0.0], [0.0, 1e200, 0.0], [0.0, 0.0, 1.0]], periodic: [true; 3] };
         assert_eq!(overflowing.completed().unwrap_err().exit_code(), 2);
+        for tiny in [1e-3, 1e-9, 1e-60] {
+            let cell = Cell { vectors: [[tiny, 0.0, 0.0], [0.0, tiny, 0.0], [0.0, 0.0, tiny]], periodic: [true; 3] };
+            assert!(cell.validate().unwrap_err().to_string().starts_with("the cell repeats every "), "{tiny}");
+            Cell { periodic: [false; 3], ..cell }.validate().unwrap();
+        }
     }
 
     #[test]

@@ -64,3 +64,45 @@ pub(super) fn shown(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn format_follows_the_name() {
+        for name in ["POSCAR", "CONTCAR.relaxed", "POSCAR_1", "slab.vasp", "Slab.POSCAR", "slab.poscar", "a/b.VASP"] {
+            assert!(is_poscar(Path::new(name)), "{name}");
+        }
+        for name in ["slab.xyz", "slab.extxyz", "poscar.xyz", "POSCARS/slab.xyz", "vasp"] {
+            assert!(!is_poscar(Path::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_say_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("two.xyz"), "1\n\nH 0 0 0\n1\n\nH 0 0 0\n").unwrap();
+        std::fs::write(path("binary.xyz"), b"1\n\nH \xff 0 0\n").unwrap();
+        std::fs::write(path("POSCAR"), "c\n1\n3 0 0\n0 3 0\n0 0 3\nH\n1\nD\n0 0 0.5\n").unwrap();
+        assert_eq!(read_structures(&path("two.xyz")).unwrap().len(), 2);
+        assert_eq!(read_structure(&path("POSCAR")).unwrap().positions, [[0.0, 0.0, 1.5]]);
+        for (name, sentence) in [
+            ("two.xyz", "two.xyz: holds 2 structures where exactly one is needed"),
+            ("binary.xyz", "binary.xyz: line 3: is not text in UTF-8"),
+            ("missing.xyz", "missing.xyz: cannot be read: "),
+            (".", ": cannot be read: "),
+        ] {
+            let error = read_structure(&path(name)).unwrap_err();
+            assert!(error.to_string().contains(sentence), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn input_in_messages_is_short_and_on_one_line() {
+        assert_eq!(shown(" a\tb\u{1b}c "), "a b c");
+        assert_eq!(shown(&"é".repeat(41)), "é".repeat(40) + "…");
+    }
+}

@@ -74,6 +74,7 @@ impl Images {
 
     /// Calls `visit` for every image of `difference` (Å) shorter than `cutoff` (Å), in ascending order of the shift. Shifting the
     /// negative difference by the negative shift gives exactly the negative vector, so both directions of a pair always agree.
+    #[inline]
     pub fn for_each_within(&self, difference: Vec3, cutoff: f64, mut visit: impl FnMut(Image)) {
         let [fa, fb, fc] = combine(difference, &self.inverse);
         let [wa, wb, wc] = self.width;

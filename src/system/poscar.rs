@@ -60,7 +60,7 @@ fn parse(lines: &mut Lines) -> std::result::Result<Structure, String> {
     };
     let scaled = |v: Vec3| [v[0] * factors[0], v[1] * factors[1], v[2] * factors[2]];
     let cell = Cell { vectors: vectors.map(scaled), periodic: [true; 3] };
-    cell.completed().map_err(|error| error.to_string())?;
+    cell.validate().map_err(|error| error.to_string())?;
 
     let species = parse_species(lines)?;
     let mut mode = lines.next("Direct or Cartesian")?;
@@ -177,4 +177,85 @@ fn parse_fixed(line: &str) -> std::result::Result<bool, String> {
 
 fn starts_with_any(line: &str, letters: &str) -> bool {
     line.trim_start().starts_with(|c| letters.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEAD: &str = "slab\n2.0\n2 0 0\n0.5 2 0\n0 0 5\n";
+    const BODY: &str =
+        "Pt Au_pv\n1 2 ! counts\nSelective dynamics\nDirect\n0 0 0 F F F\n0.5 0.5 0.25 T T T Au\n-0.25 0 1.5 T T T\n";
+
+    fn read(text: &str) -> Result<Structure> {
+        parse_poscar(text, Path::new("POSCAR"))
+    }
+
+    #[test]
+    fn direct_positions_fixed_atoms_and_velocities() {
+        let structure = read(&format!("{HEAD}{BODY}\n0 0 0\n0 0 0\n0 0 0\n")).unwrap();
+        assert_eq!(structure.cell.vectors, [[4.0, 0.0, 0.0], [1.0, 4.0, 0.0], [0.0, 0.0, 10.0]]);
+        assert_eq!(structure.cell.periodic, [true; 3]);
+        assert_eq!(structure.numbers, [78, 79, 79]);
+        assert_eq!(structure.positions, [[0.0; 3], [2.5, 2.0, 2.5], [-1.0, 0.0, 15.0]]);
+        assert_eq!(structure.fixed, [true, false, false]);
+    }
+
+    #[test]
+    fn scaling_factors() {
+        let cell = "3 0 0\n0 0 3\n0 3 0\nH\n1\nCartesian\n1 1 1\n";
+        let volume = read(&format!("left-handed, by volume\n-216\n{cell}")).unwrap();
+        assert!((volume.cell.volume() - 216.0).abs() < 1e-9);
+        assert!((volume.cell.vectors[0][0] - 6.0).abs() < 1e-12 && (volume.positions[0][2] - 2.0).abs() < 1e-12);
+        let three = read(&format!("three factors\n2 1 0.5\n{cell}")).unwrap();
+        assert_eq!(three.cell.vectors, [[6.0, 0.0, 0.0], [0.0, 0.0, 1.5], [0.0, 3.0, 0.0]]);
+        assert_eq!(three.positions, [[2.0, 1.0, 0.5]]);
+        assert_eq!(three.fixed, [false]);
+    }
+
+    #[test]
+    fn malformed_files_are_refused_with_the_line() {
+        let good = format!("{HEAD}{BODY}");
+        let cases = [
+            (String::new(), "line 0: the file ends where the comment should follow"),
+            (HEAD.into(), "line 5: the file ends where the element symbols should follow"),
+            (good.replace("2.0\n", "0\n"), "line 2: '0' is neither one scaling factor other than 0 nor three above 0"),
+            (good.replace("2.0\n", "1 -1 1\n"), "line 2: '1 -1 1' is neither"),
+            (good.replace("2.0\n", "1 1\n"), "line 2: '1 1' is neither"),
+            (good.replace("2.0\n", "inf\n"), "line 2: 'inf' is neither"),
+            (good.replace("2 0 0\n", "2 0\n"), "line 3: expected three finite numbers, found '2 0'"),
+            (good.replace("2 0 0\n", "2 0 nan\n"), "line 3: expected three finite numbers"),
+            (good.replace("0 0 5\n", "4 0 0\n"), "line 5: the cell has no volume"),
+            (good.replace("0 0 5\n", "4 0 0\n").replace("2.0\n", "-9\n"), "line 5: the cell has no volume"),
+            (good.replace("Pt Au_pv\n", ""), "line 6: counts stand where VASP 5 has element symbols"),
+            (good.replace("Pt Au_pv", "Pt Xx"), "line 6: 'Xx' is not the symbol of an element"),
+            (good.replace("1 2 !", "1 !"), "line 7: 2 element symbols but 1 counts"),
+            (good.replace("1 2 !", "1 0 !"), "line 7: '0' is not a positive number of atoms"),
+            (good.replace("1 2 !", "1 18446744073709551615 !"), "line 12: the file ends where the position of an atom"),
+            (good.replace("Direct", "Fractional"), "line 9: expected Direct or Cartesian, found 'Fractional'"),
+            (good.replace("0.5 0.5 0.25 T", "0.5 half 0.25 T"), "line 11: expected three finite numbers"),
+            (good.replace("0 F F F", "0 F F T"), "line 10: the atom is fixed along some axes only"),
+            (good.replace("0 F F F", "0 F F"), "line 10: expected three flags T or F"),
+            (good.replace("-0.25 0 1.5", "-0.25 0 1e308"), "line 12: a position is not finite once scaled"),
+        ];
+        for (text, sentence) in cases {
+            let error = read(&text).expect_err(&text);
+            assert!(error.to_string().contains(sentence), "{text}\n gives {error}\n not {sentence}");
+            assert!(error.to_string().starts_with("POSCAR: "), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_are_answered(position in 0..90usize, byte in any::<u8>(), n_removed in 0usize..20) {
+            let mut bytes = format!("{HEAD}{BODY}").into_bytes();
+            bytes[position] = byte;
+            bytes.drain(position..position + n_removed);
+            if let Ok(structure) = read(&String::from_utf8_lossy(&bytes)) {
+                prop_assert!(structure.validate().is_ok());
+            }
+        }
+    }
 }

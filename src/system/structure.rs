@@ -36,7 +36,8 @@ impl Structure {
     }
 
     /// Checks what every reader of the crate promises: at least one atom, one entry per atom in every list, known elements,
-    /// finite positions, energy and forces, and a cell that spans a volume.
+    /// finite positions, energy and forces, and a cell that [`Cell::validate`]
+    /// accepts.
     ///
     /// # Errors
     /// `BadInput` with the first of these that does not hold.
@@ -64,7 +65,7 @@ impl Structure {
         if self.energy.is_some_and(|energy| !energy.is_finite()) {
             return Err(Error::bad_input("the structure's energy is not finite"));
         }
-        self.cell.completed().map(|_| ())
+        self.cell.validate()
     }
 }
 

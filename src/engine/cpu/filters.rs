@@ -7,6 +7,9 @@ use super::gemm::{Onto, add_transposed_product, matrix, multiply};
 use super::simd::{LANES, Real};
 use crate::model::{ModelSizes, RadialBasis};
 
+/// Radial functions below this are taken as 0: subnormal f32 numbers would make every product with them many times slower.
+const NEGLIGIBLE: f64 = 1e-30;
+
 /// Radial functions and the layout of filter rows.
 #[derive(Debug, Clone)]
 pub struct Filters<T> {
@@ -48,7 +51,8 @@ impl<T: Real> Filters<T> {
             let f = 0.5 * ((std::f64::consts::PI * d / self.cutoff).cos() + 1.0);
             for ((phi, offset), width) in row.iter_mut().zip(&self.basis.offsets).zip(&self.basis.widths) {
                 let z = (d - offset) / width;
-                *phi = T::of(f * (-0.5 * z * z).exp());
+                let value = f * (-0.5 * z * z).exp();
+                *phi = if value < NEGLIGIBLE { T::ZERO } else { T::of(value) };
             }
             row[k] = T::of(f);
         }

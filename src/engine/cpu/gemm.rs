@@ -2,7 +2,7 @@
 //!
 //! All matrices are row-major slices with a row stride. A tile of the result stays in registers while the inner dimension runs.
 
-use super::simd::{AVX512, Real, madd, simd};
+use super::simd::{Real, madd, simd};
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
@@ -29,142 +29,306 @@ pub fn matrix<T>(data: &[T], stride: usize) -> Matrix<'_, T> {
     Matrix { data, stride }
 }
 
+/// C[m, n] = onto + A[m, k] · B[k, n]; C's rows are `c_stride` apart.
+pub fn multiply<T: Real>(
+    size: [usize; 3],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    onto: Onto<'_, T>,
+    c: &mut [T],
+    c_stride: usize,
+) {
+    let left = Left { data: a.data, row: a.stride, column: 1 };
+    product(Product { size, left, right: b, onto, c_stride }, c);
+}
+
+/// C[m, n] += A[k, m]ᵀ · B[k, n]: a weight gradient from k rows; C's rows are `c_stride` apart.
+pub fn add_transposed_product<T: Real>(
+    size: [usize; 3],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &mut [T],
+    c_stride: usize,
+) {
+    let left = Left { data: a.data, row: 1, column: a.stride };
+    product(Product { size, left, right: b, onto: Onto::Sum, c_stride }, c);
+}
+
+/// The left factor: A[i, p] = data[i·row + p·column].
+#[derive(Debug, Clone, Copy)]
+struct Left<'a, T> {
+    data: &'a [T],
+    row: usize,
+    column: usize,
+}
+
+/// A product C[m, n] = onto + A[m, k]·B[k, n] but for C.
+#[derive(Debug, Clone, Copy)]
+struct Product<'a, T> {
+    size: [usize; 3],
+    left: Left<'a, T>,
+    right: Matrix<'a, T>,
+    onto: Onto<'a, T>,
+    c_stride: usize,
+}
+
+impl<T> Product<'_, T> {
+    /// Panics unless every element of the product lies inside its slice: the tiles rely on it.
+    fn check(&self, c: &[T]) {
+        let [m, n, k] = self.size;
+        if m == 0 || n == 0 {
+            return;
+        }
+        assert!(self.c_stride >= n && (m - 1) * self.c_stride + n <= c.len(), "C holds the product");
+        if let Onto::Row(row) = self.onto {
+            assert!(row.len() >= n, "the row is as wide as C");
+        }
+        if k > 0 {
+            let Left { data, row, column } = self.left;
+            assert!((m - 1) * row + (k - 1) * column < data.len(), "A holds the left factor");
+            assert!((k - 1) * self.right.stride + n <= self.right.data.len(), "B holds the right factor");
+        }
+    }
+}
+
+fn product<T: Real>(product: Product<'_, T>, c: &mut [T]) {
+    product.check(c);
+    let from = T::multiply_in_registers(product.into(), c);
+    portable(product, from, c);
+}
+
+/// Columns of a product that explicit vector code has already done, by type: f32 has such code.
+pub trait Registers: Sized {
+    /// Does the product's first columns; gives the number of columns done.
+    fn multiply_in_registers(product: Checked<'_, Self>, c: &mut [Self]) -> usize;
+}
+
+/// A product whose slices were checked.
+pub struct Checked<'a, T>(#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] Product<'a, T>);
+
+impl<'a, T> From<Product<'a, T>> for Checked<'a, T> {
+    fn from(product: Product<'a, T>) -> Self {
+        Checked(product)
+    }
+}
+
+impl Registers for f64 {
+    fn multiply_in_registers(_: Checked<'_, f64>, _: &mut [f64]) -> usize {
+        0
+    }
+}
+
+impl Registers for f32 {
+    fn multiply_in_registers(product: Checked<'_, f32>, c: &mut [f32]) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        match super::simd::detected() {
+            // SAFETY: `detected` found AVX-512, and the product was checked against its slices.
+            super::simd::AVX512 => return unsafe { x86::multiply_avx512(product.0, c) },
+            // SAFETY: `detected` found AVX2 and FMA, and the product was checked against its slices.
+            super::simd::FMA => return unsafe { x86::multiply_avx2(product.0, c) },
+            _ => {}
+        }
+        let _ = (product, c);
+        0
+    }
+}
+
+/// Tiles in explicit vector registers. Left to itself the compiler sometimes vectorises along the wrong dimension, twenty
+/// times slower, depending on the tile's shape.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Onto, Product};
+    use std::arch::x86_64::*;
+
+    macro_rules! tiles {
+        ($name:ident, $features:literal, $vector:ty, $lanes:literal, $load:ident, $store:ident, $masked_load:ident,
+         $masked_store:ident, $mask:ident, $splat:ident, $fma:ident, $zero:ident, [$(($v:literal, [$($m:literal),*])),*]) => {
+            /// Does all columns; gives their number.
+            ///
+            /// # Safety
+            /// The CPU has the features, and `product.check(c)` holds.
+            #[target_feature(enable = $features)]
+            pub unsafe fn $name(product: Product<'_, f32>, c: &mut [f32]) -> usize {
+                /// # Safety
+                /// As the caller's, with rows `i..i + M` and columns `j..j + V·lanes` inside the product; with `MASKED`
+                /// what lies beyond its last column is neither read nor written.
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn tile<const M: usize, const V: usize, const MASKED: bool>(
+                    product: &Product<'_, f32>,
+                    i: usize,
+                    j: usize,
+                    c: *mut f32,
+                ) {
+                    let [_, n, k] = product.size;
+                    let mask = $mask(if MASKED { n - j } else { $lanes });
+                    // SAFETY: the caller names an element inside, and the mask hides what lies beyond the product.
+                    let load = |at: *const f32| unsafe { if MASKED { $masked_load(mask, at) } else { $load(at) } };
+                    let mut sum = [[$zero(); V]; M];
+                    for m in 0..M {
+                        for v in 0..V {
+                            // SAFETY: row i + m and columns j + V·lanes lie inside C and the row, as checked.
+                            sum[m][v] = unsafe {
+                                match product.onto {
+                                    Onto::Zero => $zero(),
+                                    Onto::Sum => load(c.add((i + m) * product.c_stride + j + v * $lanes)),
+                                    Onto::Row(row) => load(row.as_ptr().add(j + v * $lanes)),
+                                }
+                            };
+                        }
+                    }
+                    let (a, b) = (product.left, product.right);
+                    let (a_ptr, b_ptr) = (a.data.as_ptr(), b.data.as_ptr());
+                    for p in 0..k {
+                        // SAFETY: p < k, and the rows and columns lie inside A and B, as checked.
+                        unsafe {
+                            let mut right = [$zero(); V];
+                            for v in 0..V {
+                                right[v] = load(b_ptr.add(p * b.stride + j + v * $lanes));
+                            }
+                            for m in 0..M {
+                                let left = $splat(*a_ptr.add((i + m) * a.row + p * a.column));
+                                for v in 0..V {
+                                    sum[m][v] = $fma(left, right[v], sum[m][v]);
+                                }
+                            }
+                        }
+                    }
+                    for m in 0..M {
+                        for v in 0..V {
+                            // SAFETY: as for loading.
+                            unsafe {
+                                let at = c.add((i + m) * product.c_stride + j + v * $lanes);
+                                if MASKED { $masked_store(at, mask, sum[m][v]) } else { $store(at, sum[m][v]) }
+                            };
+                        }
+                    }
+                }
+                let [rows, columns, _] = product.size;
+                let c = c.as_mut_ptr();
+                let mut j = 0;
+                $(
+                    while j + $v * $lanes <= columns {
+                        let mut i = 0;
+                        $(
+                            while i + $m <= rows {
+                                // SAFETY: the tile's rows and columns were just compared with the product's.
+                                unsafe { tile::<$m, $v, false>(&product, i, j, c) };
+                                i += $m;
+                            }
+                        )*
+                        j += $v * $lanes;
+                    }
+                )*
+                if j < columns {
+                    let mut i = 0;
+                    while i + 6 <= rows {
+                        // SAFETY: as above; fewer columns than a vector has are left.
+                        unsafe { tile::<6, 1, true>(&product, i, j, c) };
+                        i += 6;
+                    }
+                    while i < rows {
+                        // SAFETY: as above.
+                        unsafe { tile::<1, 1, true>(&product, i, j, c) };
+                        i += 1;
+                    }
+                }
+                columns
+            }
+        };
+    }
+
+    /// The first `n` lanes.
+    #[inline]
+    fn mask_512(n: usize) -> __mmask16 {
+        ((1u32 << n) - 1) as __mmask16
+    }
+
+    /// The first `n` lanes.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn mask_256(n: usize) -> __m256i {
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    }
+
+    /// # Safety
+    /// The masked elements at `at` may be read.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn masked_load_256(mask: __m256i, at: *const f32) -> __m256 {
+        // SAFETY: the caller's.
+        unsafe { _mm256_maskload_ps(at, mask) }
+    }
+
+    tiles!(
+        multiply_avx512,
+        "avx512f",
+        __m512,
+        16,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_maskz_loadu_ps,
+        _mm512_mask_storeu_ps,
+        mask_512,
+        _mm512_set1_ps,
+        _mm512_fmadd_ps,
+        _mm512_setzero_ps,
+        [(4, [6, 3, 1]), (2, [12, 6, 3, 1]), (1, [12, 6, 3, 1])]
+    );
+    tiles!(
+        multiply_avx2,
+        "avx2,fma",
+        __m256,
+        8,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        masked_load_256,
+        _mm256_maskstore_ps,
+        mask_256,
+        _mm256_set1_ps,
+        _mm256_fmadd_ps,
+        _mm256_setzero_ps,
+        [(2, [6, 3, 1]), (1, [6, 3, 1])]
+    );
+}
+
+/// Columns `from..` of the product, for any type and machine.
+fn portable<T: Real>(product: Product<'_, T>, from: usize, c: &mut [T]) {
+    if from < product.size[1] {
+        portable_columns(product, from, c);
+    }
+}
+
 simd! {
-    /// C[m, n] = onto + A[m, k] · B[k, n]; C's rows are `c_stride` apart.
-    pub fn multiply<T>(size: [usize; 3], a: Matrix<'_, T>, b: Matrix<'_, T>, onto: Onto<'_, T>, c: &mut [T], c_stride: usize) {
-        if ISA == AVX512 && T::NARROW {
-            sweep::<T, Straight, ISA, 6, 64>(size, a, b, onto, c, c_stride);
-        } else {
-            sweep::<T, Straight, ISA, 4, 16>(size, a, b, onto, c, c_stride);
-        }
-    }
-}
-
-simd! {
-    /// C[m, n] += A[k, m]ᵀ · B[k, n]: a weight gradient from k rows; C's rows are `c_stride` apart.
-    pub fn add_transposed_product<T>(size: [usize; 3], a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut [T], c_stride: usize) {
-        if ISA == AVX512 && T::NARROW {
-            sweep::<T, Transposed, ISA, 6, 64>(size, a, b, Onto::Sum, c, c_stride);
-        } else {
-            sweep::<T, Transposed, ISA, 4, 16>(size, a, b, Onto::Sum, c, c_stride);
-        }
-    }
-}
-
-/// How the left factor is read.
-trait Left {
-    /// `MR` consecutive columns' worth of the left factor: `column(p)` gives A[i.., p].
-    fn view<'a, T: Real, const MR: usize>(a: Matrix<'a, T>, i: usize, k: usize) -> impl Fn(usize) -> [T; MR] + 'a;
-}
-
-/// A as it stands: m × k.
-struct Straight;
-
-/// A stored k × m.
-struct Transposed;
-
-impl Left for Straight {
-    #[inline(always)]
-    fn view<'a, T: Real, const MR: usize>(a: Matrix<'a, T>, i: usize, k: usize) -> impl Fn(usize) -> [T; MR] + 'a {
-        let rows: [&[T]; MR] = std::array::from_fn(|m| &a.data[(i + m) * a.stride..][..k]);
-        move |p| std::array::from_fn(|m| rows[m][p])
-    }
-}
-
-impl Left for Transposed {
-    #[inline(always)]
-    fn view<'a, T: Real, const MR: usize>(a: Matrix<'a, T>, i: usize, _k: usize) -> impl Fn(usize) -> [T; MR] + 'a {
-        move |p| {
-            let start = p * a.stride + i;
-            a.data[start..start + MR].try_into().expect("MR elements")
-        }
-    }
-}
-
-/// Covers C with tiles of MR × NR, then narrower and lower ones.
-#[inline(always)]
-fn sweep<T: Real, L: Left, const ISA: u8, const MR: usize, const NR: usize>(
-    [m, n, k]: [usize; 3],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    onto: Onto<'_, T>,
-    c: &mut [T],
-    c_stride: usize,
-) {
-    let mut j = 0;
-    while j + NR <= n {
-        column::<T, L, ISA, MR, NR>([m, j, k], a, b, onto, c, c_stride);
-        j += NR;
-    }
-    while NR > 16 && j + 16 <= n {
-        column::<T, L, ISA, MR, 16>([m, j, k], a, b, onto, c, c_stride);
-        j += 16;
-    }
-    while j < n {
-        column::<T, L, ISA, 4, 1>([m, j, k], a, b, onto, c, c_stride);
-        j += 1;
-    }
-}
-
-/// All rows of the NR columns of C from `j` on.
-#[inline(always)]
-fn column<T: Real, L: Left, const ISA: u8, const MR: usize, const NR: usize>(
-    [m, j, k]: [usize; 3],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    onto: Onto<'_, T>,
-    c: &mut [T],
-    c_stride: usize,
-) {
-    let mut i = 0;
-    while i + MR <= m {
-        tile::<T, L, ISA, MR, NR>([i, j, k], a, b, onto, c, c_stride);
-        i += MR;
-    }
-    while i + 2 <= m {
-        tile::<T, L, ISA, 2, NR>([i, j, k], a, b, onto, c, c_stride);
-        i += 2;
-    }
-    if i < m {
-        tile::<T, L, ISA, 1, NR>([i, j, k], a, b, onto, c, c_stride);
-    }
-}
-
-#[inline(always)]
-fn tile<T: Real, L: Left, const ISA: u8, const MR: usize, const NR: usize>(
-    [i, j, k]: [usize; 3],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    onto: Onto<'_, T>,
-    c: &mut [T],
-    c_stride: usize,
-) {
-    let mut sum = [[T::ZERO; NR]; MR];
-    match onto {
-        Onto::Zero => {}
-        Onto::Sum => {
-            for (m, sum) in sum.iter_mut().enumerate() {
-                sum.copy_from_slice(&c[(i + m) * c_stride + j..][..NR]);
+    fn portable_columns<T>(product: Product<'_, T>, from: usize, c: &mut [T]) {
+        const WIDTH: usize = 16;
+        let Product { size: [m, n, k], left, right, onto, c_stride } = product;
+        for i in 0..m {
+            for j in (from..n).step_by(WIDTH) {
+                let width = WIDTH.min(n - j);
+                let c = &mut c[i * c_stride + j..][..width];
+                let mut sum = [T::ZERO; WIDTH];
+                match onto {
+                    Onto::Zero => {}
+                    Onto::Sum => sum[..width].copy_from_slice(c),
+                    Onto::Row(row) => sum[..width].copy_from_slice(&row[j..][..width]),
+                }
+                for p in 0..k {
+                    let a = left.data[i * left.row + p * left.column];
+                    let b = &right.data[p * right.stride + j..][..width];
+                    if let Ok(b) = <&[T; WIDTH]>::try_from(b) {
+                        for (sum, &b) in sum.iter_mut().zip(b) {
+                            *sum = madd::<T, ISA>(a, b, *sum);
+                        }
+                    } else {
+                        for (sum, &b) in sum.iter_mut().zip(b) {
+                            *sum = madd::<T, ISA>(a, b, *sum);
+                        }
+                    }
+                }
+                c.copy_from_slice(&sum[..width]);
             }
         }
-        Onto::Row(row) => {
-            for sum in &mut sum {
-                sum.copy_from_slice(&row[j..][..NR]);
-            }
-        }
-    }
-    let left = L::view::<T, MR>(a, i, k);
-    for p in 0..k {
-        let right: &[T; NR] = b.data[p * b.stride + j..][..NR].try_into().expect("NR elements");
-        let left = left(p);
-        for m in 0..MR {
-            for n in 0..NR {
-                sum[m][n] = madd::<T, ISA>(left[m], right[n], sum[m][n]);
-            }
-        }
-    }
-    for (m, sum) in sum.iter().enumerate() {
-        c[(i + m) * c_stride + j..][..NR].copy_from_slice(sum);
     }
 }
 

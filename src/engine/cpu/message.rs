@@ -54,7 +54,6 @@ pub struct Edges<'a, T> {
 /// Without a state μ is 0, and so is y.
 pub fn pack_senders<T: Real>(features: usize, n_rows: usize, x: &[T], state: Option<&[T]>, packed: &mut Vec<T>) {
     let n_blocks = features.div_ceil(LANES);
-    packed.clear();
     packed.resize(n_blocks * n_rows * SENDER, T::ZERO);
     for cb in 0..n_blocks {
         let start = cb * LANES;
@@ -64,12 +63,14 @@ pub fn pack_senders<T: Real>(features: usize, n_rows: usize, x: &[T], state: Opt
             let part = |p: usize| load_channels(&x[p * features..], start, features);
             out[..LANES].copy_from_slice(&part(0));
             out[LANES..2 * LANES].copy_from_slice(&part(1));
-            if let Some(state) = state {
-                let x_mu = part(2);
-                for d in 0..3 {
-                    let mu = load_channels(&state[row * 4 * features + (1 + d) * features..], start, features);
-                    out[(2 + d) * LANES..(3 + d) * LANES].copy_from_slice(&product(&x_mu, &mu));
-                }
+            let Some(state) = state else {
+                out[2 * LANES..].fill(T::ZERO);
+                continue;
+            };
+            let x_mu = part(2);
+            for d in 0..3 {
+                let mu = load_channels(&state[row * 4 * features + (1 + d) * features..], start, features);
+                out[(2 + d) * LANES..(3 + d) * LANES].copy_from_slice(&product(&x_mu, &mu));
             }
         }
     }
@@ -78,9 +79,9 @@ pub fn pack_senders<T: Real>(features: usize, n_rows: usize, x: &[T], state: Opt
 /// Packs gradients [rows, 4F] as `[channel block][row + one row of zeros][STATE]`.
 pub fn pack_gradients<T: Real>(features: usize, n_rows: usize, d_state: &[T], packed: &mut Vec<T>) {
     let n_blocks = features.div_ceil(LANES);
-    packed.clear();
     packed.resize(n_blocks * (n_rows + 1) * STATE, T::ZERO);
     for cb in 0..n_blocks {
+        packed[(cb * (n_rows + 1) + n_rows) * STATE..][..STATE].fill(T::ZERO);
         for row in 0..n_rows {
             let out = &mut packed[(cb * (n_rows + 1) + row) * STATE..][..STATE];
             for part in 0..4 {
@@ -114,7 +115,10 @@ simd! {
                 let (a, i) = (a as usize, a as usize % edges.n_atoms);
                 let state = &start[start_row[a] as usize * 4 * f..][..4 * f];
                 let mut q = load_channels(state, cb * LANES, f);
-                let mut mu: [_; 3] = std::array::from_fn(|d| load_channels(&state[(1 + d) * f..], cb * LANES, f));
+                let mut mu = [[T::ZERO; LANES]; 3];
+                for d in 0..3 {
+                    mu[d] = load_channels(&state[(1 + d) * f..], cb * LANES, f);
+                }
                 if let Some((graph, filters)) = edges.template.filter(|_| i < edges.n_template) {
                     let mut e = graph.edge_starts[i] as usize;
                     for group in &graph.groups[graph.group_starts[i] as usize..graph.group_starts[i + 1] as usize] {

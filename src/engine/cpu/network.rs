@@ -43,14 +43,12 @@ pub struct Network<T> {
     /// Species in the order of their atomic numbers, and the species of every atom of a structure.
     species: Vec<u8>,
     species_of: Vec<u32>,
-    /// 0, 1, …: rows of tables with one row an atom of a structure, for as many structures as a chunk may have.
     parts: GradientParts,
 }
 
 /// Where the pieces of a chunk's gradient stand in one array: parameters first, then gradients of shared intermediate results.
 #[derive(Debug, Clone)]
 struct GradientParts {
-    parameters: Range<usize>,
     /// Extended filter matrix, arranged.
     filters: Range<usize>,
     /// Filter rows of template edges.
@@ -129,13 +127,12 @@ impl<T: Real> Network<T> {
         species.sort_unstable();
         species.dedup();
         let species_of = numbers.iter().map(|z| species.partition_point(|s| s < z) as u32).collect();
-        let mut end = 0;
+        let mut end = layout.n_parameters();
         let mut part = |len: usize| {
             end += len;
             end - len..end
         };
         let parts = GradientParts {
-            parameters: part(layout.n_parameters()),
             filters: part(filters.row_len * filters.n_columns),
             template_rows: part(template.distances.len() * filters.row_len),
             base: part(system.n_atoms() * 4 * f),

@@ -32,6 +32,7 @@ pub trait Real:
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
+    + super::gemm::Registers
     + 'static
 {
     /// 0.
@@ -167,7 +168,11 @@ pub fn add_lane<T: Real>(sum: &mut Lane<T>, a: &Lane<T>) {
 /// a ⊙ b.
 #[inline(always)]
 pub fn product<T: Real>(a: &Lane<T>, b: &Lane<T>) -> Lane<T> {
-    std::array::from_fn(|c| a[c] * b[c])
+    let mut out = [T::ZERO; LANES];
+    for c in 0..LANES {
+        out[c] = a[c] * b[c];
+    }
+    out
 }
 
 /// Channels `start..` of a row with `n` channels, padded with zeros.

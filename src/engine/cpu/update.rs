@@ -184,5 +184,9 @@ simd! {
 /// A row cut into `N` pieces of `f`.
 #[inline(always)]
 fn split<T, const N: usize>(row: &[T], f: usize) -> [&[T]; N] {
-    std::array::from_fn(|k| &row[k * f..][..f])
+    let mut pieces: [&[T]; N] = [&[]; N];
+    for (k, piece) in pieces.iter_mut().enumerate() {
+        *piece = &row[k * f..][..f];
+    }
+    pieces
 }

@@ -9,6 +9,7 @@ use super::elements::Model;
 use crate::error::Result;
 use crate::potential::Evaluation;
 use crate::potential::image_list::{ImageList, Wrapped};
+use crate::system::vector::{add, dot, is_finite, scale, sub};
 use crate::system::{Cell, Vec3};
 
 /// A template in its cell, ready for structures that contain it.
@@ -102,12 +103,11 @@ impl Frame {
         let mut neighbours: Vec<Vec<(u32, Vec3)>> = vec![Vec::new(); n];
         for pair in &scratch.pairs {
             let [slope_i, slope_j] = pair.density_slope;
-            neighbours[pair.i as usize].push((pair.j, pair.direction.map(|x| slope_i * x)));
-            neighbours[pair.j as usize].push((pair.i, pair.direction.map(|x| -slope_j * x)));
+            neighbours[pair.i as usize].push((pair.j, scale(slope_i, pair.direction)));
+            neighbours[pair.j as usize].push((pair.i, scale(-slope_j, pair.direction)));
         }
-        let gradient_sum = neighbours
-            .iter()
-            .map(|list| list.iter().fold([0.0; 3], |sum: Vec3, (_, g)| [sum[0] + g[0], sum[1] + g[1], sum[2] + g[2]]));
+        let gradient_sum =
+            neighbours.iter().map(|list| list.iter().fold([0.0; 3], |sum, &(_, gradient)| add(sum, gradient)));
         let mut first = vec![0];
         first.extend(neighbours.iter().scan(0, |end, list| {
             *end += list.len();
@@ -134,7 +134,7 @@ impl Frame {
     /// forces are not numbers; where a position is not finite both are not numbers.
     pub fn evaluate(&self, positions: &[Vec3], scratch: &mut Scratch) -> Evaluation {
         let n = positions.len();
-        if !positions[self.elements.len()..].iter().flatten().all(|x| x.is_finite()) {
+        if !positions[self.elements.len()..].iter().all(|&position| is_finite(position)) {
             return Evaluation { energy: f64::NAN, forces: vec![[f64::NAN; 3]; n] };
         }
         let sum = self.sum_pairs(positions, scratch);
@@ -169,10 +169,9 @@ impl Frame {
             }
             for j in 0..i {
                 let reduced = self.images.reduced(&wrapped[i], &wrapped[j]);
-                for translation in self.images.translations() {
-                    let [x, y, z] =
-                        [reduced[0] + translation[0], reduced[1] + translation[1], reduced[2] + translation[2]];
-                    let r_squared = x * x + y * y + z * z;
+                for &translation in self.images.translations() {
+                    let difference = add(reduced, translation);
+                    let r_squared = dot(difference, difference);
                     if r_squared >= range_squared {
                         continue;
                     }
@@ -185,11 +184,10 @@ impl Frame {
                     density[i] += terms.density[0];
                     density[j] += terms.density[1];
                     sum.energy += terms.energy;
-                    let inverse = 1.0 / r;
                     pairs.push(Pair {
                         i: i as u32,
                         j: j as u32,
-                        direction: [x * inverse, y * inverse, z * inverse],
+                        direction: scale(1.0 / r, difference),
                         density_slope: terms.density_slope,
                         energy_slope: terms.energy_slope,
                     });
@@ -224,24 +222,17 @@ impl Frame {
             if change == 0.0 {
                 continue;
             }
-            for x in 0..3 {
-                forces[i][x] += change * self.gradient_sum[i][x];
-            }
-            for (j, gradient) in &self.gradient[self.first[i]..self.first[i + 1]] {
-                let force = &mut forces[*j as usize];
-                for x in 0..3 {
-                    force[x] -= change * gradient[x];
-                }
+            forces[i] = add(forces[i], scale(change, self.gradient_sum[i]));
+            for &(j, gradient) in &self.gradient[self.first[i]..self.first[i + 1]] {
+                forces[j as usize] = sub(forces[j as usize], scale(change, gradient));
             }
         }
         for pair in pairs.iter() {
             let (i, j) = (pair.i as usize, pair.j as usize);
             let slope = pair.energy_slope + slope[i] * pair.density_slope[0] + slope[j] * pair.density_slope[1];
-            for x in 0..3 {
-                let pull = slope * pair.direction[x];
-                forces[i][x] += pull;
-                forces[j][x] -= pull;
-            }
+            let pull = scale(slope, pair.direction);
+            forces[i] = add(forces[i], pull);
+            forces[j] = sub(forces[j], pull);
         }
         (energy, forces)
     }

@@ -7,6 +7,9 @@ mod comment;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use comment::Value;
 pub use read::{parse_frames, read_frames};
 pub use write::{format_frames, write_frames};

@@ -133,7 +133,7 @@ impl Comment {
             None => [vectors.is_some(); 3],
         };
         let cell = Cell { vectors: vectors.unwrap_or_default(), periodic };
-        cell.completed().map_err(|error| error.to_string())?;
+        cell.validate().map_err(|error| error.to_string())?;
         let energy = energy.map(|text| finite(&text).map_err(|why| format!("energy={text} {why}"))).transpose()?;
         let columns_given = properties.is_some();
         let columns = parse_properties(properties.as_deref().unwrap_or(DEFAULT_COLUMNS))?;
