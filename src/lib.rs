@@ -1,5 +1,4 @@
 //! `godiff` finds the lowest-energy arrangement of atoms with a diffusion model trained on its own Boltzmann-weighted samples.
-#![allow(missing_docs)]
 
 pub mod archive;
 pub mod buffer;
@@ -14,5 +13,6 @@ pub mod relax;
 pub mod run;
 pub mod search;
 pub mod system;
+pub mod version;
 
 pub use error::{Error, Result};

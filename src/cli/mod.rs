@@ -19,7 +19,7 @@ use godiff::Result;
 ///
 /// Units everywhere: Å, eV, eV/Å; temperatures are kT in eV.
 #[derive(Debug, Parser)]
-#[command(name = "godiff", version, max_term_width = 100)]
+#[command(name = "godiff", version = godiff::version::BUILD, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 the evaluator failed, 4 storage failed, \
                         130 interrupted.\n\nExample:\n  godiff search configs/pt-adatom.toml")]
 pub struct Cli {

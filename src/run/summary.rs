@@ -1,5 +1,6 @@
 //! `summary.json`: what a run has come to.
 
+use crate::version::VERSION;
 use serde::{Deserialize, Serialize};
 
 /// How a run stands.
@@ -19,7 +20,7 @@ pub enum RunStatus {
 /// `summary.json`, written at the start and at the end of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Version of godiff.
+    /// Version of godiff, with the commit where that is known.
     pub version: String,
     /// Seed of all random numbers.
     pub seed: u64,
@@ -47,7 +48,7 @@ impl Summary {
     /// The summary of a run that starts now.
     pub fn new(seed: u64, device: impl Into<String>) -> Self {
         Summary {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             seed,
             device: device.into(),
             status: RunStatus::Running,
@@ -74,7 +75,7 @@ mod tests {
             r#"{"version":"VERSION","seed":7,"device":"cpu","status":"running","seconds":0.0,"evaluations":0,"samples":0,"#,
             r#""best_energy_ev":null,"best_iteration":null,"best_index":null,"target_first_evaluation":null}"#
         );
-        assert_eq!(text, expected.replace("VERSION", env!("CARGO_PKG_VERSION")));
+        assert_eq!(text, expected.replace("VERSION", VERSION));
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), Summary::new(7, "cpu"));
     }
 }

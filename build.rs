@@ -1,0 +1,69 @@
+//! Records what is built, for `godiff --version` and `summary.json`: the package's version, the commit, the target and the
+//! profile. Reads files only, so neither git nor a repository is needed; without them there is no commit to name.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Hexadecimal digits of a commit that are shown.
+const SHOWN_DIGITS: usize = 12;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let variable = |name: &str| env::var(name).unwrap_or_default();
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let commit = commit_of_checkout(&root).or_else(|| commit_of_package(&root));
+
+    let version = match commit.as_deref().and_then(|commit| commit.get(..SHOWN_DIGITS)) {
+        Some(commit) => format!("{}+{commit}", variable("CARGO_PKG_VERSION")),
+        None => variable("CARGO_PKG_VERSION"),
+    };
+    println!("cargo::rustc-env=GODIFF_VERSION={version}");
+    println!("cargo::rustc-env=GODIFF_BUILD={version} ({}, {})", variable("TARGET"), variable("PROFILE"));
+}
+
+/// The commit that is checked out at `root`. A repository around `root` does not count: what was unpacked into somebody
+/// else's checkout is not of their commit.
+fn commit_of_checkout(root: &Path) -> Option<String> {
+    let git = root.join(".git");
+    // A worktree's `.git` is a file that names its folder.
+    let folder = match watched(&git) {
+        Some(text) => root.join(text.strip_prefix("gitdir:")?.trim()),
+        None => git,
+    };
+    let common = match fs::read_to_string(folder.join("commondir")) {
+        Ok(path) => folder.join(path.trim()),
+        Err(_) => folder.clone(),
+    };
+    // Changes with every commit and checkout, also where the branch moves from `packed-refs` to a file of its own.
+    let _ = watched(&folder.join("logs/HEAD"));
+    let head = watched(&folder.join("HEAD"))?;
+    let Some(branch) = head.trim().strip_prefix("ref:") else { return digits(&head) };
+    let branch = branch.trim();
+    let packed = || {
+        let text = watched(&common.join("packed-refs"))?;
+        let line = text.lines().find(|line| line.split_once(' ').is_some_and(|(_, name)| name == branch))?;
+        digits(line.split(' ').next()?)
+    };
+    watched(&common.join(branch)).as_deref().and_then(digits).or_else(packed)
+}
+
+/// The commit that `cargo package` noted in the archive for crates.io.
+fn commit_of_package(root: &Path) -> Option<String> {
+    let text = watched(&root.join(".cargo_vcs_info.json"))?;
+    digits(text.split("\"sha1\"").nth(1)?.split('"').nth(1)?)
+}
+
+/// The text of the file at `path`, if there is one; the build is repeated when it changes.
+fn watched(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    println!("cargo::rerun-if-changed={}", path.display());
+    Some(text)
+}
+
+/// `text` if it is a commit's hexadecimal number.
+fn digits(text: &str) -> Option<String> {
+    let text = text.trim();
+    let whole = text.len() >= SHOWN_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    whole.then(|| text.to_owned())
+}
