@@ -350,7 +350,7 @@ fn missing_structures_come_in_ranges() {
         energy: None,
         forces: None,
     };
-    assert_eq!(missing(&[], 3), [0..3]);
+    assert_eq!(missing(&[], 3), vec![0..3]);
     assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7), [2..4, 5..7]);
     assert_eq!(missing(&[entry(0), entry(1)], 2), []);
     assert_eq!(missing(&[], 300), [0..128, 128..256, 256..300]);
