@@ -171,7 +171,10 @@ pub trait Engine: Send {
     /// index alone. `progress` hears of every reverse step.
     fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>>;
 
-    /// `steps` optimiser steps on `set`. `progress` hears of the steps now and then.
+    /// `steps` optimiser steps on `set`, from the present parameters with a fresh optimiser and learning rate: every iteration
+    /// has a loss of its own, and a schedule that remembered the ones before would soon stop all learning. (So does the
+    /// authors' release: the optimiser in its last checkpoint has counted 2,000 steps of 20,000, its schedule 1,000 epochs.)
+    /// `progress` hears of the steps now and then.
     ///
     /// # Errors
     /// `Failed` if the loss is no longer finite; the state is then as before the call.

@@ -5,9 +5,7 @@
 //! are summed before the filter meets them.
 
 use super::graph::{FreeGraph, TemplateGraph};
-use super::simd::{
-    LANES, Real, add_lane, add_product, add_scaled, lane, load_channels, madd, product, simd, store_channels,
-};
+use super::simd::{LANES, Real, add_lane, add_product, add_scaled, lane, load_channels, product, simd, store_channels};
 
 /// Lanes a sender is packed into: x_q, x_R, y (3).
 pub const SENDER: usize = 5 * LANES;
@@ -50,27 +48,28 @@ pub struct Edges<'a, T> {
     pub features: usize,
 }
 
-/// Packs senders from x [rows, 3F] (q, R, μ) and their state [rows, 4F]: `[channel block][row][SENDER]`.
-/// Without a state μ is 0, and so is y.
-pub fn pack_senders<T: Real>(features: usize, n_rows: usize, x: &[T], state: Option<&[T]>, packed: &mut Vec<T>) {
-    let n_blocks = features.div_ceil(LANES);
-    packed.resize(n_blocks * n_rows * SENDER, T::ZERO);
-    for cb in 0..n_blocks {
-        let start = cb * LANES;
-        for row in 0..n_rows {
-            let out = &mut packed[(cb * n_rows + row) * SENDER..][..SENDER];
-            let x = &x[row * 3 * features..][..3 * features];
-            let part = |p: usize| load_channels(&x[p * features..], start, features);
-            out[..LANES].copy_from_slice(&part(0));
-            out[LANES..2 * LANES].copy_from_slice(&part(1));
-            let Some(state) = state else {
-                out[2 * LANES..].fill(T::ZERO);
-                continue;
-            };
-            let x_mu = part(2);
-            for d in 0..3 {
-                let mu = load_channels(&state[row * 4 * features + (1 + d) * features..], start, features);
-                out[(2 + d) * LANES..(3 + d) * LANES].copy_from_slice(&product(&x_mu, &mu));
+simd! {
+    /// Packs senders from x [rows, 3F] (q, R, μ) and their state [rows, 4F]: `[channel block][row][SENDER]`.
+    /// Without a state μ is 0, and so is y.
+    pub fn pack_senders<T>(features: usize, n_rows: usize, x: &[T], state: Option<&[T]>, packed: &mut Vec<T>) {
+        let n_blocks = features.div_ceil(LANES);
+        packed.resize(n_blocks * n_rows * SENDER, T::ZERO);
+        for cb in 0..n_blocks {
+            let start = cb * LANES;
+            for row in 0..n_rows {
+                let out = &mut packed[(cb * n_rows + row) * SENDER..][..SENDER];
+                let x = &x[row * 3 * features..][..3 * features];
+                out[..LANES].copy_from_slice(&load_channels(x, start, features));
+                out[LANES..2 * LANES].copy_from_slice(&load_channels(&x[features..], start, features));
+                let Some(state) = state else {
+                    out[2 * LANES..].fill(T::ZERO);
+                    continue;
+                };
+                let x_mu = load_channels(&x[2 * features..], start, features);
+                for d in 0..3 {
+                    let mu = load_channels(&state[row * 4 * features + (1 + d) * features..], start, features);
+                    out[(2 + d) * LANES..(3 + d) * LANES].copy_from_slice(&product::<T, ISA>(&x_mu, &mu));
+                }
             }
         }
     }
@@ -125,10 +124,10 @@ simd! {
                         let mut sum = [[T::ZERO; LANES]; 7];
                         for edge in &graph.edges[e..group.end as usize] {
                             let s = sender(a - i + edge.sender as usize);
-                            add_lane(&mut sum[0], lane(s, 0));
+                            add_lane::<T, ISA>(&mut sum[0], lane(s, 0));
                             for d in 0..3 {
                                 add_scaled::<T, ISA>(&mut sum[1 + d], edge.unit[d], lane(s, 1));
-                                add_lane(&mut sum[4 + d], lane(s, 2 + d));
+                                add_lane::<T, ISA>(&mut sum[4 + d], lane(s, 2 + d));
                             }
                         }
                         e = group.end as usize;
@@ -144,7 +143,7 @@ simd! {
                     for edge in graph.received(a) {
                         let (s, w) = (sender(edge.sender as usize), filters.get(edge.row, cb));
                         add_product::<T, ISA>(&mut q, lane(w, 0), lane(s, 0));
-                        let radial = product(lane(w, 1), lane(s, 1));
+                        let radial = product::<T, ISA>(lane(w, 1), lane(s, 1));
                         for d in 0..3 {
                             add_scaled::<T, ISA>(&mut mu[d], edge.unit[d], &radial);
                             add_product::<T, ISA>(&mut mu[d], lane(w, 2), lane(s, 2 + d));
@@ -215,11 +214,11 @@ simd! {
                         let mut d_mu = [[T::ZERO; LANES]; 3];
                         for edge in &graph.edges[e..group.end as usize] {
                             let d = receiver(a - j + edge.sender as usize);
-                            add_lane(&mut d_q, lane(d, 0));
+                            add_lane::<T, ISA>(&mut d_q, lane(d, 0));
                             for axis in 0..3 {
                                 // The receiver sees this atom along the opposite direction.
                                 add_scaled::<T, ISA>(&mut d_radial, -edge.unit[axis], lane(d, 1 + axis));
-                                add_lane(&mut d_mu[axis], lane(d, 1 + axis));
+                                add_lane::<T, ISA>(&mut d_mu[axis], lane(d, 1 + axis));
                             }
                         }
                         e = group.end as usize;
@@ -250,17 +249,17 @@ simd! {
                     }
                 }
                 let d_x = &mut gradients.x[row * 3 * f..][..3 * f];
-                add_channels(d_x, c, f, &d_xq);
-                add_channels(&mut d_x[f..], c, f, &d_xr);
+                add_channels::<T, ISA>(d_x, c, f, &d_xq);
+                add_channels::<T, ISA>(&mut d_x[f..], c, f, &d_xr);
                 if let (Some(state), Some(d_state)) = (state, gradients.state.as_deref_mut()) {
                     let x_mu = load_channels(&x[row * 3 * f + 2 * f..], c, f);
                     let mut d_xmu = [T::ZERO; LANES];
                     for axis in 0..3 {
                         let at = row * 4 * f + (1 + axis) * f;
                         add_product::<T, ISA>(&mut d_xmu, &load_channels(&state[at..], c, f), &d_y[axis]);
-                        add_channels(&mut d_state[at..], c, f, &product(&x_mu, &d_y[axis]));
+                        add_channels::<T, ISA>(&mut d_state[at..], c, f, &product::<T, ISA>(&x_mu, &d_y[axis]));
                     }
-                    add_channels(&mut d_x[2 * f..], c, f, &d_xmu);
+                    add_channels::<T, ISA>(&mut d_x[2 * f..], c, f, &d_xmu);
                 }
             }
         }
@@ -276,21 +275,22 @@ fn add_filter_gradient<T: Real, const ISA: u8>(
     d_radial: &[T; LANES],
     d_mu: [&[T; LANES]; 3],
 ) {
-    let d_w: &mut [T; FILTER] = d_w.try_into().expect("FILTER elements");
-    for c in 0..LANES {
-        d_w[c] = madd::<T, ISA>(d_q[c], sender[c], d_w[c]);
-        d_w[LANES + c] = madd::<T, ISA>(d_radial[c], sender[LANES + c], d_w[LANES + c]);
-        let mut sum = d_w[2 * LANES + c];
-        for axis in 0..3 {
-            sum = madd::<T, ISA>(d_mu[axis][c], sender[(2 + axis) * LANES + c], sum);
-        }
-        d_w[2 * LANES + c] = sum;
+    let (d_wq, rest) = d_w.split_first_chunk_mut().expect("FILTER elements");
+    let (d_wr, rest) = rest.split_first_chunk_mut().expect("FILTER elements");
+    let (d_wm, _) = rest.split_first_chunk_mut().expect("FILTER elements");
+    add_product::<T, ISA>(d_wq, d_q, lane(sender, 0));
+    add_product::<T, ISA>(d_wr, d_radial, lane(sender, 1));
+    for axis in 0..3 {
+        add_product::<T, ISA>(d_wm, d_mu[axis], lane(sender, 2 + axis));
     }
 }
 
 /// row[start..] += channels, as far as the row's `n` channels go.
 #[inline(always)]
-fn add_channels<T: Real>(row: &mut [T], start: usize, n: usize, channels: &[T; LANES]) {
+fn add_channels<T: Real, const ISA: u8>(row: &mut [T], start: usize, n: usize, channels: &[T; LANES]) {
+    if let Some(whole) = row[start..].first_chunk_mut().filter(|_| start + LANES <= n) {
+        return add_lane::<T, ISA>(whole, channels);
+    }
     let end = (start + LANES).min(n);
     for (x, &add) in row[start..end].iter_mut().zip(channels) {
         *x += add;

@@ -53,6 +53,20 @@ pub trait Real:
     fn fused(self, b: Self, c: Self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// sum += a ⊙ b on whole lanes.
+    #[inline(always)]
+    fn add_product<const ISA: u8>(sum: &mut Lane<Self>, a: &Lane<Self>, b: &Lane<Self>) {
+        for c in 0..LANES {
+            sum[c] = madd::<Self, ISA>(a[c], b[c], sum[c]);
+        }
+    }
+    /// sum += a on whole lanes.
+    #[inline(always)]
+    fn add_lane<const ISA: u8>(sum: &mut Lane<Self>, a: &Lane<Self>) {
+        for c in 0..LANES {
+            sum[c] += a[c];
+        }
+    }
     /// e^self, in a form that vectorises for f32 (2 ulp); saturates instead of overflowing.
     fn exp<const ISA: u8>(self) -> Self;
 }
@@ -107,6 +121,32 @@ impl Real for f32 {
     fn sqrt(self) -> f32 {
         f32::sqrt(self)
     }
+    #[inline(always)]
+    fn add_product<const ISA: u8>(sum: &mut Lane<f32>, a: &Lane<f32>, b: &Lane<f32>) {
+        #[cfg(target_arch = "x86_64")]
+        if ISA != BASELINE {
+            // SAFETY: `simd!` compiles bodies with these constants only for CPUs that have the features.
+            return unsafe {
+                if ISA == AVX512 { lanes::add_product_avx512(sum, a, b) } else { lanes::add_product_avx2(sum, a, b) }
+            };
+        }
+        for c in 0..LANES {
+            sum[c] = madd::<f32, ISA>(a[c], b[c], sum[c]);
+        }
+    }
+    #[inline(always)]
+    fn add_lane<const ISA: u8>(sum: &mut Lane<f32>, a: &Lane<f32>) {
+        #[cfg(target_arch = "x86_64")]
+        if ISA != BASELINE {
+            // SAFETY: as above.
+            return unsafe {
+                if ISA == AVX512 { lanes::add_lane_avx512(sum, a) } else { lanes::add_lane_avx2(sum, a) }
+            };
+        }
+        for c in 0..LANES {
+            sum[c] += a[c];
+        }
+    }
     /// Range reduction to |r| ≤ ln2/2 in two parts of ln 2 (Cody and Waite), then the Taylor polynomial of degree 7.
     #[inline(always)]
     fn exp<const ISA: u8>(self) -> f32 {
@@ -123,6 +163,62 @@ impl Real for f32 {
             p = madd::<f32, ISA>(p, r, coefficient);
         }
         p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
+    }
+}
+
+/// Whole lanes in explicit registers. Left to itself the compiler splits a lane of sixteen into pieces of uneven width.
+#[cfg(target_arch = "x86_64")]
+mod lanes {
+    use super::{LANES, Lane};
+    use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn add_product_avx512(sum: &mut Lane<f32>, a: &Lane<f32>, b: &Lane<f32>) {
+        // SAFETY: the arrays hold the sixteen elements that are read and written.
+        unsafe {
+            let product = _mm512_fmadd_ps(
+                _mm512_loadu_ps(a.as_ptr()),
+                _mm512_loadu_ps(b.as_ptr()),
+                _mm512_loadu_ps(sum.as_ptr()),
+            );
+            _mm512_storeu_ps(sum.as_mut_ptr(), product);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn add_lane_avx512(sum: &mut Lane<f32>, a: &Lane<f32>) {
+        // SAFETY: the arrays hold the sixteen elements that are read and written.
+        unsafe {
+            let total = _mm512_add_ps(_mm512_loadu_ps(sum.as_ptr()), _mm512_loadu_ps(a.as_ptr()));
+            _mm512_storeu_ps(sum.as_mut_ptr(), total);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn add_product_avx2(sum: &mut Lane<f32>, a: &Lane<f32>, b: &Lane<f32>) {
+        for at in [0, LANES / 2] {
+            // SAFETY: the arrays hold the eight elements from `at` on that are read and written.
+            unsafe {
+                let (a, b) = (_mm256_loadu_ps(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at)));
+                let product = _mm256_fmadd_ps(a, b, _mm256_loadu_ps(sum.as_ptr().add(at)));
+                _mm256_storeu_ps(sum.as_mut_ptr().add(at), product);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn add_lane_avx2(sum: &mut Lane<f32>, a: &Lane<f32>) {
+        for at in [0, LANES / 2] {
+            // SAFETY: the arrays hold the eight elements from `at` on that are read and written.
+            unsafe {
+                let total = _mm256_add_ps(_mm256_loadu_ps(sum.as_ptr().add(at)), _mm256_loadu_ps(a.as_ptr().add(at)));
+                _mm256_storeu_ps(sum.as_mut_ptr().add(at), total);
+            }
+        }
     }
 }
 
@@ -144,34 +240,26 @@ pub fn lane<T: Real>(packed: &[T], k: usize) -> &Lane<T> {
 /// sum += a ⊙ b.
 #[inline(always)]
 pub fn add_product<T: Real, const ISA: u8>(sum: &mut Lane<T>, a: &Lane<T>, b: &Lane<T>) {
-    for c in 0..LANES {
-        sum[c] = madd::<T, ISA>(a[c], b[c], sum[c]);
-    }
+    T::add_product::<ISA>(sum, a, b);
 }
 
 /// sum += a·b with one number a.
 #[inline(always)]
 pub fn add_scaled<T: Real, const ISA: u8>(sum: &mut Lane<T>, a: T, b: &Lane<T>) {
-    for c in 0..LANES {
-        sum[c] = madd::<T, ISA>(a, b[c], sum[c]);
-    }
+    T::add_product::<ISA>(sum, &[a; LANES], b);
 }
 
 /// sum += a.
 #[inline(always)]
-pub fn add_lane<T: Real>(sum: &mut Lane<T>, a: &Lane<T>) {
-    for c in 0..LANES {
-        sum[c] += a[c];
-    }
+pub fn add_lane<T: Real, const ISA: u8>(sum: &mut Lane<T>, a: &Lane<T>) {
+    T::add_lane::<ISA>(sum, a);
 }
 
 /// a ⊙ b.
 #[inline(always)]
-pub fn product<T: Real>(a: &Lane<T>, b: &Lane<T>) -> Lane<T> {
+pub fn product<T: Real, const ISA: u8>(a: &Lane<T>, b: &Lane<T>) -> Lane<T> {
     let mut out = [T::ZERO; LANES];
-    for c in 0..LANES {
-        out[c] = a[c] * b[c];
-    }
+    T::add_product::<ISA>(&mut out, a, b);
     out
 }
 

@@ -1,7 +1,7 @@
 //! Training: noisy batches, loss, gradient over chunks, AdamW, plateau schedule.
 
 use super::Cpu;
-use super::adamw::RANGE;
+use super::adamw::{AdamW, RANGE};
 use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
 use crate::diffusion::{forward_noise, remove_centre};
@@ -56,6 +56,8 @@ impl<T: Real> Cpu<T> {
         if batch == 0 {
             return Err(Error::Failed("there is nothing to train on: the training set is empty".into()));
         }
+        self.optimizer = AdamW::new(self.network.layout.n_parameters());
+        self.schedule = PlateauSchedule::new(self.setup.training.learning_rate);
         let loss_kind = Loss::Score(self.setup.training.weighting);
         let mut generator = host_generator(stream.seed, Purpose::Shuffle, stream.iteration);
         let mut order: Vec<usize> = (0..set.positions.len()).collect();
