@@ -1,0 +1,186 @@
+//! The documentation says what the program does: its configurations are accepted, its tables name every key with its default,
+//! and its commands and links exist.
+
+use godiff::config::Settings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use toml::{Table, Value};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|cause| panic!("{path}: {cause}"))
+}
+
+/// README.md and every page in docs/.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "md" => pages.push(path),
+                _ => {}
+            }
+        }
+    }
+    pages
+}
+
+/// The code blocks of `text` in `language`.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// `text` as a configuration, in a folder with the shipped structures and a slab under the name that the examples use.
+fn load(text: &str) -> Settings {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = root().join("configs/structures");
+    let structures = folder.path().join("structures");
+    fs::create_dir(&structures).unwrap();
+    for entry in fs::read_dir(&shipped).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), structures.join(entry.file_name())).unwrap();
+    }
+    fs::copy(shipped.join("pt111-6x6x2.xyz"), folder.path().join("cu100.xyz")).unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, text).unwrap();
+    Settings::load(&path).unwrap_or_else(|error| panic!("{error}, in\n{text}"))
+}
+
+/// Section → key → the default's cell, of the tables in docs/configuration.md.
+fn documented() -> BTreeMap<String, BTreeMap<String, String>> {
+    let text = read("docs/configuration.md");
+    let sections = text.split("\n## `[").skip(1).map(|section| {
+        let (name, body) = section.split_once(']').unwrap();
+        let rows = body.lines().filter_map(|line| line.strip_prefix("| `"));
+        let keys = rows.map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            (cells[0].trim_end_matches("` ").to_owned(), cells[1].trim().trim_matches('`').to_owned())
+        });
+        (name.to_owned(), keys.collect())
+    });
+    sections.collect()
+}
+
+/// Section → keys.
+fn keys_of(table: &Table) -> BTreeMap<String, BTreeSet<String>> {
+    let keys = |value: &Value| value.as_table().unwrap().keys().cloned().collect();
+    table.iter().map(|(section, value)| (section.clone(), keys(value))).collect()
+}
+
+#[test]
+fn every_configuration_in_the_documentation_is_accepted() {
+    let mut n_blocks = 0;
+    for page in pages() {
+        for block in blocks(&fs::read_to_string(page).unwrap(), "toml") {
+            load(&block);
+            n_blocks += 1;
+        }
+    }
+    assert!(n_blocks >= 4, "{n_blocks} blocks");
+}
+
+/// The blocks are accepted, so their keys exist; the tables name just these.
+#[test]
+fn the_tables_name_every_key() {
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for block in blocks(&read("docs/configuration.md"), "toml") {
+        // What is left out is filled in, so a key that the page forgets is missed here.
+        let resolved = load(&block).to_toml().parse().unwrap();
+        for table in [block.parse().unwrap(), resolved] {
+            keys_of(&table).into_iter().for_each(|(section, keys)| shown.entry(section).or_default().extend(keys));
+        }
+    }
+    let named = documented().into_iter().map(|(section, keys)| (section, keys.into_keys().collect()));
+    assert_eq!(named.collect::<BTreeMap<_, _>>(), shown);
+}
+
+#[test]
+fn the_tables_name_the_defaults() {
+    let with_potential = |potential: &str| {
+        let text = format!("[system]\nfree = \"Pt\"\n[potential]\nkind = \"{potential}\"\n");
+        load(&text).to_toml().parse::<Table>().unwrap()
+    };
+    let defaults = [with_potential("emt"), with_potential("lennard-jones")];
+    for (section, keys) in documented() {
+        for (key, cell) in keys {
+            let default = defaults.iter().find_map(|table| table.get(&section)?.get(&key));
+            match (cell.as_str(), default) {
+                // Given above.
+                ("required", _) if ["free", "kind"].contains(&key.as_str()) => {}
+                ("required", None) if section == "target" => {}
+                ("none", None) => {}
+                // Applies only where there is a cell.
+                ("[true, true, true]", None) if key == "periodic" => {}
+                (cell, Some(default)) => {
+                    let table: Table = format!("value = {cell}").parse().unwrap_or_else(|_| panic!("{key}: {cell}"));
+                    assert_eq!(&table["value"], default, "[{section}] {key}");
+                }
+                (cell, None) => panic!("[{section}] {key}: the table says {cell}, there is no default"),
+            }
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let file = target.split('#').next().unwrap();
+            if !file.is_empty() && !target.contains("://") {
+                assert!(page.parent().unwrap().join(file).exists(), "{}: {target}", page.display());
+            }
+        }
+    }
+}
+
+/// Every `godiff COMMAND --option` of the documentation is one that the program has.
+#[test]
+fn commands_exist() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_godiff")).args(arguments).arg("--help").output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    let mut n_lines = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for line in blocks(&text, "sh").iter().flat_map(|block| block.lines()) {
+            let Some((_, call)) = line.split_once("godiff ").or_else(|| line.split_once("cargo run --release -- ")) else {
+                continue;
+            };
+            let call = call.split(" #").next().unwrap();
+            let mut words = call.split_whitespace();
+            let command = words.next().unwrap();
+            let Some(text) = help(&[command]) else { panic!("{}: {line}", page.display()) };
+            for option in words.filter(|word| word.starts_with('-')) {
+                assert!(text.contains(&format!("{option} ")) || text.contains(&format!("{option}\n")), "{line}: {option}");
+            }
+            n_lines += 1;
+        }
+    }
+    assert!(n_lines >= 5, "{n_lines} commands");
+}
+
+/// The table of commands in the README has a row for each.
+#[test]
+fn the_readme_lists_every_command() {
+    let readme = read("README.md");
+    let output = Command::new(env!("CARGO_BIN_EXE_godiff")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() >= 9, "{names:?}");
+    for name in names {
+        assert!(readme.contains(&format!("| `{name}")), "{name}");
+    }
+}
