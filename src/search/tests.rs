@@ -227,7 +227,7 @@ fn an_interrupted_search_ends_like_one_left_alone() {
     let summary = alone.run(NEVER).unwrap();
     let expected = alone.results();
     let mut n_interrupted = 0;
-    for steps in 1..40 {
+    for steps in (1..40).step_by(3) {
         let bench = Bench::new();
         let mut n_runs = 0;
         let resumed = loop {
@@ -244,7 +244,7 @@ fn an_interrupted_search_ends_like_one_left_alone() {
         let n_calls = bench.calls.lock().unwrap().len() as u64;
         assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
     }
-    assert!(n_interrupted > 50, "the test must interrupt: {n_interrupted}");
+    assert!(n_interrupted > 10, "the test must interrupt: {n_interrupted}");
 }
 
 #[test]
