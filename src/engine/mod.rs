@@ -207,7 +207,7 @@ pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
     match device {
         "auto" | "cpu" => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
         "cpu-f64" => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
-        _ if device == "cuda" || device.starts_with("cuda:") => cuda::open(device, setup),
+        _ if device == "cuda" || device.starts_with("cuda:") || device == "emulator" => cuda::open(device, setup),
         _ => Err(crate::Error::bad_input(format!(
             "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
         ))),

@@ -4,7 +4,6 @@ use crate::archive::{Entry, Status};
 use crate::config::{Matching, Settings, Target};
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
-
 use crate::system::{BondGraph, Structure, System, Vec3};
 
 /// The criteria of one run.
@@ -53,15 +52,7 @@ impl Judge {
 
     /// True if a free atom is nearer than the minimum distance to another atom, periodic images included.
     pub fn too_close(&self, free: &[Vec3]) -> bool {
-        let limit = self.min_distance * self.min_distance;
-        let near = |a: &Vec3, b: &Vec3| {
-            let [x, y, z] = self.system.cell.minimum_image([a[0] - b[0], a[1] - b[1], a[2] - b[2]]);
-            x * x + y * y + z * z < limit
-        };
-        free.iter().enumerate().any(|(k, atom)| {
-            let others = self.system.template_positions.iter().chain(&free[..k]);
-            others.into_iter().any(|other| near(atom, other))
-        })
+        self.system.closest_contact(free) < self.min_distance
     }
 
     /// The status of an evaluated structure.

@@ -244,7 +244,7 @@ fn an_interrupted_search_ends_like_one_left_alone() {
         let n_calls = bench.calls.lock().unwrap().len() as u64;
         assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
     }
-    assert!(n_interrupted > 20, "the test must interrupt: {n_interrupted}");
+    assert!(n_interrupted > 10, "the test must interrupt: {n_interrupted}");
 }
 
 #[test]

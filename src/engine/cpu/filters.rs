@@ -3,7 +3,7 @@
 //! With Φ = [f φ | f | 0…] (one row an edge) and A extended by b as a column, W = Φ·Aᵀ: one product forward, one backward.
 //! A filter row is laid out as message kernels read it: `[block][channel block][q, R, μ][LANES]`, zero-padded.
 
-use super::gemm::{Onto, add_transposed_product, matrix, multiply};
+use super::gemm::{Onto, add_transposed_product, matrix, matrix_mut, multiply};
 use super::simd::{LANES, Real};
 use crate::model::{ModelSizes, RadialBasis};
 
@@ -86,8 +86,7 @@ impl<T: Real> Filters<T> {
             matrix(phi, self.n_columns),
             matrix(arranged, self.row_len),
             Onto::Zero,
-            rows,
-            self.row_len,
+            matrix_mut(rows, self.row_len),
         );
     }
 
@@ -95,13 +94,8 @@ impl<T: Real> Filters<T> {
     pub fn backward(&self, phi: &[T], d_rows: &[T], d_arranged: &mut [T]) {
         let n = phi.len() / self.n_columns;
         let size = [self.row_len, self.n_columns, n];
-        add_transposed_product(
-            size,
-            matrix(d_rows, self.row_len),
-            matrix(phi, self.n_columns),
-            d_arranged,
-            self.n_columns,
-        );
+        let d_arranged = matrix_mut(d_arranged, self.n_columns);
+        add_transposed_product(size, matrix(d_rows, self.row_len), matrix(phi, self.n_columns), d_arranged);
     }
 
     /// Adds an arranged gradient to those of the model's `weight` and `bias`.

@@ -29,29 +29,30 @@ pub fn matrix<T>(data: &[T], stride: usize) -> Matrix<'_, T> {
     Matrix { data, stride }
 }
 
-/// C[m, n] = onto + A[m, k] · B[k, n]; C's rows are `c_stride` apart.
-pub fn multiply<T: Real>(
-    size: [usize; 3],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    onto: Onto<'_, T>,
-    c: &mut [T],
-    c_stride: usize,
-) {
-    let left = Left { data: a.data, row: a.stride, column: 1 };
-    product(Product { size, left, right: b, onto, c_stride }, c);
+/// A matrix to be written: its elements and the distance between rows.
+#[derive(Debug)]
+pub struct MatrixMut<'a, T> {
+    /// Elements, row-major.
+    pub data: &'a mut [T],
+    /// Elements from one row to the next.
+    pub stride: usize,
 }
 
-/// C[m, n] += A[k, m]ᵀ · B[k, n]: a weight gradient from k rows; C's rows are `c_stride` apart.
-pub fn add_transposed_product<T: Real>(
-    size: [usize; 3],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-    c: &mut [T],
-    c_stride: usize,
-) {
+/// A matrix to be written that `data` holds with rows `stride` apart.
+pub fn matrix_mut<T>(data: &mut [T], stride: usize) -> MatrixMut<'_, T> {
+    MatrixMut { data, stride }
+}
+
+/// C[m, n] = onto + A[m, k] · B[k, n].
+pub fn multiply<T: Real>(size: [usize; 3], a: Matrix<'_, T>, b: Matrix<'_, T>, onto: Onto<'_, T>, c: MatrixMut<'_, T>) {
+    let left = Left { data: a.data, row: a.stride, column: 1 };
+    product(Product { size, left, right: b, onto, c_stride: c.stride }, c.data);
+}
+
+/// C[m, n] += A[k, m]ᵀ · B[k, n]: a weight gradient from k rows.
+pub fn add_transposed_product<T: Real>(size: [usize; 3], a: Matrix<'_, T>, b: Matrix<'_, T>, c: MatrixMut<'_, T>) {
     let left = Left { data: a.data, row: 1, column: a.stride };
-    product(Product { size, left, right: b, onto: Onto::Sum, c_stride }, c);
+    product(Product { size, left, right: b, onto: Onto::Sum, c_stride: c.stride }, c.data);
 }
 
 /// The left factor: A[i, p] = data[i·row + p·column].
@@ -211,7 +212,7 @@ mod x86 {
                     while j + $v * $lanes <= columns {
                         let mut i = 0;
                         $(
-                            while i + $m <= rows {
+                            while i + ($m - 1) < rows {
                                 // SAFETY: the tile's rows and columns were just compared with the product's.
                                 unsafe { tile::<$m, $v, false>(&product, i, j, c) };
                                 i += $m;
@@ -380,17 +381,33 @@ mod tests {
             for case in 0..4 {
                 let mut c = start.clone();
                 match case {
-                    0 => multiply([m, n, k], matrix(&a, a_stride), matrix(&b, b_stride), Onto::Zero, &mut c, c_stride),
-                    1 => multiply([m, n, k], matrix(&a, a_stride), matrix(&b, b_stride), Onto::Sum, &mut c, c_stride),
+                    0 => multiply(
+                        [m, n, k],
+                        matrix(&a, a_stride),
+                        matrix(&b, b_stride),
+                        Onto::Zero,
+                        matrix_mut(&mut c, c_stride),
+                    ),
+                    1 => multiply(
+                        [m, n, k],
+                        matrix(&a, a_stride),
+                        matrix(&b, b_stride),
+                        Onto::Sum,
+                        matrix_mut(&mut c, c_stride),
+                    ),
                     2 => multiply(
                         [m, n, k],
                         matrix(&a, a_stride),
                         matrix(&b, b_stride),
                         Onto::Row(&bias),
-                        &mut c,
-                        c_stride,
+                        matrix_mut(&mut c, c_stride),
                     ),
-                    _ => add_transposed_product([m, n, k], matrix(&a_t, m), matrix(&b, b_stride), &mut c, c_stride),
+                    _ => add_transposed_product(
+                        [m, n, k],
+                        matrix(&a_t, m),
+                        matrix(&b, b_stride),
+                        matrix_mut(&mut c, c_stride),
+                    ),
                 }
                 for i in 0..m {
                     for j in 0..n {

@@ -4,7 +4,7 @@
 //! One block: [V|U] = M μ; (s′, g) = net[s | ‖V‖]; μ′ = g⊙U; s′ through silu but in the last block. ‖V‖ has no epsilon and
 //! gradient 0 at 0.
 
-use super::gemm::{Onto, matrix};
+use super::gemm::{Onto, matrix, matrix_mut};
 use super::linear::{Linear, Mlp, MlpBuffers, Weights};
 use super::simd::{Real, silu_backward, silu_forward};
 use crate::model::{HEAD_BLOCKS, Layout, head_sizes};
@@ -148,7 +148,7 @@ impl GatedBlock {
         let stride = self.scalars_in + v;
         buffers.mixed.resize(n * 6 * v, T::ZERO);
         let vectors = matrix(&buffers.vectors, v_in);
-        self.mix.forward(weights, 3 * n, vectors, 0..v_in, Onto::Zero, &mut buffers.mixed, 2 * v);
+        self.mix.forward(weights, 3 * n, vectors, 0..v_in, Onto::Zero, matrix_mut(&mut buffers.mixed, 2 * v));
         for row in 0..n {
             let mixed = &buffers.mixed[row * 6 * v..][..6 * v];
             for c in 0..v {
@@ -217,7 +217,7 @@ impl GatedBlock {
         d_input.resize(n * stride, T::ZERO);
         let parts = [(matrix(&buffers.input, stride), 0..stride)];
         self.net.backward(weights, n, &parts, d_net, &mut buffers.net, gradient);
-        self.net.backward_input(weights, n, 0..stride, &buffers.net, Onto::Zero, d_input, stride);
+        self.net.backward_input(weights, n, 0..stride, &buffers.net, Onto::Zero, matrix_mut(d_input, stride));
         d_scalars.clear();
         for row in 0..n {
             let (d_s, d_norm) = d_input[row * stride..][..stride].split_at(self.scalars_in);
@@ -236,6 +236,6 @@ impl GatedBlock {
         self.mix.backward_weight(3 * n, matrix(&buffers.vectors, v_in), 0..v_in, d_mixed, gradient);
         d_vectors.clear();
         d_vectors.resize(3 * n * v_in, T::ZERO);
-        self.mix.backward_input(weights, 3 * n, d_mixed, 0..v_in, Onto::Zero, d_vectors, v_in);
+        self.mix.backward_input(weights, 3 * n, d_mixed, 0..v_in, Onto::Zero, matrix_mut(d_vectors, v_in));
     }
 }

@@ -1,6 +1,8 @@
 //! Linear layers and the two-layer networks of PaiNN: W₂·silu(W₁x + b₁) + b₂.
 
-use super::gemm::{Matrix, Onto, add_column_sums, add_transposed_product, matrix, multiply, transpose};
+use super::gemm::{
+    Matrix, MatrixMut, Onto, add_column_sums, add_transposed_product, matrix, matrix_mut, multiply, transpose,
+};
 use super::simd::{Real, silu_backward, silu_forward};
 use crate::model::Layout;
 use std::ops::Range;
@@ -59,11 +61,10 @@ impl Linear {
         x: Matrix<'_, T>,
         part: Range<usize>,
         onto: Onto<'_, T>,
-        y: &mut [T],
-        y_stride: usize,
+        y: MatrixMut<'_, T>,
     ) {
         let w = &weights.transposed[self.weight + part.start * self.n_out..];
-        multiply([n, self.n_out, part.len()], x, matrix(w, self.n_out), onto, y, y_stride);
+        multiply([n, self.n_out, part.len()], x, matrix(w, self.n_out), onto, y);
     }
 
     /// The bias as what a product is added to.
@@ -79,11 +80,10 @@ impl Linear {
         d_y: Matrix<'_, T>,
         part: Range<usize>,
         onto: Onto<'_, T>,
-        d_x: &mut [T],
-        d_x_stride: usize,
+        d_x: MatrixMut<'_, T>,
     ) {
         let w = &weights.flat[self.weight + part.start..];
-        multiply([n, part.len(), self.n_out], d_y, matrix(w, self.n_in), onto, d_x, d_x_stride);
+        multiply([n, part.len(), self.n_out], d_y, matrix(w, self.n_in), onto, d_x);
     }
 
     /// Adds d W[:, part] = d yᵀ · x to the flat `gradient`.
@@ -95,8 +95,8 @@ impl Linear {
         d_y: Matrix<'_, T>,
         gradient: &mut [T],
     ) {
-        let d_w = &mut gradient[self.weight + part.start..];
-        add_transposed_product([self.n_out, part.len(), n], d_y, x, d_w, self.n_in);
+        let d_w = matrix_mut(&mut gradient[self.weight + part.start..], self.n_in);
+        add_transposed_product([self.n_out, part.len(), n], d_y, x, d_w);
     }
 
     /// Adds d b = column sums of d y to the flat `gradient`.
@@ -143,12 +143,12 @@ impl Mlp {
         buffers.out.resize(n * self.second.n_out, T::ZERO);
         let mut onto = self.first.bias(weights);
         for (x, part) in parts {
-            self.first.forward(weights, n, *x, part.clone(), onto, &mut buffers.hidden, width);
+            self.first.forward(weights, n, *x, part.clone(), onto, matrix_mut(&mut buffers.hidden, width));
             onto = Onto::Sum;
         }
         silu_forward(&buffers.hidden, &mut buffers.active);
-        let (out, onto) = (&mut buffers.out, self.second.bias(weights));
-        self.second.forward(weights, n, matrix(&buffers.active, width), 0..width, onto, out, self.second.n_out);
+        let (out, onto) = (matrix_mut(&mut buffers.out, self.second.n_out), self.second.bias(weights));
+        self.second.forward(weights, n, matrix(&buffers.active, width), 0..width, onto, out);
     }
 
     /// Adds the weights' gradients to `gradient`; [`Mlp::backward_input`] then gives the inputs'.
@@ -166,7 +166,7 @@ impl Mlp {
         buffers.d_hidden.resize(n * width, T::ZERO);
         self.second.backward_weight(n, matrix(&buffers.active, width), 0..width, d_out, gradient);
         self.second.backward_bias(n, d_out, gradient);
-        self.second.backward_input(weights, n, d_out, 0..width, Onto::Zero, &mut buffers.d_hidden, width);
+        self.second.backward_input(weights, n, d_out, 0..width, Onto::Zero, matrix_mut(&mut buffers.d_hidden, width));
         silu_backward(&buffers.hidden[..n * width], &mut buffers.d_hidden[..n * width]);
         let d_hidden = matrix(&buffers.d_hidden, width);
         for (x, part) in parts {
@@ -183,10 +183,9 @@ impl Mlp {
         part: Range<usize>,
         buffers: &MlpBuffers<T>,
         onto: Onto<'_, T>,
-        d_x: &mut [T],
-        d_x_stride: usize,
+        d_x: MatrixMut<'_, T>,
     ) {
         let d_hidden = matrix(&buffers.d_hidden, self.first.n_out);
-        self.first.backward_input(weights, n, d_hidden, part, onto, d_x, d_x_stride);
+        self.first.backward_input(weights, n, d_hidden, part, onto, d_x);
     }
 }

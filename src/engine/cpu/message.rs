@@ -133,9 +133,9 @@ simd! {
                         e = group.end as usize;
                         let w = filters.get(group.row, cb);
                         add_product::<T, ISA>(&mut q, lane(w, 0), &sum[0]);
-                        for d in 0..3 {
-                            add_product::<T, ISA>(&mut mu[d], lane(w, 1), &sum[1 + d]);
-                            add_product::<T, ISA>(&mut mu[d], lane(w, 2), &sum[4 + d]);
+                        for (d, mu) in mu.iter_mut().enumerate() {
+                            add_product::<T, ISA>(mu, lane(w, 1), &sum[1 + d]);
+                            add_product::<T, ISA>(mu, lane(w, 2), &sum[4 + d]);
                         }
                     }
                 }
@@ -144,9 +144,9 @@ simd! {
                         let (s, w) = (sender(edge.sender as usize), filters.get(edge.row, cb));
                         add_product::<T, ISA>(&mut q, lane(w, 0), lane(s, 0));
                         let radial = product::<T, ISA>(lane(w, 1), lane(s, 1));
-                        for d in 0..3 {
-                            add_scaled::<T, ISA>(&mut mu[d], edge.unit[d], &radial);
-                            add_product::<T, ISA>(&mut mu[d], lane(w, 2), lane(s, 2 + d));
+                        for (d, mu) in mu.iter_mut().enumerate() {
+                            add_scaled::<T, ISA>(mu, edge.unit[d], &radial);
+                            add_product::<T, ISA>(mu, lane(w, 2), lane(s, 2 + d));
                         }
                     }
                 }
@@ -215,18 +215,18 @@ simd! {
                         for edge in &graph.edges[e..group.end as usize] {
                             let d = receiver(a - j + edge.sender as usize);
                             add_lane::<T, ISA>(&mut d_q, lane(d, 0));
-                            for axis in 0..3 {
+                            for (axis, d_mu) in d_mu.iter_mut().enumerate() {
                                 // The receiver sees this atom along the opposite direction.
                                 add_scaled::<T, ISA>(&mut d_radial, -edge.unit[axis], lane(d, 1 + axis));
-                                add_lane::<T, ISA>(&mut d_mu[axis], lane(d, 1 + axis));
+                                add_lane::<T, ISA>(d_mu, lane(d, 1 + axis));
                             }
                         }
                         e = group.end as usize;
                         let w = filters.get(group.row, cb);
                         add_product::<T, ISA>(&mut d_xq, lane(w, 0), &d_q);
                         add_product::<T, ISA>(&mut d_xr, lane(w, 1), &d_radial);
-                        for axis in 0..3 {
-                            add_product::<T, ISA>(&mut d_y[axis], lane(w, 2), &d_mu[axis]);
+                        for (d_y, d_mu) in d_y.iter_mut().zip(&d_mu) {
+                            add_product::<T, ISA>(d_y, lane(w, 2), d_mu);
                         }
                         let start = group.row as usize * filters.row_len + filters.offset + cb * FILTER;
                         let d_w = &mut gradients.template_filters[start..start + FILTER];
@@ -237,9 +237,9 @@ simd! {
                     for edge in graph.received(a) {
                         let (d, w) = (receiver(edge.sender as usize), filters.get(edge.row, cb));
                         let mut d_radial = [T::ZERO; LANES];
-                        for axis in 0..3 {
+                        for (axis, d_y) in d_y.iter_mut().enumerate() {
                             add_scaled::<T, ISA>(&mut d_radial, -edge.unit[axis], lane(d, 1 + axis));
-                            add_product::<T, ISA>(&mut d_y[axis], lane(w, 2), lane(d, 1 + axis));
+                            add_product::<T, ISA>(d_y, lane(w, 2), lane(d, 1 + axis));
                         }
                         add_product::<T, ISA>(&mut d_xq, lane(w, 0), lane(d, 0));
                         add_product::<T, ISA>(&mut d_xr, lane(w, 1), &d_radial);
@@ -254,10 +254,10 @@ simd! {
                 if let (Some(state), Some(d_state)) = (state, gradients.state.as_deref_mut()) {
                     let x_mu = load_channels(&x[row * 3 * f + 2 * f..], c, f);
                     let mut d_xmu = [T::ZERO; LANES];
-                    for axis in 0..3 {
+                    for (axis, d_y) in d_y.iter().enumerate() {
                         let at = row * 4 * f + (1 + axis) * f;
-                        add_product::<T, ISA>(&mut d_xmu, &load_channels(&state[at..], c, f), &d_y[axis]);
-                        add_channels::<T, ISA>(&mut d_state[at..], c, f, &product::<T, ISA>(&x_mu, &d_y[axis]));
+                        add_product::<T, ISA>(&mut d_xmu, &load_channels(&state[at..], c, f), d_y);
+                        add_channels::<T, ISA>(&mut d_state[at..], c, f, &product::<T, ISA>(&x_mu, d_y));
                     }
                     add_channels::<T, ISA>(&mut d_x[2 * f..], c, f, &d_xmu);
                 }
@@ -280,8 +280,8 @@ fn add_filter_gradient<T: Real, const ISA: u8>(
     let (d_wm, _) = rest.split_first_chunk_mut().expect("FILTER elements");
     add_product::<T, ISA>(d_wq, d_q, lane(sender, 0));
     add_product::<T, ISA>(d_wr, d_radial, lane(sender, 1));
-    for axis in 0..3 {
-        add_product::<T, ISA>(d_wm, d_mu[axis], lane(sender, 2 + axis));
+    for (axis, d_mu) in d_mu.into_iter().enumerate() {
+        add_product::<T, ISA>(d_wm, d_mu, lane(sender, 2 + axis));
     }
 }
 

@@ -5,7 +5,7 @@
 //! ([`Chunk`]) then adds its free atoms; its gradients of the shared part are summed over the batch before they go further.
 
 use super::filters::Filters;
-use super::gemm::{Onto, matrix};
+use super::gemm::{Onto, matrix, matrix_mut};
 use super::graph::{FreeGraph, Levels, TemplateGraph};
 use super::head::{Head, HeadBuffers};
 use super::linear::{Linear, Mlp, MlpBuffers, Weights};
@@ -403,7 +403,7 @@ impl<T: Real> Network<T> {
                 );
                 let (net, parts) = (&self.contexts[l - 1], [(matrix(state, 4 * f), 0..f)]);
                 net.backward(weights, n_senders, &parts, d_x, &mut buffers.context, parameters);
-                net.backward_input(weights, n_senders, 0..f, &buffers.context, Onto::Sum, d_before, 4 * f);
+                net.backward_input(weights, n_senders, 0..f, &buffers.context, Onto::Sum, matrix_mut(d_before, 4 * f));
                 std::mem::swap(d_state, d_before);
             }
         }
@@ -459,7 +459,7 @@ impl<T: Real> Network<T> {
         let Shared { species_q, species_net, .. } = shared;
         let inputs = [(matrix(species_q, f), 0..f)];
         self.contexts[0].backward(weights, n_species, &inputs, &d_species_x, species_net, parameters);
-        self.contexts[0].backward_input(weights, n_species, 0..f, species_net, Onto::Sum, &mut d_q, f);
+        self.contexts[0].backward_input(weights, n_species, 0..f, species_net, Onto::Sum, matrix_mut(&mut d_q, f));
         for (s, &z) in self.species.iter().enumerate() {
             add_assign(&mut parameters[self.embedding + z as usize * f..][..f], &d_q[s * f..][..f]);
         }

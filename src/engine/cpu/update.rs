@@ -3,7 +3,7 @@
 //!
 //! A state row is [q | μ_x | μ_y | μ_z], 4F; a mixed row is [V|U] for x, y, z, 6F.
 
-use super::gemm::{Onto, matrix};
+use super::gemm::{Onto, matrix, matrix_mut};
 use super::linear::{Linear, Mlp, MlpBuffers, Weights};
 use super::simd::{Real, madd, simd};
 use crate::model::Layout;
@@ -59,8 +59,9 @@ impl Update {
         buffers.norm.resize(n * f, T::ZERO);
         buffers.dot.resize(n * f, T::ZERO);
         for d in 0..3 {
-            let (mu, mixed) = (matrix(&state[(1 + d) * f..], 4 * f), &mut buffers.mixed[2 * d * f..]);
-            self.mix.forward(weights, n, mu, 0..f, Onto::Zero, mixed, 6 * f);
+            let mu = matrix(&state[(1 + d) * f..], 4 * f);
+            let mixed = matrix_mut(&mut buffers.mixed[2 * d * f..], 6 * f);
+            self.mix.forward(weights, n, mu, 0..f, Onto::Zero, mixed);
         }
         norms_and_dots(f, &buffers.mixed[..n * 6 * f], &mut buffers.norm, &mut buffers.dot);
         let parts = [(matrix(state, 4 * f), 0..f), (matrix(&buffers.norm, f), f..2 * f)];
@@ -87,13 +88,14 @@ impl Update {
         split_gradient(f, &d_state[..n * 4 * f], mixed, dot, &net.out, d_net, d_dot);
         let parts = [(matrix(state, 4 * f), 0..f), (matrix(norm, f), f..2 * f)];
         self.net.backward(weights, n, &parts, d_net, net, gradient);
-        self.net.backward_input(weights, n, f..2 * f, net, Onto::Zero, d_norm, f);
+        self.net.backward_input(weights, n, f..2 * f, net, Onto::Zero, matrix_mut(d_norm, f));
         mixed_gradient(f, &d_state[..n * 4 * f], mixed, norm, &net.out, d_norm, d_dot, d_mixed);
-        self.net.backward_input(weights, n, 0..f, net, Onto::Sum, d_state, 4 * f);
+        self.net.backward_input(weights, n, 0..f, net, Onto::Sum, matrix_mut(d_state, 4 * f));
         for d in 0..3 {
             let d_mixed = matrix(&d_mixed[2 * d * f..], 6 * f);
             self.mix.backward_weight(n, matrix(&state[(1 + d) * f..], 4 * f), 0..f, d_mixed, gradient);
-            self.mix.backward_input(weights, n, d_mixed, 0..f, Onto::Sum, &mut d_state[(1 + d) * f..], 4 * f);
+            let d_mu = matrix_mut(&mut d_state[(1 + d) * f..], 4 * f);
+            self.mix.backward_input(weights, n, d_mixed, 0..f, Onto::Sum, d_mu);
         }
     }
 }
