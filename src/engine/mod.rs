@@ -177,7 +177,7 @@ pub trait Engine: Send {
     /// `progress` hears of the steps now and then.
     ///
     /// # Errors
-    /// `Failed` if the loss is no longer finite; the state is then as before the call.
+    /// `Failed` if the loss or a parameter is no longer finite. After any error the state is as before the call.
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport>;
 
     /// Scores of all atoms (0 on the template), one time for each structure; B × (T + n) × 3.

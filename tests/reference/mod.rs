@@ -1,6 +1,8 @@
 //! Reference values of independent codes, and how close results must come to them.
 #![allow(dead_code)]
 
+pub mod systems;
+
 use godiff::diffusion::Sde;
 use godiff::engine::{
     FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, TrainingSettings, Weighting,
@@ -17,6 +19,12 @@ pub mod tolerance {
     pub const STORED_F32: f64 = 1e-6;
     /// f32 arithmetic.
     pub const F32: f64 = 2e-5;
+    /// The same sums in another order in f64 (atoms permuted, turned, a template declared free), single numbers of it rotated.
+    pub const REORDERED_F64: f64 = 1e-10;
+    /// What the engine leaves out because it is exact, in f64: only the order of sums differs.
+    pub const EXACT_F64: f64 = 1e-12;
+    /// f64 gradients against four-point differences of the loss, relative to the norm of the tensor's gradient.
+    pub const DIFFERENCES: f64 = 1e-7;
     /// Parameters after AdamW, in units of the learning rate: the sign of a tiny gradient may differ.
     pub const ADAMW_OF_RATE: f64 = 0.2;
 }
@@ -41,14 +49,22 @@ pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64)
 
 /// Why `found` is not `expected` within `tolerance` times the largest expected entry, if so.
 pub fn difference(found: &[f64], expected: &[f64], tolerance: f64) -> Option<String> {
+    difference_within(found, expected, tolerance * largest(expected) + f64::MIN_POSITIVE)
+}
+
+/// Why `found` is not `expected` within `bound`, if so.
+pub fn difference_within(found: &[f64], expected: &[f64], bound: f64) -> Option<String> {
     if found.len() != expected.len() {
         return Some(format!("{} values instead of {}", found.len(), expected.len()));
     }
-    let largest = expected.iter().fold(0.0f64, |max, x| max.max(x.abs()));
-    let bound = tolerance * largest + f64::MIN_POSITIVE;
     (found.iter().zip(expected).enumerate())
         .find(|(_, (found, expected))| (*found - *expected).is_nan() || (*found - *expected).abs() > bound)
         .map(|(k, (found, expected))| format!("entry {k} is {found}, not {expected} (within {bound:e})"))
+}
+
+/// Largest magnitude among `values`.
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |max, x| x.abs().max(max))
 }
 
 /// A `painn_*.safetensors` file.

@@ -87,6 +87,13 @@ impl<T: Real> Cpu<T> {
             }
             progress(step + 1)?;
         }
+        if !self.weights.flat.iter().all(|p| p.wide().is_finite()) {
+            return Err(Error::Failed(format!(
+                "training diverged: step {steps} of iteration {} left parameters that are not finite; lower \
+                 training.learning_rate",
+                stream.iteration
+            )));
+        }
         Ok(TrainingReport { loss: total / steps.max(1) as f64, learning_rate: self.schedule.learning_rate })
     }
 

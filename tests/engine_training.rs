@@ -1,0 +1,191 @@
+//! Training as a whole: it learns a site, its loss starts where noise puts it, it stops where it diverges or is told to, and
+//! then nothing has changed.
+
+mod reference;
+
+use godiff::engine::cpu::Cpu;
+use godiff::engine::cpu::simd::Real;
+use godiff::engine::{Engine, FreePositions, Setup, Stream, TrainingSet, Weighting};
+use godiff::error::{Error, Result};
+use godiff::model::RadialBasis;
+use godiff::system::{Images, Vec3, vector::sub};
+use reference::fresh_state;
+use reference::systems::{
+    channel, cluster, prior_structures, random_engine, random_state, setup, slab, stepped_adatom,
+};
+
+const STREAM: Stream = Stream { seed: 1, iteration: 0 };
+
+/// Median distance (Å) of the samples' atoms to the nearest of `sites`, periodic images counted.
+fn median_distance(setup: &Setup, samples: &[FreePositions], sites: &[Vec3]) -> f64 {
+    let images = Images::new(&setup.system.cell);
+    let mut distances: Vec<f64> = samples
+        .iter()
+        .flatten()
+        .map(|&x| sites.iter().map(|&s| images.nearest(sub(s, x)).squared.sqrt()).fold(f64::INFINITY, f64::min))
+        .collect();
+    distances.sort_by(f64::total_cmp);
+    distances[distances.len() / 2]
+}
+
+/// Trained on one site of the stepped surface, the model leads atoms there from anywhere: to it and to its equal, half a
+/// lattice vector along b.
+fn learns_a_site<T: Real>(weighting: Weighting, within: f64) {
+    let mut setup = setup(stepped_adatom(), [16, 2, 16]);
+    setup.sizes.cutoff_angstrom = 5.0;
+    setup.radial_basis = RadialBasis::even(16, 5.0);
+    setup.training.batch = 8;
+    setup.training.learning_rate = 3e-3;
+    setup.training.weighting = weighting;
+    setup.reverse.steps = 100;
+    let height = setup.system.confinement.unwrap().z_lo + 0.463;
+    let sites = [0.3821, 0.8821].map(|v| {
+        let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);
+        [x, y, height]
+    });
+    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8] };
+    let mut engine = random_engine::<T>(&setup, 3);
+    let distance =
+        |engine: &mut Cpu<T>| median_distance(&setup, &engine.sample(STREAM, 0..32, &mut |_| Ok(())).unwrap(), &sites);
+    let before = distance(&mut engine);
+    let losses: Vec<f64> = (0..9)
+        .map(|k| engine.train(Stream { iteration: k, ..STREAM }, &set, 100, &mut |_| Ok(())).unwrap().loss)
+        .collect();
+    let after = distance(&mut engine);
+    assert!(losses[8] < 0.75 * losses[0], "losses {losses:?}");
+    assert!(before > 2.0 && after < within, "median distance {before} Å before training, {after} Å after");
+}
+
+#[test]
+fn training_leads_to_the_site_f32() {
+    learns_a_site::<f32>(Weighting::Published, 0.5);
+    learns_a_site::<f32>(Weighting::Dsm, 1.2);
+}
+
+#[test]
+fn training_leads_to_the_site_f64() {
+    learns_a_site::<f64>(Weighting::Published, 0.5);
+}
+
+/// A model whose parameters are all 0 leaves the whole noise as its loss: 1 for each component that is free to move, times the
+/// weight.
+#[test]
+fn loss_of_no_model_is_the_noise() {
+    let (published, dsm) = (Weighting::Published, Weighting::Dsm);
+    let mut half = channel();
+    half.template_numbers.truncate(1);
+    half.template_positions.truncate(1);
+    // In a cluster of n atoms the centre stays: n − 1 of n are free. The published loss divides by fixed atoms, too.
+    for (system, weighting, weight, expected) in [
+        (channel(), dsm, 1.0, 3.0),
+        (channel(), dsm, 2.5, 7.5),
+        (cluster(), dsm, 1.0, 3.0 * 4.0 / 5.0),
+        (cluster(), published, 1.0, 3.0 * 4.0 / 5.0),
+        (channel(), published, 1.0, 3.0 * 3.0 / 6.0),
+        (half, published, 1.0, 3.0 * 3.0 / 4.0),
+    ] {
+        let mut setup = setup(system, [1, 1, 1]);
+        setup.training.weighting = weighting;
+        let mut engine = Cpu::<f64>::new(&setup).unwrap();
+        let mut state = fresh_state(engine.state().parameters, &setup);
+        state.schedule.learning_rate = 0.0;
+        engine.restore(&state).unwrap();
+        let set = TrainingSet { positions: prior_structures(&setup.system, 8, 1), weights: vec![weight; 8] };
+        let loss = engine.train(STREAM, &set, 1000, &mut |_| Ok(())).unwrap().loss;
+        assert!((loss / expected - 1.0).abs() < 0.03, "{weighting:?}: {loss} instead of {expected}");
+        assert!(engine.state().parameters.iter().all(|p| *p == 0.0));
+    }
+}
+
+fn small_set(setup: &Setup) -> TrainingSet {
+    TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6] }
+}
+
+/// Trains with `learning_rate` until it fails; then state and outputs must be those from before.
+fn diverges<T: Real>(learning_rate: f64, steps: usize) -> Error {
+    let setup = setup(slab(), [16, 2, 8]);
+    let set = small_set(&setup);
+    let mut engine = random_engine::<T>(&setup, 3);
+    engine.train(STREAM, &set, 3, &mut |_| Ok(())).unwrap();
+    let mut state = engine.state();
+    state.schedule.learning_rate = learning_rate;
+    engine.restore(&state).unwrap();
+    let score = engine.score(&set.positions, &[0.5; 6]).unwrap();
+    let error = engine.train(Stream { iteration: 7, ..STREAM }, &set, steps, &mut |_| Ok(())).unwrap_err();
+    assert!(engine.state() == state, "parameters, moments, steps and schedule are as before");
+    assert_eq!(engine.score(&set.positions, &[0.5; 6]).unwrap(), score, "and so is everything derived from them");
+    state.schedule.learning_rate = 1e-3;
+    engine.restore(&state).unwrap();
+    assert!(engine.train(STREAM, &set, 3, &mut |_| Ok(())).unwrap().loss.is_finite(), "and it can go on");
+    error
+}
+
+#[test]
+fn divergence_is_one_sentence_and_changes_nothing() {
+    for error in [diverges::<f32>(1e30, 20), diverges::<f64>(1e200, 20)] {
+        assert_eq!(error.exit_code(), 1);
+        let sentence = error.to_string();
+        assert!(sentence.starts_with("training diverged: the loss became "), "{sentence}");
+        assert!(sentence.contains(" of iteration 7; lower training.learning_rate"), "{sentence}");
+    }
+}
+
+/// The last step has no loss after it, but its parameters count.
+#[test]
+fn divergence_in_the_last_step_is_noticed() {
+    for error in [diverges::<f32>(1e300, 1), diverges::<f64>(f64::INFINITY, 1)] {
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(
+            error.to_string(),
+            "training diverged: step 1 of iteration 7 left parameters that are not finite; lower training.learning_rate"
+        );
+    }
+}
+
+fn stopped<T: Real>() {
+    let setup = setup(slab(), [16, 2, 8]);
+    let set = small_set(&setup);
+    let mut engine = random_engine::<T>(&setup, 3);
+    let before = engine.state();
+    let mut heard = Vec::new();
+    let result: Result<_> = engine.train(STREAM, &set, 500, &mut |step| {
+        heard.push(step);
+        if heard.len() == 3 { Err(Error::Interrupted) } else { Ok(()) }
+    });
+    assert!(matches!(result, Err(Error::Interrupted)), "the caller's own error comes back");
+    assert_eq!(heard.len(), 3, "nothing goes on after it");
+    assert!(heard.is_sorted() && heard[2] < 500);
+    assert!(engine.state() == before);
+    // As if the call had not been.
+    let mut untouched = random_engine::<T>(&setup, 3);
+    let expected = untouched.train(STREAM, &set, 5, &mut |_| Ok(())).unwrap();
+    assert_eq!(engine.train(STREAM, &set, 5, &mut |_| Ok(())).unwrap(), expected);
+    assert!(engine.state() == untouched.state());
+}
+
+#[test]
+fn an_interrupted_call_changes_nothing_f64() {
+    stopped::<f64>();
+}
+
+#[test]
+fn an_interrupted_call_changes_nothing_f32() {
+    stopped::<f32>();
+}
+
+/// A buffer smaller than a batch is one batch; an empty one cannot be trained on.
+#[test]
+fn small_and_empty_buffers() {
+    let setup = setup(slab(), [5, 1, 1]);
+    let mut engine = random_engine::<f32>(&setup, 3);
+    let set = TrainingSet { positions: prior_structures(&setup.system, 2, 3), weights: vec![1.0; 2] };
+    assert!(engine.train(STREAM, &set, 4, &mut |_| Ok(())).unwrap().loss.is_finite());
+    assert_eq!(engine.state().steps, 4);
+    let before = engine.state();
+    let empty = TrainingSet { positions: vec![], weights: vec![] };
+    let error = engine.train(STREAM, &empty, 4, &mut |_| Ok(())).unwrap_err();
+    assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(engine.state(), before);
+    assert_eq!(random_state(&setup, 3).steps, 0);
+}

@@ -1,0 +1,255 @@
+//! Small made-up systems, models and batches: every kind of cell, template and species list that the engine can meet.
+
+use super::{assert_close, difference_within, fresh_state, largest, tolerance};
+use godiff::diffusion::{Sde, prior};
+use godiff::engine::cpu::Cpu;
+use godiff::engine::cpu::simd::Real;
+use godiff::engine::{
+    Engine, FreePositions, Loss, ModelState, NoisyBatch, ReverseSettings, Setup, TrainingSettings, Weighting,
+};
+use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
+use godiff::random::{Noise, Purpose, normal_pair};
+use godiff::system::{Cell, Confinement, ConfinementSpec, System, Vec3, read_structure};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use std::path::Path;
+
+/// Seeded numbers.
+pub struct Random(Xoshiro256PlusPlus);
+
+impl Random {
+    /// The sequence of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Random(Xoshiro256PlusPlus::seed_from_u64(seed))
+    }
+
+    /// Uniform in (0, 1).
+    pub fn uniform(&mut self) -> f64 {
+        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    /// Standard normal.
+    pub fn normal(&mut self) -> f64 {
+        normal_pair(self.uniform(), self.uniform())[0]
+    }
+
+    /// Three standard normal numbers.
+    pub fn vector(&mut self) -> Vec3 {
+        [self.normal(), self.normal(), self.normal()]
+    }
+
+    /// One of 0..n.
+    pub fn below(&mut self, n: usize) -> usize {
+        ((self.uniform() * n as f64) as usize).min(n - 1)
+    }
+}
+
+/// Two layers of four atoms, two species, periodic in the plane; three free species above, confined.
+pub fn slab() -> System {
+    let (a, b, up) = ([5.6, 0.0, 0.0], [2.8, 4.85, 0.0], 2.3);
+    let mut template_positions = Vec::new();
+    for layer in 0..2 {
+        for (u, v) in [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)] {
+            let (u, v) = (u + f64::from(layer) / 6.0, v + f64::from(layer) / 6.0);
+            template_positions.push([u * a[0] + v * b[0], u * a[1] + v * b[1], f64::from(layer) * up]);
+        }
+    }
+    System {
+        cell: Cell { vectors: [a, b, [0.0, 0.0, 15.0]], periodic: [true, true, false] },
+        template_numbers: vec![78, 29, 78, 78, 78, 78, 29, 78],
+        template_positions,
+        free_numbers: vec![78, 8, 78, 79],
+        confinement: Some(Confinement { z_lo: 2.8, z_hi: 6.0 }),
+    }
+}
+
+/// A free cluster: no template, no cell.
+pub fn cluster() -> System {
+    System {
+        cell: Cell::NONE,
+        template_numbers: vec![],
+        template_positions: vec![],
+        free_numbers: vec![13, 79, 13, 6, 13],
+        confinement: None,
+    }
+}
+
+/// A skewed left-handed bulk cell thinner than the cutoff: every atom sees images of itself.
+pub fn thin_bulk() -> System {
+    System {
+        cell: Cell { vectors: [[2.5, 0.0, 0.0], [0.7, 2.9, 0.0], [-0.4, 0.6, -3.3]], periodic: [true; 3] },
+        template_numbers: vec![],
+        template_positions: vec![],
+        free_numbers: vec![22, 8, 22],
+        confinement: None,
+    }
+}
+
+/// A template of three atoms in a cell that repeats along a and c alone and is thinner than the cutoff along a; no
+/// confinement.
+pub fn channel() -> System {
+    System {
+        cell: Cell { vectors: [[3.1, 0.2, 0.0], [0.0, 9.0, 0.5], [0.3, 0.0, 6.0]], periodic: [true, false, true] },
+        template_numbers: vec![46, 1, 46],
+        template_positions: vec![[0.1, 0.2, 0.3], [1.7, 1.1, 2.9], [-0.8, 2.4, 4.6]],
+        free_numbers: vec![46, 1, 1],
+        confinement: None,
+    }
+}
+
+/// One Pt atom on the stepped Pt surface of the paper's first task, 0 to 4 Å above its top.
+pub fn stepped_adatom() -> System {
+    from_template("pt-stepped.xyz", "Pt", [0.0, 4.0])
+}
+
+/// Seven Pt atoms on the 72 atoms of Pt(111), 1 to 6 Å above its top: the paper's second task.
+pub fn heptamer() -> System {
+    from_template("pt111-6x6x2.xyz", "Pt7", [1.0, 6.0])
+}
+
+fn from_template(name: &str, free: &str, heights: [f64; 2]) -> System {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/structures").join(name);
+    let template = read_structure(&path).expect("a template of the repository");
+    System::new(Some(&template), free, Some(ConfinementSpec::AboveTemplate(heights)), None).expect("a sound system")
+}
+
+/// `system` with every template atom moved by normal noise of `spread` Å, so that no two distances are equal.
+pub fn rattled(mut system: System, spread: f64, seed: u64) -> System {
+    let mut random = Random::new(seed);
+    for x in &mut system.template_positions {
+        let noise = random.vector();
+        *x = std::array::from_fn(|d| x[d] + spread * noise[d]);
+    }
+    system
+}
+
+/// F, L, K of a test model.
+pub type Shape = [usize; 3];
+
+/// A system and what it is called in messages.
+pub type Named = (&'static str, fn() -> System);
+
+/// A model of `shape` with both heads and a cutoff of 4 Å on `system`.
+pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Setup {
+    Setup {
+        system,
+        sizes: ModelSizes { features, blocks, radial_functions, cutoff_angstrom: 4.0, force_head: true },
+        radial_basis: RadialBasis::even(radial_functions, 4.0),
+        sde: Sde::default(),
+        reverse: ReverseSettings { steps: 20, t_min: 0.005 },
+        training: TrainingSettings {
+            batch: 4,
+            learning_rate: 1e-3,
+            weight_decay: 0.01,
+            gradient_clip: 10.0,
+            weighting: Weighting::Dsm,
+        },
+    }
+}
+
+/// Random parameters, biases too, and a fresh optimiser. Exact in f32, so that both precisions start alike.
+pub fn random_state(setup: &Setup, seed: u64) -> ModelState {
+    let layout = Layout::new(&setup.sizes);
+    let mut parameters = initial_parameters(&layout, seed);
+    let mut random = Random::new(seed);
+    for tensor in layout.tensors.iter().filter(|tensor| tensor.name.ends_with("bias")) {
+        parameters[tensor.range()].iter_mut().for_each(|b| *b = f64::from((0.2 * random.normal()) as f32));
+    }
+    fresh_state(parameters, setup)
+}
+
+/// An engine on `setup` with [`random_state`].
+pub fn random_engine<T: Real>(setup: &Setup, seed: u64) -> Cpu<T> {
+    let mut engine = Cpu::new(setup).expect("an engine");
+    engine.restore(&random_state(setup, seed)).expect("its state");
+    engine
+}
+
+/// The first `n` structures of the prior.
+pub fn prior_structures(system: &System, n: u32, seed: u64) -> Vec<FreePositions> {
+    let noise = Noise::new(seed, Purpose::Prior, 0);
+    (0..n).map(|s| prior(system, &noise, s)).collect()
+}
+
+/// `n` structures of the prior with random times, noise and weights.
+pub fn random_batch(system: &System, n: u32, seed: u64) -> NoisyBatch {
+    let mut random = Random::new(seed);
+    NoisyBatch {
+        positions: prior_structures(system, n, seed),
+        times: (0..n).map(|_| 0.05 + 0.9 * random.uniform()).collect(),
+        noise: random_vectors(system, n, seed + 1),
+        weights: (0..n).map(|_| 0.2 + random.uniform()).collect(),
+    }
+}
+
+/// Normal vectors, `n` × free atoms × 3.
+pub fn random_vectors(system: &System, n: u32, seed: u64) -> Vec<Vec<Vec3>> {
+    let mut random = Random::new(seed);
+    (0..n).map(|_| (0..system.n_free()).map(|_| random.vector()).collect()).collect()
+}
+
+/// The three losses of the diagnostic verb, the force loss with random targets for `n` structures.
+pub fn all_losses(system: &System, n: u32, seed: u64) -> [(&'static str, Loss); 3] {
+    [
+        ("dsm", Loss::Score(Weighting::Dsm)),
+        ("published", Loss::Score(Weighting::Published)),
+        ("force", Loss::Force(random_vectors(system, n, seed))),
+    ]
+}
+
+/// The same structures as one without template: every atom free, no confinement.
+pub fn all_free(system: &System) -> System {
+    System {
+        cell: system.cell,
+        template_numbers: vec![],
+        template_positions: vec![],
+        free_numbers: system.numbers(),
+        confinement: None,
+    }
+}
+
+/// Free positions of [`all_free`] that equal `positions`.
+pub fn whole_structures(system: &System, positions: &[FreePositions]) -> Vec<FreePositions> {
+    positions.iter().map(|free| [&system.template_positions[..], free].concat()).collect()
+}
+
+/// Every structure of a batch with its loss alone.
+pub fn single_structures(batch: &NoisyBatch, loss: &Loss) -> Vec<(NoisyBatch, Loss)> {
+    (0..batch.positions.len())
+        .map(|s| {
+            let single = NoisyBatch {
+                positions: vec![batch.positions[s].clone()],
+                times: vec![batch.times[s]],
+                noise: vec![batch.noise[s].clone()],
+                weights: vec![batch.weights[s]],
+            };
+            let loss = match loss {
+                Loss::Force(target) => Loss::Force(vec![target[s].clone()]),
+                score => score.clone(),
+            };
+            (single, loss)
+        })
+        .collect()
+}
+
+/// Asserts that f32 finds loss and gradient of the f64 oracle, tensor by tensor. Random noise makes the gradients of structures
+/// cancel, and rounding stays behind: errors are measured by the mean magnitude of single structures' gradients.
+pub fn assert_narrow_follows(what: &str, setup: &Setup, seed: u64, batch: &NoisyBatch, loss: &Loss) {
+    let found = random_engine::<f32>(setup, seed).loss_and_gradient(batch, loss).expect("f32");
+    let mut oracle = random_engine::<f64>(setup, seed);
+    let expected = oracle.loss_and_gradient(batch, loss).expect("f64");
+    assert_close(&format!("{what}: loss"), &[found.loss], &[expected.loss], tolerance::F32);
+    let mut magnitude = vec![0.0; expected.gradient.len()];
+    for (single, loss) in single_structures(batch, loss) {
+        let gradient = oracle.loss_and_gradient(&single, &loss).expect("f64").gradient;
+        let n = batch.positions.len() as f64;
+        magnitude.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += g.abs() / n);
+    }
+    for tensor in &Layout::new(&setup.sizes).tensors {
+        let bound = tolerance::F32 * largest(&magnitude[tensor.range()]);
+        let wrong = difference_within(&found.gradient[tensor.range()], &expected.gradient[tensor.range()], bound);
+        if let Some(wrong) = wrong {
+            panic!("{what}: {}: {wrong}", tensor.name);
+        }
+    }
+}
