@@ -1,4 +1,40 @@
-//! `godiff` finds the lowest-energy arrangement of atoms with a diffusion model trained on its own Boltzmann-weighted samples.
+//! `godiff` finds the lowest-energy arrangement of atoms from an energy function alone: a diffusion model is trained on its own
+//! samples, weighted by their Boltzmann factor, while the temperature falls (GO-Diff, arXiv:2510.13448).
+//!
+//! This is the library behind the command `godiff`. Where to start reading:
+//!
+//! - [`search`]: the annealing loop, short enough to read as the paper's pseudocode;
+//! - [`system`]: what is searched: template, free atoms, cell, confinement, structure files, radius graph;
+//! - [`engine`]: the seam to the hardware, and the CPU engine behind it;
+//! - [`diffusion`]: noise levels, the prior, forward and reverse steps, as formulas;
+//! - [`model`]: sizes, parameters and files of the score model;
+//! - [`potential`]: sources of energies and forces;
+//! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
+//!
+//! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
+//! the user, with the exit code of its kind: [`Error`].
+//!
+//! Energies and forces of a structure, and a relaxation:
+//!
+//! ```
+//! use godiff::potential::Emt;
+//! use godiff::relax::{RelaxSettings, relax_all};
+//! use godiff::system::read_structure;
+//! use std::path::Path;
+//!
+//! # fn main() -> godiff::Result<()> {
+//! let mut structure = read_structure(Path::new("configs/structures/pt-adatom-minimum.xyz"))?;
+//! let emt = Emt::new(false);
+//! assert!((emt.energy_and_forces(&structure)?.energy - 5.505784).abs() < 1e-4);
+//!
+//! let adatom = structure.n_atoms() - 1;
+//! structure.fixed[..adatom].fill(true);
+//! structure.positions[adatom][2] += 0.3;
+//! let relaxed = relax_all(&[structure], &emt, &RelaxSettings::default(), &|| false)?.remove(0);
+//! assert!((relaxed.energy - 5.505784).abs() < 1e-3);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod archive;
 pub mod buffer;
