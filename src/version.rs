@@ -14,7 +14,10 @@ mod tests {
     fn the_commit_follows_the_package_version() {
         let rest = VERSION.strip_prefix(env!("CARGO_PKG_VERSION")).expect("begins with the version of the package");
         let commit = rest.strip_prefix('+').unwrap_or(rest);
-        assert!(rest.is_empty() || commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{VERSION}");
+        assert!(
+            rest.is_empty() || commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{VERSION}"
+        );
         assert!(BUILD.starts_with(VERSION) && BUILD.ends_with(')'), "{BUILD}");
     }
 }

@@ -154,7 +154,8 @@ fn commands_exist() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         for line in blocks(&text, "sh").iter().flat_map(|block| block.lines()) {
-            let Some((_, call)) = line.split_once("godiff ").or_else(|| line.split_once("cargo run --release -- ")) else {
+            let Some((_, call)) = line.split_once("godiff ").or_else(|| line.split_once("cargo run --release -- "))
+            else {
                 continue;
             };
             let call = call.split(" #").next().unwrap();
@@ -162,7 +163,10 @@ fn commands_exist() {
             let command = words.next().unwrap();
             let Some(text) = help(&[command]) else { panic!("{}: {line}", page.display()) };
             for option in words.filter(|word| word.starts_with('-')) {
-                assert!(text.contains(&format!("{option} ")) || text.contains(&format!("{option}\n")), "{line}: {option}");
+                assert!(
+                    text.contains(&format!("{option} ")) || text.contains(&format!("{option}\n")),
+                    "{line}: {option}"
+                );
             }
             n_lines += 1;
         }
@@ -177,7 +181,8 @@ fn the_readme_lists_every_command() {
     let output = Command::new(env!("CARGO_BIN_EXE_godiff")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
+    let names =
+        commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
     let names: Vec<&str> = names.filter(|name| *name != "help").collect();
     assert!(names.len() >= 9, "{names:?}");
     for name in names {
