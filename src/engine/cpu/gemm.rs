@@ -3,6 +3,7 @@
 //! All matrices are row-major slices with a row stride. A tile of the result stays in registers while the inner dimension runs.
 
 use super::simd::{Real, madd, simd};
+use bytemuck::{cast_slice, cast_slice_mut};
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
@@ -92,46 +93,43 @@ impl<T> Product<'_, T> {
     }
 }
 
+impl<'a, T: Real> Product<'a, T> {
+    /// The same product where T is f32.
+    fn narrow(self) -> Product<'a, f32> {
+        Product {
+            size: self.size,
+            left: Left { data: cast_slice(self.left.data), row: self.left.row, column: self.left.column },
+            right: matrix(cast_slice(self.right.data), self.right.stride),
+            onto: match self.onto {
+                Onto::Zero => Onto::Zero,
+                Onto::Sum => Onto::Sum,
+                Onto::Row(row) => Onto::Row(cast_slice(row)),
+            },
+            c_stride: self.c_stride,
+        }
+    }
+}
+
 fn product<T: Real>(product: Product<'_, T>, c: &mut [T]) {
     product.check(c);
-    let from = T::multiply_in_registers(product.into(), c);
-    portable(product, from, c);
-}
-
-/// Columns of a product that explicit vector code has already done, by type: f32 has such code.
-pub trait Registers: Sized {
-    /// Does the product's first columns; gives the number of columns done.
-    fn multiply_in_registers(product: Checked<'_, Self>, c: &mut [Self]) -> usize;
-}
-
-/// A product whose slices were checked.
-pub struct Checked<'a, T>(#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] Product<'a, T>);
-
-impl<'a, T> From<Product<'a, T>> for Checked<'a, T> {
-    fn from(product: Product<'a, T>) -> Self {
-        Checked(product)
+    if !(T::NARROW && in_registers(product.narrow(), cast_slice_mut(c))) {
+        portable(product, c);
     }
 }
 
-impl Registers for f64 {
-    fn multiply_in_registers(_: Checked<'_, f64>, _: &mut [f64]) -> usize {
-        0
+/// Does the product with explicit vector code where the machine has some; says whether it did. The product was checked.
+fn in_registers(product: Product<'_, f32>, c: &mut [f32]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    match super::simd::detected() {
+        // SAFETY: `detected` found AVX-512, and the product was checked against its slices.
+        super::simd::AVX512 => unsafe { x86::multiply_avx512(product, c) },
+        // SAFETY: `detected` found AVX2 and FMA, and the product was checked against its slices.
+        super::simd::FMA => unsafe { x86::multiply_avx2(product, c) },
+        _ => return false,
     }
-}
-
-impl Registers for f32 {
-    fn multiply_in_registers(product: Checked<'_, f32>, c: &mut [f32]) -> usize {
-        #[cfg(target_arch = "x86_64")]
-        match super::simd::detected() {
-            // SAFETY: `detected` found AVX-512, and the product was checked against its slices.
-            super::simd::AVX512 => return unsafe { x86::multiply_avx512(product.0, c) },
-            // SAFETY: `detected` found AVX2 and FMA, and the product was checked against its slices.
-            super::simd::FMA => return unsafe { x86::multiply_avx2(product.0, c) },
-            _ => {}
-        }
-        let _ = (product, c);
-        0
-    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (product, c);
+    cfg!(target_arch = "x86_64")
 }
 
 /// Tiles in explicit vector registers. Left to itself the compiler sometimes vectorises along the wrong dimension, twenty
@@ -144,12 +142,12 @@ mod x86 {
     macro_rules! tiles {
         ($name:ident, $features:literal, $vector:ty, $lanes:literal, $load:ident, $store:ident, $masked_load:ident,
          $masked_store:ident, $mask:ident, $splat:ident, $fma:ident, $zero:ident, [$(($v:literal, [$($m:literal),*])),*]) => {
-            /// Does all columns; gives their number.
+            /// Does the whole product.
             ///
             /// # Safety
             /// The CPU has the features, and `product.check(c)` holds.
             #[target_feature(enable = $features)]
-            pub unsafe fn $name(product: Product<'_, f32>, c: &mut [f32]) -> usize {
+            pub unsafe fn $name(product: Product<'_, f32>, c: &mut [f32]) {
                 /// # Safety
                 /// As the caller's, with rows `i..i + M` and columns `j..j + V·lanes` inside the product; with `MASKED`
                 /// what lies beyond its last column is neither read nor written.
@@ -234,7 +232,6 @@ mod x86 {
                         i += 1;
                     }
                 }
-                columns
             }
         };
     }
@@ -293,19 +290,13 @@ mod x86 {
     );
 }
 
-/// Columns `from..` of the product, for any type and machine.
-fn portable<T: Real>(product: Product<'_, T>, from: usize, c: &mut [T]) {
-    if from < product.size[1] {
-        portable_columns(product, from, c);
-    }
-}
-
 simd! {
-    fn portable_columns<T>(product: Product<'_, T>, from: usize, c: &mut [T]) {
+    /// The product for any type and machine.
+    fn portable<T>(product: Product<'_, T>, c: &mut [T]) {
         const WIDTH: usize = 16;
         let Product { size: [m, n, k], left, right, onto, c_stride } = product;
         for i in 0..m {
-            for j in (from..n).step_by(WIDTH) {
+            for j in (0..n).step_by(WIDTH) {
                 let width = WIDTH.min(n - j);
                 let c = &mut c[i * c_stride + j..][..width];
                 let mut sum = [T::ZERO; WIDTH];
