@@ -9,7 +9,7 @@ use godiff::system::{Cell, System, Vec3};
 use reference::systems::{
     Named, Shape, channel, cluster, prior_structures, random_engine, setup, slab, stepped_adatom, thin_bulk,
 };
-use reference::{assert_close, difference, flat, tolerance};
+use reference::{assert_close, difference, flat, largest, tolerance};
 
 const SYSTEMS: [Named; 5] =
     [("slab", slab), ("cluster", cluster), ("thin bulk", thin_bulk), ("channel", channel), ("stepped", stepped_adatom)];
@@ -31,7 +31,7 @@ fn on_each<T: Real>(check: impl Fn(&str, &Setup, &[FreePositions], [Vec<Vec<Vec3
             let positions = prior_structures(&setup.system, N, 7);
             let before = outputs::<T>(&setup, &positions);
             for output in &before {
-                assert!(flat(output).iter().any(|x| x.abs() > 1e-4), "{name}: an output of size");
+                assert!(largest(&flat(output)) > 1e-8, "{name} {shape:?}: an output of size");
             }
             let tolerance = if T::NARROW { tolerance::F32 } else { tolerance::REORDERED_F64 };
             check(name, &setup, &positions, before, tolerance);
@@ -179,11 +179,11 @@ fn inversion_centres_have_no_score() {
     let positions = vec![vec![centre, add(centre, offset), add(centre, offset.map(|x| -x))]; N as usize];
     for output in outputs::<f64>(&setup(system, SHAPES[0]), &positions) {
         for structure in output {
-            let largest = structure.iter().flatten().fold(0.0f64, |max, x| max.max(x.abs()));
-            assert!(largest > 1e-3);
+            let size = largest(&flat(std::slice::from_ref(&structure)));
+            assert!(size > 1e-3);
             for d in 0..3 {
-                assert!(structure[0][d].abs() < 1e-12 * largest, "{structure:?}");
-                assert!((structure[1][d] + structure[2][d]).abs() < 1e-12 * largest, "{structure:?}");
+                assert!(structure[0][d].abs() < tolerance::EXACT_F64 * size, "{structure:?}");
+                assert!((structure[1][d] + structure[2][d]).abs() < tolerance::EXACT_F64 * size, "{structure:?}");
             }
         }
     }

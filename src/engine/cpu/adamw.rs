@@ -108,3 +108,66 @@ simd! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Weighting;
+
+    const SETTINGS: TrainingSettings = TrainingSettings {
+        batch: 1,
+        learning_rate: 0.0,
+        weight_decay: 0.01,
+        gradient_clip: 10.0,
+        weighting: Weighting::Dsm,
+    };
+
+    /// Steps on few parameters by the textbook's formulas; sizes around the vector width and the range.
+    fn follows_the_formulas<T: Real>(tolerance: f64) {
+        for n in [1, 15, 33, RANGE, RANGE + 5] {
+            let gradient = |step: i32| -> Vec<f64> {
+                (0..n)
+                    .map(|k| 30.0 / f64::from(step * step) * ((k as f64 + 7.0 * f64::from(step)) * 0.37).sin())
+                    .collect()
+            };
+            let mut parameters: Vec<T> = (0..n).map(|k| T::of((k as f64 * 0.11).cos())).collect();
+            let mut expected: Vec<f64> = parameters.iter().map(|p| p.wide()).collect();
+            let (mut first, mut second) = (vec![0.0; n], vec![0.0; n]);
+            let mut optimizer = AdamW::<T>::new(n);
+            for step in 1..=4i32 {
+                let rate = 0.1 / f64::from(step);
+                let narrow: Vec<T> = gradient(step).iter().map(|&g| T::of(g)).collect();
+                let norm = optimizer.step(&mut parameters, &narrow, rate, &SETTINGS);
+                let exact = narrow.iter().map(|g| g.wide() * g.wide()).sum::<f64>().sqrt();
+                assert!((norm / exact - 1.0).abs() < 1e-12);
+                let clip = if exact > 10.0 { 10.0 / exact } else { 1.0 };
+                for k in 0..n {
+                    let g = clip * narrow[k].wide();
+                    first[k] = 0.9 * first[k] + 0.1 * g;
+                    second[k] = 0.999 * second[k] + 0.001 * g * g;
+                    let mean = first[k] / (1.0 - 0.9f64.powi(step));
+                    let root = (second[k] / (1.0 - 0.999f64.powi(step))).sqrt();
+                    expected[k] = expected[k] * (1.0 - rate * 0.01) - rate * mean / (root + 1e-8);
+                }
+            }
+            assert_eq!(optimizer.steps, 4);
+            for (found, expected) in parameters.iter().zip(&expected) {
+                assert!((found.wide() - expected).abs() < tolerance, "{} instead of {expected}", found.wide());
+            }
+        }
+    }
+
+    #[test]
+    fn steps_follow_the_formulas() {
+        // The clip's own 1e-6 beside the norm is the difference in f64.
+        follows_the_formulas::<f64>(1e-6);
+        follows_the_formulas::<f32>(1e-5);
+    }
+
+    #[test]
+    fn parameters_without_gradient_decay() {
+        let mut parameters = [2.0f64, -3.0];
+        AdamW::new(2).step(&mut parameters, &[0.0, 0.0], 0.5, &SETTINGS);
+        assert_eq!(parameters, [2.0 * (1.0 - 0.005), -3.0 * (1.0 - 0.005)]);
+    }
+}

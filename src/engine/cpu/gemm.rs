@@ -3,6 +3,7 @@
 //! All matrices are row-major slices with a row stride. A tile of the result stays in registers while the inner dimension runs.
 
 use super::simd::{Real, madd, simd};
+use bytemuck::{cast_slice, cast_slice_mut};
 
 /// What a product is added to.
 #[derive(Debug, Clone, Copy)]
@@ -92,46 +93,43 @@ impl<T> Product<'_, T> {
     }
 }
 
+impl<'a, T: Real> Product<'a, T> {
+    /// The same product where T is f32.
+    fn narrow(self) -> Product<'a, f32> {
+        Product {
+            size: self.size,
+            left: Left { data: cast_slice(self.left.data), row: self.left.row, column: self.left.column },
+            right: matrix(cast_slice(self.right.data), self.right.stride),
+            onto: match self.onto {
+                Onto::Zero => Onto::Zero,
+                Onto::Sum => Onto::Sum,
+                Onto::Row(row) => Onto::Row(cast_slice(row)),
+            },
+            c_stride: self.c_stride,
+        }
+    }
+}
+
 fn product<T: Real>(product: Product<'_, T>, c: &mut [T]) {
     product.check(c);
-    let from = T::multiply_in_registers(product.into(), c);
-    portable(product, from, c);
-}
-
-/// Columns of a product that explicit vector code has already done, by type: f32 has such code.
-pub trait Registers: Sized {
-    /// Does the product's first columns; gives the number of columns done.
-    fn multiply_in_registers(product: Checked<'_, Self>, c: &mut [Self]) -> usize;
-}
-
-/// A product whose slices were checked.
-pub struct Checked<'a, T>(#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] Product<'a, T>);
-
-impl<'a, T> From<Product<'a, T>> for Checked<'a, T> {
-    fn from(product: Product<'a, T>) -> Self {
-        Checked(product)
+    if !(T::NARROW && in_registers(product.narrow(), cast_slice_mut(c))) {
+        portable(product, c);
     }
 }
 
-impl Registers for f64 {
-    fn multiply_in_registers(_: Checked<'_, f64>, _: &mut [f64]) -> usize {
-        0
+/// Does the product with explicit vector code where the machine has some; says whether it did. The product was checked.
+fn in_registers(product: Product<'_, f32>, c: &mut [f32]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    match super::simd::detected() {
+        // SAFETY: `detected` found AVX-512, and the product was checked against its slices.
+        super::simd::AVX512 => unsafe { x86::multiply_avx512(product, c) },
+        // SAFETY: `detected` found AVX2 and FMA, and the product was checked against its slices.
+        super::simd::FMA => unsafe { x86::multiply_avx2(product, c) },
+        _ => return false,
     }
-}
-
-impl Registers for f32 {
-    fn multiply_in_registers(product: Checked<'_, f32>, c: &mut [f32]) -> usize {
-        #[cfg(target_arch = "x86_64")]
-        match super::simd::detected() {
-            // SAFETY: `detected` found AVX-512, and the product was checked against its slices.
-            super::simd::AVX512 => return unsafe { x86::multiply_avx512(product.0, c) },
-            // SAFETY: `detected` found AVX2 and FMA, and the product was checked against its slices.
-            super::simd::FMA => return unsafe { x86::multiply_avx2(product.0, c) },
-            _ => {}
-        }
-        let _ = (product, c);
-        0
-    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (product, c);
+    cfg!(target_arch = "x86_64")
 }
 
 /// Tiles in explicit vector registers. Left to itself the compiler sometimes vectorises along the wrong dimension, twenty
@@ -144,12 +142,12 @@ mod x86 {
     macro_rules! tiles {
         ($name:ident, $features:literal, $vector:ty, $lanes:literal, $load:ident, $store:ident, $masked_load:ident,
          $masked_store:ident, $mask:ident, $splat:ident, $fma:ident, $zero:ident, [$(($v:literal, [$($m:literal),*])),*]) => {
-            /// Does all columns; gives their number.
+            /// Does the whole product.
             ///
             /// # Safety
             /// The CPU has the features, and `product.check(c)` holds.
             #[target_feature(enable = $features)]
-            pub unsafe fn $name(product: Product<'_, f32>, c: &mut [f32]) -> usize {
+            pub unsafe fn $name(product: Product<'_, f32>, c: &mut [f32]) {
                 /// # Safety
                 /// As the caller's, with rows `i..i + M` and columns `j..j + V·lanes` inside the product; with `MASKED`
                 /// what lies beyond its last column is neither read nor written.
@@ -234,7 +232,6 @@ mod x86 {
                         i += 1;
                     }
                 }
-                columns
             }
         };
     }
@@ -293,19 +290,13 @@ mod x86 {
     );
 }
 
-/// Columns `from..` of the product, for any type and machine.
-fn portable<T: Real>(product: Product<'_, T>, from: usize, c: &mut [T]) {
-    if from < product.size[1] {
-        portable_columns(product, from, c);
-    }
-}
-
 simd! {
-    fn portable_columns<T>(product: Product<'_, T>, from: usize, c: &mut [T]) {
+    /// The product for any type and machine.
+    fn portable<T>(product: Product<'_, T>, c: &mut [T]) {
         const WIDTH: usize = 16;
         let Product { size: [m, n, k], left, right, onto, c_stride } = product;
         for i in 0..m {
-            for j in (from..n).step_by(WIDTH) {
+            for j in (0..n).step_by(WIDTH) {
                 let width = WIDTH.min(n - j);
                 let c = &mut c[i * c_stride + j..][..width];
                 let mut sum = [T::ZERO; WIDTH];
@@ -426,5 +417,144 @@ mod tests {
     fn products_match_the_definition() {
         check::<f64>(1e-15);
         check::<f32>(1e-6);
+    }
+
+    type Kernel = fn(Product<'_, f32>, &mut [f32]);
+
+    /// Kernels that this machine can run, each as a function that does a whole product.
+    fn kernels() -> Vec<(&'static str, Kernel)> {
+        let mut kernels: Vec<(&'static str, Kernel)> = vec![
+            ("portable", |product, c| {
+                product.check(c);
+                portable(product, c);
+            }),
+            ("chosen", |product, c| super::product(product, c)),
+        ];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                kernels.push(("avx2", |product, c| {
+                    product.check(c);
+                    // SAFETY: the CPU has the features, and the product was checked.
+                    unsafe { x86::multiply_avx2(product, c) };
+                }));
+            }
+            if is_x86_feature_detected!("avx512f") {
+                kernels.push(("avx512", |product, c| {
+                    product.check(c);
+                    // SAFETY: the CPU has the features, and the product was checked.
+                    unsafe { x86::multiply_avx512(product, c) };
+                }));
+            }
+        }
+        kernels
+    }
+
+    /// Every remainder of rows and columns, on slices without an element to spare.
+    #[test]
+    fn every_kernel_does_every_remainder() {
+        for (name, kernel) in kernels() {
+            for (m, n, k) in (1..=14).map(|m| (m, 21, 3)).chain((1..=82).map(|n| (7, n, 4))).chain([
+                (5, 37, 0),
+                (1, 1, 0),
+                (0, 5, 3),
+                (5, 0, 3),
+                (2, 3, 40),
+                (13, 80, 17),
+            ]) {
+                for transposed in [false, true] {
+                    let (row, column) = if transposed { (1, m + 2) } else { (k + 2, 1) };
+                    let (b_stride, c_stride) = (n + 3, n + 5);
+                    let last = |a: usize, b: usize| a.saturating_sub(1) * b;
+                    let a: Vec<f32> = numbers(last(m, row) + last(k, column) + 1, 0.7);
+                    let b: Vec<f32> = numbers(last(k, b_stride) + n, 1.3);
+                    let bias: Vec<f32> = numbers(n, 2.1);
+                    let start: Vec<f32> = numbers(last(m, c_stride) + n + 16, 0.3);
+                    for onto in [Onto::Zero, Onto::Sum, Onto::Row(&bias)] {
+                        let left = Left { data: &a, row, column };
+                        let product = Product { size: [m, n, k], left, right: matrix(&b, b_stride), onto, c_stride };
+                        let mut c = start.clone();
+                        let end = c.len() - 8;
+                        kernel(product, &mut c[8..end]);
+                        for (at, (&found, &before)) in c.iter().zip(&start).enumerate() {
+                            let place = at.checked_sub(8).map(|at| (at / c_stride, at % c_stride));
+                            let inside = place.filter(|&(i, j)| i < m && j < n);
+                            let expected = inside.map_or(f64::from(before), |(i, j)| {
+                                let base = match onto {
+                                    Onto::Zero => 0.0,
+                                    Onto::Sum => f64::from(before),
+                                    Onto::Row(row) => f64::from(row[j]),
+                                };
+                                let term =
+                                    |p: usize| f64::from(a[i * row + p * column]) * f64::from(b[p * b_stride + j]);
+                                base + (0..k).map(term).sum::<f64>()
+                            });
+                            let bound = if inside.is_some() { 1e-6 * (1.0 + k as f64) } else { 0.0 };
+                            let error = (f64::from(found) - expected).abs();
+                            assert!(error <= bound, "{name} {m}x{n}x{k} at {place:?}: {found}, not {expected}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Structures must not depend on what else is in their chunk: a row's bits are the same alone and among others.
+    #[test]
+    fn rows_do_not_depend_on_other_rows() {
+        let (n, k) = (53, 19);
+        let a: Vec<f32> = numbers(29 * k, 0.7);
+        let b: Vec<f32> = numbers(k * n, 1.3);
+        for (name, kernel) in kernels() {
+            let run = |first: usize, m: usize| {
+                let left = Left { data: &a[first * k..], row: k, column: 1 };
+                let mut c = vec![0.5; m * n];
+                let right = matrix(&b, n);
+                kernel(Product { size: [m, n, k], left, right, onto: Onto::Sum, c_stride: n }, &mut c);
+                c
+            };
+            let whole = run(0, 29);
+            for (first, m) in [(0, 1), (28, 1), (3, 2), (5, 7), (11, 12), (1, 28)] {
+                assert_eq!(run(first, m), whole[first * n..][..m * n], "{name}, rows {first} and {m} on");
+            }
+        }
+    }
+
+    /// The tiles rely on these bounds.
+    #[test]
+    fn slices_too_short_for_the_product_are_noticed() {
+        let (m, n, k) = (3, 10, 4);
+        let run = |a: usize, b: usize, c: usize, row: usize, c_stride: usize| {
+            std::panic::catch_unwind(|| {
+                let (a, b, row) = (vec![1.0f32; a], vec![1.0; b], vec![1.0; row]);
+                let onto = Onto::Row(&row);
+                multiply([m, n, k], matrix(&a, 5), matrix(&b, 11), onto, matrix_mut(&mut vec![0.0; c], c_stride));
+            })
+            .is_ok()
+        };
+        let (a, b, c) = (2 * 5 + 4, 3 * 11 + 10, 2 * 12 + 10);
+        assert!(run(a, b, c, n, 12), "exactly enough");
+        assert!(!run(a - 1, b, c, n, 12), "A");
+        assert!(!run(a, b - 1, c, n, 12), "B");
+        assert!(!run(a, b, c - 1, n, 12), "C");
+        assert!(!run(a, b, c, n - 1, 12), "the row");
+        assert!(!run(a, b, 1000, n, n - 1), "rows of C that overlap");
+        assert!(!run(0, b, c, n, 12) && !run(a, 0, c, n, 12) && !run(a, b, 0, n, 12), "nothing at all");
+    }
+
+    #[test]
+    fn transposes_and_column_sums_of_odd_shapes() {
+        for (rows, columns) in [(1, 1), (1, 40), (40, 1), (17, 33), (16, 16), (0, 5)] {
+            let x: Vec<f64> = numbers(rows * columns, 0.9);
+            let mut t = vec![0.0; x.len()];
+            transpose(rows, columns, &x, &mut t);
+            assert!((0..rows).all(|r| (0..columns).all(|c| t[c * rows + r] == x[r * columns + c])));
+            let mut sums = vec![1.0; columns];
+            add_column_sums(rows, matrix(&x, columns), &mut sums);
+            for (c, sum) in sums.iter().enumerate() {
+                let expected = 1.0 + (0..rows).map(|r| x[r * columns + c]).sum::<f64>();
+                assert!((sum - expected).abs() < 1e-13);
+            }
+        }
     }
 }

@@ -226,3 +226,153 @@ impl Levels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{Cell, Edge};
+
+    const CUTOFF: f64 = 6.0;
+
+    /// A hexagonal slab of two layers, each atom moved by up to `rattle` Å, and two free atoms above it.
+    fn system(rattle: f64) -> System {
+        let a = 2.77;
+        let vectors = [[3.0 * a, 0.0, 0.0], [1.5 * a, 1.5 * 3f64.sqrt() * a, 0.0], [0.0, 0.0, 20.0]];
+        let cell = Cell { vectors, periodic: [true, true, false] };
+        let mut template_positions = Vec::new();
+        for layer in 0..2 {
+            for k in 0..9 {
+                let shift = f64::from(layer) / 9.0;
+                let [x, y, _] = cell.cartesian([f64::from(k % 3) / 3.0 + shift, f64::from(k / 3) / 3.0 + shift, 0.0]);
+                let noise = |by: f64| rattle * (by * f64::from(9 * layer + k + 1)).sin();
+                template_positions.push([x + noise(1.0), y + noise(2.3), 2.26 * f64::from(layer) + noise(3.7)]);
+            }
+        }
+        System {
+            cell,
+            template_numbers: vec![78; 18],
+            template_positions,
+            free_numbers: vec![78; 2],
+            confinement: None,
+        }
+    }
+
+    const FREE: [[Vec3; 2]; 2] = [[[1.0, 2.0, 4.3], [3.5, 2.5, 4.6]], [[-7.0, 0.4, 4.0], [2.0, 2.0, 30.0]]];
+
+    fn check_template<T: Real>(rattle: f64) -> (usize, usize) {
+        let system = system(rattle);
+        let graph = TemplateGraph::<T>::new(&system, CUTOFF);
+        let expected = radius_graph(&system.cell, &system.template_positions, CUTOFF);
+        assert_eq!(graph.edges.len(), expected.len());
+        let mut left: Vec<Edge> = expected;
+        let mut e = 0;
+        for i in 0..system.n_template() {
+            assert_eq!(e, graph.edge_starts[i] as usize);
+            let groups = &graph.groups[graph.group_starts[i] as usize..graph.group_starts[i + 1] as usize];
+            assert!(groups.windows(2).all(|pair| pair[0].row < pair[1].row), "one group a row");
+            for group in groups {
+                assert!(e < group.end as usize, "no group is empty");
+                for edge in &graph.edges[e..group.end as usize] {
+                    assert_eq!(edge.row, group.row);
+                    let distance = graph.distances[edge.row as usize];
+                    let known = left.iter().position(|known| {
+                        let along = |d: usize| T::of(known.vector[d] / known.distance) == edge.unit[d];
+                        known.i as usize == i
+                            && known.j == edge.sender
+                            && (known.distance - distance).abs() <= T::SHARED_DISTANCE_TOLERANCE.max(1e-12)
+                            && (0..3).all(along)
+                    });
+                    left.swap_remove(known.expect("an edge of the radius graph"));
+                }
+                e = group.end as usize;
+            }
+        }
+        assert!(left.is_empty());
+        assert_eq!(e, graph.edge_starts[system.n_template()] as usize);
+        (graph.distances.len(), graph.edges.len())
+    }
+
+    #[test]
+    fn template_edges_are_the_radius_graph() {
+        for rattle in [0.0, 0.1] {
+            check_template::<f64>(rattle);
+            check_template::<f32>(rattle);
+        }
+    }
+
+    #[test]
+    fn equal_distances_share_a_row() {
+        let (n_rows, n_edges) = check_template::<f32>(0.0);
+        assert!(n_rows < 10 && n_edges > 400, "{n_rows} rows for {n_edges} edges of a crystal");
+        let (n_rows, n_edges) = check_template::<f32>(0.1);
+        assert!(2 * n_rows <= n_edges, "both directions of an edge share a row");
+        // Images of an atom along a lattice vector are equally far whatever the rattling: 3a is out of reach here.
+        assert!(2 * n_rows > n_edges - n_edges / 50, "{n_rows} rows for {n_edges} edges of a rattled crystal");
+    }
+
+    #[test]
+    fn free_edges_are_the_radius_graph() {
+        let system = system(0.1);
+        let (n_template, n_atoms) = (system.n_template(), system.n_atoms());
+        let structures: Vec<&[Vec3]> = FREE.iter().map(|free| &free[..]).collect();
+        let mut graph = FreeGraph::<f64>::default();
+        // Twice: nothing of the first may stay.
+        graph.rebuild(&system, &PairSearch::new(&system.cell, CUTOFF), &structures[1..]);
+        graph.rebuild(&system, &PairSearch::new(&system.cell, CUTOFF), &structures);
+        assert_eq!(graph.edges.len(), 2 * graph.distances.len());
+        let mut n_found = 0;
+        for (s, free) in FREE.iter().enumerate() {
+            let mut left = radius_graph(&system.cell, &[&system.template_positions[..], free].concat(), CUTOFF);
+            left.retain(|edge| edge.i.max(edge.j) as usize >= n_template);
+            n_found += left.len();
+            for i in 0..n_atoms {
+                for edge in graph.received(s * n_atoms + i) {
+                    let known = left.iter().position(|known| {
+                        (known.i as usize, known.j as usize) == (i, edge.sender as usize - s * n_atoms)
+                            && known.distance == graph.distances[edge.row as usize]
+                            && (0..3).all(|d| known.vector[d] / known.distance == edge.unit[d])
+                    });
+                    left.swap_remove(known.expect("an edge of the radius graph"));
+                }
+            }
+            assert!(left.is_empty(), "structure {s} lacks {left:?}");
+        }
+        assert_eq!(n_found, graph.edges.len());
+    }
+
+    /// From the free atoms back, each level holds the senders of the next one, and nothing else.
+    #[test]
+    fn levels_hold_what_the_next_block_needs() {
+        let system = system(0.0);
+        let (n_template, n_atoms) = (system.n_template(), system.n_atoms());
+        let cutoff = 3.0;
+        let template = TemplateGraph::<f64>::new(&system, cutoff);
+        let structures: Vec<&[Vec3]> = FREE.iter().map(|free| &free[..]).collect();
+        let mut free = FreeGraph::default();
+        free.rebuild(&system, &PairSearch::new(&system.cell, cutoff), &structures);
+        let mut levels = Levels::default();
+        levels.rebuild(3, [2, n_template, n_atoms], &template, &free, true);
+        assert!(levels.atoms.iter().all(|atoms| atoms.len() == 2 * n_atoms), "all are wanted");
+        levels.rebuild(3, [2, n_template, n_atoms], &template, &free, false);
+        let mut expected: Vec<u32> = (0..2 * n_atoms as u32).filter(|a| *a as usize % n_atoms >= n_template).collect();
+        for l in (0..=3).rev() {
+            assert_eq!(levels.atoms[l], expected, "level {l}");
+            for a in 0..2 * n_atoms as u32 {
+                let row = expected.binary_search(&a).unwrap_or(expected.len());
+                assert_eq!(levels.rows[l][a as usize] as usize, row);
+            }
+            assert_eq!(levels.has_template[l], l < 3);
+            for (s, positions) in FREE.iter().enumerate() {
+                let positions = [&system.template_positions[..], positions].concat();
+                for edge in radius_graph(&system.cell, &positions, cutoff) {
+                    let [i, j] = [edge.i, edge.j].map(|k| k + (s * n_atoms) as u32);
+                    if levels.atoms[l].contains(&i) && !expected.contains(&j) {
+                        expected.push(j);
+                    }
+                }
+            }
+            expected.sort_unstable();
+        }
+        assert!(levels.atoms[2].len() < levels.atoms[1].len() && levels.atoms[1].len() < 2 * n_atoms);
+    }
+}

@@ -78,6 +78,19 @@ impl<T: Real> Cpu<T> {
         n_structures.div_ceil(n_chunks).max(1)
     }
 
+    /// Refuses structures of another number of free atoms, and lists that have not one entry a structure.
+    fn check(&self, positions: &[FreePositions], lists: &[(&str, usize)]) -> Result<()> {
+        let (n_free, n_structures) = (self.network.system.n_free(), positions.len());
+        if let Some(other) = positions.iter().find(|free| free.len() != n_free) {
+            let found = other.len();
+            return Err(Error::bad_input(format!("a structure has {found} free atoms, but the system has {n_free}")));
+        }
+        match lists.iter().find(|(_, len)| *len != n_structures) {
+            Some((what, len)) => Err(Error::bad_input(format!("{n_structures} structures come with {len} {what}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Outputs of a head on all atoms, B × (T + n) × 3.
     fn vectors(&mut self, positions: &[FreePositions], times: &[f64], output: Output) -> Vec<Vec<Vec3>> {
         let n_atoms = self.network.system.n_atoms();
@@ -116,6 +129,7 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+        self.check(&set.positions, &[("weights", set.weights.len())])?;
         let before = (self.weights.flat.clone(), self.optimizer.clone(), self.schedule);
         let report = self.run_training(stream, set, steps, progress);
         if report.is_err() {
@@ -126,6 +140,7 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>> {
+        self.check(positions, &[("diffusion times", times.len())])?;
         let mut scores = self.vectors(positions, times, Output::Score);
         let n_template = self.network.system.n_template();
         scores.iter_mut().for_each(|score| score[..n_template].fill([0.0; 3]));
@@ -133,6 +148,7 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
+        self.check(positions, &[])?;
         Ok(self.network.has_forces().then(|| self.vectors(positions, &[], Output::Force)))
     }
 
@@ -140,10 +156,27 @@ impl<T: Real> Engine for Cpu<T> {
         if matches!(loss, Loss::Force(_)) && !self.network.has_forces() {
             return Err(Error::bad_input("this model has no force head"));
         }
+        let NoisyBatch { positions, times, noise, weights } = batch;
+        if positions.is_empty() {
+            return Err(Error::bad_input("a loss needs at least one structure"));
+        }
+        self.check(positions, &[("diffusion times", times.len()), ("weights", weights.len())])?;
+        self.check(noise, &[])?;
+        self.check(positions, &[("sets of noise", noise.len())])?;
+        if let Loss::Force(target) = loss {
+            self.check(target, &[])?;
+            self.check(positions, &[("sets of target forces", target.len())])?;
+        }
         Ok(self.run_loss_and_gradient(batch, loss))
     }
 
     fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64> {
+        let (n, found) = (self.network.layout.n_parameters(), gradient.len());
+        if found != n {
+            return Err(Error::bad_input(format!(
+                "the model has {n} parameters, but the gradient has {found} entries"
+            )));
+        }
         let gradient: Vec<T> = gradient.iter().map(|&g| T::of(g)).collect();
         self.gradients.resize_with(self.gradients.len().max(1), Vec::new);
         self.gradients[0] = gradient;

@@ -32,7 +32,7 @@ pub trait Real:
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
-    + super::gemm::Registers
+    + bytemuck::Pod
     + 'static
 {
     /// 0.

@@ -224,3 +224,39 @@ impl LossTask<'_> {
         (loss, d_out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred epochs without improvement are borne; the next one lowers the rate, and the counting starts again.
+    #[test]
+    fn plateaus_lower_the_rate() {
+        let mut schedule = PlateauSchedule::new(1e-4);
+        schedule.epoch(2.0);
+        for _ in 0..100 {
+            schedule.epoch(2.0);
+        }
+        assert_eq!((schedule.learning_rate, schedule.bad_epochs), (1e-4, 100));
+        schedule.epoch(3.0);
+        assert_eq!((schedule.learning_rate, schedule.bad_epochs), (0.95e-4, 0));
+        for _ in 0..101 {
+            schedule.epoch(2.0);
+        }
+        assert!((schedule.learning_rate / (0.95 * 0.95e-4) - 1.0).abs() < 1e-12);
+        assert_eq!(schedule.best, Some(2.0));
+    }
+
+    #[test]
+    fn improvements_reset_the_count() {
+        let mut schedule = PlateauSchedule::new(1e-4);
+        for loss in [1.0, 1.1, 1.2] {
+            schedule.epoch(loss);
+        }
+        assert_eq!((schedule.best, schedule.bad_epochs), (Some(1.0), 2));
+        schedule.epoch(1.0 - 0.5e-4);
+        assert_eq!((schedule.best, schedule.bad_epochs), (Some(1.0), 3), "less than the threshold is none");
+        schedule.epoch(1.0 - 2e-4);
+        assert_eq!((schedule.best, schedule.bad_epochs), (Some(1.0 - 2e-4), 0));
+    }
+}
