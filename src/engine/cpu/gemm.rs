@@ -325,7 +325,7 @@ simd! {
 }
 
 simd! {
-    /// bias[n] += column sums of the m × n matrix `rows`.
+    /// `bias[n]` += column sums of the m × n matrix `rows`.
     pub fn add_column_sums<T>(m: usize, rows: Matrix<'_, T>, bias: &mut [T]) {
         for r in 0..m {
             for (bias, &x) in bias.iter_mut().zip(&rows.data[r * rows.stride..]) {
