@@ -88,7 +88,9 @@ def main():
         scaled = positions @ np.linalg.inv(atoms.cell.complete().array)
         scaled[:, n_template:] -= np.floor(scaled[:, n_template:]) * atoms.pbc
         positions = scaled @ atoms.cell.complete().array
-    norm = plt.Normalize(energies.min(), np.median(energies) + 2 * (np.median(energies) - energies.min()))
+    # Absurd energies of the first samples would leave no colours for the others.
+    low = energies.min()
+    norm = plt.Normalize(low, low + 2 * (np.quantile(energies, 0.8) - low))
 
     last = iterations.max()
     shown = np.unique(np.linspace(0, last, options.panels).round().astype(int))
