@@ -1,5 +1,6 @@
 //! Records what is built, for `godiff --version` and `summary.json`: the package's version, the commit, the target and the
-//! profile. Reads files only, so neither git nor a repository is needed; without them there is no commit to name.
+//! profile. Reads files only, so neither git nor a repository is needed; without them there is no commit to name, nor is there in a
+//! debug build.
 
 use std::env;
 use std::fs;
@@ -12,7 +13,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let variable = |name: &str| env::var(name).unwrap_or_default();
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
-    let commit = commit_of_checkout(&root).or_else(|| commit_of_package(&root));
+    // Naming the commit rebuilds everything after each; while developing, debug builds are spared that.
+    let release = variable("PROFILE") == "release";
+    let commit = if release { commit_of_checkout(&root).or_else(|| commit_of_package(&root)) } else { None };
 
     let version = match commit.as_deref().and_then(|commit| commit.get(..SHOWN_DIGITS)) {
         Some(commit) => format!("{}+{commit}", variable("CARGO_PKG_VERSION")),
