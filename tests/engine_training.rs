@@ -9,7 +9,6 @@ use godiff::engine::{Engine, FreePositions, Setup, Stream, TrainingSet, Weightin
 use godiff::error::{Error, Result};
 use godiff::model::RadialBasis;
 use godiff::system::{Images, Vec3, vector::sub};
-use reference::fresh_state;
 use reference::systems::{
     channel, cluster, prior_structures, random_engine, random_state, setup, slab, stepped_adatom,
 };
@@ -86,10 +85,8 @@ fn loss_of_no_model_is_the_noise() {
     ] {
         let mut setup = setup(system, [1, 1, 1]);
         setup.training.weighting = weighting;
+        setup.training.learning_rate = 0.0;
         let mut engine = Cpu::<f64>::new(&setup).unwrap();
-        let mut state = fresh_state(engine.state().parameters, &setup);
-        state.schedule.learning_rate = 0.0;
-        engine.restore(&state).unwrap();
         let set = TrainingSet { positions: prior_structures(&setup.system, 8, 1), weights: vec![weight; 8] };
         let loss = engine.train(STREAM, &set, 1000, &mut |_| Ok(())).unwrap().loss;
         assert!((loss / expected - 1.0).abs() < 0.03, "{weighting:?}: {loss} instead of {expected}");
@@ -103,18 +100,20 @@ fn small_set(setup: &Setup) -> TrainingSet {
 
 /// Trains with `learning_rate` until it fails; then state and outputs must be those from before.
 fn diverges<T: Real>(learning_rate: f64, steps: usize) -> Error {
-    let setup = setup(slab(), [16, 2, 8]);
-    let set = small_set(&setup);
-    let mut engine = random_engine::<T>(&setup, 3);
+    let careful = setup(slab(), [16, 2, 8]);
+    let set = small_set(&careful);
+    let mut engine = random_engine::<T>(&careful, 3);
     engine.train(STREAM, &set, 3, &mut |_| Ok(())).unwrap();
-    let mut state = engine.state();
-    state.schedule.learning_rate = learning_rate;
+    let state = engine.state();
+    let mut reckless = careful.clone();
+    reckless.training.learning_rate = learning_rate;
+    let mut engine = Cpu::<T>::new(&reckless).unwrap();
     engine.restore(&state).unwrap();
     let score = engine.score(&set.positions, &[0.5; 6]).unwrap();
     let error = engine.train(Stream { iteration: 7, ..STREAM }, &set, steps, &mut |_| Ok(())).unwrap_err();
     assert!(engine.state() == state, "parameters, moments, steps and schedule are as before");
     assert_eq!(engine.score(&set.positions, &[0.5; 6]).unwrap(), score, "and so is everything derived from them");
-    state.schedule.learning_rate = 1e-3;
+    let mut engine = Cpu::<T>::new(&careful).unwrap();
     engine.restore(&state).unwrap();
     assert!(engine.train(STREAM, &set, 3, &mut |_| Ok(())).unwrap().loss.is_finite(), "and it can go on");
     error
