@@ -49,11 +49,10 @@ impl<T: Real> TemplateGraph<T> {
         // Both directions of an edge come from one difference up to its sign, so equal distances are neighbours here.
         let mut by_distance: Vec<usize> = (0..edges.len()).collect();
         by_distance.sort_by(|&a, &b| edges[a].distance.total_cmp(&edges[b].distance).then(a.cmp(&b)));
-        let tolerance = T::SHARED_DISTANCE_TOLERANCE.max(1e-12);
         let mut distances: Vec<f64> = Vec::new();
         let mut rows = vec![0u32; edges.len()];
         for &e in &by_distance {
-            if distances.last().is_none_or(|first: &f64| edges[e].distance - *first > tolerance) {
+            if distances.last().is_none_or(|first: &f64| edges[e].distance - *first > T::SHARED_DISTANCE_TOLERANCE) {
                 distances.push(edges[e].distance);
             }
             rows[e] = (distances.len() - 1) as u32;

@@ -1,8 +1,7 @@
 //! The reverse process: from the prior to structures.
 
 use super::Cpu;
-use super::linear::Weights;
-use super::network::{Chunk, Network, Output, Shared};
+use super::network::{Chunk, Output};
 use super::simd::Real;
 use crate::diffusion::{ReverseSchedule, Sde, centred_normals, prior, remove_centre, reverse_mean, reverse_step};
 use crate::engine::{FreePositions, Progress, Stream};
@@ -32,9 +31,13 @@ impl<T: Real> Cpu<T> {
         for k in 0..schedule.n_steps() {
             let step =
                 ReverseStep { k: k as u32, t: schedule.time(k), dt: schedule.dt(), last: schedule.is_last(k), sde };
-            positions.par_chunks_mut(size).zip(indices.par_chunks(size)).zip(self.chunks.par_iter_mut()).for_each(
-                |((positions, indices), chunk)| step.run(network, weights, shared, chunk, &noise, indices, positions),
-            );
+            let chunks = positions.par_chunks_mut(size).zip(indices.par_chunks(size)).zip(self.chunks.par_iter_mut());
+            chunks.for_each(|((positions, indices), chunk)| {
+                let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
+                network.backbone(weights, shared, chunk, &structures, false, false);
+                let scores = network.head(weights, chunk, Output::Score, &vec![step.t; indices.len()]);
+                step.move_structures(system, &noise, indices, scores, positions);
+            });
             progress(k + 1)?;
         }
         Ok(positions)
@@ -52,26 +55,20 @@ struct ReverseStep {
 }
 
 impl ReverseStep {
-    /// Moves the structures of a chunk.
-    #[allow(clippy::too_many_arguments)]
-    fn run<T: Real>(
+    /// Moves the structures of a chunk by their free atoms' scores, one row of three an atom.
+    fn move_structures<T: Real>(
         &self,
-        network: &Network<T>,
-        weights: &Weights<T>,
-        shared: &Shared<T>,
-        chunk: &mut Chunk<T>,
+        system: &System,
         noise: &Noise,
         indices: &[u32],
+        scores: &[T],
         positions: &mut [FreePositions],
     ) {
-        let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
-        network.backbone(weights, shared, chunk, &structures, false, false);
-        let scores = network.head(weights, chunk, Output::Score, &vec![self.t; indices.len()]);
-        let scores = scores.chunks_exact(3 * network.system.n_free());
+        let scores = scores.chunks_exact(3 * system.n_free());
         for ((&structure, positions), scores) in indices.iter().zip(positions).zip(scores) {
             let mut scores: Vec<Vec3> =
                 scores.chunks_exact(3).map(|s| [s[0].wide(), s[1].wide(), s[2].wide()]).collect();
-            self.move_atoms(&network.system, noise, structure, &mut scores, positions);
+            self.move_atoms(system, noise, structure, &mut scores, positions);
         }
     }
 

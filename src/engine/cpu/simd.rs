@@ -41,7 +41,7 @@ pub trait Real:
     const ONE: Self;
     /// "f32" or "f64".
     const NAME: &'static str;
-    /// Template distances closer than this (Å) share one filter row; negative: none do.
+    /// Template distances that differ by at most this (Å) share one filter row; 0: only equal ones do.
     const SHARED_DISTANCE_TOLERANCE: f64;
     /// Whether this type fills [`LANES`] lanes of one 512-bit register.
     const NARROW: bool;
@@ -75,7 +75,7 @@ impl Real for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const NAME: &'static str = "f64";
-    const SHARED_DISTANCE_TOLERANCE: f64 = -1.0;
+    const SHARED_DISTANCE_TOLERANCE: f64 = 0.0;
     const NARROW: bool = false;
     #[inline(always)]
     fn of(value: f64) -> f64 {
