@@ -196,7 +196,7 @@ impl Reporter {
         let State { iteration, kt_ev, .. } = *state;
         state.event(&Event::Phase { iteration, kt_ev, phase, total });
         if let View::Bar(bar) = &state.view {
-            bar.set_style(style("{prefix} [{bar:24}] {pos}/{len}{msg}"));
+            bar.set_style(style("{prefix} [{bar:8}] {percent:>3}%{wide_msg}"));
             bar.set_length(total as u64);
             bar.set_position(0);
             bar.set_prefix(format!("{}  kT {kt_ev:.3} eV  {:<8}", state.which(), phase.name()));
@@ -307,7 +307,7 @@ impl State {
             let left = per_step.mul_f64(self.total.saturating_sub(self.done) as f64);
             Some(format!("  {} left in this phase", duration(left)))
         });
-        [best, accepted, time].into_iter().flatten().collect()
+        [best, time, accepted].into_iter().flatten().collect()
     }
 }
 
@@ -506,7 +506,7 @@ done: 320 samples, 311 evaluations in 4 min 12 s; lowest energy 5.505790 eV (ite
         let page = Page::default();
         play(&Reporter::bar(ProgressDrawTarget::term_like_with_hz(Box::new(page.clone()), DRAWS_PER_SECOND)));
         let text = page.text();
-        let draws = text.matches("/500").count();
+        let draws = text.matches("%").count();
         assert!((1..20).contains(&draws), "{draws} draws: {text:?}");
         assert!(text.contains("the disk is nearly full"), "{text:?}");
         assert!(text.contains("iteration  5/10  kT 0.333 eV  sample"), "{text:?}");
