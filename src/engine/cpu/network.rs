@@ -85,7 +85,6 @@ pub enum Output {
 /// Buffers of one chunk of structures.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk<T: Real> {
-    n_structures: usize,
     graph: FreeGraph<T>,
     phi: Vec<T>,
     rows: Vec<T>,
@@ -244,7 +243,6 @@ impl<T: Real> Network<T> {
     ) {
         let (f, n) = (self.features, self.system.n_atoms());
         let size = [structures.len(), self.system.n_template(), n];
-        chunk.n_structures = structures.len();
         chunk.graph.rebuild(&self.system, &self.search, structures);
         self.filters.radial_rows(&chunk.graph.distances, &mut chunk.phi);
         self.filters.forward(&chunk.phi, &shared.arranged_filters, &mut chunk.rows);
