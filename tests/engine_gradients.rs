@@ -57,7 +57,7 @@ fn contradiction(
     loss: &Loss,
     gradient: &[f64],
 ) -> Option<String> {
-    let state = engine.state();
+    let state = engine.state().unwrap();
     let value = engine.loss_and_gradient(batch, loss).unwrap().loss;
     let mut random = Random::new(9);
     for tensor in &Layout::new(&setup.sizes).tensors {
@@ -182,7 +182,7 @@ fn both_precisions_agree() {
         let setup = setup(system(), shape);
         let batch = random_batch(&setup.system, 6, 3);
         assert_eq!(
-            random_engine::<f32>(&setup, 1).state(),
+            random_engine::<f32>(&setup, 1).state().unwrap(),
             random_state(&setup, 1),
             "f32 holds the parameters exactly"
         );

@@ -67,7 +67,7 @@ fn states_of_another_length_are_refused() {
         };
         let sentence = format!("the model needs {n} {what}, but the saved state has {found}");
         assert_bad_input(engine.restore(&wrong).unwrap_err(), &sentence);
-        assert_eq!(engine.state(), good, "nothing of it was taken over");
+        assert_eq!(engine.state().unwrap(), good, "nothing of it was taken over");
     }
 }
 
@@ -87,7 +87,7 @@ fn models_without_force_head_have_no_forces() {
 fn lists_must_fit_the_structures() {
     let setup = small();
     let mut engine = random_engine::<f64>(&setup, 1);
-    let before = engine.state();
+    let before = engine.state().unwrap();
     let positions = prior_structures(&setup.system, 2, 1);
     let short = vec![positions[0].clone(), positions[1][..2].to_vec()];
     let few_atoms = "a structure has 2 free atoms, but the system has 3";
@@ -126,6 +126,6 @@ fn lists_must_fit_the_structures() {
     let n = before.parameters.len();
     let sentence = format!("the model has {n} parameters, but the gradient has 3 entries");
     assert_bad_input(engine.apply_gradient(&[0.0; 3]).unwrap_err(), &sentence);
-    assert_eq!(engine.state(), before);
+    assert_eq!(engine.state().unwrap(), before);
     assert!(engine.score(&[], &[]).unwrap().is_empty());
 }

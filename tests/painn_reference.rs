@@ -73,7 +73,7 @@ fn adamw<T: Real>() {
             assert_close("loss", &[found.loss], &[*loss], slack);
             assert_close("norm", &[engine.apply_gradient(&found.gradient).unwrap()], &[*norm], slack);
         }
-        let (parameters, rate) = (engine.state().parameters, reference.setup.training.learning_rate);
+        let (parameters, rate) = (engine.state().unwrap().parameters, reference.setup.training.learning_rate);
         let mut n_compared = 0;
         for tensor in &Layout::new(&reference.setup.sizes).tensors {
             if let Some(expected) = reference.get(&format!("out.adamw.param.{}", tensor.name)) {

@@ -193,7 +193,10 @@ pub trait Engine: Send {
     fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64>;
 
     /// Parameters and optimiser.
-    fn state(&self) -> ModelState;
+    ///
+    /// # Errors
+    /// `Failed` if the device that holds them is lost.
+    fn state(&self) -> Result<ModelState>;
 
     /// Puts back what [`Engine::state`] gave.
     fn restore(&mut self, state: &ModelState) -> Result<()>;

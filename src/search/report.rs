@@ -57,7 +57,7 @@ impl Search<'_> {
             best_energy_ev: self.progress.best.map(|best| best.energy_ev),
             seconds,
         };
-        self.directory.finish_iteration(&metrics, self.progress, self.engine.state())?;
+        self.directory.finish_iteration(&metrics, self.progress, self.engine.state()?)?;
         self.reporter.iteration_done(&metrics);
         self.write_results()?;
         self.write_summary(RunStatus::Running).map(|_| ())
@@ -87,7 +87,7 @@ impl Search<'_> {
     pub(super) fn write_results(&self) -> Result<()> {
         let settings = self.settings;
         let setup = settings.setup();
-        let parameters = self.engine.state().parameters;
+        let parameters = self.engine.state()?.parameters;
         let single = parameters.iter().all(|&x| f64::from(x as f32) == x);
         let mut species = settings.system.numbers();
         species.sort_unstable();

@@ -92,8 +92,8 @@ impl Engine for Toy {
         Ok(TrainingReport { loss: shift, learning_rate: 1e-4 })
     }
 
-    fn state(&self) -> ModelState {
-        self.state.clone()
+    fn state(&self) -> Result<ModelState> {
+        Ok(self.state.clone())
     }
 
     fn restore(&mut self, state: &ModelState) -> Result<()> {

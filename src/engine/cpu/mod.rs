@@ -183,15 +183,15 @@ impl<T: Real> Engine for Cpu<T> {
         Ok(self.optimizer_step())
     }
 
-    fn state(&self) -> ModelState {
+    fn state(&self) -> Result<ModelState> {
         let wide = |values: &[T]| values.iter().map(|x| x.wide()).collect();
-        ModelState {
+        Ok(ModelState {
             parameters: wide(&self.weights.flat),
             first_moment: wide(&self.optimizer.first),
             second_moment: wide(&self.optimizer.second),
             steps: self.optimizer.steps,
             schedule: self.schedule,
-        }
+        })
     }
 
     fn restore(&mut self, state: &ModelState) -> Result<()> {

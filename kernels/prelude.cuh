@@ -1,0 +1,31 @@
+// What every kernel starts from: compiled by NVRTC for a card, or as C++ for the emulator (src/engine/cuda/driver/emulator).
+//
+// Conventions
+// - A kernel takes one structure by value, laid out as its Rust twin (8-byte pointers first, then 4-byte numbers in an even count):
+//       struct Scale { float* x; unsigned n; unsigned unused; };
+//       KERNEL(256, scale, Scale) { if (...) arguments.x[i] *= 2.0f; }
+//   256 is the most threads a block may be launched with.
+// - Shared memory is dynamic only: `float* tile = shared_memory<float>();`, carved by hand, its size given at launch. It holds garbage
+//   (NaN under the emulator) until written.
+// - No floating-point atomics, no static __shared__, no recursion, no early return before a __syncthreads() that others reach.
+// - Integers are `unsigned`/`int`; `u64` for 64 bits. NVRTC has no headers.
+#pragma once
+
+typedef unsigned long long u64;
+
+#ifdef GODIFF_EMULATOR
+#include "emulator.hpp"
+#else
+#define KERNEL(max_threads, name, Arguments) \
+    extern "C" __global__ void __launch_bounds__(max_threads) name(const Arguments arguments)
+
+extern __shared__ float4 godiff_shared_memory[];
+
+template <class T>
+__device__ __forceinline__ T* shared_memory() {
+    return reinterpret_cast<T*>(godiff_shared_memory);
+}
+#endif
+
+// Lanes of a warp.
+constexpr unsigned WARP = 32;
