@@ -247,10 +247,15 @@ impl Stream {
 
     /// Queues a kernel. Launches without blocks are left out.
     pub fn launch<A: Arguments>(&self, shape: Shape, arguments: &A) -> Result<()> {
+        self.launch_variant(A::KERNEL, shape, arguments)
+    }
+
+    /// Queues `kernel`, another one that takes the same arguments.
+    pub fn launch_variant<A: Arguments>(&self, kernel: &'static str, shape: Shape, arguments: &A) -> Result<()> {
         if shape.blocks.contains(&0) {
             return Ok(());
         }
-        self.raw.borrow_mut().launch(A::KERNEL, shape, bytemuck::bytes_of(arguments))
+        self.raw.borrow_mut().launch(kernel, shape, bytemuck::bytes_of(arguments))
     }
 
     /// Records what `work` queues, without running it. Arguments are frozen as they are now; nothing may be allocated, read or
