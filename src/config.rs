@@ -108,6 +108,7 @@ impl Settings {
                 gradient_clip: training.gradient_clip,
                 weighting: training.weighting,
             },
+            guidance: None,
         }
     }
 

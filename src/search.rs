@@ -25,7 +25,7 @@ use crate::archive::{Archive, Counts, Entry, Status};
 use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
-use crate::engine::{Engine, FreePositions, ModelState, Stream, TrainingReport, TrainingSet};
+use crate::engine::{Engine, FreePositions, ModelState, Sampler, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 use crate::model::{Layout, initial_parameters};
 use crate::potential::{Answer, Potential};
@@ -160,7 +160,7 @@ impl<'a> Search<'a> {
     fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
         let Search { settings, engine, reporter, interrupted, .. } = self;
         reporter.phase(Phase::Sample, settings.sections.diffusion.steps);
-        let sampled = engine.sample(stream(settings, iteration), range, &mut |step| {
+        let sampled = engine.sample(stream(settings, iteration), range, Sampler::Plain, &mut |step| {
             reporter.advance(step);
             stop_if(interrupted)
         })?;
@@ -232,6 +232,7 @@ impl<'a> Search<'a> {
         let set = TrainingSet {
             positions: buffer.iter().map(|entry| entry.free_positions.clone()).collect(),
             weights: weights(buffer, kt_ev),
+            forces: None,
         };
         reporter.phase(Phase::Train, n_steps);
         let report = engine.train(stream(settings, iteration), &set, n_steps, &mut |step| {

@@ -3,7 +3,7 @@
 use super::common::{Compute, print, stop_if, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::config::Settings;
-use godiff::engine::{self, ModelState, Setup, Stream};
+use godiff::engine::{self, ModelState, Sampler, Setup, Stream};
 use godiff::model::ModelFile;
 use godiff::system::elements::symbol;
 use godiff::{Error, Result};
@@ -50,7 +50,8 @@ impl Arguments {
         let n = self.n as usize;
         let mut frames = Vec::with_capacity(n);
         for start in (0..n).step_by(AT_ONCE) {
-            let sampled = engine.sample(stream, start..n.min(start + AT_ONCE), &mut |_| stop_if(interrupted))?;
+            let sampled =
+                engine.sample(stream, start..n.min(start + AT_ONCE), Sampler::Plain, &mut |_| stop_if(interrupted))?;
             if !sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
                 let message = format!("{}: the model sends atoms to places that are not numbers", self.model.display());
                 return Err(Error::Failed(message));

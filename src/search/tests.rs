@@ -70,7 +70,13 @@ impl Engine for Toy {
         "toy".into()
     }
 
-    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        _: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
         self.steps(3, progress)?;
         let noise = Noise::new(stream.seed, Purpose::Prior, stream.iteration);
         let atom = |structure: usize, atom: u32| -> Vec3 {
@@ -89,7 +95,7 @@ impl Engine for Toy {
         let shift: f64 = set.positions.iter().zip(&set.weights).map(|(atoms, weight)| weight * atoms[0][0]).sum();
         self.state.parameters[0] += shift;
         self.state.steps += steps as u64;
-        Ok(TrainingReport { loss: shift, learning_rate: 1e-4 })
+        Ok(TrainingReport { loss: shift, force_loss: None, learning_rate: 1e-4 })
     }
 
     fn state(&self) -> Result<ModelState> {

@@ -42,11 +42,14 @@ impl<T: Real> Cpu<T> {
     /// An engine with all parameters 0: [`Engine::restore`] gives it its first ones.
     ///
     /// # Errors
-    /// `BadInput` if the radial basis does not fit the model's sizes.
+    /// `BadInput` if the radial basis does not fit the model's sizes, or guidance is asked of a model without force head.
     pub fn new(setup: &Setup) -> Result<Self> {
         let k = setup.sizes.radial_functions;
         if setup.radial_basis.offsets.len() != k || setup.radial_basis.widths.len() != k {
             return Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")));
+        }
+        if setup.guidance.is_some() && !setup.sizes.force_head {
+            return Err(Error::bad_input("guidance needs a model with a force head"));
         }
         let network = Network::new(setup);
         let n = network.layout.n_parameters();
@@ -119,17 +122,40 @@ impl<T: Real> Cpu<T> {
     }
 }
 
+/// What an engine that was opened without guidance answers.
+fn unguided(what: &str) -> Error {
+    Error::bad_input(format!("{what} needs guidance, but the engine was opened without it"))
+}
+
 impl<T: Real> Engine for Cpu<T> {
     fn device(&self) -> String {
         format!("cpu {}, {} threads, {}", T::NAME, rayon::current_num_threads(), simd::instruction_set())
     }
 
-    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
-        self.run_reverse(stream, range, progress)
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        sampler: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        let guidance = match (sampler, self.setup.guidance) {
+            (Sampler::Plain, _) => None,
+            (Sampler::Guided, Some(guidance)) => Some(guidance),
+            (Sampler::Guided, None) => return Err(unguided("sampling")),
+        };
+        self.run_reverse(stream, range, guidance, progress)
     }
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
         self.check(&set.positions, &[("weights", set.weights.len())])?;
+        if let Some(forces) = &set.forces {
+            self.check(&forces.positions, &[("sets of target forces", forces.forces.len())])?;
+            self.check(&forces.forces, &[])?;
+            if self.setup.guidance.is_none() {
+                return Err(unguided("training on forces"));
+            }
+        }
         let before = (self.weights.flat.clone(), self.optimizer.clone(), self.schedule);
         let report = self.run_training(stream, set, steps, progress);
         if report.is_err() {
@@ -153,7 +179,7 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {
-        if matches!(loss, Loss::Force(_)) && !self.network.has_forces() {
+        if loss.target_forces().is_some() && !self.network.has_forces() {
             return Err(Error::bad_input("this model has no force head"));
         }
         let NoisyBatch { positions, times, noise, weights } = batch;
@@ -163,7 +189,7 @@ impl<T: Real> Engine for Cpu<T> {
         self.check(positions, &[("diffusion times", times.len()), ("weights", weights.len())])?;
         self.check(noise, &[])?;
         self.check(positions, &[("sets of noise", noise.len())])?;
-        if let Loss::Force(target) = loss {
+        if let Some(target) = loss.target_forces() {
             self.check(target, &[])?;
             self.check(positions, &[("sets of target forces", target.len())])?;
         }
