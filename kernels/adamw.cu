@@ -20,7 +20,8 @@ struct TrainingState {
     double learning_rate;
     double best;             // lowest epoch loss so far, if has_best
     double epoch_loss;       // sum over the steps of the epoch
-    double total_loss;       // sum over the steps of the call
+    double total_loss;       // sum of the score loss over the steps of the call
+    double total_force_loss;  // the same of the force loss
     double loss;             // of the last step
     double step_rate;        // learning rate of the step at hand
     unsigned has_best;
@@ -36,13 +37,16 @@ struct GradientSum {
     const unsigned* plain_at;  // [P] where a parameter stands in a slice
     float* gradient;           // [P]; written, unless given
     double* squares;           // writes [blocks] Σ g²
-    const float* losses;       // [n_losses] shares of the step's loss; null: no loss, and the schedule stays
+    const float* losses;       // [n_losses] shares of the step's score loss; null: no loss, and the schedule stays
+    const float* force_losses;  // [n_force_losses] the same of the force loss
     const unsigned* ends_epoch;  // [steps of the call] whether an epoch ends with the step
     TrainingState* training;
     unsigned n_parameters;
     unsigned n_slices;
     unsigned slice_len;
     unsigned n_losses;
+    unsigned n_force_losses;
+    float force_weight;
 };
 
 // Grid (⌈P/1024⌉), 256 threads, 8 doubles of shared memory.
@@ -77,14 +81,17 @@ KERNEL(256, gradient_sum, GradientSum) {
     t.step_rate = t.learning_rate;
     t.optimizer_steps += 1;
     if (a.losses == nullptr) return;
-    double loss = 0.0;
-    for (unsigned k = 0; k < a.n_losses; ++k) loss += a.losses[k];
+    double score_loss = 0.0, force_loss = 0.0;
+    for (unsigned k = 0; k < a.n_losses; ++k) score_loss += a.losses[k];
+    for (unsigned k = 0; k < a.n_force_losses; ++k) force_loss += a.force_losses[k];
+    const double loss = score_loss + a.force_weight * force_loss;
     t.loss = loss;
     if (!isfinite(loss)) {
         t.bad_step = t.steps + 1;
         return;
     }
-    t.total_loss += loss;
+    t.total_loss += score_loss;
+    t.total_force_loss += force_loss;
     t.epoch_loss += loss;
     t.epoch_steps += 1;
     if (a.ends_epoch[t.steps] != 0) {

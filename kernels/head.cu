@@ -49,12 +49,13 @@ struct Head {
     const float* state;          // [S·N][4F]
     const float* time_features;  // [S·time_stride][2] sin πt, cos πt; null for heads without time
     float* out;                  // writes [S][out_stride][3] for atoms out_first…; null: not wanted
-    // Residuals offset + factor·out of the atoms out_first…, loss = Σ scale·residual²; null without training.
+    // Residuals r = offset + factor·out of the atoms out_first…, loss = Σ scale·r², or with huber_delta > 0 Σ scale·h(r) with
+    // h = ½r² up to |r| = δ and δ(|r| − ½δ) above; null without training.
     const float* offset;  // [S][out_stride][3]
     const float* factor;  // [S]
     const float* scale;   // [S]
     float* loss;          // writes [S][tiles]
-    float* d_state;       // writes [S·N][4F] of the listed atoms
+    float* d_state;       // writes [S·N][4F] of the listed atoms: gradient_weight times the gradient of the loss
     GatedBlock blocks[HEAD_BLOCKS];
     unsigned features;
     unsigned n_atoms;
@@ -64,6 +65,8 @@ struct Head {
     unsigned out_stride;
     unsigned out_first;
     unsigned at_d_vectors;  // shared memory behind the blocks' arrays, floats an atom
+    float huber_delta;
+    float gradient_weight;
 };
 
 // One block's arrays in shared memory.
@@ -254,9 +257,17 @@ KERNEL(256, head, Head) {
             const u64 at = (static_cast<u64>(s) * a.out_stride + list[k] - a.out_first) * 3 + d;
             if (a.out != nullptr) a.out[at] = out;
             if (train) {
-                const float residual = a.offset[at] + a.factor[s] * out;
-                loss = a.scale[s] * residual * residual;
-                gradient = 2.0f * a.scale[s] * a.factor[s] * residual;
+                const float residual = a.offset[at] + a.factor[s] * out, delta = a.huber_delta;
+                float value = residual * residual, slope = 2.0f * residual;
+                if (delta > 0.0f && fabsf(residual) > delta) {
+                    value = delta * (fabsf(residual) - 0.5f * delta);
+                    slope = copysignf(delta, residual);
+                } else if (delta > 0.0f) {
+                    value *= 0.5f;
+                    slope = residual;
+                }
+                loss = a.scale[s] * value;
+                gradient = a.gradient_weight * a.scale[s] * a.factor[s] * slope;
             }
         }
         d_vectors[item] = gradient;

@@ -10,11 +10,13 @@ constexpr unsigned IN_TILE = 64;
 constexpr unsigned ROWS = 16;
 
 // Rows that two arrays share: segment s (a structure) has counts[s·count_stride] of them, at s·segment_rows + (list ? its entry : k).
+// Lists and counts that are alike in all structures have stride 0.
 struct RowSource {
     const float* d_y;        // row r, component d: d_y[r·d_y_stride + d·d_y_component …]
     const float* x;          // the same for x
     const unsigned* list;    // [segments][list_stride], or null
     const unsigned* counts;  // [segments·count_stride]
+    unsigned first_segment;
     unsigned n_segments;     // 0: no rows
     unsigned segment_rows;
     unsigned list_stride;
@@ -25,6 +27,7 @@ struct RowSource {
     unsigned x_stride;
     unsigned x_component;
     unsigned x_is_hidden;    // x goes through silu
+    unsigned unused;
 };
 
 struct WeightJob {
@@ -45,18 +48,20 @@ struct WeightGradient {
     float* slices;          // writes the jobs' entries of [n_slices][slice_len]
     unsigned n_jobs;
     unsigned slice_len;
+    unsigned first_structure;  // added to the structure in lists and counts with a stride
+    unsigned unused;
 };
 
-// Adds the rows of segments first..last to the thread's 4 × 4 entries.
-__device__ __forceinline__ void add_rows(const RowSource& source, unsigned first, unsigned last, unsigned out,
-                                         unsigned n_out, unsigned in, unsigned n_in, float (&sum)[4][4],
+// Adds the rows of segments first..last, whose lists and counts begin at structure `listed`, to the thread's 4 × 4 entries.
+__device__ __forceinline__ void add_rows(const RowSource& source, unsigned first, unsigned last, unsigned listed,
+                                         unsigned out, unsigned n_out, unsigned in, unsigned n_in, float (&sum)[4][4],
                                          float (&bias)[4]) {
     float* d_y_tile = shared_memory<float>();      // [ROWS][OUT_TILE]
     float* x_tile = d_y_tile + ROWS * OUT_TILE;    // [ROWS][IN_TILE]
     const unsigned row = threadIdx.x / 16, quad = threadIdx.x % 16 * 4;
     const unsigned my_out = threadIdx.x / 16 * 4, my_in = quad;
     for (unsigned s = first; s < last; ++s) {
-        const unsigned n_rows = source.counts[s * source.count_stride] * source.n_components;
+        const unsigned n_rows = source.counts[(listed + s) * source.count_stride] * source.n_components;
         for (unsigned start = 0; start < n_rows; start += ROWS) {
             // Each thread brings four neighbours of one row of both tiles.
             const unsigned r = start + row;
@@ -64,7 +69,7 @@ __device__ __forceinline__ void add_rows(const RowSource& source, unsigned first
             if (r < n_rows) {
                 const unsigned k = r / source.n_components, d = r % source.n_components;
                 const u64 at = static_cast<u64>(s) * source.segment_rows +
-                               (source.list == nullptr ? k : source.list[s * source.list_stride + k]);
+                               (source.list == nullptr ? k : source.list[(listed + s) * source.list_stride + k]);
                 if (out + quad < n_out) {
                     d_y = load4(source.d_y + at * source.d_y_stride + d * source.d_y_component + out + quad);
                 }
@@ -105,9 +110,10 @@ KERNEL(256, weight_gradient, WeightGradient) {
     const unsigned slice = blockIdx.y, n_slices = gridDim.y;
 
     float sum[4][4] = {}, bias[4] = {};
-    const unsigned n = job.source.n_segments;
-    add_rows(job.source, slice * n / n_slices, (slice + 1) * n / n_slices, out, job.n_out, in, job.n_in, sum, bias);
-    if (slice == 0) add_rows(job.shared, 0, job.shared.n_segments, out, job.n_out, in, job.n_in, sum, bias);
+    const unsigned n = job.source.n_segments, first = job.source.first_segment;
+    add_rows(job.source, first + slice * n / n_slices, first + (slice + 1) * n / n_slices, a.first_structure, out,
+             job.n_out, in, job.n_in, sum, bias);
+    if (slice == 0) add_rows(job.shared, 0, job.shared.n_segments, 0, out, job.n_out, in, job.n_in, sum, bias);
 
     float* slice_out = a.slices + static_cast<u64>(slice) * a.slice_len;
     const unsigned my_out = out + threadIdx.x / 16 * 4, my_in = in + threadIdx.x % 16 * 4;
