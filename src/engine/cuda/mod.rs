@@ -1,7 +1,15 @@
 //! The room of the GPU engine. This build has none: asking for it is answered, not faked.
 
-#[allow(dead_code, reason = "the engine above is being built")]
-pub(crate) mod driver;
+#[doc(hidden)]
+pub mod diffusion;
+#[doc(hidden)]
+pub mod driver;
+#[doc(hidden)]
+pub mod forward_noise;
+#[doc(hidden)]
+pub mod radius_graph;
+#[doc(hidden)]
+pub mod reverse_step;
 
 use super::{Engine, Setup};
 use crate::error::{Error, Result};
