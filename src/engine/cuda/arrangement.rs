@@ -94,7 +94,8 @@ impl Arrangement {
     pub fn new(sizes: &ModelSizes) -> Self {
         let layout = Layout::new(sizes);
         let n = layout.n_parameters();
-        let mut places = Arrangement { plain_at: vec![0; n], transposed_at: vec![NOWHERE; n], ..Arrangement::default() };
+        let mut places =
+            Arrangement { plain_at: vec![0; n], transposed_at: vec![NOWHERE; n], ..Arrangement::default() };
         let (f, k) = (sizes.features, sizes.radial_functions);
         let p = padded(f);
 
@@ -106,7 +107,8 @@ impl Arrangement {
             places.plain_len += tensor.shape[0] * p;
         }
         let n_rows = 3 * p * sizes.blocks;
-        let filters = places.matrix(&layout, "representation.filter_net", n_rows, in_parts(f), padded(k + 1), |c| c, false);
+        let filters =
+            places.matrix(&layout, "representation.filter_net", n_rows, in_parts(f), padded(k + 1), |c| c, false);
         if let Some(bias) = layout.find("representation.filter_net.bias") {
             for (o, parameter) in bias.range().enumerate() {
                 let row = in_parts(f)(o);
@@ -206,7 +208,8 @@ mod tests {
     /// Every parameter has one place of its own, matrices two that mirror each other, for widths that are and are not multiples of 4.
     #[test]
     fn every_parameter_has_its_own_place() {
-        for (features, blocks, radial_functions, force_head) in [(64, 4, 30, false), (16, 2, 8, true), (7, 1, 3, true)] {
+        for (features, blocks, radial_functions, force_head) in [(64, 4, 30, false), (16, 2, 8, true), (7, 1, 3, true)]
+        {
             let sizes = ModelSizes { features, blocks, radial_functions, cutoff_angstrom: 5.0, force_head };
             let (layout, places) = (Layout::new(&sizes), Arrangement::new(&sizes));
             let distinct = |places: &[u32]| places.iter().collect::<HashSet<_>>().len();
@@ -222,7 +225,10 @@ mod tests {
                     let (o, c) = (k / (2 * features), k % (2 * features));
                     let c = c / features * padded(features) + c % features;
                     assert_eq!(places.plain_at[parameter] as usize, net.first.plain + o * net.first.n_in + c);
-                    assert_eq!(places.transposed_at[parameter] as usize, net.first.transposed + c * net.first.n_out + o);
+                    assert_eq!(
+                        places.transposed_at[parameter] as usize,
+                        net.first.transposed + c * net.first.n_out + o
+                    );
                 }
             }
         }

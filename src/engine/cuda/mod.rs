@@ -1,6 +1,29 @@
 //! The room of the GPU engine. This build has none: asking for it is answered, not faked.
 
+#[doc(hidden)]
+pub mod adamw;
+#[doc(hidden)]
+pub mod arrangement;
+#[doc(hidden)]
+pub mod block;
+#[doc(hidden)]
+pub mod diffusion;
+#[doc(hidden)]
 pub mod driver;
+#[doc(hidden)]
+pub mod filters;
+#[doc(hidden)]
+pub mod first_block;
+#[doc(hidden)]
+pub mod forward_noise;
+#[doc(hidden)]
+pub mod head;
+#[doc(hidden)]
+pub mod radius_graph;
+#[doc(hidden)]
+pub mod reverse_step;
+#[doc(hidden)]
+pub mod weight_gradient;
 
 use super::{Engine, Setup};
 use crate::error::{Error, Result};

@@ -107,7 +107,15 @@ pub struct Jobs {
 impl Jobs {
     /// Adds the product of `d_y` and `x` over `rows`: columns from `first_in` on of the gradient of `matrix`, `n_in` of them; with
     /// its bias where `first_in` is 0.
-    pub fn push(&mut self, rows: &Rows, matrix: &Matrix, [first_in, n_in]: [usize; 2], d_y: Columns, x: Columns, hidden: bool) {
+    pub fn push(
+        &mut self,
+        rows: &Rows,
+        matrix: &Matrix,
+        [first_in, n_in]: [usize; 2],
+        d_y: Columns,
+        x: Columns,
+        hidden: bool,
+    ) {
         let bias = matrix.bias.filter(|_| first_in == 0);
         self.jobs.push(WeightJob {
             source: source(rows, d_y, x, hidden),
