@@ -66,6 +66,11 @@ impl<T> Pointer<T> {
     /// No address.
     pub const NULL: Pointer<T> = Pointer(0, PhantomData);
 
+    /// The same address, as one of scalars of which every element is made.
+    pub fn cast<const N: usize>(vectors: Pointer<[T; N]>) -> Self {
+        Pointer(vectors.0, PhantomData)
+    }
+
     /// The address `elements` further on.
     pub fn plus(self, elements: usize) -> Self {
         Pointer(self.0 + (elements * size_of::<T>()) as u64, PhantomData)
