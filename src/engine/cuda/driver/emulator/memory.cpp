@@ -1,5 +1,7 @@
 #include "memory.hpp"
 
+#include "fiber.hpp"
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +18,7 @@ constexpr size_t ALIGNMENT = 256;
 constexpr unsigned char NAN_FILL[4] = {0xad, 0xde, 0xf8, 0x7f};
 constexpr unsigned char CANARY = 0xc5;
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef GODIFF_ADDRESS_SANITIZER
 // The sanitizer's red zones begin at the very end of the block.
 constexpr size_t CANARY_BYTES = 0;
 #else
