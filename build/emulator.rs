@@ -10,6 +10,9 @@ const EMULATOR: &str = "src/engine/cuda/driver/emulator";
 /// Kernels of the engine, and those with planted bugs that the emulator has to catch.
 const KERNELS: [&str; 2] = ["kernels", "tests/planted"];
 
+/// A misaligned access raises a signal, which the emulator catches: what a card refuses, x86 and ARM would do.
+const ALIGNMENT: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"];
+
 /// Compiles emulator and kernels, and links them.
 ///
 /// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` has the compiler call the emulator
@@ -46,13 +49,13 @@ pub fn compile(root: &Path) {
     println!("cargo::rerun-if-env-changed=GODIFF_EMULATOR_SANITIZE");
     println!("cargo::rustc-env=GODIFF_EMULATOR_SANITIZE={sanitize}");
     let (everywhere, in_kernels): (&[&str], &[&str]) = match sanitize.as_str() {
-        "" => (&[], &[]),
+        "" => (&[], &ALIGNMENT),
         "address" => {
             // The libraries have to come before the C library, which is up to who runs the program: scripts/sanitize.
             println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-lasan,-lubsan,--pop-state");
             (&["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"], &[])
         }
-        "races" => (&["-DGODIFF_EMULATOR_CHECKS_ACCESSES"], &["-fsanitize=thread"]),
+        "races" => (&["-DGODIFF_EMULATOR_CHECKS_ACCESSES"], &["-fsanitize=thread", ALIGNMENT[0], ALIGNMENT[1]]),
         other => {
             println!("cargo::error=GODIFF_EMULATOR_SANITIZE={other}: use address, races or nothing");
             return;

@@ -122,7 +122,7 @@ KERNEL(64, planted_uninitialised_shared, Numbers) {
         tile[threadIdx.x] = 1.0f;
     }
     __syncthreads();
-    arguments.x[threadIdx.x] = tile[threadIdx.x];  // wrong for thread 7
+    arguments.x[blockIdx.x * blockDim.x + threadIdx.x] = tile[threadIdx.x];  // wrong for thread 7
 }
 
 KERNEL(32, planted_spin, Numbers) {

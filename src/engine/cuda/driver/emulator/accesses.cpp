@@ -175,7 +175,11 @@ bool Accesses::outside(uintptr_t address, size_t bytes, Access access, char* pro
     if (access == Access::read && in_program(address)) {
         return true;
     }
-    // The nearest allocation before it, at the distance that a slip of an index makes.
+    if (memory->was_freed(address)) {
+        std::snprintf(problem, capacity, "%s %zu bytes of memory that was freed", verb(access), bytes);
+        return false;
+    }
+    // The nearest allocation, at the distance that a slip of an index makes.
     constexpr uintptr_t NEAR = 4096;
     for (uintptr_t distance = 0; distance < NEAR; ++distance) {
         for (const bool past : {true, false}) {
@@ -208,7 +212,7 @@ void Accesses::describe_race(const Record& before, const char* what, const Shado
                   &shadow == &shared ? " of shared memory" : "");
 }
 
-bool Accesses::allows(unsigned thread, uintptr_t address, size_t bytes, Access access, bool aligned, char* problem, size_t capacity) {
+bool Accesses::allows(unsigned thread, uintptr_t address, size_t bytes, Access access, char* problem, size_t capacity) {
     Shadow* shadow = shadow_of(address);
     if (!shadow) {
         return outside(address, bytes, access, problem, capacity);
@@ -218,10 +222,6 @@ bool Accesses::allows(unsigned thread, uintptr_t address, size_t bytes, Access a
         std::snprintf(problem, capacity, "%s %zu bytes of which %zu lie past the end of %s%zu bytes%s", verb(access), bytes,
                       size_t(offset + bytes - shadow->block.bytes), shadow == &shared ? "its " : "an allocation of ", shadow->block.bytes,
                       shadow == &shared ? " of shared memory" : "");
-        return false;
-    }
-    if (aligned && address % bytes != 0) {
-        std::snprintf(problem, capacity, "%s %zu bytes at an address that is no multiple of %zu", verb(access), bytes, bytes);
         return false;
     }
     const bool atomic = access == Access::atomic;
@@ -235,7 +235,9 @@ bool Accesses::allows(unsigned thread, uintptr_t address, size_t bytes, Access a
         const uint8_t mask = static_cast<uint8_t>(((1u << (end - at)) - 1u) << (at - word_start));
         Word& word = shadow->words[word_start / WORD];
         const auto races = [&](const Record& before) {
-            return (before.bytes & mask) != 0 && !(atomic && before.atomic) && !ordered(before, thread);
+            // Shared memory begins anew with each block.
+            const bool stale = shadow == &shared && before.epoch < block_epoch;
+            return !stale && (before.bytes & mask) != 0 && !(atomic && before.atomic) && !ordered(before, thread);
         };
         if (races(word.write)) {
             describe_race(word.write, word.write.atomic ? "changed" : "wrote", *shadow, start_of(shadow->block) + at, access,

@@ -1,4 +1,4 @@
-// Judges every access of a kernel to memory: within bounds, aligned, and ordered against the accesses of other threads by what CUDA
+// Judges every access of a kernel to memory: within bounds, and ordered against the accesses of other threads by what CUDA
 // promises, not by what the emulator happens to do.
 //
 // An order between two accesses to the same bytes, one of them a write, comes from
@@ -31,9 +31,8 @@ public:
     void meet_lanes(unsigned first_thread, unsigned mask);
     void fence(unsigned thread);
 
-    // False if the running block's `thread` must not do this now: then `problem` says why. `aligned`: the compiler relies on the
-    // address being a multiple of `bytes`.
-    bool allows(unsigned thread, uintptr_t address, size_t bytes, Access access, bool aligned, char* problem, size_t capacity);
+    // False if the running block's `thread` must not do this now: then `problem` says why.
+    bool allows(unsigned thread, uintptr_t address, size_t bytes, Access access, char* problem, size_t capacity);
 
 private:
     static constexpr unsigned LANES = 32;

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 namespace godiff_emulator {
-void note_access(const volatile void* address, size_t bytes, Access access, bool aligned);
+void note_access(const volatile void* address, size_t bytes, Access access);
 }
 
 using godiff_emulator::Access;
@@ -21,14 +21,14 @@ void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 
 #define GODIFF_HOOKS(bytes)                                                                                      \
-    void __tsan_read##bytes(void* address) { note_access(address, bytes, Access::read, true); }                  \
-    void __tsan_write##bytes(void* address) { note_access(address, bytes, Access::write, true); }                \
-    void __tsan_unaligned_read##bytes(void* address) { note_access(address, bytes, Access::read, false); }       \
-    void __tsan_unaligned_write##bytes(void* address) { note_access(address, bytes, Access::write, false); }     \
-    void __tsan_volatile_read##bytes(void* address) { note_access(address, bytes, Access::read, true); }         \
-    void __tsan_volatile_write##bytes(void* address) { note_access(address, bytes, Access::write, true); }       \
-    void __tsan_unaligned_volatile_read##bytes(void* address) { note_access(address, bytes, Access::read, false); } \
-    void __tsan_unaligned_volatile_write##bytes(void* address) { note_access(address, bytes, Access::write, false); }
+    void __tsan_read##bytes(void* address) { note_access(address, bytes, Access::read); }                  \
+    void __tsan_write##bytes(void* address) { note_access(address, bytes, Access::write); }                \
+    void __tsan_unaligned_read##bytes(void* address) { note_access(address, bytes, Access::read); }       \
+    void __tsan_unaligned_write##bytes(void* address) { note_access(address, bytes, Access::write); }     \
+    void __tsan_volatile_read##bytes(void* address) { note_access(address, bytes, Access::read); }         \
+    void __tsan_volatile_write##bytes(void* address) { note_access(address, bytes, Access::write); }       \
+    void __tsan_unaligned_volatile_read##bytes(void* address) { note_access(address, bytes, Access::read); } \
+    void __tsan_unaligned_volatile_write##bytes(void* address) { note_access(address, bytes, Access::write); }
 GODIFF_HOOKS(1)
 GODIFF_HOOKS(2)
 GODIFF_HOOKS(4)
@@ -36,10 +36,10 @@ GODIFF_HOOKS(8)
 GODIFF_HOOKS(16)
 
 void __tsan_read_range(void* address, size_t bytes) {
-    note_access(address, bytes, Access::read, false);
+    note_access(address, bytes, Access::read);
 }
 void __tsan_write_range(void* address, size_t bytes) {
-    note_access(address, bytes, Access::write, false);
+    note_access(address, bytes, Access::write);
 }
 
 }  // extern "C"

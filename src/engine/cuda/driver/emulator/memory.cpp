@@ -123,6 +123,12 @@ bool Memory::holds(uint64_t address, size_t bytes) const {
     return block.data && bytes <= block.bytes - (address - reinterpret_cast<uint64_t>(block.data));
 }
 
+bool Memory::was_freed(uint64_t address) const {
+    std::lock_guard<std::mutex> lock(mutex);
+    return std::any_of(freed.begin(), freed.end(),
+                       [=](const Block& block) { return address - reinterpret_cast<uint64_t>(block.data) < block.bytes; });
+}
+
 bool Memory::find_damage(char* text, size_t capacity) {
     std::lock_guard<std::mutex> lock(mutex);
     for (auto& entry : live) {

@@ -82,7 +82,7 @@ public:
     u64 wait_for_lanes(Exchange exchange, unsigned mask, u64 value, int parameter, int width, Site site);
     void note_atomic(void* address, size_t bytes);
     void note_fence();
-    void note_access(uintptr_t address, size_t bytes, Access access, bool aligned);
+    void note_access(uintptr_t address, size_t bytes, Access access);
     [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
     // A signal that the running thread has raised; false if it was none of a kernel's.
     bool catch_signal(int number, const void* address);
@@ -378,7 +378,7 @@ void Scheduler::note_atomic(void* address, size_t bytes) {
         fail("makes atomic operations without end: it waits for a thread that runs only after it");
     }
     if (CHECKS_ACCESSES) {
-        note_access(reinterpret_cast<uintptr_t>(address), bytes, Access::atomic, true);
+        note_access(reinterpret_cast<uintptr_t>(address), bytes, Access::atomic);
     }
 }
 
@@ -388,15 +388,16 @@ void Scheduler::note_fence() {
     }
 }
 
-// Variables of the thread's own need no check: those on its stack, and threadIdx and its like.
-void Scheduler::note_access(uintptr_t address, size_t bytes, Access access, bool aligned) {
+// Variables of the thread's own need no check: those on its stack, the arguments, threadIdx and its like.
+void Scheduler::note_access(uintptr_t address, size_t bytes, Access access) {
     const auto within = [=](const void* start, size_t n) { return address - reinterpret_cast<uintptr_t>(start) < n; };
-    if (!current || within(current->context.stack_bottom, current->context.stack_bytes) || within(&threadIdx, sizeof threadIdx) ||
+    if (!current || within(current->context.stack_bottom, current->context.stack_bytes) ||
+        within(arguments, kernel->argument_bytes) || within(&threadIdx, sizeof threadIdx) ||
         within(&blockIdx, sizeof blockIdx) || within(&blockDim, sizeof blockDim) || within(&gridDim, sizeof gridDim)) {
         return;
     }
     char problem[256];
-    if (!accesses.allows(current->index, address, bytes, access, aligned, problem, sizeof problem)) {
+    if (!accesses.allows(current->index, address, bytes, access, problem, sizeof problem)) {
         fail("%s", problem);
     }
 }
@@ -447,6 +448,9 @@ bool Scheduler::catch_signal(int number, const void* address) {
     const char* at = static_cast<const char*>(address);
     if (number == SIGFPE) {
         fail("divides an integer by zero");
+    }
+    if (number == SIGILL) {
+        fail("accesses memory that is not aligned as its type needs");  // so the kernels are compiled: build/emulator.rs
     }
     if (at < below && below - at <= static_cast<long>(Stacks::GUARD_BYTES)) {
         fail("needs more than the emulator's %zu bytes of stack", Stacks::STACK_BYTES);
@@ -555,9 +559,9 @@ void* shared_memory_of_block() {
     return running->shared_memory();
 }
 
-void note_access(const volatile void* address, size_t bytes, Access access, bool aligned) {
+void note_access(const volatile void* address, size_t bytes, Access access) {
     if (running) {
-        running->note_access(reinterpret_cast<uintptr_t>(address), bytes, access, aligned);
+        running->note_access(reinterpret_cast<uintptr_t>(address), bytes, access);
     }
 }
 
