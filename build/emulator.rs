@@ -10,7 +10,13 @@ const EMULATOR: &str = "src/engine/cuda/driver/emulator";
 /// Kernels of the engine, and those with planted bugs that the emulator has to catch.
 const KERNELS: [&str; 2] = ["kernels", "tests/planted"];
 
+/// A misaligned access raises a signal, which the emulator catches: what a card refuses, x86 and ARM would do.
+const ALIGNMENT: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"];
+
 /// Compiles emulator and kernels, and links them.
+///
+/// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` has the compiler call the emulator
+/// at each access of a kernel, which then judges it (accesses.hpp).
 pub fn compile(root: &Path) {
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let emulator = root.join(EMULATOR);
@@ -39,16 +45,31 @@ pub fn compile(root: &Path) {
     let text = format!("{declarations}extern \"C\" void godiff_emulator_link_kernels() {{\n{calls}}}\n");
     units.push(write_if_changed(out.join("link_kernels.cpp"), &text));
 
-    cc::Build::new()
-        .cpp(true)
+    let sanitize = env::var("GODIFF_EMULATOR_SANITIZE").unwrap_or_default();
+    println!("cargo::rerun-if-env-changed=GODIFF_EMULATOR_SANITIZE");
+    println!("cargo::rustc-env=GODIFF_EMULATOR_SANITIZE={sanitize}");
+    let (everywhere, in_kernels): (&[&str], &[&str]) = match sanitize.as_str() {
+        "" => (&[], &ALIGNMENT),
+        "address" => {
+            // The libraries have to come before the C library, which is up to who runs the program: scripts/sanitize.
+            println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-lasan,-lubsan,--pop-state");
+            (&["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"], &[])
+        }
+        "races" => (&["-DGODIFF_EMULATOR_CHECKS_ACCESSES"], &["-fsanitize=thread", ALIGNMENT[0], ALIGNMENT[1]]),
+        other => {
+            println!("cargo::error=GODIFF_EMULATOR_SANITIZE={other}: use address, races or nothing");
+            return;
+        }
+    };
+
+    let mut base = cc::Build::new();
+    base.cpp(true)
         .std("c++17")
         .opt_level(2)
         .debug(true)
         .define("GODIFF_EMULATOR", None)
         .include(&emulator)
         .include(root.join("kernels"))
-        .files(sources(&emulator, "cpp"))
-        .files(units)
         .warnings(true)
         .extra_warnings(true)
         // Sums are rounded as written, and floats are read as float4, as CUDA allows.
@@ -58,7 +79,16 @@ pub fn compile(root: &Path) {
         .flag("-Wno-unknown-pragmas")
         .flag("-Wno-unused-function")
         .flag_if_supported("-Wno-unused-const-variable")
-        .compile("godiff_emulator");
+        .flags(everywhere);
+    let kernels = base.clone().flags(in_kernels).files(units).try_compile_intermediates();
+    let objects = match kernels {
+        Ok(objects) => objects,
+        Err(error) => {
+            println!("cargo::error={error}");
+            return;
+        }
+    };
+    base.files(sources(&emulator, "cpp")).objects(objects).compile("godiff_emulator");
 }
 
 /// The files of `folder` that end in `extension`, in order.

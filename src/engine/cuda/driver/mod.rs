@@ -111,6 +111,10 @@ trait RawStream: Send {
 
 /// Captured work of one backend.
 trait RawGraph: Send {
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "emulator")),
+        allow(dead_code, reason = "backends alone ask for it")
+    )]
     fn as_any(&self) -> &dyn std::any::Any;
     /// Launches, copies and fills in it.
     fn n_nodes(&self) -> usize;

@@ -2,6 +2,7 @@
 // Whatever a card would leave undefined, such as a barrier that some threads never reach, ends the launch with a sentence.
 
 #include <algorithm>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "accesses.hpp"
 #include "fiber.hpp"
 #include "memory.hpp"
 
@@ -25,11 +27,18 @@ namespace godiff_emulator {
 
 namespace {
 
+// Whether the kernels are compiled with hooks (hooks.cpp).
+#ifdef GODIFF_EMULATOR_CHECKS_ACCESSES
+constexpr bool CHECKS_ACCESSES = true;
+#else
+constexpr bool CHECKS_ACCESSES = false;
+#endif
+
 constexpr unsigned MAX_THREADS = 1024;
 constexpr unsigned LANES = 32;
 // Far more than any kernel makes, fewer than a minute's: a thread that spins until another one, which will not run before the
 // first has ended, sets a flag.
-constexpr unsigned MAX_ATOMICS_PER_THREAD = 100000000;
+constexpr unsigned MAX_ATOMICS_PER_THREAD = 10000000;
 
 std::map<std::string, Kernel>& kernels() {
     static std::map<std::string, Kernel> all;
@@ -71,8 +80,12 @@ public:
     // Called by the running thread.
     void wait_at_barrier(Site site, bool value);
     u64 wait_for_lanes(Exchange exchange, unsigned mask, u64 value, int parameter, int width, Site site);
-    void count_atomic();
+    void note_atomic(void* address, size_t bytes);
+    void note_fence();
+    void note_access(uintptr_t address, size_t bytes, Access access);
     [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
+    // A signal that the running thread has raised; false if it was none of a kernel's.
+    bool catch_signal(int number, const void* address);
     void* shared_memory() { return shared.data; }
     // Of the barrier that the running thread has just passed: the next one is not complete without it.
     u64 barrier_sum() const { return last_barrier_sum; }
@@ -91,6 +104,7 @@ private:
     u64 next_random();
 
     Stacks stacks;
+    Accesses accesses;
     Context outside;
     std::vector<Thread> threads;
     std::vector<unsigned> ready;  // a ring of thread indices
@@ -112,10 +126,9 @@ private:
     size_t capacity = 0;
 };
 
-Scheduler& scheduler() {
-    static thread_local Scheduler one;
-    return one;
-}
+// The one whose launch runs on this OS thread.
+__thread Scheduler* running = nullptr;
+
 
 u64 Scheduler::next_random() {
     // xorshift64*, Vigna 2016.
@@ -165,7 +178,7 @@ void Scheduler::run_next(bool gone) {
 }
 
 void Scheduler::run_thread() {
-    Scheduler& self = scheduler();
+    Scheduler& self = *running;
     arrived_on_fiber(self.outside);
     self.kernel->run(self.arguments);
     self.current->state = State::returned;
@@ -215,11 +228,17 @@ bool Scheduler::launch(const Kernel& which, const void* bytes, uint3 grid, unsig
     gridDim = grid;
     blockDim = {n_threads, 1, 1};
     shared = allocate_block(shared_bytes);
+    if (CHECKS_ACCESSES) {
+        accesses.begin_launch(memory, shared, n_threads);
+    }
     for (unsigned y = 0; y < grid.y && !failed; ++y) {
         for (unsigned x = 0; x < grid.x && !failed; ++x) {
             blockIdx = order == REVERSE ? uint3{grid.x - 1 - x, grid.y - 1 - y, 0} : uint3{x, y, 0};
             if (x + y > 0) {
                 fill_with_nan(shared.data, shared.bytes);
+            }
+            if (CHECKS_ACCESSES) {
+                accesses.begin_block(blockIdx.x, blockIdx.y);
             }
             if (!run_block()) {
                 break;
@@ -261,6 +280,9 @@ void Scheduler::wait_at_barrier(Site site, bool value) {
         }
         last_barrier_sum = sum;
         n_at_barrier = 0;
+        if (CHECKS_ACCESSES) {
+            accesses.pass_barrier();
+        }
         make_ready(0, n_threads, ~0u);
     }
     run_next(false);
@@ -342,19 +364,99 @@ u64 Scheduler::wait_for_lanes(Exchange exchange, unsigned mask, u64 value, int p
     }
     if (lanes_complete(self)) {
         exchange_values(self);
+        if (CHECKS_ACCESSES && exchange == Exchange::sync) {
+            accesses.meet_lanes(self.index / LANES * LANES, mask);
+        }
         make_ready(self.index / LANES * LANES, std::min(LANES, n_threads - self.index / LANES * LANES), mask);
     }
     run_next(false);
     return self.result;
 }
 
-void Scheduler::count_atomic() {
+void Scheduler::note_atomic(void* address, size_t bytes) {
     if (++current->n_atomics > MAX_ATOMICS_PER_THREAD) {
         fail("makes atomic operations without end: it waits for a thread that runs only after it");
+    }
+    if (CHECKS_ACCESSES) {
+        note_access(reinterpret_cast<uintptr_t>(address), bytes, Access::atomic);
+    }
+}
+
+void Scheduler::note_fence() {
+    if (CHECKS_ACCESSES) {
+        accesses.fence(current->index);
+    }
+}
+
+// Variables of the thread's own need no check: those on its stack, the arguments, threadIdx and its like.
+void Scheduler::note_access(uintptr_t address, size_t bytes, Access access) {
+    const auto within = [=](const void* start, size_t n) { return address - reinterpret_cast<uintptr_t>(start) < n; };
+    if (!current || within(current->context.stack_bottom, current->context.stack_bytes) ||
+        within(arguments, kernel->argument_bytes) || within(&threadIdx, sizeof threadIdx) ||
+        within(&blockIdx, sizeof blockIdx) || within(&blockDim, sizeof blockDim) || within(&gridDim, sizeof gridDim)) {
+        return;
+    }
+    char problem[256];
+    if (!accesses.allows(current->index, address, bytes, access, problem, sizeof problem)) {
+        fail("%s", problem);
     }
 }
 
 // ---- What went wrong ----
+
+// The address sanitizer reports these itself, with more detail.
+#ifdef GODIFF_ADDRESS_SANITIZER
+constexpr bool CATCHES_SIGNALS = false;
+#else
+constexpr bool CATCHES_SIGNALS = true;
+#endif
+constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+struct sigaction handlers_before[4];
+
+// A kernel's wild address ends the launch, not the process. The handler runs on the signal stack that Rust gives its threads, and leaves
+// it for good: a fault of a kernel is inside of no library call.
+void handle_signal(int number, siginfo_t* info, void*) {
+    if (running && running->catch_signal(number, info->si_addr)) {
+        return;
+    }
+    // Somebody else's: it comes again at once, to who was there before.
+    for (size_t i = 0; i < 4; ++i) {
+        if (SIGNALS[i] == number) {
+            sigaction(number, &handlers_before[i], nullptr);
+        }
+    }
+}
+
+void catch_signals() {
+    static const bool installed = [] {
+        for (size_t i = 0; CATCHES_SIGNALS && i < 4; ++i) {
+            struct sigaction action = {};
+            action.sa_sigaction = handle_signal;
+            action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+            sigaction(SIGNALS[i], &action, &handlers_before[i]);
+        }
+        return true;
+    }();
+    (void)installed;
+}
+
+bool Scheduler::catch_signal(int number, const void* address) {
+    if (!current) {
+        return false;
+    }
+    const char* below = static_cast<const char*>(current->context.stack_bottom);
+    const char* at = static_cast<const char*>(address);
+    if (number == SIGFPE) {
+        fail("divides an integer by zero");
+    }
+    if (number == SIGILL) {
+        fail("accesses memory that is not aligned as its type needs");  // so the kernels are compiled: build/emulator.rs
+    }
+    if (at < below && below - at <= static_cast<long>(Stacks::GUARD_BYTES)) {
+        fail("needs more than the emulator's %zu bytes of stack", Stacks::STACK_BYTES);
+    }
+    fail("touches memory at %p, which it may not", address);
+}
 
 void Scheduler::report(unsigned thread, const char* format, va_list values) {
     if (failed) {
@@ -441,20 +543,26 @@ Registration::Registration(const Kernel& kernel) {
 }
 
 void barrier(Site site) {
-    scheduler().wait_at_barrier(site, false);
+    running->wait_at_barrier(site, false);
 }
 
 int barrier_count(bool value, Site site) {
-    scheduler().wait_at_barrier(site, value);
-    return static_cast<int>(scheduler().barrier_sum());
+    running->wait_at_barrier(site, value);
+    return static_cast<int>(running->barrier_sum());
 }
 
 u64 exchange_lanes(Exchange exchange, unsigned mask, u64 value, int parameter, int width, Site site) {
-    return scheduler().wait_for_lanes(exchange, mask, value, parameter, width, site);
+    return running->wait_for_lanes(exchange, mask, value, parameter, width, site);
 }
 
 void* shared_memory_of_block() {
-    return scheduler().shared_memory();
+    return running->shared_memory();
+}
+
+void note_access(const volatile void* address, size_t bytes, Access access) {
+    if (running) {
+        running->note_access(reinterpret_cast<uintptr_t>(address), bytes, access);
+    }
 }
 
 }  // namespace godiff_emulator
@@ -463,7 +571,7 @@ void* shared_memory_of_block() {
 
 #define GODIFF_ATOMIC(name, T, expression)           \
     T name(T* address, T value) {                    \
-        godiff_emulator::scheduler().count_atomic(); \
+        godiff_emulator::running->note_atomic(address, sizeof(T)); \
         const T old = *address;                      \
         *address = expression;                       \
         return old;                                  \
@@ -478,7 +586,7 @@ void* shared_memory_of_block() {
     GODIFF_ATOMIC(atomicXor, T, old ^ value)                    \
     GODIFF_ATOMIC(atomicExch, T, value)                         \
     T atomicCAS(T* address, T expected, T value) {              \
-        godiff_emulator::scheduler().count_atomic();            \
+        godiff_emulator::running->note_atomic(address, sizeof(T));            \
         const T old = *address;                                 \
         *address = old == expected ? value : old;               \
         return old;                                             \
@@ -488,9 +596,13 @@ GODIFF_ATOMICS(unsigned)
 GODIFF_ATOMICS(u64)
 
 // One thread runs at a time, and the compiler cannot see through these calls.
-void __threadfence() {}
+void __threadfence() {
+    godiff_emulator::running->note_fence();
+}
 void __threadfence_block() {}
-void __threadfence_system() {}
+void __threadfence_system() {
+    godiff_emulator::running->note_fence();
+}
 
 // ---- What Rust calls ----
 
@@ -582,8 +694,12 @@ int godiff_emulator_launch(godiff_emulator::Memory* memory, const GodiffEmulator
                       launch->threads);
         return REFUSED;
     }
-    const bool done = scheduler().launch(kernel, launch->arguments, {launch->blocks_x, launch->blocks_y, 1}, launch->threads,
+    static thread_local Scheduler scheduler;
+    running = &scheduler;
+    catch_signals();
+    const bool done = scheduler.launch(kernel, launch->arguments, {launch->blocks_x, launch->blocks_y, 1}, launch->threads,
                                          launch->shared_bytes, static_cast<Order>(launch->order), launch->seed, *memory, text, capacity);
+    running = nullptr;
     return done ? DONE : FAULT;
 }
 
