@@ -2,7 +2,6 @@
 
 #[doc(hidden)]
 pub mod diffusion;
-#[doc(hidden)]
 pub mod driver;
 #[doc(hidden)]
 pub mod forward_noise;

@@ -116,14 +116,14 @@ trait RawGraph: Send {
 pub struct Device(Arc<dyn RawDevice>);
 
 impl Device {
-    /// Opens "cuda", "cuda:INDEX" or "emulator".
+    /// Opens "cuda", "cuda:INDEX" or "emulator" (with options for tests: `emulator:KEY=VALUE,...`).
     ///
     /// # Errors
     /// `BadInput` for a device that this build or machine does not have.
     pub fn open(name: &str) -> Result<Self> {
         match name {
             #[cfg(feature = "emulator")]
-            "emulator" => Ok(Device(emulator::open()?)),
+            _ if name == "emulator" || name.starts_with("emulator:") => Ok(Device(emulator::open(name)?)),
             #[cfg(feature = "cuda")]
             _ if name == "cuda" || name.starts_with("cuda:") => Ok(Device(cuda::open(name)?)),
             _ => Err(Error::bad_input(format!(
@@ -293,6 +293,18 @@ impl Graph {
     pub fn n_nodes(&self) -> usize {
         self.0.n_nodes()
     }
+}
+
+/// No room for `asked` bytes.
+#[cfg(any(feature = "cuda", feature = "emulator"))]
+fn out_of_memory(asked: usize, free: usize, total: usize) -> Error {
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    Error::Failed(format!(
+        "the device is out of memory: {:.1} MiB were asked for, {:.1} of {:.1} MiB are free; lower the batch size or the number of samples",
+        mib(asked),
+        mib(free),
+        mib(total)
+    ))
 }
 
 fn check_range(what: &str, len: usize, first: usize, count: usize) -> Result<()> {
