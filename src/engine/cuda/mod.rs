@@ -10,7 +10,6 @@ pub mod block;
 pub mod constants;
 #[doc(hidden)]
 pub mod diffusion;
-#[doc(hidden)]
 pub mod driver;
 #[doc(hidden)]
 pub mod filters;
