@@ -329,7 +329,7 @@ mod tests {
     /// What a run folder keeps is a configuration of the same search, without anything outside the folder.
     #[test]
     fn resolved_configurations_read_back_the_same() {
-        for name in ["pt-adatom.toml", "pt-heptamer.toml", "lj13.toml", "smoke.toml"] {
+        for name in ["pt-adatom.toml", "pt-heptamer.toml", "pt-heptamer-ffg.toml", "lj13.toml", "smoke.toml"] {
             let mut settings = shipped(name);
             settings.sections.search.seed = 17;
             let folder = TempDir::new().unwrap();
@@ -362,6 +362,21 @@ mod tests {
         assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
         assert_eq!(training.weighting, Weighting::Published);
         assert!(settings.system.is_free_cluster());
+    }
+
+    /// An empty section is enough.
+    #[test]
+    fn guidance_has_the_papers_strength() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("least.toml");
+        std::fs::write(&path, "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n[guidance]\n").unwrap();
+        let setup = Settings::load(&path).unwrap().setup();
+        let guidance = setup.guidance.unwrap();
+        assert_eq!((guidance.eta, guidance.zeta, guidance.history, guidance.max_step_angstrom), (0.2, 3.0, 10, 0.1));
+        assert_eq!((guidance.force_weight, guidance.huber_delta_ev_per_angstrom, guidance.relax_steps), (1.0, 1.0, 0));
+        assert!(setup.sizes.force_head);
+        let plain = shipped("pt-heptamer.toml").setup();
+        assert!(plain.guidance.is_none() && !plain.sizes.force_head);
     }
 
     #[test]
