@@ -160,7 +160,7 @@ mod tests {
             let system = system(3, Cell::NONE);
             let mut positions = vec![[1.1, -0.9, 0.2], [-0.6, 0.8, 1.4], [0.9, 0.1, -1.0]];
             let mut corrector = Corrector::default();
-            let (mut pairs, mut last): (Vec<(Vec<f64>, Vec<f64>)>, Option<(Vec<f64>, Vec<f64>)>) = (vec![], None);
+            let (mut pairs, mut last) = (Vec::new(), None::<(Vec<f64>, Vec<f64>)>);
             for k in 0..60 {
                 let forces = bowl(&positions);
                 let (x, g) = (positions.concat(), forces.concat().iter().map(|f| -f).collect::<Vec<f64>>());
