@@ -290,8 +290,9 @@ fn guidance_in(settings: &Settings, iteration: usize) -> Option<&GuidanceSetting
 /// The model before the first iteration, and what there is to say about it.
 fn start_values(settings: &Settings) -> Transferred {
     let (sizes, seed) = (settings.setup().sizes, settings.sections.search.seed);
+    let weighting = settings.sections.training.weighting;
     match &settings.transfer {
-        Some(model) => model.transfer(&sizes, &settings.system.numbers(), seed),
+        Some(model) => model.transfer(&sizes, weighting, &settings.system.numbers(), seed),
         None => Transferred { parameters: initial_parameters(&Layout::new(&sizes), seed), notes: vec![] },
     }
 }

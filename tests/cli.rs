@@ -554,7 +554,8 @@ fn the_heptamer_starts_from_adatom_models() {
         model.radial_basis.clone().unwrap(),
         "the authors' functions are rounded"
     );
-    let transferred = model.transfer(&settings.setup().sizes, &settings.system.numbers(), 0);
+    let transferred =
+        model.transfer(&settings.setup().sizes, godiff::engine::Weighting::Published, &settings.system.numbers(), 0);
     assert_eq!((transferred.parameters, transferred.notes.len()), (model.parameters.clone(), 1));
 }
 

@@ -1,7 +1,9 @@
 //! Starting a search from a model that another system has trained: other template, number of atoms, species.
 
+use super::file::weighting_name;
 use super::{Layout, ModelFile, ModelSizes, initial_parameters};
 use crate::diffusion::Sde;
+use crate::engine::Weighting;
 use crate::system::elements::symbol;
 
 /// What a search takes over from a model.
@@ -46,8 +48,9 @@ impl ModelFile {
 
     /// This model's parameters for a search with a model of `sizes` on atoms with these atomic `numbers`. Embedding rows of
     /// species that it was not trained on, and a force head that it lacks, get the start values of `seed`; a force head that
-    /// `sizes` lacks is dropped. The sizes must fit otherwise ([`ModelFile::misfit`]).
-    pub fn transfer(&self, sizes: &ModelSizes, numbers: &[u8], seed: u64) -> Transferred {
+    /// `sizes` lacks is dropped. The sizes must fit otherwise ([`ModelFile::misfit`]). Training goes on with `weighting`: another
+    /// one than before is worth a note, as the output then changes its meaning.
+    pub fn transfer(&self, sizes: &ModelSizes, weighting: Weighting, numbers: &[u8], seed: u64) -> Transferred {
         let (from, to) = (Layout::new(&self.sizes), Layout::new(sizes));
         let mut parameters = initial_parameters(&to, seed);
         let mut notes = vec![match &self.species[..] {
@@ -83,6 +86,10 @@ impl ModelFile {
             (true, false) => notes.push("its force head is left out: there is no [guidance]".to_owned()),
             _ => {}
         }
+        if self.weighting != weighting {
+            let (before, now) = (weighting_name(self.weighting), weighting_name(weighting));
+            notes.push(format!("it was trained with weighting = \"{before}\" and goes on with \"{now}\""));
+        }
         Transferred { parameters, notes }
     }
 }
@@ -94,7 +101,6 @@ fn symbols(numbers: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Weighting;
     use crate::model::RadialBasis;
 
     const SIZES: ModelSizes =
@@ -115,7 +121,7 @@ mod tests {
     #[test]
     fn known_species_keep_their_rows_and_new_ones_start_fresh() {
         let model = model(&[29, 78], false);
-        let Transferred { parameters, notes } = model.transfer(&SIZES, &[78, 79, 78, 8], 1);
+        let Transferred { parameters, notes } = model.transfer(&SIZES, Weighting::Published, &[78, 79, 78, 8], 1);
         let fresh = initial_parameters(&Layout::new(&SIZES), 1);
         for (k, found) in parameters.chunks_exact(4).take(100).enumerate() {
             let expected = if [8, 79].contains(&k) { &fresh } else { &model.parameters };
@@ -129,7 +135,7 @@ mod tests {
                 "O, Au are new to it: their embeddings start fresh"
             ]
         );
-        let Transferred { parameters, notes } = model.transfer(&SIZES, &[79], 1);
+        let Transferred { parameters, notes } = model.transfer(&SIZES, Weighting::Published, &[79], 1);
         assert_ne!(parameters[4 * 79..4 * 80], model.parameters[4 * 79..4 * 80]);
         assert_eq!(notes[1], "Au is new to it: its embedding starts fresh");
     }
@@ -138,7 +144,7 @@ mod tests {
     fn nothing_is_fresh_where_the_species_are_unknown_or_all_known() {
         for known in [&[][..], &[6, 78]] {
             let model = model(known, false);
-            let transferred = model.transfer(&SIZES, &[78, 6], 1);
+            let transferred = model.transfer(&SIZES, Weighting::Published, &[78, 6], 1);
             assert_eq!(transferred.parameters, model.parameters);
             assert_eq!(transferred.notes.len(), 1);
         }
@@ -149,14 +155,20 @@ mod tests {
         let with = ModelSizes { force_head: true, ..SIZES };
         let (n, fresh) = (Layout::new(&SIZES).n_parameters(), initial_parameters(&Layout::new(&with), 1));
         let plain = model(&[78], false);
-        let added = plain.transfer(&with, &[78], 1);
+        let added = plain.transfer(&with, Weighting::Published, &[78], 1);
         assert_eq!((&added.parameters[..n], &added.parameters[n..]), (&plain.parameters[..], &fresh[n..]));
         assert_eq!(added.notes[1], "it has no force head: a fresh one is added");
         let guided = model(&[78], true);
-        assert_eq!(guided.transfer(&with, &[78], 1).parameters, guided.parameters);
-        let dropped = guided.transfer(&SIZES, &[78], 1);
+        assert_eq!(guided.transfer(&with, Weighting::Published, &[78], 1).parameters, guided.parameters);
+        let dropped = guided.transfer(&SIZES, Weighting::Published, &[78], 1);
         assert_eq!(dropped.parameters, guided.parameters[..n]);
         assert_eq!(dropped.notes[1], "its force head is left out: there is no [guidance]");
+    }
+
+    #[test]
+    fn another_weighting_is_said() {
+        let transferred = model(&[78], false).transfer(&SIZES, Weighting::Dsm, &[78], 1);
+        assert_eq!(transferred.notes[1..], ["it was trained with weighting = \"published\" and goes on with \"dsm\""]);
     }
 
     #[test]
