@@ -6,6 +6,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "emulator")]
+#[path = "build/emulator.rs"]
+mod emulator;
+
 /// Hexadecimal digits of a commit that are shown.
 const SHOWN_DIGITS: usize = 12;
 
@@ -23,6 +27,8 @@ fn main() {
     };
     println!("cargo::rustc-env=GODIFF_VERSION={version}");
     println!("cargo::rustc-env=GODIFF_BUILD={version} ({}, {})", variable("TARGET"), variable("PROFILE"));
+    #[cfg(feature = "emulator")]
+    emulator::compile(&root);
 }
 
 /// The commit that is checked out at `root`. A repository around `root` does not count: what was unpacked into somebody

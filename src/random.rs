@@ -42,6 +42,11 @@ impl Noise {
         Noise { key: [key as u32, (key >> 32) as u32] }
     }
 
+    /// The two key words of every draw, for engines that count on their own.
+    pub fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
     /// Four random words for (structure, step, atom, draw).
     pub fn words(&self, structure: u32, step: u32, atom: u32, draw: u32) -> [u32; 4] {
         philox4x32_10([structure, step, atom, draw], self.key)

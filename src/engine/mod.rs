@@ -2,6 +2,7 @@
 //!
 //! Everything crosses in f64 and in the layout of [`crate::model::Layout`]; an engine narrows and rearranges as it likes.
 
+mod check;
 pub mod cpu;
 pub mod cuda;
 mod relaxation;

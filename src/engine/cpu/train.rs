@@ -54,12 +54,6 @@ impl<T: Real> Cpu<T> {
         progress: Progress,
     ) -> Result<TrainingReport> {
         let batch = self.setup.training.batch.min(set.positions.len());
-        if batch == 0 {
-            return Err(Error::Failed("there is nothing to train on: the training set is empty".into()));
-        }
-        if set.forces.as_ref().is_some_and(|forces| forces.positions.is_empty()) {
-            return Err(Error::Failed("there is nothing to train on: the set of forces is empty".into()));
-        }
         self.optimizer = AdamW::new(self.network.layout.n_parameters());
         self.schedule = PlateauSchedule::new(self.setup.training.learning_rate);
         let score_loss = Loss::Score(self.setup.training.weighting);
