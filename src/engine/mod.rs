@@ -5,6 +5,9 @@
 mod check;
 pub mod cpu;
 pub mod cuda;
+mod relaxation;
+
+pub use relaxation::relax_on_predicted_forces;
 
 use crate::diffusion::Sde;
 use crate::error::Result;
@@ -54,7 +57,8 @@ pub struct TrainingSettings {
 
 /// Force-field guidance (arXiv:2510.13448, eq. 7): a force head trained beside the score, and a corrector after every reverse
 /// step, x ← x + η(1−t)^ζ·p with p the L-BFGS direction of the predicted forces ([`crate::diffusion::Corrector`]).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct GuidanceSettings {
     /// η, the corrector's strength at t = 0.
     pub eta: f64,

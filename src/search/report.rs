@@ -94,7 +94,7 @@ impl Search<'_> {
         species.dedup();
         let model = ModelFile {
             sizes: setup.sizes,
-            radial_basis: None,
+            radial_basis: settings.transfer.as_ref().and_then(|model| model.radial_basis.clone()),
             parameters,
             sde: setup.sde,
             weighting: setup.training.weighting,
