@@ -2,6 +2,7 @@
 
 #[allow(dead_code, reason = "the engine above is being built")]
 pub(crate) mod driver;
+pub mod kernels;
 
 use super::{Engine, Setup};
 use crate::error::{Error, Result};
