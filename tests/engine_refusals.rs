@@ -37,14 +37,6 @@ fn unknown_devices_are_refused() {
 }
 
 #[test]
-fn cuda_is_not_faked() {
-    for device in ["cuda", "cuda:1"] {
-        let sentence = format!("device '{device}': this build of godiff has no CUDA engine; use --device cpu");
-        assert_bad_input(open(device, &small()).err().expect(device), &sentence);
-    }
-}
-
-#[test]
 fn radial_functions_must_fit_the_model() {
     for wrong in [RadialBasis::even(7, 4.0), RadialBasis { widths: vec![1.0; 9], ..RadialBasis::even(8, 4.0) }] {
         let error = Cpu::<f32>::new(&Setup { radial_basis: wrong, ..small() }).err().expect("a refusal");

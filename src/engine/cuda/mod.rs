@@ -25,10 +25,14 @@ pub mod network;
 pub mod radius_graph;
 #[doc(hidden)]
 pub mod reverse_step;
+#[doc(hidden)]
+pub mod kernels;
 mod sample;
 mod train;
 #[doc(hidden)]
 pub mod weight_gradient;
+
+pub use driver::{Properties, cards};
 
 use super::{
     Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Progress, Sampler, Setup,

@@ -7,6 +7,7 @@
 mod cuda;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod nvtx;
 
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -82,6 +83,23 @@ unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
 
+/// A range on the timeline of this thread from now until what it gives is dropped, if a profiler listens; ranges nest.
+#[must_use = "the range ends when this is dropped"]
+pub fn range(name: &'static str) -> impl Drop {
+    nvtx::range(name)
+}
+
+/// The cards of this machine, and why one cannot be used if so.
+///
+/// # Errors
+/// `BadInput` with the reason why there is none.
+pub fn cards() -> Result<Vec<(Properties, Option<String>)>> {
+    #[cfg(feature = "cuda")]
+    return Ok(cuda::list()?.into_iter().map(|card| (card.clone(), cuda::usable(&card).err())).collect());
+    #[cfg(not(feature = "cuda"))]
+    return Err(Error::bad_input("this godiff was built without the feature cuda"));
+}
+
 /// Device memory of one backend: raw bytes, typed by [`Buffer`].
 trait RawDevice: Send + Sync {
     fn properties(&self) -> &Properties;
@@ -136,7 +154,7 @@ impl Device {
             #[cfg(feature = "cuda")]
             _ if name == "cuda" || name.starts_with("cuda:") => Ok(Device(cuda::open(name)?)),
             _ => Err(Error::bad_input(format!(
-                "device '{name}': this build of godiff has no such engine; use --device cpu"
+                "device '{name}': this godiff was built without the feature that drives it; use --device cpu"
             ))),
         }
     }
