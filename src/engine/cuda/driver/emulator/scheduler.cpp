@@ -34,6 +34,7 @@ constexpr bool CHECKS_ACCESSES = true;
 constexpr bool CHECKS_ACCESSES = false;
 #endif
 
+// A power of two, so that the ring of ready threads needs no division.
 constexpr unsigned MAX_THREADS = 1024;
 constexpr unsigned LANES = 32;
 // Far more than any kernel makes, fewer than a minute's: a thread that spins until another one, which will not run before the
@@ -68,6 +69,14 @@ enum Order : int { FORWARD = 0, REVERSE = 1, RANDOM = 2 };
 const char* file_name(const char* path) {
     const char* slash = std::strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+bool same_site(Site a, Site b) {
+    return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
+}
+
+bool same_meeting(const Thread& a, const Thread& b) {
+    return a.exchange == b.exchange && a.mask == b.mask && a.width == b.width && same_site(a.site, b.site);
 }
 
 // What runs a launch on this OS thread.
@@ -107,9 +116,9 @@ private:
     Accesses accesses;
     Context outside;
     std::vector<Thread> threads;
-    std::vector<unsigned> ready;  // a ring of thread indices
-    size_t first_ready = 0;
-    size_t n_ready = 0;
+    unsigned ready[MAX_THREADS];  // a ring of thread indices
+    unsigned first_ready = 0;
+    unsigned n_ready = 0;
     Thread* current = nullptr;
 
     const Kernel* kernel = nullptr;
@@ -118,6 +127,7 @@ private:
     unsigned n_returned = 0;
     unsigned n_at_barrier = 0;
     u64 last_barrier_sum = 0;
+    unsigned n_waiting_lanes[MAX_THREADS / LANES] = {};
     Order order = FORWARD;
     u64 random_state = 1;
     Block shared;
@@ -140,18 +150,18 @@ u64 Scheduler::next_random() {
 
 // Queues those of the `count` threads from `first` on whose bit is in `mask` (bit i % 32).
 void Scheduler::make_ready(unsigned first, unsigned count, unsigned mask) {
-    const size_t before = n_ready;
+    const unsigned before = n_ready;
     for (unsigned i = 0; i < count; ++i) {
         const unsigned index = order == REVERSE ? first + count - 1 - i : first + i;
         if (mask >> (index % LANES) & 1u) {
             threads[index].state = State::ready;
-            ready[(first_ready + n_ready++) % ready.size()] = index;
+            ready[(first_ready + n_ready++) % MAX_THREADS] = index;
         }
     }
     if (order == RANDOM) {
-        for (size_t i = n_ready; i > before + 1; --i) {
-            const size_t j = before + next_random() % (i - before);
-            std::swap(ready[(first_ready + i - 1) % ready.size()], ready[(first_ready + j) % ready.size()]);
+        for (unsigned i = n_ready; i > before + 1; --i) {
+            const unsigned j = before + static_cast<unsigned>(next_random() % (i - before));
+            std::swap(ready[(first_ready + i - 1) % MAX_THREADS], ready[(first_ready + j) % MAX_THREADS]);
         }
     }
 }
@@ -162,7 +172,7 @@ void Scheduler::run_next(bool gone) {
     Context* next = &outside;
     if (n_ready > 0) {
         Thread& thread = threads[ready[first_ready]];
-        first_ready = (first_ready + 1) % ready.size();
+        first_ready = (first_ready + 1) % MAX_THREADS;
         --n_ready;
         if (&thread == self) {
             return;
@@ -189,6 +199,7 @@ void Scheduler::run_thread() {
 bool Scheduler::run_block() {
     n_returned = 0;
     n_at_barrier = 0;
+    std::fill(std::begin(n_waiting_lanes), std::end(n_waiting_lanes), 0u);
     first_ready = 0;
     n_ready = 0;
     for (unsigned i = 0; i < n_threads; ++i) {
@@ -199,7 +210,7 @@ bool Scheduler::run_block() {
     }
     make_ready(0, n_threads, ~0u);
     Thread& thread = threads[ready[first_ready]];
-    first_ready = (first_ready + 1) % ready.size();
+    first_ready = (first_ready + 1) % MAX_THREADS;
     --n_ready;
     current = &thread;
     threadIdx = {thread.index, 0, 0};
@@ -224,7 +235,6 @@ bool Scheduler::launch(const Kernel& which, const void* bytes, uint3 grid, unsig
     if (threads.size() < n_threads) {
         threads.resize(n_threads);
     }
-    ready.resize(n_threads);
     gridDim = grid;
     blockDim = {n_threads, 1, 1};
     shared = allocate_block(shared_bytes);
@@ -271,7 +281,7 @@ void Scheduler::wait_at_barrier(Site site, bool value) {
         bool same = true;
         for (unsigned i = 0; i < n_threads; ++i) {
             sum += threads[i].value;
-            same = same && threads[i].site.line == site.line && std::strcmp(threads[i].site.file, site.file) == 0;
+            same = same && same_site(threads[i].site, site);
         }
         if (!same) {
             describe_standstill();
@@ -286,11 +296,6 @@ void Scheduler::wait_at_barrier(Site site, bool value) {
         make_ready(0, n_threads, ~0u);
     }
     run_next(false);
-}
-
-bool same_meeting(const Thread& a, const Thread& b) {
-    return a.exchange == b.exchange && a.mask == b.mask && a.width == b.width && a.site.line == b.site.line &&
-           std::strcmp(a.site.file, b.site.file) == 0;
 }
 
 bool Scheduler::lanes_complete(const Thread& last) const {
@@ -362,7 +367,10 @@ u64 Scheduler::wait_for_lanes(Exchange exchange, unsigned mask, u64 value, int p
     if (width < 1 || width > static_cast<int>(LANES) || (width & (width - 1)) != 0) {
         fail("shuffles with width %d, which is no power of two up to 32, at %s:%d", width, file_name(site.file), site.line);
     }
-    if (lanes_complete(self)) {
+    unsigned& n_waiting = n_waiting_lanes[self.index / LANES];
+    const unsigned n_named = static_cast<unsigned>(__builtin_popcount(mask));
+    if (++n_waiting >= n_named && lanes_complete(self)) {
+        n_waiting -= n_named;
         exchange_values(self);
         if (CHECKS_ACCESSES && exchange == Exchange::sync) {
             accesses.meet_lanes(self.index / LANES * LANES, mask);
@@ -520,9 +528,8 @@ void Scheduler::describe_standstill() {
                     return;
                 }
                 const Thread& missing = threads[j];
-                const bool meets = missing.state == kind && (kind == State::lanes ? same_meeting(missing, thread)
-                                                                                 : missing.site.line == thread.site.line &&
-                                                                                       !std::strcmp(missing.site.file, thread.site.file));
+                const bool meets =
+                    missing.state == kind && (kind == State::lanes ? same_meeting(missing, thread) : same_site(missing.site, thread.site));
                 if (!meets) {
                     describe(missing, other, sizeof other);
                     report_at(i, "%s, but thread %u %s", waits, j, other);
