@@ -1,6 +1,16 @@
 //! Records what is built, for `godiff --version` and `summary.json`: the package's version, the commit, the target and the
 //! profile. Reads files only, so neither git nor a repository is needed; without them there is no commit to name, nor is there in a
-//! debug build.
+//! debug build. With the feature `cuda` it also compiles the kernels (build/kernels.rs).
+
+#[cfg(feature = "cuda")]
+#[path = "build/assembled.rs"]
+mod assembled;
+#[cfg(feature = "cuda")]
+#[path = "build/kernels.rs"]
+mod kernels;
+#[cfg(feature = "cuda")]
+#[path = "build/nvrtc.rs"]
+mod nvrtc;
 
 use std::env;
 use std::fs;
@@ -29,6 +39,22 @@ fn main() {
     println!("cargo::rustc-env=GODIFF_BUILD={version} ({}, {})", variable("TARGET"), variable("PROFILE"));
     #[cfg(feature = "emulator")]
     emulator::compile(&root);
+
+    #[cfg(feature = "cuda")]
+    compile_kernels(&root);
+}
+
+/// Compiles the kernels; what is wrong with them ends the build.
+#[cfg(feature = "cuda")]
+fn compile_kernels(root: &Path) {
+    println!("cargo::rerun-if-changed=build");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo names a folder for the output"));
+    if let Err(errors) = kernels::build(&root.join("kernels"), &out) {
+        for line in errors.iter().flat_map(|text| text.lines()) {
+            println!("cargo::error={line}");
+        }
+        std::process::exit(1);
+    }
 }
 
 /// The commit that is checked out at `root`. A repository around `root` does not count: what was unpacked into somebody

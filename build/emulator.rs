@@ -4,13 +4,20 @@
 
 use std::env;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 const EMULATOR: &str = "src/engine/cuda/driver/emulator";
 /// Kernels of the engine, and those with planted bugs that the emulator has to catch.
 const KERNELS: [&str; 2] = ["kernels", "tests/planted"];
 
+/// A misaligned access raises a signal, which the emulator catches: what a card refuses, x86 and ARM would do.
+const ALIGNMENT: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"];
+
 /// Compiles emulator and kernels, and links them.
+///
+/// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` has the compiler call the emulator
+/// at each access of a kernel, which then judges it (accesses.hpp).
 pub fn compile(root: &Path) {
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let emulator = root.join(EMULATOR);
@@ -39,16 +46,31 @@ pub fn compile(root: &Path) {
     let text = format!("{declarations}extern \"C\" void godiff_emulator_link_kernels() {{\n{calls}}}\n");
     units.push(write_if_changed(out.join("link_kernels.cpp"), &text));
 
-    cc::Build::new()
-        .cpp(true)
+    let sanitize = env::var("GODIFF_EMULATOR_SANITIZE").unwrap_or_default();
+    println!("cargo::rerun-if-env-changed=GODIFF_EMULATOR_SANITIZE");
+    println!("cargo::rustc-env=GODIFF_EMULATOR_SANITIZE={sanitize}");
+    let (everywhere, in_kernels): (&[&str], &[&str]) = match sanitize.as_str() {
+        "" => (&[], &ALIGNMENT),
+        "address" => {
+            // The libraries have to come before the C library, which is up to who runs the program: scripts/sanitize.
+            println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-lasan,-lubsan,--pop-state");
+            (&["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"], &[])
+        }
+        "races" => (&["-DGODIFF_EMULATOR_CHECKS_ACCESSES"], &["-fsanitize=thread", ALIGNMENT[0], ALIGNMENT[1]]),
+        other => {
+            println!("cargo::error=GODIFF_EMULATOR_SANITIZE={other}: use address, races or nothing");
+            return;
+        }
+    };
+
+    let mut base = cc::Build::new();
+    base.cpp(true)
         .std("c++17")
         .opt_level(2)
         .debug(true)
         .define("GODIFF_EMULATOR", None)
         .include(&emulator)
         .include(root.join("kernels"))
-        .files(sources(&emulator, "cpp"))
-        .files(units)
         .warnings(true)
         .extra_warnings(true)
         // Sums are rounded as written, and floats are read as float4, as CUDA allows.
@@ -58,7 +80,54 @@ pub fn compile(root: &Path) {
         .flag("-Wno-unknown-pragmas")
         .flag("-Wno-unused-function")
         .flag_if_supported("-Wno-unused-const-variable")
-        .compile("godiff_emulator");
+        .flags(everywhere);
+    // Everything that a unit may include; the sanitizer, since its flags are not in the names of the objects.
+    let mut shared = DefaultHasher::new();
+    sanitize.hash(&mut shared);
+    for header in [sources(&emulator, "hpp"), sources(&root.join("kernels"), "cuh")].concat() {
+        fs::read(header).unwrap_or_default().hash(&mut shared);
+    }
+    let kernels = objects(base.clone().flags(in_kernels), &units, &shared);
+    let rest = objects(&mut base, &sources(&emulator, "cpp"), &shared);
+    match (kernels, rest) {
+        (Ok(kernels), Ok(rest)) => cc::Build::new().cpp(true).objects(kernels).objects(rest).compile("godiff_emulator"),
+        (Err(error), _) | (_, Err(error)) => println!("cargo::error={error}"),
+    }
+}
+
+/// Compiles `files`, but only those that changed since the last time: kernels are edited one at a time. `shared` is what they all
+/// depend on.
+fn objects(build: &mut cc::Build, files: &[PathBuf], shared: &DefaultHasher) -> Result<Vec<PathBuf>, String> {
+    let mut objects = Vec::new();
+    for file in files {
+        let mut hasher = shared.clone();
+        for text in [Some(file.clone()), included(file)].into_iter().flatten() {
+            fs::read(text).unwrap_or_default().hash(&mut hasher);
+        }
+        let hash = hasher.finish().to_string();
+        // Beside the objects, a note of what each was made from.
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let note = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join(format!("{name}.compiled"));
+        let made = fs::read_to_string(&note).unwrap_or_default();
+        if let Some((_, object)) =
+            made.split_once('\n').filter(|(of, object)| *of == hash && Path::new(object).exists())
+        {
+            objects.push(PathBuf::from(object));
+            continue;
+        }
+        let compiled = build.clone().file(file).try_compile_intermediates().map_err(|error| error.to_string())?;
+        let object = compiled.into_iter().next().ok_or("the C++ compiler gave no object")?;
+        write_if_changed(note, &format!("{hash}\n{}", object.display()));
+        objects.push(object);
+    }
+    Ok(objects)
+}
+
+/// The kernel file that the unit `file` wraps.
+fn included(file: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).ok()?;
+    let path = text.split("#include \"").find(|path| path.starts_with('/'))?;
+    path.split('"').next().map(PathBuf::from)
 }
 
 /// The files of `folder` that end in `extension`, in order.

@@ -25,6 +25,8 @@ pub enum Purpose {
     Reservoir = 6,
     /// Start values of the parameters.
     Weights = 7,
+    /// Structures whose forces a training step compares.
+    ForceBatch = 8,
 }
 
 /// A keyed family of counter-based random numbers.

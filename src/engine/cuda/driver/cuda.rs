@@ -1,10 +1,191 @@
-//! The backend `cuda`.
+//! The backend `cuda`: a real card through the driver API, by way of `cudarc`.
+//!
+//! libcuda is loaded when a card is first asked for, so one binary runs with and without a driver. Every return code is checked.
+//! `cudarc` declares them as an enumeration up to 999; a newer driver's codes lie within, and are only compared and passed on.
 
-use super::RawDevice;
+mod card;
+mod sentence;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use super::{Properties, RawDevice};
+use crate::engine::cuda::kernels;
 use crate::error::{Error, Result};
+use card::{Card, Context};
+use cudarc::driver::sys::{self, CUresult};
+use sentence::{Refusal, cannot_start, too_old};
+use std::ffi::{CStr, c_int};
+use std::ptr;
 use std::sync::Arc;
 
-/// Opens the device.
-pub fn open(_name: &str) -> Result<Arc<dyn RawDevice>> {
-    Err(Error::bad_input("device 'cuda': this build of godiff has no such engine; use --device cpu"))
+/// The oldest driver that has every function used here, as `cuDriverGetVersion` counts.
+const OLDEST_DRIVER: c_int = 12000;
+
+/// The oldest compute capability with code.
+const OLDEST_CAPABILITY: (u32, u32) = (8, 0);
+
+/// How to go on without a GPU.
+const OR_CPU: &str = "or use --device cpu";
+
+/// Opens "cuda" (the first card) or "cuda:INDEX".
+///
+/// # Errors
+/// `BadInput` without kernels, driver, or a card of this index that can run them; `Failed` if the card refuses.
+pub fn open(name: &str) -> Result<Arc<dyn RawDevice>> {
+    let refuse = |why: String| Error::bad_input(format!("device '{name}': {why}, {OR_CPU}"));
+    let index = index_of(name)?;
+    let n_cards = start().map_err(refuse)?;
+    if index >= n_cards {
+        return Err(refuse(wrong_index(n_cards)));
+    }
+    let properties = properties(index)?;
+    usable(&properties).map_err(refuse)?;
+    Ok(Arc::new(Card::open(Context::retain(index)?, properties, kernels::modules())?))
+}
+
+/// Every card of this machine, usable or not.
+///
+/// # Errors
+/// `BadInput` with the reason why there is none.
+pub fn list() -> Result<Vec<Properties>> {
+    (0..start().map_err(Error::BadInput)?).map(properties).collect()
+}
+
+/// Whether godiff can compute on such a card; else why not.
+pub fn usable(card: &Properties) -> std::result::Result<(), String> {
+    let (major, minor) = card.capability;
+    if card.capability >= OLDEST_CAPABILITY {
+        return Ok(());
+    }
+    let (oldest_major, oldest_minor) = OLDEST_CAPABILITY;
+    Err(format!(
+        "{} has compute capability {major}.{minor}; take a card with {oldest_major}.{oldest_minor} or newer",
+        card.name
+    ))
+}
+
+/// The index in "cuda" or "cuda:INDEX".
+fn index_of(name: &str) -> Result<usize> {
+    let index = match name.strip_prefix("cuda") {
+        Some("") => Some(0),
+        // No sign, which `parse` would take.
+        Some(rest) => rest
+            .strip_prefix(':')
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok()),
+        None => None,
+    };
+    index.ok_or_else(|| {
+        Error::bad_input(format!("device '{name}': after cuda: the number of a card is expected, as in cuda:0"))
+    })
+}
+
+fn wrong_index(n_cards: usize) -> String {
+    match n_cards {
+        1 => "this machine has one GPU; use cuda:0".to_owned(),
+        _ => format!("this machine has {n_cards} GPUs; use cuda:0 to cuda:{}", n_cards - 1),
+    }
+}
+
+/// Starts the driver and counts its cards, at least one; else why not.
+fn start() -> std::result::Result<usize, String> {
+    let Some((nvrtc_major, _)) = kernels::nvrtc_version() else {
+        return Err(
+            "godiff was built without NVRTC and has no CUDA kernels; install it (pip install nvidia-cuda-nvrtc-cu12) \
+                    and build godiff again"
+                .to_owned(),
+        );
+    };
+    // Code made by one major version of the toolkit runs on all drivers of that major version.
+    start_driver(nvrtc_major as c_int * 1000)
+}
+
+/// Starts a driver of at least the version `needed`, as `cuDriverGetVersion` counts, and counts its cards.
+fn start_driver(needed: c_int) -> std::result::Result<usize, String> {
+    // SAFETY: loads libcuda and lets go of it again; its initialisers are trusted, as all of the driver is. cudarc would panic
+    // without it, so nothing else of `sys` is touched before.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("there is no NVIDIA driver (libcuda.so.1 was not found); install it".to_owned());
+    }
+    let mut version = 0;
+    // SAFETY: writes one integer; allowed before `cuInit`, and part of every libcuda.
+    refusal(unsafe { sys::cuDriverGetVersion(&mut version) }).map_err(|refusal| cannot_start(&refusal))?;
+    let needed = needed.max(OLDEST_DRIVER);
+    if version < needed {
+        return Err(too_old(version, needed));
+    }
+    // SAFETY: no pointers; may be called again.
+    refusal(unsafe { sys::cuInit(0) }).map_err(|refusal| cannot_start(&refusal))?;
+    let mut n_cards = 0;
+    // SAFETY: writes one integer.
+    refusal(unsafe { sys::cuDeviceGetCount(&mut n_cards) }).map_err(|refusal| cannot_start(&refusal))?;
+    match usize::try_from(n_cards) {
+        Ok(n_cards) if n_cards > 0 => Ok(n_cards),
+        _ => Err(cannot_start(&Refusal { code: sentence::code::NO_DEVICE, name: String::new() })),
+    }
+}
+
+/// What the driver says of the card `index`, which exists.
+fn properties(index: usize) -> Result<Properties> {
+    use sys::CUdevice_attribute_enum::*;
+    let device = handle(index)?;
+    let attribute = |which| -> Result<usize> {
+        let mut value = 0;
+        // SAFETY: writes one integer; the handle is of this driver.
+        checked(unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) }, "cuDeviceGetAttribute")?;
+        Ok(usize::try_from(value).unwrap_or(0))
+    };
+    let mut name = [0_u8; 256];
+    // SAFETY: writes at most as many characters as the length says, the last one zero.
+    checked(unsafe { sys::cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as c_int, device) }, "cuDeviceGetName")?;
+    let name = CStr::from_bytes_until_nul(&name).map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    let mut memory = 0;
+    // SAFETY: writes one integer.
+    checked(unsafe { sys::cuDeviceTotalMem_v2(&mut memory, device) }, "cuDeviceTotalMem")?;
+    let kilohertz = |which| Ok::<f64, Error>(attribute(which)? as f64 * 1e3);
+    let bus_bytes = attribute(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)? as f64 / 8.0;
+    Ok(Properties {
+        name,
+        capability: (
+            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)? as u32,
+            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)? as u32,
+        ),
+        multiprocessors: attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32,
+        shared_memory_per_block: attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        memory,
+        clock: kilohertz(CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
+        // Two transfers a clock.
+        bandwidth: 2.0 * kilohertz(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)? * bus_bytes,
+    })
+}
+
+/// The driver's handle of the card `index`.
+fn handle(index: usize) -> Result<sys::CUdevice> {
+    let mut device = 0;
+    // SAFETY: writes one integer.
+    checked(unsafe { sys::cuDeviceGet(&mut device, index as c_int) }, "cuDeviceGet")?;
+    Ok(device)
+}
+
+/// `Err` for every code but success, with its name.
+fn refusal(code: CUresult) -> std::result::Result<(), Refusal> {
+    if code == CUresult::CUDA_SUCCESS {
+        return Ok(());
+    }
+    let mut name = ptr::null();
+    // SAFETY: writes a pointer to a static string, or null for a code that this driver does not know.
+    let known = unsafe { sys::cuGetErrorName(code, &mut name) } == CUresult::CUDA_SUCCESS && !name.is_null();
+    let number = code as u32;
+    let name = match known {
+        // SAFETY: not null, so a static string that ends in zero.
+        true => unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned(),
+        false => format!("CUDA error {number}"),
+    };
+    Err(Refusal { code: number, name })
+}
+
+/// `Failed` for every code but success; `during` says what was done.
+fn checked(code: CUresult, during: &str) -> Result<()> {
+    refusal(code).map_err(|refusal| sentence::at_work(&refusal, during))
 }

@@ -7,6 +7,7 @@
 mod cuda;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod nvtx;
 
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -66,6 +67,11 @@ impl<T> Pointer<T> {
     /// No address.
     pub const NULL: Pointer<T> = Pointer(0, PhantomData);
 
+    /// The same address, as one of scalars of which every element is made.
+    pub fn cast<const N: usize>(vectors: Pointer<[T; N]>) -> Self {
+        Pointer(vectors.0, PhantomData)
+    }
+
     /// The address `elements` further on.
     pub fn plus(self, elements: usize) -> Self {
         Pointer(self.0 + (elements * size_of::<T>()) as u64, PhantomData)
@@ -76,6 +82,23 @@ impl<T> Pointer<T> {
 unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
+
+/// A range on the timeline of this thread from now until what it gives is dropped, if a profiler listens; ranges nest.
+#[must_use = "the range ends when this is dropped"]
+pub fn range(name: &'static str) -> impl Drop {
+    nvtx::range(name)
+}
+
+/// The cards of this machine, and why one cannot be used if so.
+///
+/// # Errors
+/// `BadInput` with the reason why there is none.
+pub fn cards() -> Result<Vec<(Properties, Option<String>)>> {
+    #[cfg(feature = "cuda")]
+    return Ok(cuda::list()?.into_iter().map(|card| (card.clone(), cuda::usable(&card).err())).collect());
+    #[cfg(not(feature = "cuda"))]
+    return Err(Error::bad_input("this godiff was built without the feature cuda"));
+}
 
 /// Device memory of one backend: raw bytes, typed by [`Buffer`].
 trait RawDevice: Send + Sync {
@@ -106,6 +129,10 @@ trait RawStream: Send {
 
 /// Captured work of one backend.
 trait RawGraph: Send {
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "emulator")),
+        allow(dead_code, reason = "backends alone ask for it")
+    )]
     fn as_any(&self) -> &dyn std::any::Any;
     /// Launches, copies and fills in it.
     fn n_nodes(&self) -> usize;
@@ -127,7 +154,7 @@ impl Device {
             #[cfg(feature = "cuda")]
             _ if name == "cuda" || name.starts_with("cuda:") => Ok(Device(cuda::open(name)?)),
             _ => Err(Error::bad_input(format!(
-                "device '{name}': this build of godiff has no such engine; use --device cpu"
+                "device '{name}': this godiff was built without the feature that drives it; use --device cpu"
             ))),
         }
     }
@@ -247,10 +274,15 @@ impl Stream {
 
     /// Queues a kernel. Launches without blocks are left out.
     pub fn launch<A: Arguments>(&self, shape: Shape, arguments: &A) -> Result<()> {
+        self.launch_variant(A::KERNEL, shape, arguments)
+    }
+
+    /// Queues `kernel`, another one that takes the same arguments.
+    pub fn launch_variant<A: Arguments>(&self, kernel: &'static str, shape: Shape, arguments: &A) -> Result<()> {
         if shape.blocks.contains(&0) {
             return Ok(());
         }
-        self.raw.borrow_mut().launch(A::KERNEL, shape, bytemuck::bytes_of(arguments))
+        self.raw.borrow_mut().launch(kernel, shape, bytemuck::bytes_of(arguments))
     }
 
     /// Records what `work` queues, without running it. Arguments are frozen as they are now; nothing may be allocated, read or

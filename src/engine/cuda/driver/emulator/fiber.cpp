@@ -6,13 +6,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define GODIFF_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define GODIFF_ADDRESS_SANITIZER 1
-#endif
-#endif
 #ifdef GODIFF_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -87,19 +80,6 @@ extern "C" void godiff_emulator_swap(void** save, void* to);
 
 namespace godiff_emulator {
 
-namespace {
-
-// The address sanitizer's frames are larger.
-#ifdef GODIFF_ADDRESS_SANITIZER
-constexpr size_t STACK_BYTES = 256 * 1024;
-#else
-constexpr size_t STACK_BYTES = 64 * 1024;
-#endif
-constexpr size_t GUARD_BYTES = 64 * 1024;  // a multiple of every page size that Linux uses
-constexpr size_t STRIDE = STACK_BYTES + GUARD_BYTES;
-
-}  // namespace
-
 void switch_context(Context& from, Context& to) {
 #ifdef GODIFF_ADDRESS_SANITIZER
     __sanitizer_start_switch_fiber(&from.fake_stack, to.stack_bottom, to.stack_bytes);
@@ -154,16 +134,6 @@ char* Stacks::stack(size_t index) {
         }
     }
     return chunk + index % PER_CHUNK * STRIDE + GUARD_BYTES;
-}
-
-bool Stacks::holds(size_t index, const void* address) const {
-    const char* chunk = chunks[index / PER_CHUNK];
-    if (!chunk) {
-        return false;
-    }
-    const char* bottom = chunk + index % PER_CHUNK * STRIDE + GUARD_BYTES;
-    const char* at = static_cast<const char*>(address);
-    return at >= bottom && at < bottom + STACK_BYTES;
 }
 
 void Stacks::prepare(size_t index, Context& context, void (*entry)()) {

@@ -3,6 +3,14 @@
 
 #include <cstddef>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define GODIFF_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GODIFF_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 namespace godiff_emulator {
 
 // A place to come back to: a fiber's, or the one that a thread's own stack had when it entered a fiber.
@@ -34,11 +42,18 @@ public:
     // Makes `context` start `entry` on stack `index`, whatever ran there before. `entry` must not return.
     void prepare(size_t index, Context& context, void (*entry)());
 
-    // Whether `address` lies on stack `index`.
-    bool holds(size_t index, const void* address) const;
+    // The address sanitizer's frames are larger.
+#ifdef GODIFF_ADDRESS_SANITIZER
+    static constexpr size_t STACK_BYTES = 256 * 1024;
+#else
+    static constexpr size_t STACK_BYTES = 64 * 1024;
+#endif
+    static constexpr size_t GUARD_BYTES = 64 * 1024;  // a multiple of every page size that Linux uses
 
 private:
     char* stack(size_t index);
+
+    static constexpr size_t STRIDE = STACK_BYTES + GUARD_BYTES;
 
     static constexpr size_t PER_CHUNK = 64;
     static constexpr size_t MAX_CHUNKS = 16;

@@ -1,5 +1,7 @@
 #include "memory.hpp"
 
+#include "fiber.hpp"
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +18,7 @@ constexpr size_t ALIGNMENT = 256;
 constexpr unsigned char NAN_FILL[4] = {0xad, 0xde, 0xf8, 0x7f};
 constexpr unsigned char CANARY = 0xc5;
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef GODIFF_ADDRESS_SANITIZER
 // The sanitizer's red zones begin at the very end of the block.
 constexpr size_t CANARY_BYTES = 0;
 #else
@@ -119,6 +121,12 @@ Block Memory::around(uint64_t address) const {
 bool Memory::holds(uint64_t address, size_t bytes) const {
     const Block block = around(address);
     return block.data && bytes <= block.bytes - (address - reinterpret_cast<uint64_t>(block.data));
+}
+
+bool Memory::was_freed(uint64_t address) const {
+    std::lock_guard<std::mutex> lock(mutex);
+    return std::any_of(freed.begin(), freed.end(),
+                       [=](const Block& block) { return address - reinterpret_cast<uint64_t>(block.data) < block.bytes; });
 }
 
 bool Memory::find_damage(char* text, size_t capacity) {

@@ -37,6 +37,8 @@ public:
     bool holds(uint64_t address, size_t bytes) const;
     // The allocation around `address`; `data` is null where there is none.
     Block around(uint64_t address) const;
+    // Whether `address` was in an allocation until lately.
+    bool was_freed(uint64_t address) const;
 
     // A write outside of an allocation since the last call: the sentence that says so goes to `text`.
     bool find_damage(char* text, size_t capacity);
