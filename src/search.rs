@@ -25,6 +25,7 @@ use crate::archive::{Archive, Counts, Entry, Status};
 use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
+use crate::engine::cuda::driver;
 use crate::engine::{Engine, FreePositions, ModelState, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 use crate::model::{Layout, initial_parameters};
@@ -158,6 +159,7 @@ impl<'a> Search<'a> {
     }
 
     fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
+        let _range = driver::range("sample");
         let Search { settings, engine, reporter, interrupted, .. } = self;
         reporter.phase(Phase::Sample, settings.sections.diffusion.steps);
         let sampled = engine.sample(stream(settings, iteration), range, &mut |step| {
@@ -174,6 +176,7 @@ impl<'a> Search<'a> {
 
     /// Records a status for each of the structures `range` of the iteration.
     fn evaluate(&mut self, iteration: usize, kt_ev: f64, range: Range<usize>, sampled: &[FreePositions]) -> Result<()> {
+        let _range = driver::range("evaluate");
         let Search { settings, potential, judge, archive, reporter, interrupted, .. } = self;
         let entry = |place: usize, status, answer| {
             let (energy, forces) = match answer {
@@ -206,6 +209,7 @@ impl<'a> Search<'a> {
 
     /// Draws the structures to train on from everything recorded so far.
     fn draw_buffer(&self, iteration: usize, kt_ev: f64) -> Result<Vec<Entry>> {
+        let _range = driver::range("buffer");
         let search = &self.settings.sections.search;
         let mut candidates = self.archive.candidates()?;
         // A run that fell back to an older checkpoint finds answers of later iterations in its archive.
@@ -227,6 +231,7 @@ impl<'a> Search<'a> {
         seconds: &mut PhaseSeconds,
     ) -> Result<TrainingReport> {
         let started = Instant::now();
+        let _range = driver::range("train");
         let Search { settings, engine, reporter, interrupted, .. } = self;
         let n_steps = settings.sections.training.steps_per_iteration;
         let set = TrainingSet {
