@@ -20,13 +20,13 @@ pub mod forward_noise;
 #[doc(hidden)]
 pub mod head;
 #[doc(hidden)]
+pub mod kernels;
+#[doc(hidden)]
 pub mod network;
 #[doc(hidden)]
 pub mod radius_graph;
 #[doc(hidden)]
 pub mod reverse_step;
-#[doc(hidden)]
-pub mod kernels;
 mod sample;
 mod train;
 #[doc(hidden)]
