@@ -16,6 +16,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "emulator")]
+#[path = "build/emulator.rs"]
+mod emulator;
+
 /// Hexadecimal digits of a commit that are shown.
 const SHOWN_DIGITS: usize = 12;
 
@@ -33,6 +37,8 @@ fn main() {
     };
     println!("cargo::rustc-env=GODIFF_VERSION={version}");
     println!("cargo::rustc-env=GODIFF_BUILD={version} ({}, {})", variable("TARGET"), variable("PROFILE"));
+    #[cfg(feature = "emulator")]
+    emulator::compile(&root);
 
     #[cfg(feature = "cuda")]
     compile_kernels(&root);

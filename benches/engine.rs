@@ -6,8 +6,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Engine, FreePositions, ModelState, PlateauSchedule, ReverseSettings, Setup, Stream, TrainingSet, TrainingSettings,
-    Weighting,
+    Engine, FreePositions, ModelState, PlateauSchedule, ReverseSettings, Sampler, Setup, Stream, TrainingSet,
+    TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose};
@@ -41,6 +41,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
             gradient_clip: 10.0,
             weighting: Weighting::Published,
         },
+        guidance: None,
     };
     Case { name, setup, n_samples, n_buffer: n_samples / 2 }
 }
@@ -79,7 +80,8 @@ const STREAM: Stream = Stream { seed: 0, iteration: 0 };
 fn training_step(c: &mut Criterion) {
     for case in cases() {
         let mut engine = case.engine();
-        let set = TrainingSet { positions: case.structures(case.n_buffer), weights: vec![1.0; case.n_buffer] };
+        let set =
+            TrainingSet { positions: case.structures(case.n_buffer), weights: vec![1.0; case.n_buffer], forces: None };
         c.bench_function(&format!("training_step/{}", case.name), |b| {
             b.iter_custom(|n| {
                 let start = Instant::now();
@@ -99,7 +101,7 @@ fn reverse_step(c: &mut Criterion) {
                 let mut total = Duration::ZERO;
                 for _ in 0..n {
                     let start = Instant::now();
-                    engine.sample(STREAM, 0..case.n_samples, &mut |_| Ok(())).expect("samples");
+                    engine.sample(STREAM, 0..case.n_samples, Sampler::Plain, &mut |_| Ok(())).expect("samples");
                     total += start.elapsed() / n_steps;
                 }
                 total

@@ -1,21 +1,21 @@
 //! Configuration files: TOML to validated settings.
 //!
 //! [`Settings::load`] reads a file as a user writes it; [`Settings::to_toml`] writes it back with every default spelled out.
-//! A run folder keeps that text beside copies of the structures it names (`template.xyz`, `target.xyz`), so it needs
-//! nothing outside itself and may be moved.
+//! A run folder keeps that text beside copies of the files it names (`template.xyz`, `target.xyz`, `transfer.safetensors`), so
+//! it needs nothing outside itself and may be moved.
 
 mod file;
 mod source;
 
 pub use file::{
     ConfinementSection, DiffusionSection, File, Matching, ModelSection, SearchSection, SystemSection, TargetSection,
-    TrainingSection,
+    TrainingSection, TransferSection,
 };
 
 use crate::diffusion::Sde;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
-use crate::model::RadialBasis;
+use crate::model::{ModelFile, Precision, RadialBasis};
 use crate::run::write_atomic;
 use crate::system::elements::parse_formula;
 use crate::system::xyz::format_frames;
@@ -29,12 +29,14 @@ const RUN_CONFIG: &str = "config.toml";
 const TEMPLATE_COPY: &str = "template.xyz";
 /// File name of the target's copy in a run folder.
 const TARGET_COPY: &str = "target.xyz";
+/// File name of the copy of the model to start from in a run folder.
+const TRANSFER_COPY: &str = "transfer.safetensors";
 /// Upper bound of everything that is counted, well inside the 32 bits of the noise's counters.
 const LARGEST_COUNT: usize = 1_000_000_000;
 /// How far a target's template may lie from the configuration's, Å.
 const TARGET_TOLERANCE: f64 = 0.05;
 
-/// A validated configuration with the structures it names.
+/// A validated configuration with the structures and the model it names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The file with all defaults filled in; its paths are those of the copies in a run folder.
@@ -43,6 +45,8 @@ pub struct Settings {
     pub system: System,
     /// The template as read.
     pub template: Option<Structure>,
+    /// The model to start from.
+    pub transfer: Option<ModelFile>,
     /// What counts as success.
     pub target: Option<Target>,
 }
@@ -70,6 +74,13 @@ impl Settings {
             None => None,
         };
         let system = make_system(&sections.system, template.as_ref(), &source)?;
+        let transfer = match &sections.transfer {
+            Some(section) => Some(model_to_start_from(&source, section, &sections)?),
+            None => None,
+        };
+        if let Some(section) = &mut sections.transfer {
+            section.model = TRANSFER_COPY.into();
+        }
         let target = match &mut sections.target {
             Some(section) => {
                 let structure = copy_of(&source, "target.structure", &mut section.structure, TARGET_COPY)?;
@@ -78,10 +89,10 @@ impl Settings {
             }
             None => None,
         };
-        Ok(Settings { sections, system, template, target })
+        Ok(Settings { sections, system, template, transfer, target })
     }
 
-    /// The configuration with every default written out, as a run folder keeps it beside [`Settings::copy_structures`].
+    /// The configuration with every default written out, as a run folder keeps it beside [`Settings::copy_files`].
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.sections).expect("sections hold only tables, numbers, strings and booleans")
     }
@@ -94,11 +105,12 @@ impl Settings {
 
     /// What an engine needs to be opened for this configuration.
     pub fn setup(&self) -> Setup {
-        let File { model, diffusion, training, .. } = &self.sections;
+        let File { model, diffusion, training, guidance, .. } = &self.sections;
+        let even = || RadialBasis::even(model.radial_functions, model.cutoff_angstrom);
         Setup {
             system: self.system.clone(),
-            sizes: model.sizes(),
-            radial_basis: RadialBasis::even(model.radial_functions, model.cutoff_angstrom),
+            sizes: model.sizes(guidance.is_some()),
+            radial_basis: self.transfer.as_ref().map_or_else(even, ModelFile::basis),
             sde: Sde { sigma_min: diffusion.sigma_min_angstrom, sigma_max: diffusion.sigma_max_angstrom },
             reverse: ReverseSettings { steps: diffusion.steps, t_min: diffusion.t_min },
             training: TrainingSettings {
@@ -108,15 +120,16 @@ impl Settings {
                 gradient_clip: training.gradient_clip,
                 weighting: training.weighting,
             },
+            guidance: *guidance,
         }
     }
 
-    /// Puts copies of the structures that [`Settings::to_toml`] refers to into the run folder `folder`. Copies that are there
-    /// already must be the same.
+    /// Puts copies of the structures and the model that [`Settings::to_toml`] refers to into the run folder `folder`. Copies
+    /// that are there already must be the same.
     ///
     /// # Errors
     /// `BadInput` if one differs, `Storage` if one cannot be written.
-    pub fn copy_structures(&self, folder: &Path) -> Result<()> {
+    pub fn copy_files(&self, folder: &Path) -> Result<()> {
         let template = self.template.iter().map(|structure| (TEMPLATE_COPY, structure));
         let target = self.target.iter().map(|target| (TARGET_COPY, &target.structure));
         for (name, structure) in template.chain(target) {
@@ -124,15 +137,38 @@ impl Settings {
             let text = format_frames(&[structure.clone().into()]);
             match std::fs::read_to_string(&path) {
                 Ok(before) if before == text => {}
-                Ok(_) => {
-                    let message = "the configuration names another structure than when this run was started; put that \
-                                   back or start a new run without --resume";
-                    return Err(Error::bad_file(&path, message));
-                }
+                Ok(_) => return Err(another(&path, "structure")),
                 Err(_) => write_atomic(&path, text.as_bytes())?,
             }
         }
-        Ok(())
+        let Some(model) = &self.transfer else { return Ok(()) };
+        let path = folder.join(TRANSFER_COPY);
+        if !path.exists() {
+            return model.write(&path, Precision::Double);
+        }
+        if ModelFile::read(&path)? == *model { Ok(()) } else { Err(another(&path, "model")) }
+    }
+}
+
+/// What a resumed run says whose configuration names another `kind` of file than the copy at `path`.
+fn another(path: &Path, kind: &str) -> Error {
+    let message = format!(
+        "the configuration names another {kind} than when this run was started; put that back or start a new run without \
+         --resume"
+    );
+    Error::bad_file(path, message)
+}
+
+/// Reads the model that `[transfer]` names.
+fn model_to_start_from(source: &Source, section: &TransferSection, sections: &File) -> Result<ModelFile> {
+    let File { model, diffusion, .. } = sections;
+    let path = source.path.parent().unwrap_or(Path::new("")).join(&section.model);
+    let refuse = |cause: String| source.error("transfer.model", cause);
+    let found = ModelFile::read(&path).map_err(|cause| refuse(cause.to_string()))?;
+    let sde = Sde { sigma_min: diffusion.sigma_min_angstrom, sigma_max: diffusion.sigma_max_angstrom };
+    match found.misfit(&model.sizes(false), &sde) {
+        Some(misfit) => Err(refuse(format!("{}: {misfit}", path.display()))),
+        None => Ok(found),
     }
 }
 
@@ -174,14 +210,14 @@ fn make_system(section: &SystemSection, template: Option<&Structure>, source: &S
 
 /// Checks every number that no other part of the crate checks.
 fn check_numbers(sections: &File, source: &Source) -> Result<()> {
-    let File { model, diffusion, search, training, .. } = sections;
+    let File { model, diffusion, search, training, guidance, .. } = sections;
     let require = |ok: bool, key: &str, message: String| if ok { Ok(()) } else { Err(source.error(key, message)) };
     let count = |key: &str, value: usize| {
         require((1..=LARGEST_COUNT).contains(&value), key, format!("{value} is not between 1 and {LARGEST_COUNT}"))
     };
     let positive = |key: &str, value: f64| require(value > 0.0, key, format!("{value} must be greater than 0"));
 
-    model.sizes().check().map_err(|cause| source.error("model", cause))?;
+    model.sizes(guidance.is_some()).check().map_err(|cause| source.error("model", cause))?;
 
     positive("diffusion.sigma_min_angstrom", diffusion.sigma_min_angstrom)?;
     positive("diffusion.sigma_max_angstrom", diffusion.sigma_max_angstrom)?;
@@ -236,6 +272,22 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
     require(training.weight_decay >= 0.0, "training.weight_decay", format!("{} is negative", training.weight_decay))?;
     positive("training.gradient_clip", training.gradient_clip)?;
 
+    if let Some(guidance) = guidance {
+        let at_least_0 = |key: &str, value: f64| require(value >= 0.0, key, format!("{value} is negative"));
+        at_least_0("guidance.eta", guidance.eta)?;
+        at_least_0("guidance.zeta", guidance.zeta)?;
+        count("guidance.history", guidance.history)?;
+        positive("guidance.max_step_angstrom", guidance.max_step_angstrom)?;
+        positive("guidance.force_weight", guidance.force_weight)?;
+        positive("guidance.huber_delta_ev_per_angstrom", guidance.huber_delta_ev_per_angstrom)?;
+        positive("guidance.max_force_ev_per_angstrom", guidance.max_force_ev_per_angstrom)?;
+        require(
+            guidance.relax_steps <= LARGEST_COUNT,
+            "guidance.relax_steps",
+            format!("{} is above {LARGEST_COUNT}", guidance.relax_steps),
+        )?;
+    }
+
     if let Some(TargetSection { matching: Matching::EnergyWithin(within), .. }) = sections.target {
         require(within >= 0.0, "target.match", format!("energy_within_ev = {within} is negative"))?;
     }
@@ -277,19 +329,19 @@ mod tests {
     /// What a run folder keeps is a configuration of the same search, without anything outside the folder.
     #[test]
     fn resolved_configurations_read_back_the_same() {
-        for name in ["pt-adatom.toml", "pt-heptamer.toml", "lj13.toml", "smoke.toml"] {
+        for name in ["pt-adatom.toml", "pt-heptamer.toml", "pt-heptamer-ffg.toml", "lj13.toml", "smoke.toml"] {
             let mut settings = shipped(name);
             settings.sections.search.seed = 17;
             let folder = TempDir::new().unwrap();
             let path = folder.path().join(RUN_CONFIG);
-            settings.copy_structures(folder.path()).unwrap();
+            settings.copy_files(folder.path()).unwrap();
             std::fs::write(&path, settings.to_toml()).unwrap();
             let again = Settings::load(&path).unwrap();
             assert_eq!(again.sections, settings.sections, "{name}");
             assert_eq!(again.system, settings.system, "{name}");
             assert_eq!(again.to_toml(), settings.to_toml(), "{name}");
             assert_eq!(Settings::seed_of_run(folder.path()), Some(17));
-            again.copy_structures(folder.path()).unwrap();
+            again.copy_files(folder.path()).unwrap();
         }
     }
 
@@ -310,6 +362,21 @@ mod tests {
         assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
         assert_eq!(training.weighting, Weighting::Published);
         assert!(settings.system.is_free_cluster());
+    }
+
+    /// An empty section is enough.
+    #[test]
+    fn guidance_has_the_papers_strength() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("least.toml");
+        std::fs::write(&path, "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n[guidance]\n").unwrap();
+        let setup = Settings::load(&path).unwrap().setup();
+        let guidance = setup.guidance.unwrap();
+        assert_eq!((guidance.eta, guidance.zeta, guidance.history, guidance.max_step_angstrom), (0.2, 3.0, 10, 0.1));
+        assert_eq!((guidance.force_weight, guidance.huber_delta_ev_per_angstrom, guidance.relax_steps), (1.0, 1.0, 0));
+        assert!(setup.sizes.force_head);
+        let plain = shipped("pt-heptamer.toml").setup();
+        assert!(plain.guidance.is_none() && !plain.sizes.force_head);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`diffusion`]: noise levels, the prior, forward and reverse steps, as formulas;
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
+//! - [`relax`], [`lbfgs`]: local relaxation;
 //! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
@@ -42,6 +43,7 @@ pub mod config;
 pub mod diffusion;
 pub mod engine;
 pub mod error;
+pub mod lbfgs;
 pub mod model;
 pub mod potential;
 pub mod random;

@@ -25,6 +25,8 @@ pub enum Purpose {
     Reservoir = 6,
     /// Start values of the parameters.
     Weights = 7,
+    /// Structures whose forces a training step compares.
+    ForceBatch = 8,
 }
 
 /// A keyed family of counter-based random numbers.
@@ -38,6 +40,11 @@ impl Noise {
     pub fn new(seed: u64, purpose: Purpose, iteration: u64) -> Self {
         let key = stream_key(seed, purpose, iteration);
         Noise { key: [key as u32, (key >> 32) as u32] }
+    }
+
+    /// The two key words of every draw, for engines that count on their own.
+    pub fn key(&self) -> [u32; 2] {
+        self.key
     }
 
     /// Four random words for (structure, step, atom, draw).

@@ -3,9 +3,8 @@
 //! Directions come from the two-loop recursion over recent steps; no atom moves further than a limit in one step; a step
 //! that does not lower the energy enough is shortened along the same direction. Fixed atoms stay.
 
-use std::collections::VecDeque;
-
 use crate::error::{Error, Result};
+use crate::lbfgs::{History, dot, limit, norm};
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::system::{Structure, Vec3};
 
@@ -245,7 +244,7 @@ impl Walker {
         } else if self.n_steps >= settings.max_steps {
             Some(Ending::MaxSteps)
         } else {
-            self.step = self.history.direction(&gradient);
+            self.step = self.direction(&gradient);
             limit(&mut self.step, settings.max_step_angstrom);
             self.n_shortenings = 0;
             self.propose(positions);
@@ -267,7 +266,7 @@ impl Walker {
             let length = norm(&self.step);
             self.history.clear();
             self.n_shortenings = 0;
-            self.step = self.history.direction(&last.gradient);
+            self.step = downhill(&last.gradient);
             let shrink = (length / norm(&self.step)).min(1.0);
             self.step.iter_mut().for_each(|x| *x *= shrink);
         } else {
@@ -278,6 +277,14 @@ impl Walker {
         }
         self.propose(positions);
         None
+    }
+
+    /// The next step (Å): downhill when the history knows none.
+    fn direction(&mut self, gradient: &[f64]) -> Vec<f64> {
+        self.history.direction(gradient).unwrap_or_else(|| {
+            self.history.clear();
+            downhill(gradient)
+        })
     }
 
     /// Writes the accepted positions plus the step.
@@ -305,78 +312,7 @@ impl Walker {
     }
 }
 
-/// Recent steps s and changes of the gradient y, oldest first, with 1/(s·y).
-#[derive(Default)]
-struct History {
-    pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)>,
-}
-
-impl History {
-    /// Adds a step unless it shows no positive curvature.
-    fn remember(&mut self, step: Vec<f64>, change: Vec<f64>, capacity: usize) {
-        let curvature = dot(&step, &change);
-        // Far below the size of its factors, s·y is rounding.
-        if curvature <= 1e-12 * norm(&step) * norm(&change) {
-            return;
-        }
-        self.pairs.push_back((step, change, 1.0 / curvature));
-        while self.pairs.len() > capacity {
-            self.pairs.pop_front();
-        }
-    }
-
-    /// The step −H·gradient (Å) by the two-loop recursion; downhill when there is no history or it does not point downhill.
-    fn direction(&mut self, gradient: &[f64]) -> Vec<f64> {
-        let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
-        let mut weights = Vec::with_capacity(self.pairs.len());
-        for (step, change, inverse) in self.pairs.iter().rev() {
-            let weight = inverse * dot(step, &direction);
-            add_scaled(&mut direction, -weight, change);
-            weights.push(weight);
-        }
-        let scale = self.pairs.back().map_or(FIRST_STEP, |(_, change, inverse)| 1.0 / (inverse * dot(change, change)));
-        direction.iter_mut().for_each(|x| *x *= scale);
-        for ((step, change, inverse), weight) in self.pairs.iter().zip(weights.iter().rev()) {
-            let correction = weight - inverse * dot(change, &direction);
-            add_scaled(&mut direction, correction, step);
-        }
-        let slope = dot(&direction, gradient);
-        let downhill = slope < 0.0 && slope.is_finite();
-        if downhill || self.is_empty() {
-            return direction;
-        }
-        self.clear();
-        self.direction(gradient)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
-    fn clear(&mut self) {
-        self.pairs.clear();
-    }
-}
-
-/// Scales a step as a whole so that no atom moves further than `longest` (Å).
-fn limit(step: &mut [f64], longest: f64) {
-    let farthest = step.chunks(3).map(norm).fold(0.0, f64::max);
-    if farthest > longest {
-        let factor = longest / farthest;
-        step.iter_mut().for_each(|x| *x *= factor);
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
-}
-
-fn add_scaled(a: &mut [f64], factor: f64, b: &[f64]) {
-    for (x, y) in a.iter_mut().zip(b) {
-        *x += factor * y;
-    }
+/// The step (Å) without history.
+fn downhill(gradient: &[f64]) -> Vec<f64> {
+    gradient.iter().map(|g| -FIRST_STEP * g).collect()
 }

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! for kT from kT_initial down to kT_final:
-//!     structures ← reverse diffusion from the prior, with the model as it stands
+//!     structures ← reverse diffusion from the prior, with the model as it stands; with guidance, from the second temperature
+//!                  on, a corrector along the predicted forces after every step
 //!     structures ← those without atoms on top of each other
 //!     E, F       ← potential; every answer is recorded durably before anything depends on it
 //!     buffer     ← drawn from everything recorded so far, with probabilities that follow exp(−E/kT)
-//!     model      ← trained on the buffer, weighted by softmax(−E/kT)
+//!     model      ← trained on the buffer, weighted by softmax(−E/kT); with guidance, its force head on all F so far
 //!     checkpoint
 //! ```
 //!
@@ -26,9 +27,12 @@ use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
 use crate::engine::cuda::driver;
-use crate::engine::{Engine, FreePositions, ModelState, Stream, TrainingReport, TrainingSet};
+use crate::engine::{
+    Engine, ForceSet, FreePositions, GuidanceSettings, ModelState, Sampler, Stream, TrainingReport, TrainingSet,
+    relax_on_predicted_forces,
+};
 use crate::error::{Error, Result};
-use crate::model::{Layout, initial_parameters};
+use crate::model::{Layout, Transferred, initial_parameters};
 use crate::potential::{Answer, Potential};
 use crate::run::progress::{Phase, RunInfo};
 use crate::run::{PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
@@ -59,7 +63,8 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Puts the parts together: opens the archive, restores the checkpoint or, without one, the untrained model.
+    /// Puts the parts together: opens the archive, restores the checkpoint or, without one, the model of `[transfer]` or an
+    /// untrained one.
     /// `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
@@ -77,12 +82,17 @@ impl<'a> Search<'a> {
         let seed = settings.sections.search.seed;
         let path = directory.archive_path();
         let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
+        notes.iter().for_each(|note| reporter.message(note));
         let (progress, state) = match checkpoint {
             Some(checkpoint) => (checkpoint.progress, checkpoint.model),
-            None => (report::nothing_done(seed), untrained(settings)),
+            None => {
+                let Transferred { parameters, notes } = start_values(settings);
+                notes.iter().for_each(|note| reporter.message(note));
+                let state = ModelState::untouched(parameters, settings.sections.training.learning_rate);
+                (report::nothing_done(seed), state)
+            }
         };
         engine.restore(&state)?;
-        notes.iter().for_each(|note| reporter.message(note));
         let (started, seconds_before) = (Instant::now(), progress.seconds);
         Ok(Search {
             settings,
@@ -161,11 +171,19 @@ impl<'a> Search<'a> {
     fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
         let _range = driver::range("sample");
         let Search { settings, engine, reporter, interrupted, .. } = self;
-        reporter.phase(Phase::Sample, settings.sections.diffusion.steps);
-        let sampled = engine.sample(stream(settings, iteration), range, &mut |step| {
+        let guidance = guidance_in(settings, iteration);
+        let n_steps = settings.sections.diffusion.steps;
+        reporter.phase(Phase::Sample, n_steps + guidance.map_or(0, |guidance| guidance.relax_steps));
+        let mut advance = |step| {
             reporter.advance(step);
             stop_if(interrupted)
-        })?;
+        };
+        let sampler = if guidance.is_some() { Sampler::Guided } else { Sampler::Plain };
+        let mut sampled = engine.sample(stream(settings, iteration), range, sampler, &mut advance)?;
+        if let Some(guidance) = guidance {
+            let mut advance = |step| advance(n_steps + step);
+            relax_on_predicted_forces(&mut **engine, &settings.system, guidance, &mut sampled, &mut advance)?;
+        }
         if sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
             return Ok(sampled);
         }
@@ -223,6 +241,20 @@ impl<'a> Search<'a> {
         drawn.iter().map(member).collect()
     }
 
+    /// What the force head learns from: every structure recorded so far whose energy counts, in the archive's order.
+    fn force_set(&self, iteration: usize) -> Result<Option<ForceSet>> {
+        let Some(guidance) = &self.settings.sections.guidance else { return Ok(None) };
+        let n_template = self.settings.system.n_template();
+        let mut set = ForceSet::default();
+        for entry in self.archive.all_ok()? {
+            // As in [`Search::draw_buffer`].
+            if let (true, Some(forces)) = (entry.iteration as usize <= iteration, &entry.forces) {
+                set.push(entry.free_positions, &forces[n_template..], guidance.max_force_ev_per_angstrom);
+            }
+        }
+        Ok(Some(set))
+    }
+
     fn train(
         &mut self,
         iteration: usize,
@@ -232,11 +264,13 @@ impl<'a> Search<'a> {
     ) -> Result<TrainingReport> {
         let started = Instant::now();
         let _range = driver::range("train");
+        let forces = self.force_set(iteration)?;
         let Search { settings, engine, reporter, interrupted, .. } = self;
         let n_steps = settings.sections.training.steps_per_iteration;
         let set = TrainingSet {
             positions: buffer.iter().map(|entry| entry.free_positions.clone()).collect(),
             weights: weights(buffer, kt_ev),
+            forces,
         };
         reporter.phase(Phase::Train, n_steps);
         let report = engine.train(stream(settings, iteration), &set, n_steps, &mut |step| {
@@ -253,11 +287,19 @@ fn stream(settings: &Settings, iteration: usize) -> Stream {
     Stream { seed: settings.sections.search.seed, iteration: iteration as u64 }
 }
 
-/// The model before the first iteration.
-fn untrained(settings: &Settings) -> ModelState {
-    let setup = settings.setup();
-    let parameters = initial_parameters(&Layout::new(&setup.sizes), settings.sections.search.seed);
-    ModelState::untouched(parameters, setup.training.learning_rate)
+/// The guidance of `iteration`: there is none in the first, which knows no forces yet.
+fn guidance_in(settings: &Settings, iteration: usize) -> Option<&GuidanceSettings> {
+    settings.sections.guidance.as_ref().filter(|_| iteration > 0)
+}
+
+/// The model before the first iteration, and what there is to say about it.
+fn start_values(settings: &Settings) -> Transferred {
+    let (sizes, seed) = (settings.setup().sizes, settings.sections.search.seed);
+    let weighting = settings.sections.training.weighting;
+    match &settings.transfer {
+        Some(model) => model.transfer(&sizes, weighting, &settings.system.numbers(), seed),
+        None => Transferred { parameters: initial_parameters(&Layout::new(&sizes), seed), notes: vec![] },
+    }
 }
 
 /// Boltzmann weights of the buffer, mean 1.

@@ -124,7 +124,7 @@ fn a_missing_configuration_is_named() {
 /// All shipped configurations are read; only the smallest is run.
 #[test]
 fn shipped_configurations_are_valid() {
-    for name in ["pt-adatom.toml", "pt-heptamer.toml", "lj13.toml", "smoke.toml"] {
+    for name in ["pt-adatom.toml", "pt-heptamer.toml", "pt-heptamer-ffg.toml", "lj13.toml", "smoke.toml"] {
         let settings = godiff::config::Settings::load(Path::new(&config(name))).unwrap();
         godiff::potential::open(&settings.sections.potential, Some(&settings.system)).unwrap();
         godiff::engine::open("cpu", &settings.setup()).unwrap();
@@ -400,6 +400,162 @@ fn scores_stand_beside_their_atoms() {
         2,
         "two.xyz: structure 2 has its fixed atoms elsewhere than the first",
     );
+}
+
+/// `configs/smoke.toml` with `[guidance]`, in `place`.
+fn guided_smoke(place: &Path) -> String {
+    let path = changed_smoke(place, "[target]", "[guidance]\neta = 0.4\nrelax_steps = 2\n\n[target]");
+    let guided = place.join("guided.toml");
+    fs::rename(path, &guided).unwrap();
+    guided.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn guided_searches_learn_forces_and_sample_along_them() {
+    let place = TempDir::new().unwrap();
+    let guided = guided_smoke(place.path());
+    succeeds(place.path(), &["search", &guided, "--out", "run", "--quiet"]);
+    let metrics = godiff::run::read_metrics(&place.path().join("run/metrics.jsonl")).unwrap();
+    assert!(metrics.iter().all(|line| line.force_loss.is_some_and(|loss| loss > 0.0)), "{metrics:?}");
+    let text = succeeds(place.path(), &["inspect", "run/model.safetensors"]);
+    assert!(text.contains("heads             score, force"), "{text}");
+
+    let sample = |config: &str, out: &str| {
+        let model = "run/model.safetensors";
+        succeeds(place.path(), &["sample", "--model", model, "--config", config, "-n", "3", "-o", out]);
+        godiff::system::read_structures(&place.path().join(out)).unwrap()
+    };
+    let (along, plain) = (sample(&guided, "a.xyz"), sample(&config("smoke.toml"), "b.xyz"));
+    assert_ne!(along, plain, "the predicted forces must matter");
+    assert_eq!(along, sample(&guided, "c.xyz"));
+    let model = smoke_file("model.safetensors");
+    refuses(
+        place.path(),
+        &["sample", "--model", &model, "--config", &guided, "-n", "1", "-o", "o.xyz"],
+        2,
+        "the model has no force head, which [guidance] needs; leave that section out of the configuration",
+    );
+}
+
+/// Two free atoms, one of them gold, on another template: sizes as in `configs/smoke.toml`, the first model as `model` says.
+fn transferred(place: &Path, model: &str, sections: &str) -> String {
+    let text = format!(
+        "[system]\ntemplate = \"{}\"\nfree = \"PtAu\"\nconfinement = {{ above_template_angstrom = [1.0, 6.0] }}\n\
+         [potential]\nkind = \"emt\"\n\
+         [model]\nfeatures = 8\nblocks = 2\nradial_functions = 8\ncutoff_angstrom = 4.0\n\
+         [diffusion]\nsteps = 10\n\
+         [search]\niterations = 2\nsamples_per_iteration = 6\nbuffer = 4\n\
+         [training]\nsteps_per_iteration = 5\nbatch = 2\n\
+         [transfer]\nmodel = \"{model}\"\n{sections}",
+        structure("pt111-6x6x2.xyz")
+    );
+    let path = place.join("transferred.toml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn searches_start_from_another_systems_model() {
+    let place = TempDir::new().unwrap();
+    fs::copy(smoke_file("model.safetensors"), place.path().join("smoke.safetensors")).unwrap();
+    let path = transferred(place.path(), "smoke.safetensors", "[guidance]\n");
+    let output = godiff(place.path(), &["search", &path, "--out", "run"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    for sentence in [
+        "the model starts from that of [transfer], trained on Pt",
+        "Au is new to it: its embedding starts fresh",
+        "it has no force head: a fresh one is added",
+    ] {
+        assert!(said.contains(sentence), "{sentence}\n{said}");
+    }
+    let text = succeeds(place.path(), &["inspect", "run/model.safetensors"]);
+    assert!(text.contains("atomic numbers    78, 79") && text.contains("score, force"), "{text}");
+
+    // The folder stands alone, and its copy is what counts.
+    fs::remove_file(place.path().join("smoke.safetensors")).unwrap();
+    succeeds(place.path(), &["search", "run/config.toml", "--out", "again", "--quiet"]);
+    let model = |run: &str| fs::read(place.path().join(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("run"), model("again"));
+    let output = godiff(place.path(), &["search", "run/config.toml", "--out", "again", "--resume"]);
+    assert!(output.status.success() && !stderr(&output).contains("[transfer]"), "{}", stderr(&output));
+    fs::copy(place.path().join("run/model.safetensors"), place.path().join("smoke.safetensors")).unwrap();
+    refuses(
+        place.path(),
+        &["search", &path, "--out", "run", "--resume"],
+        2,
+        "transfer.safetensors: the configuration names another model than when this run was started",
+    );
+    // With a model of its own species and heads there is nothing to start afresh.
+    let output = godiff(place.path(), &["search", &path, "--out", "third"]);
+    assert!(stderr(&output).contains("trained on Pt, Au") && !stderr(&output).contains("fresh"), "{}", stderr(&output));
+}
+
+#[test]
+fn models_to_start_from_must_fit() {
+    let place = TempDir::new().unwrap();
+    let path = transferred(place.path(), &smoke_file("model.safetensors"), "");
+    let text = fs::read_to_string(&path).unwrap();
+    for (from, to, what) in [
+        ("features = 8", "features = 9", "model.features 8 where the configuration has 9"),
+        ("blocks = 2", "blocks = 3", "model.blocks 2 where the configuration has 3"),
+        ("cutoff_angstrom = 4.0", "cutoff_angstrom = 5.0", "model.cutoff_angstrom 4 where the configuration has 5"),
+        ("steps = 10", "sigma_max_angstrom = 2.0", "diffusion.sigma_max_angstrom 1 where the configuration has 2"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let sentence = format!(
+            "transferred.toml, line {}: transfer.model: ",
+            1 + text.lines().position(|line| line.starts_with("model = ")).unwrap()
+        );
+        refuses(place.path(), &["search", &path], 2, &sentence);
+        refuses(place.path(), &["search", &path], 2, &format!("the model has {what}; change the configuration"));
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "a refused search leaves nothing behind");
+}
+
+/// The shipped configuration takes the adatom model of a search and the authors'.
+#[test]
+fn the_heptamer_starts_from_adatom_models() {
+    let place = TempDir::new().unwrap();
+    let load = |model: &Path| {
+        let text = fs::read_to_string(config("pt-heptamer-transfer.toml")).unwrap();
+        let (shipped, structures) = ("../runs/pt-adatom/model.safetensors", root().join("configs/structures"));
+        assert!(text.contains(shipped));
+        let text = text.replace(shipped, model.to_str().unwrap());
+        let text = text.replace("\"structures/", &format!("\"{}/", structures.display()));
+        let path = place.path().join("transfer.toml");
+        fs::write(&path, text).unwrap();
+        godiff::config::Settings::load(&path).unwrap()
+    };
+    let adatom = godiff::config::Settings::load(Path::new(&config("pt-adatom.toml"))).unwrap().setup();
+    let own = godiff::model::ModelFile {
+        sizes: adatom.sizes,
+        radial_basis: None,
+        parameters: vec![0.0; godiff::model::Layout::new(&adatom.sizes).n_parameters()],
+        sde: adatom.sde,
+        weighting: adatom.training.weighting,
+        species: vec![78],
+    };
+    let path = place.path().join("own.safetensors");
+    own.write(&path, godiff::model::Precision::Single).unwrap();
+    assert_eq!(load(&path).transfer, Some(own));
+    let Some(reference) = std::env::var_os("GODIFF_REFERENCE_DIR") else {
+        eprintln!("GODIFF_REFERENCE_DIR is not set: the authors' model is not transferred");
+        return;
+    };
+    let checkpoint = Path::new(&reference).join("stepped_Pt_T0.02.ckpt");
+    succeeds(place.path(), &["import", checkpoint.to_str().unwrap(), "authors.safetensors"]);
+    let settings = load(&place.path().join("authors.safetensors"));
+    let model = settings.transfer.as_ref().unwrap();
+    assert_eq!(
+        settings.setup().radial_basis,
+        model.radial_basis.clone().unwrap(),
+        "the authors' functions are rounded"
+    );
+    let transferred =
+        model.transfer(&settings.setup().sizes, godiff::engine::Weighting::Published, &settings.system.numbers(), 0);
+    assert_eq!((transferred.parameters, transferred.notes.len()), (model.parameters.clone(), 1));
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! and its commands and links exist.
 
 use godiff::config::Settings;
+use godiff::diffusion::Sde;
+use godiff::engine::Weighting;
+use godiff::model::{Layout, ModelFile, ModelSizes, Precision};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +53,17 @@ fn load(text: &str) -> Settings {
         fs::copy(entry.path(), structures.join(entry.file_name())).unwrap();
     }
     fs::copy(shipped.join("pt111-6x6x2.xyz"), folder.path().join("cu100.xyz")).unwrap();
+    // The model that the page starts from; only its sizes matter.
+    let sizes = ModelSizes { features: 64, blocks: 4, radial_functions: 30, cutoff_angstrom: 6.0, force_head: false };
+    let model = ModelFile {
+        sizes,
+        radial_basis: None,
+        parameters: vec![0.0; Layout::new(&sizes).n_parameters()],
+        sde: Sde { sigma_min: 0.01, sigma_max: 1.0 },
+        weighting: Weighting::Published,
+        species: vec![78],
+    };
+    model.write(&folder.path().join("adatom.safetensors"), Precision::Single).unwrap();
     let path = folder.path().join("config.toml");
     fs::write(&path, text).unwrap();
     Settings::load(&path).unwrap_or_else(|error| panic!("{error}, in\n{text}"))
@@ -106,7 +120,7 @@ fn the_tables_name_every_key() {
 #[test]
 fn the_tables_name_the_defaults() {
     let with_potential = |potential: &str| {
-        let text = format!("[system]\nfree = \"Pt\"\n[potential]\nkind = \"{potential}\"\n");
+        let text = format!("[system]\nfree = \"Pt\"\n[potential]\nkind = \"{potential}\"\n[guidance]\n");
         load(&text).to_toml().parse::<Table>().unwrap()
     };
     let defaults = [with_potential("emt"), with_potential("lennard-jones")];
@@ -116,7 +130,7 @@ fn the_tables_name_the_defaults() {
             match (cell.as_str(), default) {
                 // Given above.
                 ("required", _) if ["free", "kind"].contains(&key.as_str()) => {}
-                ("required", None) if section == "target" => {}
+                ("required", None) if ["target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.
                 ("[true, true, true]", None) if key == "periodic" => {}

@@ -5,11 +5,13 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, FreePositions, Loss, ModelState, Setup, Stream, TrainingReport, TrainingSet, Weighting};
+use godiff::engine::{
+    Engine, ForceSet, FreePositions, Loss, ModelState, Sampler, Setup, Stream, TrainingReport, TrainingSet, Weighting,
+};
 use godiff::system::System;
 use reference::systems::{
-    Named, channel, cluster, heptamer, prior_structures, random_batch, random_engine, random_state, setup, slab,
-    thin_bulk,
+    Named, channel, cluster, heptamer, prior_structures, random_batch, random_engine, random_state, random_vectors,
+    setup, slab, thin_bulk,
 };
 
 const STREAM: Stream = Stream { seed: 17, iteration: 3 };
@@ -25,7 +27,7 @@ fn setup_of(system: fn() -> System) -> Setup {
 }
 
 fn sample<T: Real>(setup: &Setup, range: std::ops::Range<usize>) -> Vec<FreePositions> {
-    random_engine::<T>(setup, 5).sample(STREAM, range, &mut |_| Ok(())).unwrap()
+    random_engine::<T>(setup, 5).sample(STREAM, range, Sampler::Guided, &mut |_| Ok(())).unwrap()
 }
 
 fn cut_ranges<T: Real>() {
@@ -39,7 +41,7 @@ fn cut_ranges<T: Real>() {
         }
         let mut engine = random_engine::<T>(&setup, 5);
         let again: Vec<_> = [5..6, 0..5, 6..37]
-            .map(|range| engine.sample(STREAM, range, &mut |_| Ok(())).unwrap())
+            .map(|range| engine.sample(STREAM, range, Sampler::Guided, &mut |_| Ok(())).unwrap())
             .into_iter()
             .collect();
         assert_eq!([&again[1][..], &again[0], &again[2]].concat(), whole, "{name} with one engine, out of order");
@@ -60,7 +62,7 @@ fn a_structure_depends_on_its_index_alone_f32() {
 fn streams_differ() {
     let setup = setup_of(slab);
     let mut engine = random_engine::<f32>(&setup, 5);
-    let mut of = |stream| engine.sample(stream, 0..3, &mut |_| Ok(())).unwrap();
+    let mut of = |stream| engine.sample(stream, 0..3, Sampler::Plain, &mut |_| Ok(())).unwrap();
     let base = of(STREAM);
     assert_eq!(base, of(STREAM));
     assert_ne!(base, of(Stream { seed: 18, ..STREAM }));
@@ -97,6 +99,10 @@ fn training_set(setup: &Setup) -> TrainingSet {
     TrainingSet {
         positions: prior_structures(&setup.system, 11, 2),
         weights: (0..11).map(|k| 0.5 + f64::from(k) / 10.0).collect(),
+        forces: Some(ForceSet {
+            positions: prior_structures(&setup.system, 23, 4),
+            forces: random_vectors(&setup.system, 23, 5),
+        }),
     }
 }
 
@@ -107,9 +113,9 @@ fn train<T: Real>(engine: &mut Cpu<T>, set: &TrainingSet, iteration: u64, steps:
 /// Everything a run makes: samples, training, samples, gradient.
 fn run<T: Real>(setup: &Setup) -> (Vec<FreePositions>, ModelState, TrainingReport, Vec<f64>) {
     let mut engine = random_engine::<T>(setup, 5);
-    let mut samples = engine.sample(STREAM, 0..9, &mut |_| Ok(())).unwrap();
+    let mut samples = engine.sample(STREAM, 0..9, Sampler::Plain, &mut |_| Ok(())).unwrap();
     let report = train(&mut engine, &training_set(setup), 3, 7);
-    samples.extend(engine.sample(STREAM, 0..9, &mut |_| Ok(())).unwrap());
+    samples.extend(engine.sample(STREAM, 0..9, Sampler::Guided, &mut |_| Ok(())).unwrap());
     let batch = random_batch(&setup.system, 12, 1);
     let gradient = engine.loss_and_gradient(&batch, &Loss::Score(Weighting::Dsm)).unwrap().gradient;
     (samples, engine.state().unwrap(), report, gradient)
@@ -157,7 +163,7 @@ fn saved_and_restored<T: Real>() {
         // Buffers that other work has left behind must not matter.
         let mut used = random_engine::<T>(&setup, 6);
         train(&mut used, &set, 9, 4);
-        used.sample(STREAM, 0..13, &mut |_| Ok(())).unwrap();
+        used.sample(STREAM, 0..13, Sampler::Plain, &mut |_| Ok(())).unwrap();
         used.restore(&saved).unwrap();
 
         let expected = train(&mut untouched, &set, 1, 5);
@@ -165,8 +171,8 @@ fn saved_and_restored<T: Real>() {
         for engine in [&mut resumed, &mut used] {
             assert_eq!(train(engine, &set, 1, 5), expected, "{name}");
             assert!(engine.state().unwrap() == untouched.state().unwrap(), "{name}: parameters after five more steps");
-            let samples = engine.sample(STREAM, 0..5, &mut |_| Ok(())).unwrap();
-            assert_eq!(samples, untouched.sample(STREAM, 0..5, &mut |_| Ok(())).unwrap(), "{name}");
+            let samples = engine.sample(STREAM, 0..5, Sampler::Plain, &mut |_| Ok(())).unwrap();
+            assert_eq!(samples, untouched.sample(STREAM, 0..5, Sampler::Plain, &mut |_| Ok(())).unwrap(), "{name}");
         }
     }
 }

@@ -3,9 +3,12 @@
 mod reference;
 
 use godiff::engine::cpu::Cpu;
-use godiff::engine::{Engine, Loss, ModelState, NoisyBatch, Setup, Stream, TrainingSet, Weighting, open};
+use godiff::engine::{
+    Engine, ForceSet, FreePositions, Loss, ModelState, NoisyBatch, Sampler, Setup, Stream, TrainingSet, Weighting, open,
+};
 use godiff::error::Error;
 use godiff::model::RadialBasis;
+use godiff::system::Vec3;
 use reference::systems::{channel, prior_structures, random_batch, random_engine, random_state, random_vectors, setup};
 
 fn small() -> Setup {
@@ -74,11 +77,16 @@ fn states_of_another_length_are_refused() {
 fn models_without_force_head_have_no_forces() {
     let mut setup = small();
     setup.sizes.force_head = false;
+    let error = Cpu::<f32>::new(&setup).err().expect("a refusal");
+    assert_bad_input(error, "guidance needs a model with a force head");
+    setup.guidance = None;
     let mut engine = random_engine::<f32>(&setup, 1);
     let batch = random_batch(&setup.system, 2, 1);
     assert_eq!(engine.forces(&batch.positions).unwrap(), None);
-    let loss = Loss::Force(random_vectors(&setup.system, 2, 1));
-    assert_bad_input(engine.loss_and_gradient(&batch, &loss).unwrap_err(), "this model has no force head");
+    let target = random_vectors(&setup.system, 2, 1);
+    for loss in [Loss::Force(target.clone()), Loss::Huber { target, delta: 1.0 }] {
+        assert_bad_input(engine.loss_and_gradient(&batch, &loss).unwrap_err(), "this model has no force head");
+    }
     engine.loss_and_gradient(&batch, &Loss::Score(Weighting::Dsm)).unwrap();
 }
 
@@ -115,12 +123,33 @@ fn lists_must_fit_the_structures() {
     }
 
     let stream = Stream { seed: 1, iteration: 0 };
+    let with_forces = |at: Vec<FreePositions>, forces: Vec<Vec<Vec3>>| TrainingSet {
+        positions: positions.clone(),
+        weights: vec![1.0; 2],
+        forces: Some(ForceSet { positions: at, forces }),
+    };
     for (set, sentence) in [
-        (TrainingSet { positions: short, weights: vec![1.0; 2] }, few_atoms),
-        (TrainingSet { positions, weights: vec![1.0] }, "2 structures come with 1 weights"),
+        (TrainingSet { positions: short.clone(), weights: vec![1.0; 2], forces: None }, few_atoms),
+        (
+            TrainingSet { positions: positions.clone(), weights: vec![1.0], forces: None },
+            "2 structures come with 1 weights",
+        ),
+        (with_forces(good.positions.clone(), short.clone()), few_atoms),
+        (with_forces(short, good.positions.clone()), few_atoms),
+        (with_forces(good.positions.clone(), vec![]), "2 structures come with 0 sets of target forces"),
     ] {
         assert_bad_input(engine.train(stream, &set, 1, &mut |_| Ok(())).unwrap_err(), sentence);
     }
+    let error = engine.train(stream, &with_forces(vec![], vec![]), 1, &mut |_| Ok(())).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(error.to_string(), "there is nothing to train on: the set of forces is empty");
+
+    let mut plain = random_engine::<f64>(&Setup { guidance: None, ..small() }, 1);
+    let set = with_forces(good.positions.clone(), good.positions.clone());
+    let error = plain.train(stream, &set, 1, &mut |_| Ok(())).unwrap_err();
+    assert_bad_input(error, "training on forces needs guidance, but the engine was opened without it");
+    let error = plain.sample(stream, 0..1, Sampler::Guided, &mut |_| Ok(())).unwrap_err();
+    assert_bad_input(error, "sampling needs guidance, but the engine was opened without it");
 
     let n = before.parameters.len();
     let sentence = format!("the model has {n} parameters, but the gradient has 3 entries");

@@ -6,7 +6,7 @@ mod reference;
 use godiff::diffusion::ReverseSchedule;
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, FreePositions, Setup, Stream};
+use godiff::engine::{Engine, FreePositions, Sampler, Setup, Stream};
 use godiff::model::Layout;
 use godiff::system::{Cell, Confinement, System, Vec3};
 use godiff::{Error, Result};
@@ -17,7 +17,7 @@ use reference::systems::{
 const STREAM: Stream = Stream { seed: 5, iteration: 2 };
 
 fn sample(engine: &mut impl Engine, n: usize) -> Vec<FreePositions> {
-    engine.sample(STREAM, 0..n, &mut |_| Ok(())).unwrap()
+    engine.sample(STREAM, 0..n, Sampler::Plain, &mut |_| Ok(())).unwrap()
 }
 
 /// Positions inside the confinement, inside the cell along the axes that are wrapped, and finite.
@@ -213,7 +213,7 @@ fn progress_hears_of_every_step_and_can_stop() {
     let mut engine = random_engine::<f32>(&setup, 1);
     let mut heard = Vec::new();
     engine
-        .sample(STREAM, 0..3, &mut |step| {
+        .sample(STREAM, 0..3, Sampler::Plain, &mut |step| {
             heard.push(step);
             Ok(())
         })
@@ -222,7 +222,7 @@ fn progress_hears_of_every_step_and_can_stop() {
 
     let before = engine.state().unwrap();
     let mut n_calls = 0;
-    let stopped: Result<_> = engine.sample(STREAM, 0..3, &mut |step| {
+    let stopped: Result<_> = engine.sample(STREAM, 0..3, Sampler::Plain, &mut |step| {
         n_calls += 1;
         if step == 4 { Err(Error::Interrupted) } else { Ok(()) }
     });
@@ -236,7 +236,7 @@ fn progress_hears_of_every_step_and_can_stop() {
 fn impossible_schedules_are_refused() {
     let mut setup = setup(slab(), [5, 1, 1]);
     setup.reverse.steps = 1;
-    let error = random_engine::<f32>(&setup, 1).sample(STREAM, 0..1, &mut |_| Ok(())).unwrap_err();
+    let error = random_engine::<f32>(&setup, 1).sample(STREAM, 0..1, Sampler::Plain, &mut |_| Ok(())).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert_eq!(error.to_string(), "the reverse process needs at least 2 steps, not 1");
 }

@@ -5,7 +5,7 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, FreePositions, Setup, Stream, TrainingSet, Weighting};
+use godiff::engine::{Engine, FreePositions, Sampler, Setup, Stream, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
 use godiff::model::RadialBasis;
 use godiff::system::{Images, Vec3, vector::sub};
@@ -42,10 +42,11 @@ fn learns_a_site<T: Real>(weighting: Weighting, within: f64) {
         let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);
         [x, y, height]
     });
-    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8] };
+    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8], forces: None };
     let mut engine = random_engine::<T>(&setup, 3);
-    let distance =
-        |engine: &mut Cpu<T>| median_distance(&setup, &engine.sample(STREAM, 0..32, &mut |_| Ok(())).unwrap(), &sites);
+    let distance = |engine: &mut Cpu<T>| {
+        median_distance(&setup, &engine.sample(STREAM, 0..32, Sampler::Plain, &mut |_| Ok(())).unwrap(), &sites)
+    };
     let before = distance(&mut engine);
     let losses: Vec<f64> = (0..9)
         .map(|k| engine.train(Stream { iteration: k, ..STREAM }, &set, 100, &mut |_| Ok(())).unwrap().loss)
@@ -87,7 +88,8 @@ fn loss_of_no_model_is_the_noise() {
         setup.training.weighting = weighting;
         setup.training.learning_rate = 0.0;
         let mut engine = Cpu::<f64>::new(&setup).unwrap();
-        let set = TrainingSet { positions: prior_structures(&setup.system, 8, 1), weights: vec![weight; 8] };
+        let set =
+            TrainingSet { positions: prior_structures(&setup.system, 8, 1), weights: vec![weight; 8], forces: None };
         let loss = engine.train(STREAM, &set, 1000, &mut |_| Ok(())).unwrap().loss;
         assert!((loss / expected - 1.0).abs() < 0.03, "{weighting:?}: {loss} instead of {expected}");
         assert!(engine.state().unwrap().parameters.iter().all(|p| *p == 0.0));
@@ -95,7 +97,7 @@ fn loss_of_no_model_is_the_noise() {
 }
 
 fn small_set(setup: &Setup) -> TrainingSet {
-    TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6] }
+    TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6], forces: None }
 }
 
 /// Trains with `learning_rate` until it fails; then state and outputs must be those from before.
@@ -177,11 +179,11 @@ fn an_interrupted_call_changes_nothing_f32() {
 fn small_and_empty_buffers() {
     let setup = setup(slab(), [5, 1, 1]);
     let mut engine = random_engine::<f32>(&setup, 3);
-    let set = TrainingSet { positions: prior_structures(&setup.system, 2, 3), weights: vec![1.0; 2] };
+    let set = TrainingSet { positions: prior_structures(&setup.system, 2, 3), weights: vec![1.0; 2], forces: None };
     assert!(engine.train(STREAM, &set, 4, &mut |_| Ok(())).unwrap().loss.is_finite());
     assert_eq!(engine.state().unwrap().steps, 4);
     let before = engine.state().unwrap();
-    let empty = TrainingSet { positions: vec![], weights: vec![] };
+    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None };
     let error = engine.train(STREAM, &empty, 4, &mut |_| Ok(())).unwrap_err();
     assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
     assert_eq!(error.exit_code(), 1);

@@ -16,8 +16,8 @@ const N_SEARCHES: u64 = 6;
 /// Kills a search suffers at most, so that the test ends on slow machines too.
 const MAX_KILLS: usize = 12;
 
-/// The smoke search, made long enough to be killed in the middle.
-fn configuration(place: &Path) -> PathBuf {
+/// The smoke search with more `sections`, made long enough to be killed in the middle.
+fn configuration(place: &Path, sections: &str) -> PathBuf {
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut text = fs::read_to_string(configs.join("smoke.toml")).unwrap();
     let structures = format!("\"{}/", configs.join("structures").display());
@@ -32,7 +32,7 @@ fn configuration(place: &Path) -> PathBuf {
         text = text.replace(from, to);
     }
     let path = place.join("search.toml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text + sections).unwrap();
     path
 }
 
@@ -96,7 +96,8 @@ fn kill_when(mut child: Child, mut due: impl FnMut() -> bool) -> Option<ExitStat
 #[test]
 fn killed_searches_end_like_one_left_alone() {
     let place = TempDir::new().unwrap();
-    let config = configuration(place.path());
+    // Guidance has more state to lose: a force head, every sample's corrector, a set of forces.
+    let config = configuration(place.path(), "[guidance]\nrelax_steps = 2\n");
     let alone = place.path().join("alone");
     let started = Instant::now();
     finish(&config, &alone);
@@ -135,7 +136,7 @@ fn killed_searches_end_like_one_left_alone() {
 #[test]
 fn interrupted_searches_exit_130_and_go_on() {
     let place = TempDir::new().unwrap();
-    let config = configuration(place.path());
+    let config = configuration(place.path(), "");
     let (alone, run) = (place.path().join("alone"), place.path().join("run"));
     finish(&config, &alone);
 

@@ -3,13 +3,14 @@
 use super::common::{Compute, print, stop_if, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::config::Settings;
-use godiff::engine::{self, ModelState, Setup, Stream};
+use godiff::engine::{self, ModelState, Sampler, Setup, Stream, relax_on_predicted_forces};
 use godiff::model::ModelFile;
 use godiff::system::elements::symbol;
 use godiff::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Samples structures from a trained model, without evaluating them
+/// Samples structures from a trained model, without evaluating them; with [guidance] in the configuration also along the
+/// forces that it predicts
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff sample --model runs/pt-adatom-001/model.safetensors \
                         --config configs/pt-adatom.toml -n 16 -o samples.xyz")]
@@ -17,7 +18,7 @@ pub struct Arguments {
     /// A model file of a search or of `godiff import`
     #[arg(long, value_name = "MODEL.safetensors")]
     model: PathBuf,
-    /// The configuration whose [system] and [diffusion] are sampled
+    /// The configuration whose [system], [diffusion] and [guidance] are sampled
     #[arg(long, value_name = "CONFIG.toml")]
     config: PathBuf,
     /// How many structures
@@ -48,9 +49,14 @@ impl Arguments {
 
         let stream = Stream { seed: self.seed.unwrap_or(settings.sections.search.seed), iteration: 0 };
         let n = self.n as usize;
+        let sampler = if setup.guidance.is_some() { Sampler::Guided } else { Sampler::Plain };
         let mut frames = Vec::with_capacity(n);
         for start in (0..n).step_by(AT_ONCE) {
-            let sampled = engine.sample(stream, start..n.min(start + AT_ONCE), &mut |_| stop_if(interrupted))?;
+            let mut advance = |_| stop_if(interrupted);
+            let mut sampled = engine.sample(stream, start..n.min(start + AT_ONCE), sampler, &mut advance)?;
+            if let Some(guidance) = &setup.guidance {
+                relax_on_predicted_forces(&mut *engine, &setup.system, guidance, &mut sampled, &mut advance)?;
+            }
             if !sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
                 let message = format!("{}: the model sends atoms to places that are not numbers", self.model.display());
                 return Err(Error::Failed(message));
@@ -65,33 +71,13 @@ impl Arguments {
 /// The setup of `settings` for a model that was read from `path`.
 fn setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result<Setup> {
     let setup = settings.setup();
-    let refuse = |what: &str, of_model: String, of_config: String| {
-        Err(Error::bad_file(
-            path,
-            format!(
-                "the model has {what} {of_model} where the configuration has {of_config}; change the configuration"
-            ),
-        ))
-    };
-    let (found, expected) = (&model.sizes, &setup.sizes);
-    for (what, found, expected) in [
-        ("model.features", found.features, expected.features),
-        ("model.blocks", found.blocks, expected.blocks),
-        ("model.radial_functions", found.radial_functions, expected.radial_functions),
-    ] {
-        if found != expected {
-            return refuse(what, found.to_string(), expected.to_string());
-        }
+    if let Some(misfit) = model.misfit(&setup.sizes, &setup.sde) {
+        return Err(Error::bad_file(path, misfit));
     }
-    for (what, found, expected) in [
-        ("model.cutoff_angstrom", found.cutoff_angstrom, expected.cutoff_angstrom),
-        ("diffusion.sigma_min_angstrom", model.sde.sigma_min, setup.sde.sigma_min),
-        ("diffusion.sigma_max_angstrom", model.sde.sigma_max, setup.sde.sigma_max),
-    ] {
-        // Imported numbers went through f32.
-        if (found - expected).abs() > 1e-6 * expected {
-            return refuse(what, found.to_string(), expected.to_string());
-        }
+    if setup.guidance.is_some() && !model.sizes.force_head {
+        let message =
+            "the model has no force head, which [guidance] needs; leave that section out of the configuration";
+        return Err(Error::bad_file(path, message));
     }
     let unknown = settings.system.numbers().into_iter().find(|number| !model.species.contains(number));
     if let (false, Some(number)) = (model.species.is_empty(), unknown) {

@@ -159,5 +159,6 @@ fn setup(system: System, model: &ModelFile) -> Setup {
             gradient_clip: 1.0,
             weighting: model.weighting,
         },
+        guidance: None,
     }
 }

@@ -62,7 +62,7 @@ impl Arguments {
             None => self.new_run(&settings, &engine.device())?,
         };
         let folder = run.directory.path().to_owned();
-        settings.copy_structures(&folder)?;
+        settings.copy_files(&folder)?;
 
         let reporter = Reporter::new(self.json, self.quiet);
         Search::new(&settings, engine, potential, run, reporter, interrupted)?.run()?;

@@ -1,6 +1,6 @@
 //! The configuration file as it is written: sections, keys with their units, defaults.
 
-use crate::engine::Weighting;
+use crate::engine::{GuidanceSettings, Weighting};
 use crate::model::ModelSizes;
 use crate::potential::PotentialSettings;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,12 @@ pub struct File {
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
+    /// Force-field guidance, if it is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<GuidanceSettings>,
+    /// The model to start from, if not an untrained one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferSection>,
     /// What counts as success, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSection>,
@@ -78,14 +84,14 @@ pub struct ModelSection {
 }
 
 impl ModelSection {
-    /// The sizes of a model without force head.
-    pub fn sizes(&self) -> ModelSizes {
+    /// The sizes of the model, with or without force head.
+    pub fn sizes(&self, force_head: bool) -> ModelSizes {
         ModelSizes {
             features: self.features,
             blocks: self.blocks,
             radial_functions: self.radial_functions,
             cutoff_angstrom: self.cutoff_angstrom,
-            force_head: false,
+            force_head,
         }
     }
 }
@@ -187,6 +193,14 @@ impl Default for TrainingSection {
             weighting: Weighting::Published,
         }
     }
+}
+
+/// `[transfer]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferSection {
+    /// Model file of another search or of `godiff import`, relative to the configuration file.
+    pub model: PathBuf,
 }
 
 /// `[target]`.

@@ -1,12 +1,14 @@
 //! The variance-exploding diffusion process: noise levels, schedules, truncated normal, prior, single steps. Scalar
 //! formulas in f64; the engines are held to them.
 
+mod corrector;
 mod prior;
 mod reverse;
 mod schedule;
 mod sde;
 mod truncated_normal;
 
+pub use corrector::{Corrector, corrector_strength};
 pub use prior::{check_prior, prior, prior_position};
 pub use reverse::{
     Forward, centred_normals, forward_noise, normal_vector, remove_centre, reverse_mean, reverse_step, truncated_around,

@@ -105,7 +105,7 @@ pub fn reverse_step(
 }
 
 /// `z` brought into the confinement; NaN stays NaN.
-fn clamp(z: f64, confinement: &Confinement) -> f64 {
+pub(super) fn clamp(z: f64, confinement: &Confinement) -> f64 {
     if z < confinement.z_lo {
         confinement.z_lo
     } else if z > confinement.z_hi {

@@ -2,12 +2,18 @@
 //!
 //! Everything crosses in f64 and in the layout of [`crate::model::Layout`]; an engine narrows and rearranges as it likes.
 
+mod check;
 pub mod cpu;
 pub mod cuda;
+mod relaxation;
+
+pub use relaxation::relax_on_predicted_forces;
 
 use crate::diffusion::Sde;
 use crate::error::Result;
 use crate::model::{ModelSizes, RadialBasis};
+use crate::random::{Noise, Purpose};
+use crate::system::vector::{norm, scale};
 use crate::system::{System, Vec3};
 use std::ops::Range;
 
@@ -49,6 +55,53 @@ pub struct TrainingSettings {
     pub weighting: Weighting,
 }
 
+/// Force-field guidance (arXiv:2510.13448, eq. 7): a force head trained beside the score, and a corrector after every reverse
+/// step, x ← x + η(1−t)^ζ·p with p the L-BFGS direction of the predicted forces ([`crate::diffusion::Corrector`]).
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuidanceSettings {
+    /// η, the corrector's strength at t = 0.
+    pub eta: f64,
+    /// ζ: how late the corrector sets in.
+    pub zeta: f64,
+    /// Pairs of displacements and force changes that one structure's L-BFGS remembers.
+    pub history: usize,
+    /// No atom's part of p is longer than this, Å.
+    pub max_step_angstrom: f64,
+    /// λ, the weight of the force loss beside the score loss.
+    pub force_weight: f64,
+    /// Huber's δ, eV/Å: residuals above it count linearly.
+    pub huber_delta_ev_per_angstrom: f64,
+    /// Longer target forces are scaled down to this, eV/Å.
+    pub max_force_ev_per_angstrom: f64,
+    /// Steps of relaxation on the predicted forces after guided sampling; the engine itself does not take them.
+    pub relax_steps: usize,
+}
+
+impl Default for GuidanceSettings {
+    fn default() -> Self {
+        GuidanceSettings {
+            eta: 0.2,
+            zeta: 3.0,
+            history: 10,
+            max_step_angstrom: 0.1,
+            force_weight: 1.0,
+            huber_delta_ev_per_angstrom: 1.0,
+            max_force_ev_per_angstrom: 10.0,
+            relax_steps: 0,
+        }
+    }
+}
+
+/// How structures are sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampler {
+    /// The reverse process alone.
+    Plain,
+    /// After each of its steps a corrector along the predicted forces, with the engine's [`GuidanceSettings`].
+    Guided,
+}
+
 /// Everything an engine needs to be opened.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -64,6 +117,8 @@ pub struct Setup {
     pub reverse: ReverseSettings,
     /// Optimiser and loss.
     pub training: TrainingSettings,
+    /// Force-field guidance; needs a model with a force head.
+    pub guidance: Option<GuidanceSettings>,
 }
 
 /// Parameters and optimiser, everything that training changes. f32 values survive the round trip exactly.
@@ -113,20 +168,54 @@ pub struct Stream {
 /// Called between steps with the number of steps done; returning `Err` (usually [`crate::Error::Interrupted`]) stops the verb.
 pub type Progress<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
 
-/// What the score head learns from.
+/// What the model learns from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingSet {
     /// Free positions of every buffer member.
     pub positions: Vec<FreePositions>,
     /// Boltzmann weight of every member, mean 1.
     pub weights: Vec<f64>,
+    /// What the force head learns from beside it; needs [`Setup::guidance`].
+    pub forces: Option<ForceSet>,
+}
+
+/// Structures with known forces.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ForceSet {
+    /// Free positions, M × n × 3, Å.
+    pub positions: Vec<FreePositions>,
+    /// Forces on the free atoms, M × n × 3, eV/Å.
+    pub forces: Vec<Vec<Vec3>>,
+}
+
+impl ForceSet {
+    /// Adds a structure; forces longer than `max_force` (eV/Å) are scaled down to it, their direction kept.
+    pub fn push(&mut self, positions: FreePositions, forces: &[Vec3], max_force: f64) {
+        let shortened = |&force: &Vec3| {
+            let length = norm(force);
+            if length > max_force { scale(max_force / length, force) } else { force }
+        };
+        self.positions.push(positions);
+        self.forces.push(forces.iter().map(shortened).collect());
+    }
+
+    /// The places of the `batch` structures that training step `step` of `stream` compares forces on: each drawn uniformly from
+    /// all, so that one may come twice. Every engine draws the same. The set must not be empty.
+    pub fn members(&self, stream: Stream, step: u32, batch: usize) -> Vec<usize> {
+        let noise = Noise::new(stream.seed, Purpose::ForceBatch, stream.iteration);
+        let n = self.positions.len() as u64;
+        let draw = |slot: u32| ((u64::from(noise.words(slot, step, 0, 0)[0]) * n) >> 32) as usize;
+        (0..batch as u32).map(draw).collect()
+    }
 }
 
 /// What a call of [`Engine::train`] did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingReport {
-    /// Mean loss over the steps of the call.
+    /// Mean score loss over the steps of the call.
     pub loss: f64,
+    /// Mean force loss over them, before its weight λ; `None` without forces to learn from.
+    pub force_loss: Option<f64>,
     /// Learning rate after the last step.
     pub learning_rate: f64,
 }
@@ -151,6 +240,24 @@ pub enum Loss {
     Score(Weighting),
     /// Mean square over free atoms and components of predicted minus these target forces, B × n × 3, eV/Å.
     Force(Vec<Vec<Vec3>>),
+    /// Mean of Huber's function over structures, free atoms and components of predicted minus target forces (eV/Å): ½r² up to
+    /// |r| = δ, δ(|r| − ½δ) above. What training uses, on clean positions.
+    Huber {
+        /// Target forces on the free atoms, B × n × 3, eV/Å.
+        target: Vec<Vec<Vec3>>,
+        /// δ, eV/Å.
+        delta: f64,
+    },
+}
+
+impl Loss {
+    /// The forces that are asked for, B × n × 3, if the loss compares forces.
+    pub fn target_forces(&self) -> Option<&[Vec<Vec3>]> {
+        match self {
+            Loss::Score(_) => None,
+            Loss::Force(target) | Loss::Huber { target, .. } => Some(target),
+        }
+    }
 }
 
 /// A loss, and its gradient in the order of [`crate::model::Layout`].
@@ -167,17 +274,32 @@ pub trait Engine: Send {
     /// What runs here, such as "cpu f32, 2 threads, avx512".
     fn device(&self) -> String;
 
-    /// Structures `range` of the iteration by the reverse process, from the prior on. A structure depends on `stream` and its
-    /// index alone. `progress` hears of every reverse step.
-    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>>;
+    /// Structures `range` of the iteration by the reverse process, from the prior on. A structure depends on `stream`, its
+    /// index and `sampler` alone. `progress` hears of every reverse step.
+    ///
+    /// # Errors
+    /// `BadInput` for [`Sampler::Guided`] where [`Setup::guidance`] is `None`.
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        sampler: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>>;
 
     /// `steps` optimiser steps on `set`, from the present parameters with a fresh optimiser and learning rate: every iteration
     /// has a loss of its own, and a schedule that remembered the ones before would soon stop all learning. (So does the
     /// authors' release: the optimiser in its last checkpoint has counted 2,000 steps of 20,000, its schedule 1,000 epochs.)
+    ///
+    /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`], the latter on `batch` structures that
+    /// [`ForceSet::members`] names, at their clean positions. The gradients are added before clipping, and the plateau
+    /// schedule watches the sum.
+    ///
     /// `progress` hears of the steps now and then.
     ///
     /// # Errors
-    /// `Failed` if the loss or a parameter is no longer finite. After any error the state is as before the call.
+    /// `BadInput` for a force set where [`Setup::guidance`] is `None`, `Failed` if the loss or a parameter is no longer finite,
+    /// or a set is empty. After any error the state is as before the call.
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport>;
 
     /// Scores of all atoms (0 on the template), one time for each structure; B × (T + n) × 3.

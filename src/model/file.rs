@@ -249,7 +249,7 @@ impl Metadata<'_> {
 }
 
 /// The name of `weighting` in files and configurations.
-fn weighting_name(weighting: Weighting) -> &'static str {
+pub(super) fn weighting_name(weighting: Weighting) -> &'static str {
     match weighting {
         Weighting::Dsm => "dsm",
         Weighting::Published => "published",

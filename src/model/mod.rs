@@ -8,9 +8,11 @@ mod layout;
 mod pickle;
 mod sizes;
 mod torch_archive;
+mod transfer;
 
 pub use file::{ModelFile, Precision};
 pub use import::import;
 pub use initial::initial_parameters;
 pub use layout::{EMBEDDING_ROWS, GatedSizes, HEAD_BLOCKS, Layout, Tensor, head_sizes};
 pub use sizes::{ModelSizes, RadialBasis};
+pub use transfer::Transferred;

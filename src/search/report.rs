@@ -52,7 +52,7 @@ impl Search<'_> {
             buffer_median_ev: median(&sorted(buffer.iter().filter_map(|entry| entry.energy))),
             effective_sample_size: Some(buffer::effective_sample_size(&weights(buffer, kt_ev))),
             loss: Some(report.loss),
-            force_loss: None,
+            force_loss: report.force_loss,
             learning_rate: report.learning_rate,
             best_energy_ev: self.progress.best.map(|best| best.energy_ev),
             seconds,
@@ -94,7 +94,7 @@ impl Search<'_> {
         species.dedup();
         let model = ModelFile {
             sizes: setup.sizes,
-            radial_basis: None,
+            radial_basis: settings.transfer.as_ref().and_then(|model| model.radial_basis.clone()),
             parameters,
             sde: setup.sde,
             weighting: setup.training.weighting,

@@ -49,11 +49,20 @@ impl Fuse {
     }
 }
 
-/// An engine whose samples are uniform noise moved by the first parameter, which training shifts by what it is given.
+/// An engine whose samples are uniform noise moved by the first parameter, which training shifts by what it is given. It
+/// predicts forces that lead back by half a step, and remembers how it was asked to sample and what forces it got.
 struct Toy {
     state: ModelState,
     diverges_at: Option<u64>,
+    heard: &'static Mutex<Heard>,
     fuse: &'static Fuse,
+}
+
+#[derive(Default)]
+struct Heard {
+    samplers: Vec<(u64, Sampler)>,
+    force_sets: Vec<(u64, Option<ForceSet>)>,
+    n_forces: usize,
 }
 
 impl Toy {
@@ -70,7 +79,14 @@ impl Engine for Toy {
         "toy".into()
     }
 
-    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        sampler: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        self.heard.lock().unwrap().samplers.push((stream.iteration, sampler));
         self.steps(3, progress)?;
         let noise = Noise::new(stream.seed, Purpose::Prior, stream.iteration);
         let atom = |structure: usize, atom: u32| -> Vec3 {
@@ -82,14 +98,16 @@ impl Engine for Toy {
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
         assert!((set.weights.iter().sum::<f64>() / set.weights.len() as f64 - 1.0).abs() < 1e-12);
+        self.heard.lock().unwrap().force_sets.push((stream.iteration, set.forces.clone()));
         self.steps(steps, progress)?;
         if self.diverges_at == Some(stream.iteration) {
             return Err(Error::Failed("the loss is no longer finite".into()));
         }
+        let n_forces = set.forces.as_ref().map_or(0, |forces| forces.positions.len());
         let shift: f64 = set.positions.iter().zip(&set.weights).map(|(atoms, weight)| weight * atoms[0][0]).sum();
-        self.state.parameters[0] += shift;
+        self.state.parameters[0] += shift + n_forces as f64;
         self.state.steps += steps as u64;
-        Ok(TrainingReport { loss: shift, learning_rate: 1e-4 })
+        Ok(TrainingReport { loss: shift, force_loss: set.forces.as_ref().map(|_| 0.25), learning_rate: 1e-4 })
     }
 
     fn state(&self) -> Result<ModelState> {
@@ -105,8 +123,9 @@ impl Engine for Toy {
         unreachable!("a search asks for no scores")
     }
 
-    fn forces(&mut self, _: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
-        unreachable!("a search asks for no forces")
+    fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
+        self.heard.lock().unwrap().n_forces += positions.len();
+        Ok(Some(positions.iter().map(|free| free.iter().map(|x| [4.5 - x[0], 0.0, 0.0]).collect()).collect()))
     }
 
     fn loss_and_gradient(&mut self, _: &NoisyBatch, _: &Loss) -> Result<LossAndGradient> {
@@ -152,17 +171,30 @@ struct Bench {
     root: TempDir,
     settings: Settings,
     calls: &'static Mutex<Vec<Structure>>,
+    heard: &'static Mutex<Heard>,
     energy: fn(f64) -> f64,
     diverges_at: Option<u64>,
 }
 
 impl Bench {
     fn new() -> Self {
+        Bench::with("")
+    }
+
+    /// A search whose configuration has these `sections` too.
+    fn with(sections: &str) -> Self {
         let root = TempDir::new().unwrap();
         let path = root.path().join("search.toml");
-        std::fs::write(&path, CONFIG).unwrap();
+        std::fs::write(&path, format!("{CONFIG}{sections}")).unwrap();
         let settings = Settings::load(&path).unwrap();
-        Bench { root, settings, calls: Box::leak(Box::default()), energy: |distance| distance, diverges_at: None }
+        Bench {
+            root,
+            settings,
+            calls: Box::leak(Box::default()),
+            heard: Box::leak(Box::default()),
+            energy: |distance| distance,
+            diverges_at: None,
+        }
     }
 
     fn folder(&self) -> std::path::PathBuf {
@@ -180,7 +212,8 @@ impl Bench {
             let directory = RunDirectory::create(&self.folder(), &toml, &Summary::new(5, "toy"))?;
             Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
         };
-        let engine = Toy { state: untrained(&self.settings), diverges_at: self.diverges_at, fuse };
+        let state = ModelState::untouched(start_values(&self.settings).parameters, 1e-4);
+        let engine = Toy { state, diverges_at: self.diverges_at, heard: self.heard, fuse };
         let potential = Spring { energy: self.energy, calls: self.calls, fuse };
         Search::new(&self.settings, Box::new(engine), Box::new(potential), run, Reporter::quiet(), &fuse.interrupted)?
             .run()
@@ -223,12 +256,21 @@ fn a_search_ends_with_its_results() {
 /// answered is asked again.
 #[test]
 fn an_interrupted_search_ends_like_one_left_alone() {
-    let alone = Bench::new();
+    interrupted_everywhere("");
+}
+
+#[test]
+fn an_interrupted_guided_search_ends_like_one_left_alone() {
+    interrupted_everywhere("[guidance]\nrelax_steps = 3\n");
+}
+
+fn interrupted_everywhere(sections: &str) {
+    let alone = Bench::with(sections);
     let summary = alone.run(NEVER).unwrap();
     let expected = alone.results();
     let mut n_interrupted = 0;
     for steps in (1..40).step_by(3) {
-        let bench = Bench::new();
+        let bench = Bench::with(sections);
         let mut n_runs = 0;
         let resumed = loop {
             n_runs += 1;
@@ -245,6 +287,46 @@ fn an_interrupted_search_ends_like_one_left_alone() {
         assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
     }
     assert!(n_interrupted > 10, "the test must interrupt: {n_interrupted}");
+}
+
+/// From the second iteration on the corrector is active and samples are relaxed; the force head hears of everything recorded
+/// so far, in order, its forces shortened.
+#[test]
+fn guidance_starts_with_the_second_iteration() {
+    let mut bench = Bench::with("[guidance]\nmax_force_ev_per_angstrom = 0.1\nrelax_steps = 2\n");
+    bench.energy = |distance| if distance < 5.0 { distance } else { f64::NAN };
+    bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    let heard = bench.heard.lock().unwrap();
+    assert_eq!(heard.samplers, [(0, Sampler::Plain), (1, Sampler::Guided), (2, Sampler::Guided)]);
+    assert_eq!(heard.n_forces, 2 * 2 * 5, "two steps for five structures of two iterations");
+    for (iteration, set) in &heard.force_sets {
+        let ok = entries.iter().filter(|entry| entry.status == Status::Ok && u64::from(entry.iteration) <= *iteration);
+        let expected: Vec<FreePositions> = ok.map(|entry| entry.free_positions.clone()).collect();
+        let set = set.as_ref().unwrap();
+        assert_eq!(set.positions, expected, "iteration {iteration}");
+        // The potential says 0.5 along each axis.
+        let short = 0.1 / 3f64.sqrt();
+        assert!(set.forces.iter().flatten().flatten().all(|f| (f - short).abs() < 1e-15));
+        assert_eq!(set.forces.len(), expected.len());
+    }
+    assert_eq!(heard.force_sets.len(), 3);
+    let metrics = read_metrics(&bench.folder().join("metrics.jsonl")).unwrap();
+    assert!(metrics.iter().all(|line| line.force_loss == Some(0.25)));
+    let model = ModelFile::read(&bench.folder().join("model.safetensors")).unwrap();
+    assert!(model.sizes.force_head);
+}
+
+#[test]
+fn without_guidance_nothing_is_asked_of_forces() {
+    let bench = Bench::new();
+    bench.run(NEVER).unwrap();
+    let heard = bench.heard.lock().unwrap();
+    assert!(heard.samplers.iter().all(|(_, sampler)| *sampler == Sampler::Plain));
+    assert!(heard.force_sets.iter().all(|(_, set)| set.is_none()));
+    assert_eq!(heard.n_forces, 0);
+    let metrics = read_metrics(&bench.folder().join("metrics.jsonl")).unwrap();
+    assert!(metrics.iter().all(|line| line.force_loss.is_none()));
 }
 
 #[test]

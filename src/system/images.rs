@@ -30,15 +30,15 @@ pub struct Image {
 pub struct Images {
     cell: Cell,
     /// Inverse of the completed cell: fraction = difference · inverse.
-    inverse: [Vec3; 3],
+    pub(crate) inverse: [Vec3; 3],
     /// Lengths of a, b, c after orthogonalisation, Å: a across b and c, b across c, c itself.
-    width: Vec3,
+    pub(crate) width: Vec3,
     /// Component of a along the orthogonalised b, in units of it.
-    slant_ab: f64,
+    pub(crate) slant_ab: f64,
     /// Component of a along c, in units of c.
-    slant_ac: f64,
+    pub(crate) slant_ac: f64,
     /// Component of b along c, in units of c.
-    slant_bc: f64,
+    pub(crate) slant_bc: f64,
 }
 
 /// All whole shifts s with |fraction + s| ≤ reach, where `fraction` is a coordinate along an axis in units of its width and

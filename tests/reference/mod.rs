@@ -129,6 +129,7 @@ impl Reference {
                 gradient_clip: 10.0,
                 weighting: Weighting::Dsm,
             },
+            guidance: None,
         };
         let stored_f32 = dtype(&bytes, "param.representation.embedding.weight") == safetensors::Dtype::F32;
         Some(Reference {

@@ -5,7 +5,8 @@ use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{
-    Engine, FreePositions, Loss, ModelState, NoisyBatch, ReverseSettings, Setup, TrainingSettings, Weighting,
+    Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, ReverseSettings, Setup, TrainingSettings,
+    Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose, normal_pair};
@@ -144,6 +145,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
             gradient_clip: 10.0,
             weighting: Weighting::Dsm,
         },
+        guidance: Some(GuidanceSettings::default()),
     }
 }
 
@@ -189,11 +191,13 @@ pub fn random_vectors(system: &System, n: u32, seed: u64) -> Vec<Vec<Vec3>> {
 }
 
 /// The three losses of the diagnostic verb, the force loss with random targets for `n` structures.
-pub fn all_losses(system: &System, n: u32, seed: u64) -> [(&'static str, Loss); 3] {
+pub fn all_losses(system: &System, n: u32, seed: u64) -> [(&'static str, Loss); 4] {
     [
         ("dsm", Loss::Score(Weighting::Dsm)),
         ("published", Loss::Score(Weighting::Published)),
         ("force", Loss::Force(random_vectors(system, n, seed))),
+        // Some residuals lie below δ and some above.
+        ("force", Loss::Huber { target: random_vectors(system, n, seed), delta: 1.0 }),
     ]
 }
 
@@ -225,6 +229,7 @@ pub fn single_structures(batch: &NoisyBatch, loss: &Loss) -> Vec<(NoisyBatch, Lo
             };
             let loss = match loss {
                 Loss::Force(target) => Loss::Force(vec![target[s].clone()]),
+                Loss::Huber { target, delta } => Loss::Huber { target: vec![target[s].clone()], delta: *delta },
                 score => score.clone(),
             };
             (single, loss)

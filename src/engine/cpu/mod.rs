@@ -14,7 +14,6 @@ mod train;
 pub mod update;
 
 use super::*;
-use crate::error::Error;
 use adamw::AdamW;
 use linear::{Linear, Weights};
 use network::{Chunk, Network, Output, Shared};
@@ -42,12 +41,9 @@ impl<T: Real> Cpu<T> {
     /// An engine with all parameters 0: [`Engine::restore`] gives it its first ones.
     ///
     /// # Errors
-    /// `BadInput` if the radial basis does not fit the model's sizes.
+    /// `BadInput` if the radial basis does not fit the model's sizes, or guidance is asked of a model without force head.
     pub fn new(setup: &Setup) -> Result<Self> {
-        let k = setup.sizes.radial_functions;
-        if setup.radial_basis.offsets.len() != k || setup.radial_basis.widths.len() != k {
-            return Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")));
-        }
+        setup.check_radial_basis()?;
         let network = Network::new(setup);
         let n = network.layout.n_parameters();
         let mut engine = Cpu {
@@ -76,19 +72,6 @@ impl<T: Real> Cpu<T> {
         let atoms = n_structures * self.network.system.n_atoms();
         let n_chunks = ((atoms + ATOMS_PER_CHUNK / 2) / ATOMS_PER_CHUNK).clamp(1, n_structures.max(1));
         n_structures.div_ceil(n_chunks).max(1)
-    }
-
-    /// Refuses structures of another number of free atoms, and lists that have not one entry a structure.
-    fn check(&self, positions: &[FreePositions], lists: &[(&str, usize)]) -> Result<()> {
-        let (n_free, n_structures) = (self.network.system.n_free(), positions.len());
-        if let Some(other) = positions.iter().find(|free| free.len() != n_free) {
-            let found = other.len();
-            return Err(Error::bad_input(format!("a structure has {found} free atoms, but the system has {n_free}")));
-        }
-        match lists.iter().find(|(_, len)| *len != n_structures) {
-            Some((what, len)) => Err(Error::bad_input(format!("{n_structures} structures come with {len} {what}"))),
-            None => Ok(()),
-        }
     }
 
     /// Outputs of a head on all atoms, B × (T + n) × 3.
@@ -124,12 +107,19 @@ impl<T: Real> Engine for Cpu<T> {
         format!("cpu {}, {} threads, {}", T::NAME, rayon::current_num_threads(), simd::instruction_set())
     }
 
-    fn sample(&mut self, stream: Stream, range: Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
-        self.run_reverse(stream, range, progress)
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        sampler: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        let guidance = self.setup.guidance_of(sampler)?;
+        self.run_reverse(stream, range, guidance, progress)
     }
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
-        self.check(&set.positions, &[("weights", set.weights.len())])?;
+        self.setup.check_training_set(set)?;
         let before = (self.weights.flat.clone(), self.optimizer.clone(), self.schedule);
         let report = self.run_training(stream, set, steps, progress);
         if report.is_err() {
@@ -140,7 +130,7 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>> {
-        self.check(positions, &[("diffusion times", times.len())])?;
+        self.setup.check_structures(positions, &[("diffusion times", times.len())])?;
         let mut scores = self.vectors(positions, times, Output::Score);
         let n_template = self.network.system.n_template();
         scores.iter_mut().for_each(|score| score[..n_template].fill([0.0; 3]));
@@ -148,35 +138,17 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
-        self.check(positions, &[])?;
+        self.setup.check_structures(positions, &[])?;
         Ok(self.network.has_forces().then(|| self.vectors(positions, &[], Output::Force)))
     }
 
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {
-        if matches!(loss, Loss::Force(_)) && !self.network.has_forces() {
-            return Err(Error::bad_input("this model has no force head"));
-        }
-        let NoisyBatch { positions, times, noise, weights } = batch;
-        if positions.is_empty() {
-            return Err(Error::bad_input("a loss needs at least one structure"));
-        }
-        self.check(positions, &[("diffusion times", times.len()), ("weights", weights.len())])?;
-        self.check(noise, &[])?;
-        self.check(positions, &[("sets of noise", noise.len())])?;
-        if let Loss::Force(target) = loss {
-            self.check(target, &[])?;
-            self.check(positions, &[("sets of target forces", target.len())])?;
-        }
+        self.setup.check_loss(batch, loss)?;
         Ok(self.run_loss_and_gradient(batch, loss))
     }
 
     fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64> {
-        let (n, found) = (self.network.layout.n_parameters(), gradient.len());
-        if found != n {
-            return Err(Error::bad_input(format!(
-                "the model has {n} parameters, but the gradient has {found} entries"
-            )));
-        }
+        self.setup.check_gradient(gradient)?;
         let gradient: Vec<T> = gradient.iter().map(|&g| T::of(g)).collect();
         self.gradients.resize_with(self.gradients.len().max(1), Vec::new);
         self.gradients[0] = gradient;
@@ -195,15 +167,7 @@ impl<T: Real> Engine for Cpu<T> {
     }
 
     fn restore(&mut self, state: &ModelState) -> Result<()> {
-        let n = self.network.layout.n_parameters();
-        for (what, values) in
-            [("parameters", &state.parameters), ("moments", &state.first_moment), ("moments", &state.second_moment)]
-        {
-            if values.len() != n {
-                let found = values.len();
-                return Err(Error::bad_input(format!("the model needs {n} {what}, but the saved state has {found}")));
-            }
-        }
+        self.setup.check_state(state)?;
         let narrow = |values: &[f64]| values.iter().map(|&x| T::of(x)).collect();
         self.weights.flat = narrow(&state.parameters);
         self.optimizer =

@@ -3,8 +3,11 @@
 use super::Cpu;
 use super::network::{Chunk, Output};
 use super::simd::Real;
-use crate::diffusion::{ReverseSchedule, Sde, centred_normals, prior, remove_centre, reverse_mean, reverse_step};
-use crate::engine::{FreePositions, Progress, Stream};
+use crate::diffusion::{
+    Corrector, ReverseSchedule, Sde, centred_normals, corrector_strength, prior, remove_centre, reverse_mean,
+    reverse_step,
+};
+use crate::engine::{FreePositions, GuidanceSettings, Progress, Stream};
 use crate::error::Result;
 use crate::random::{Noise, Purpose};
 use crate::system::{System, Vec3};
@@ -12,11 +15,13 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 impl<T: Real> Cpu<T> {
-    /// See [`crate::engine::Engine::sample`]. Chunks of structures run side by side; each structure's noise is its own.
+    /// See [`crate::engine::Engine::sample`]. Chunks of structures run side by side; each structure's noise and corrector are
+    /// its own.
     pub(super) fn run_reverse(
         &mut self,
         stream: Stream,
         range: Range<usize>,
+        guidance: Option<GuidanceSettings>,
         progress: Progress,
     ) -> Result<Vec<FreePositions>> {
         let schedule = ReverseSchedule::new(self.setup.reverse.steps, self.setup.reverse.t_min)?;
@@ -25,23 +30,37 @@ impl<T: Real> Cpu<T> {
         let noise = Noise::new(stream.seed, Purpose::Reverse, stream.iteration);
         let indices: Vec<u32> = range.map(|s| s as u32).collect();
         let mut positions: Vec<FreePositions> = indices.iter().map(|&s| prior(system, &start, s)).collect();
+        let mut correctors = vec![Corrector::default(); indices.len()];
         let size = self.chunk_size(indices.len());
         self.chunks.resize_with(self.chunks.len().max(indices.len().div_ceil(size)), Chunk::default);
         let (network, weights, shared) = (&self.network, &self.weights, &self.shared);
         for k in 0..schedule.n_steps() {
             let step =
                 ReverseStep { k: k as u32, t: schedule.time(k), dt: schedule.dt(), last: schedule.is_last(k), sde };
-            let chunks = positions.par_chunks_mut(size).zip(indices.par_chunks(size)).zip(self.chunks.par_iter_mut());
-            chunks.for_each(|((positions, indices), chunk)| {
-                let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
-                network.backbone(weights, shared, chunk, &structures, false, false);
+            let structures = positions.par_chunks_mut(size).zip(indices.par_chunks(size));
+            let chunks = structures.zip(correctors.par_chunks_mut(size)).zip(self.chunks.par_iter_mut());
+            chunks.for_each(|(((positions, indices), correctors), chunk)| {
+                network.backbone(weights, shared, chunk, &as_slices(positions), false, false);
                 let scores = network.head(weights, chunk, Output::Score, &vec![step.t; indices.len()]);
                 step.move_structures(system, &noise, indices, scores, positions);
+                let Some(guidance) = &guidance else { return };
+                network.backbone(weights, shared, chunk, &as_slices(positions), false, false);
+                let forces = network.head(weights, chunk, Output::Force, &[]);
+                step.correct(system, guidance, correctors, forces, positions);
             });
             progress(k + 1)?;
         }
         Ok(positions)
     }
+}
+
+fn as_slices(positions: &[FreePositions]) -> Vec<&[Vec3]> {
+    positions.iter().map(Vec::as_slice).collect()
+}
+
+/// A head's output as vectors.
+fn vectors<T: Real>(out: &[T]) -> Vec<Vec3> {
+    out.chunks_exact(3).map(|v| [v[0].wide(), v[1].wide(), v[2].wide()]).collect()
 }
 
 /// One step of the reverse process.
@@ -66,9 +85,23 @@ impl ReverseStep {
     ) {
         let scores = scores.chunks_exact(3 * system.n_free());
         for ((&structure, positions), scores) in indices.iter().zip(positions).zip(scores) {
-            let mut scores: Vec<Vec3> =
-                scores.chunks_exact(3).map(|s| [s[0].wide(), s[1].wide(), s[2].wide()]).collect();
-            self.move_atoms(system, noise, structure, &mut scores, positions);
+            self.move_atoms(system, noise, structure, &mut vectors(scores), positions);
+        }
+    }
+
+    /// Moves the structures of a chunk along the predicted forces on their free atoms, one row of three an atom.
+    fn correct<T: Real>(
+        &self,
+        system: &System,
+        guidance: &GuidanceSettings,
+        correctors: &mut [Corrector],
+        forces: &[T],
+        positions: &mut [FreePositions],
+    ) {
+        let strength = corrector_strength(guidance, self.t);
+        let forces = forces.chunks_exact(3 * system.n_free());
+        for ((corrector, positions), forces) in correctors.iter_mut().zip(positions).zip(forces) {
+            corrector.correct(system, guidance, strength, positions, &vectors(forces));
         }
     }
 

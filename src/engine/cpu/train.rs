@@ -13,6 +13,7 @@ use crate::random::{Noise, Purpose, host_generator};
 use crate::system::Vec3;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Smallest diffusion time of a training batch.
 const T_MIN: f64 = 1e-5;
@@ -53,15 +54,13 @@ impl<T: Real> Cpu<T> {
         progress: Progress,
     ) -> Result<TrainingReport> {
         let batch = self.setup.training.batch.min(set.positions.len());
-        if batch == 0 {
-            return Err(Error::Failed("there is nothing to train on: the training set is empty".into()));
-        }
         self.optimizer = AdamW::new(self.network.layout.n_parameters());
         self.schedule = PlateauSchedule::new(self.setup.training.learning_rate);
-        let loss_kind = Loss::Score(self.setup.training.weighting);
+        let score_loss = Loss::Score(self.setup.training.weighting);
+        let force_weight = self.setup.guidance.map_or(0.0, |guidance| guidance.force_weight);
         let mut generator = host_generator(stream.seed, Purpose::Shuffle, stream.iteration);
         let mut order: Vec<usize> = (0..set.positions.len()).collect();
-        let (mut next, mut epoch, mut total) = (order.len(), Vec::new(), 0.0);
+        let (mut next, mut epoch, mut total, mut total_force) = (order.len(), Vec::new(), 0.0, 0.0);
         for step in 0..steps {
             if next >= order.len() {
                 order.shuffle(&mut generator);
@@ -70,7 +69,12 @@ impl<T: Real> Cpu<T> {
             let members = &order[next..(next + batch).min(order.len())];
             next += members.len();
             let noisy = self.noisy_batch(stream, step as u32, set, members);
-            let loss = self.gradient(&noisy, &loss_kind);
+            let mut terms = vec![Term { batch: &noisy, loss: &score_loss, weight: 1.0 }];
+            let forces = self.force_batch(stream, step as u32, set);
+            terms.extend(forces.as_ref().map(|(batch, loss)| Term { batch, loss, weight: force_weight }));
+            let losses = self.gradient(&terms);
+            let force_loss = losses.get(1).copied().unwrap_or(0.0);
+            let loss = losses[0] + force_weight * force_loss;
             if !loss.is_finite() {
                 return Err(Error::Failed(format!(
                     "training diverged: the loss became {loss} in step {} of iteration {}; lower training.learning_rate",
@@ -79,7 +83,8 @@ impl<T: Real> Cpu<T> {
                 )));
             }
             self.optimizer_step();
-            total += loss;
+            total += losses[0];
+            total_force += force_loss;
             epoch.push(loss);
             if next >= order.len() {
                 self.schedule.epoch(epoch.iter().sum::<f64>() / epoch.len() as f64);
@@ -94,7 +99,26 @@ impl<T: Real> Cpu<T> {
                 stream.iteration
             )));
         }
-        Ok(TrainingReport { loss: total / steps.max(1) as f64, learning_rate: self.schedule.learning_rate })
+        let n_steps = steps.max(1) as f64;
+        Ok(TrainingReport {
+            loss: total / n_steps,
+            force_loss: set.forces.is_some().then_some(total_force / n_steps),
+            learning_rate: self.schedule.learning_rate,
+        })
+    }
+
+    /// The structures whose forces `step` compares, at their clean positions, with the loss that does so.
+    fn force_batch(&self, stream: Stream, step: u32, set: &TrainingSet) -> Option<(NoisyBatch, Loss)> {
+        let (forces, guidance) = (set.forces.as_ref()?, self.setup.guidance?);
+        let members = forces.members(stream, step, self.setup.training.batch);
+        let batch = NoisyBatch {
+            positions: members.iter().map(|&member| forces.positions[member].clone()).collect(),
+            times: vec![0.0; members.len()],
+            noise: vec![],
+            weights: vec![],
+        };
+        let target = members.iter().map(|&member| forces.forces[member].clone()).collect();
+        Some((batch, Loss::Huber { target, delta: guidance.huber_delta_ev_per_angstrom }))
     }
 
     /// Noises the members of a batch, each at a time of its own.
@@ -130,24 +154,26 @@ impl<T: Real> Cpu<T> {
         batch
     }
 
-    /// Loss of a batch; its whole gradient is left in the first chunk's array.
-    pub(super) fn gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> f64 {
-        let n_structures = batch.positions.len();
-        let size = self.chunk_size(n_structures);
-        let n_chunks = n_structures.div_ceil(size);
-        self.chunks.resize_with(self.chunks.len().max(n_chunks), Chunk::default);
-        self.gradients.resize_with(self.gradients.len().max(n_chunks), Vec::new);
+    /// The losses of `terms`; the whole gradient of their weighted sum is left in the first chunk's array. Chunks of all terms
+    /// run side by side, and what all structures share is gone through once.
+    pub(super) fn gradient(&mut self, terms: &[Term]) -> Vec<f64> {
+        let parts: Vec<(usize, Range<usize>)> = (terms.iter().enumerate())
+            .flat_map(|(k, term)| {
+                let n_structures = term.batch.positions.len();
+                let size = self.chunk_size(n_structures);
+                (0..n_structures).step_by(size).map(move |start| (k, start..n_structures.min(start + size)))
+            })
+            .collect();
+        self.chunks.resize_with(self.chunks.len().max(parts.len()), Chunk::default);
+        self.gradients.resize_with(self.gradients.len().max(parts.len()), Vec::new);
         let (network, weights, shared, sde) = (&self.network, &self.weights, &self.shared, self.setup.sde);
-        let task = LossTask { batch, loss, sde, n_free: network.system.n_free(), n_atoms: network.system.n_atoms() };
-        let output = match loss {
-            Loss::Score(_) => Output::Score,
-            Loss::Force(_) => Output::Force,
-        };
-        let partial: Vec<f64> = (self.chunks[..n_chunks].par_iter_mut())
-            .zip(self.gradients[..n_chunks].par_iter_mut())
-            .enumerate()
-            .map(|(c, (chunk, gradient))| {
-                let range = c * size..((c + 1) * size).min(n_structures);
+        let (n_free, n_atoms) = (network.system.n_free(), network.system.n_atoms());
+        let partial: Vec<f64> = (parts.par_iter())
+            .zip(self.chunks.par_iter_mut().zip(self.gradients.par_iter_mut()))
+            .map(|((k, range), (chunk, gradient))| {
+                let Term { batch, loss, weight } = terms[*k];
+                let task = LossTask { batch, loss, weight, sde, n_free, n_atoms };
+                let output = if loss.target_forces().is_some() { Output::Force } else { Output::Score };
                 gradient.clear();
                 gradient.resize(network.gradient_len(), T::ZERO);
                 let structures: Vec<&[Vec3]> = batch.positions[range.clone()].iter().map(Vec::as_slice).collect();
@@ -158,14 +184,15 @@ impl<T: Real> Cpu<T> {
                 loss
             })
             .collect();
-        let (sum, others) = self.gradients[..n_chunks].split_at_mut(1);
+        let (sum, others) = self.gradients[..parts.len()].split_at_mut(1);
         sum[0].par_chunks_mut(RANGE).enumerate().for_each(|(k, sum)| {
             for other in others.iter() {
                 add_assign(sum, &other[k * RANGE..][..sum.len()]);
             }
         });
         self.network.backward_shared(&self.weights, &mut self.shared, &mut self.gradients[0]);
-        partial.iter().sum()
+        let loss_of = |term| partial.iter().zip(&parts).filter(|(_, (k, _))| *k == term).map(|(loss, _)| loss).sum();
+        (0..terms.len()).map(loss_of).collect()
     }
 
     /// Clipped AdamW step with the gradient of [`Cpu::gradient`]; gives its norm before clipping.
@@ -179,29 +206,41 @@ impl<T: Real> Cpu<T> {
 
     /// See [`crate::engine::Engine::loss_and_gradient`].
     pub(super) fn run_loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> LossAndGradient {
-        let value = self.gradient(batch, loss);
+        let value = self.gradient(&[Term { batch, loss, weight: 1.0 }])[0];
         let n = self.network.layout.n_parameters();
         LossAndGradient { loss: value, gradient: self.gradients[0][..n].iter().map(|g| g.wide()).collect() }
     }
+}
+
+/// A batch, its loss, and how much that counts in the sum of several.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Term<'a> {
+    batch: &'a NoisyBatch,
+    loss: &'a Loss,
+    weight: f64,
 }
 
 /// The loss of one batch, of which a chunk computes a part.
 struct LossTask<'a> {
     batch: &'a NoisyBatch,
     loss: &'a Loss,
+    /// Factor of the gradient, not of the loss.
+    weight: f64,
     sde: crate::diffusion::Sde,
     n_free: usize,
     n_atoms: usize,
 }
 
 impl LossTask<'_> {
-    /// The share in the loss of the structures from `first` on, and its gradient with respect to their outputs [rows, 3].
+    /// The share in the loss of the structures from `first` on, and its gradient, times the weight, with respect to their
+    /// outputs [rows, 3].
     fn loss_and_gradient<T: Real>(&self, first: usize, out: &[T]) -> (f64, Vec<T>) {
         let (mut loss, n_structures) = (0.0, self.batch.positions.len() as f64);
+        let force_scale = 1.0 / (n_structures * 3.0 * self.n_free as f64);
         let mut d_out = Vec::with_capacity(out.len());
         for (row, out) in out.chunks_exact(3).enumerate() {
             let (b, atom) = (first + row / self.n_free, row % self.n_free);
-            // residual = offset + factor·out; the loss is the sum of scale·residual².
+            // residual = offset + factor·out; the loss is the sum of scale·residual², or of Huber's function of it.
             let (offset, factor, scale) = match self.loss {
                 Loss::Score(weighting) => {
                     let sigma = self.sde.noise_scale(self.batch.times[b]);
@@ -211,17 +250,29 @@ impl LossTask<'_> {
                     };
                     (self.batch.noise[b][atom], factor, self.batch.weights[b] / (n_structures * n as f64))
                 }
-                Loss::Force(target) => {
-                    (target[b][atom].map(|f| -f), 1.0, 1.0 / (n_structures * 3.0 * self.n_free as f64))
-                }
+                Loss::Force(target) | Loss::Huber { target, .. } => (target[b][atom].map(|f| -f), 1.0, force_scale),
             };
             for d in 0..3 {
                 let residual = offset[d] + factor * out[d].wide();
-                loss += scale * residual * residual;
-                d_out.push(T::of(2.0 * scale * factor * residual));
+                let (value, slope) = match self.loss {
+                    Loss::Huber { delta, .. } => huber(residual, *delta),
+                    Loss::Score(_) | Loss::Force(_) => (residual * residual, 2.0 * residual),
+                };
+                loss += scale * value;
+                d_out.push(T::of(self.weight * scale * factor * slope));
             }
         }
         (loss, d_out)
+    }
+}
+
+/// Huber's function (Ann. Math. Stat. 35, 73, 1964) and its derivative: ½r² up to |r| = δ, δ(|r| − ½δ) above.
+fn huber(residual: f64, delta: f64) -> (f64, f64) {
+    // Not a number must stay one: training has to notice that it diverged.
+    if residual.abs() > delta {
+        (delta * (residual.abs() - 0.5 * delta), delta * residual.signum())
+    } else {
+        (0.5 * residual * residual, residual)
     }
 }
 
@@ -245,6 +296,16 @@ mod tests {
         }
         assert!((schedule.learning_rate / (0.95 * 0.95e-4) - 1.0).abs() < 1e-12);
         assert_eq!(schedule.best, Some(2.0));
+    }
+
+    /// Value and slope are continuous at δ, and infinite residuals are no numbers that a sum could hide.
+    #[test]
+    fn hubers_function() {
+        assert_eq!(huber(0.5, 1.0), (0.125, 0.5));
+        assert_eq!(huber(-1.0, 1.0), (0.5, -1.0));
+        assert_eq!(huber(-3.0, 1.0), (2.5, -1.0));
+        assert_eq!(huber(3.0, 2.0), (4.0, 2.0));
+        assert!(huber(f64::NAN, 1.0).0.is_nan() && huber(f64::NEG_INFINITY, 1.0).0.is_infinite());
     }
 
     #[test]

@@ -1,19 +1,270 @@
-//! The room of the GPU engine. This build has none: asking for it is answered, not faked.
+//! The GPU engine: hand-written kernels (kernels/*.cu) that keep the whole loop on the device. Start reading in `network`.
 
-#[allow(dead_code, reason = "the engine above is being built")]
-pub(crate) mod driver;
+#[doc(hidden)]
+pub mod adamw;
+#[doc(hidden)]
+pub mod arrangement;
+#[doc(hidden)]
+pub mod block;
+#[doc(hidden)]
+pub mod constants;
+#[doc(hidden)]
+pub mod diffusion;
+pub mod driver;
+#[doc(hidden)]
+pub mod filters;
+#[doc(hidden)]
+pub mod first_block;
+#[doc(hidden)]
+pub mod forward_noise;
+#[doc(hidden)]
+pub mod head;
+#[doc(hidden)]
+pub mod network;
+#[doc(hidden)]
+pub mod radius_graph;
+#[doc(hidden)]
+pub mod reverse_step;
+#[doc(hidden)]
 pub mod kernels;
+mod sample;
+mod train;
+#[doc(hidden)]
+pub mod weight_gradient;
 
 pub use driver::{Properties, cards};
 
-use super::{Engine, Setup};
-use crate::error::{Error, Result};
+use super::{
+    Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Progress, Sampler, Setup,
+    Stream, TrainingReport, TrainingSet, Weighting,
+};
+use crate::error::Result;
+use crate::system::Vec3;
+use adamw::TrainingState;
+use driver::{Buffer, Device, Pointer};
+use network::{Batch, Network, Output, Term, Wanted, Workspace};
+use radius_graph::RadiusGraph;
+use sample::SampleRoom;
+use std::ops::Range;
+use train::TrainRoom;
 
-/// Opens a CUDA device.
+/// Opens a CUDA device, or the emulator.
 ///
 /// # Errors
-/// Always `BadInput`: what keeps the device from being used, or else that this build has no CUDA engine.
-pub fn open(device: &str, _setup: &Setup) -> Result<Box<dyn Engine>> {
-    driver::Device::open(device)?;
-    Err(Error::bad_input(format!("device '{device}': this build of godiff has no CUDA engine; use --device cpu")))
+/// `BadInput` if this build or machine does not have it, or the model or system is beyond the kernels' limits.
+pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
+    Ok(Box::new(Cuda::new(&Device::open(device)?, setup)?))
+}
+
+/// Most structures that a diagnostic verb computes at once.
+const STRUCTURES_AT_ONCE: usize = 256;
+
+/// The score model on a device. Engines that share one [`Device`] share its context and kernels; each has its own queue.
+pub struct Cuda {
+    setup: Setup,
+    stream: driver::Stream,
+    network: Network,
+    training: Buffer<TrainingState>,
+    /// Pairs of a structure that rooms are made for; grows when a structure has more.
+    max_pairs: usize,
+    train_room: Option<TrainRoom>,
+    sample_room: Option<SampleRoom>,
+}
+
+impl Cuda {
+    /// An engine with all parameters 0: [`Engine::restore`] gives it its first ones.
+    ///
+    /// # Errors
+    /// `BadInput` if the radial basis does not fit the model's sizes, or those are beyond the kernels' limits; `Failed` without
+    /// memory.
+    pub fn new(device: &Device, setup: &Setup) -> Result<Self> {
+        setup.check_radial_basis()?;
+        let stream = device.stream()?;
+        let network = Network::new(&stream, setup)?;
+        let schedule = PlateauSchedule::new(setup.training.learning_rate);
+        let training = stream.upload(&[TrainingState::new(&schedule, 0)])?;
+        // A free atom on a surface has some twenty neighbours within 6 Å, in bulk some eighty, each pair counted once.
+        let max_pairs = 32 * setup.system.n_free();
+        Ok(Cuda { setup: setup.clone(), stream, network, training, max_pairs, train_room: None, sample_room: None })
+    }
+
+    /// Edges of these structures, with room for them and a workspace that fits.
+    fn graph_of(&mut self, positions: &[FreePositions], tape: bool) -> Result<(RadiusGraph, Workspace)> {
+        let flat: Vec<f64> = positions.iter().flatten().flatten().copied().collect();
+        let coordinates = self.stream.upload(&flat)?;
+        let cutoff = self.setup.sizes.cutoff_angstrom;
+        let mut graph = RadiusGraph::new(&self.stream, &self.setup.system, cutoff, positions.len(), self.max_pairs)?;
+        graph.run(&self.stream, &coordinates, positions.len())?;
+        if let Some(needed) = graph.overflowed(&self.stream)? {
+            self.max_pairs = with_reserve(needed);
+            graph.grow(&self.stream, self.max_pairs)?;
+            graph.run(&self.stream, &coordinates, positions.len())?;
+        }
+        let work = Workspace::new(&self.stream, &self.network, positions.len(), graph.max_pairs(), tape)?;
+        Ok((graph, work))
+    }
+
+    /// Outputs of a head on all atoms, B × (T + n) × 3.
+    fn vectors(&mut self, positions: &[FreePositions], times: &[f64], output: Output) -> Result<Vec<Vec<Vec3>>> {
+        let n_atoms = self.setup.system.n_atoms();
+        let mut vectors = Vec::with_capacity(positions.len());
+        for (k, positions) in positions.chunks(STRUCTURES_AT_ONCE).enumerate() {
+            let (graph, work) = self.graph_of(positions, false)?;
+            let batch = Batch { graph: &graph, first: 0, n: positions.len() };
+            let (stream, network) = (&self.stream, &self.network);
+            network.filters(stream, Some((&work, batch)), true)?;
+            network.prepare(stream)?;
+            network.backbone(stream, &work, &batch, Wanted::All)?;
+            let times = times.iter().skip(k * STRUCTURES_AT_ONCE).take(positions.len());
+            let features: Vec<[f32; 2]> = times.map(|&t| time_features(t)).collect();
+            let features = stream.upload(&features)?;
+            let out = stream.zeros::<f32>(3 * n_atoms * positions.len())?;
+            let pointer = Pointer::cast(features.pointer());
+            network.head(stream, &work, &batch, (output, Wanted::All), pointer, &out)?;
+            let out = stream.read(&out)?;
+            let rows: Vec<Vec3> = out.as_chunks::<3>().0.iter().map(|row| row.map(f64::from)).collect();
+            vectors.extend(rows.chunks_exact(n_atoms).map(<[Vec3]>::to_vec));
+        }
+        Ok(vectors)
+    }
+}
+
+/// Room for more pairs than were found, so that the next structure fits too.
+fn with_reserve(n_pairs: usize) -> usize {
+    n_pairs + n_pairs / 4
+}
+
+/// sin πt and cos πt.
+fn time_features(t: f64) -> [f32; 2] {
+    let (sin, cos) = (std::f64::consts::PI * t).sin_cos();
+    [sin as f32, cos as f32]
+}
+
+impl Engine for Cuda {
+    fn device(&self) -> String {
+        let properties = self.stream.device().properties();
+        match properties.name.as_str() {
+            "emulator" => "emulator f32".into(),
+            name => format!("cuda f32, {name}, sm_{}{}", properties.capability.0, properties.capability.1),
+        }
+    }
+
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        sampler: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        self.run_reverse(stream, range, sampler, progress)
+    }
+
+    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+        self.setup.check_training_set(set)?;
+        let before = self.state()?;
+        let report = self.run_training(stream, set, steps, progress);
+        if report.is_err() {
+            // On a lost device this fails too; the first error says why.
+            let _ = self.restore(&before);
+        }
+        report
+    }
+
+    fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>> {
+        self.setup.check_structures(positions, &[("diffusion times", times.len())])?;
+        let mut scores = self.vectors(positions, times, Output::Score)?;
+        let n_template = self.setup.system.n_template();
+        scores.iter_mut().for_each(|score| score[..n_template].fill([0.0; 3]));
+        Ok(scores)
+    }
+
+    fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
+        self.setup.check_structures(positions, &[])?;
+        if !self.setup.sizes.force_head {
+            return Ok(None);
+        }
+        self.vectors(positions, &[], Output::Force).map(Some)
+    }
+
+    fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {
+        self.setup.check_loss(batch, loss)?;
+        let n = batch.positions.len();
+        let (graph, mut work) = self.graph_of(&batch.positions, true)?;
+        let structures = Batch { graph: &graph, first: 0, n };
+        let (stream, network, system) = (&self.stream, &self.network, &self.setup.system);
+        let n_free = system.n_free() as f64;
+        let flat = |values: &[Vec<Vec3>], sign: f64| -> Vec<f32> {
+            values.iter().flatten().flatten().map(|&x| (sign * x) as f32).collect()
+        };
+        // As LossTask of the CPU: residual = offset + factor·out.
+        let (output, offset, factor, scale, huber_delta) = match loss {
+            Loss::Score(weighting) => {
+                let sigma = batch.times.iter().map(|&t| self.setup.sde.noise_scale(t));
+                let (factor, n_averaged): (Vec<f64>, _) = match weighting {
+                    Weighting::Dsm => (sigma.collect(), n_free),
+                    Weighting::Published => (sigma.map(|s| s * s).collect(), system.n_atoms() as f64),
+                };
+                let scale: Vec<f64> = batch.weights.iter().map(|w| w / (n as f64 * n_averaged)).collect();
+                (Output::Score, flat(&batch.noise, 1.0), factor, scale, 0.0)
+            }
+            Loss::Force(target) | Loss::Huber { target, .. } => {
+                let delta = if let Loss::Huber { delta, .. } = loss { *delta } else { 0.0 };
+                let scale = vec![1.0 / (n as f64 * 3.0 * n_free); n];
+                (Output::Force, flat(target, -1.0), vec![1.0; n], scale, delta)
+            }
+        };
+        let narrow = |values: Vec<f64>| -> Vec<f32> { values.into_iter().map(|x| x as f32).collect() };
+        let (offset, factor, scale) =
+            (stream.upload(&offset)?, stream.upload(&narrow(factor))?, stream.upload(&narrow(scale))?);
+        let features: Vec<[f32; 2]> = batch.times.iter().map(|&t| time_features(t)).collect();
+        let features = stream.upload(&features)?;
+        let term = Term {
+            output,
+            first: 0,
+            n,
+            offset: offset.pointer(),
+            factor: factor.pointer(),
+            scale: scale.pointer(),
+            time_features: Pointer::cast(features.pointer()),
+            huber_delta: huber_delta as f32,
+            weight: 1.0,
+        };
+        network.plan(stream, &mut work, &structures, &[term])?;
+        network.filters(stream, Some((&work, structures)), true)?;
+        network.prepare(stream)?;
+        network.backbone(stream, &work, &structures, Wanted::Free)?;
+        network.backward(stream, &work, &structures, &[term])?;
+        let unused = stream.zeros(1)?;
+        network.sum_gradient(stream, &work, &unused, None)?;
+        let loss = network.read_loss(stream, &work, 0, n)?;
+        let gradient = network.read_gradient(stream)?.into_iter().map(f64::from).collect();
+        Ok(LossAndGradient { loss, gradient })
+    }
+
+    fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64> {
+        self.setup.check_gradient(gradient)?;
+        let gradient: Vec<f32> = gradient.iter().map(|&g| g as f32).collect();
+        self.network.take_gradient(&self.stream, &self.training, &gradient)?;
+        self.network.step(&self.stream, &self.training, &self.setup.training)?;
+        self.network.gradient_norm(&self.stream)
+    }
+
+    fn state(&self) -> Result<ModelState> {
+        let wide = |buffer| -> Result<Vec<f64>> { Ok(self.stream.read(buffer)?.into_iter().map(f64::from).collect()) };
+        let training = self.stream.read(&self.training)?[0];
+        let weights = &self.network.weights;
+        Ok(ModelState {
+            parameters: wide(&weights.parameters)?,
+            first_moment: wide(&weights.first)?,
+            second_moment: wide(&weights.second)?,
+            steps: training.optimizer_steps.into(),
+            schedule: training.schedule(),
+        })
+    }
+
+    fn restore(&mut self, state: &ModelState) -> Result<()> {
+        self.setup.check_state(state)?;
+        self.network.load(&self.stream, state)?;
+        self.stream.write(&self.training, 0, &[TrainingState::new(&state.schedule, state.steps as u32)])
+    }
 }

@@ -67,6 +67,11 @@ impl<T> Pointer<T> {
     /// No address.
     pub const NULL: Pointer<T> = Pointer(0, PhantomData);
 
+    /// The same address, as one of scalars of which every element is made.
+    pub fn cast<const N: usize>(vectors: Pointer<[T; N]>) -> Self {
+        Pointer(vectors.0, PhantomData)
+    }
+
     /// The address `elements` further on.
     pub fn plus(self, elements: usize) -> Self {
         Pointer(self.0 + (elements * size_of::<T>()) as u64, PhantomData)
@@ -124,6 +129,10 @@ trait RawStream: Send {
 
 /// Captured work of one backend.
 trait RawGraph: Send {
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "emulator")),
+        allow(dead_code, reason = "backends alone ask for it")
+    )]
     fn as_any(&self) -> &dyn std::any::Any;
     /// Launches, copies and fills in it.
     fn n_nodes(&self) -> usize;
@@ -134,14 +143,14 @@ trait RawGraph: Send {
 pub struct Device(Arc<dyn RawDevice>);
 
 impl Device {
-    /// Opens "cuda", "cuda:INDEX" or "emulator".
+    /// Opens "cuda", "cuda:INDEX" or "emulator" (with options for tests: `emulator:KEY=VALUE,...`).
     ///
     /// # Errors
     /// `BadInput` for a device that this build or machine does not have.
     pub fn open(name: &str) -> Result<Self> {
         match name {
             #[cfg(feature = "emulator")]
-            "emulator" => Ok(Device(emulator::open()?)),
+            _ if name == "emulator" || name.starts_with("emulator:") => Ok(Device(emulator::open(name)?)),
             #[cfg(feature = "cuda")]
             _ if name == "cuda" || name.starts_with("cuda:") => Ok(Device(cuda::open(name)?)),
             _ => Err(Error::bad_input(format!(
@@ -265,10 +274,15 @@ impl Stream {
 
     /// Queues a kernel. Launches without blocks are left out.
     pub fn launch<A: Arguments>(&self, shape: Shape, arguments: &A) -> Result<()> {
+        self.launch_variant(A::KERNEL, shape, arguments)
+    }
+
+    /// Queues `kernel`, another one that takes the same arguments.
+    pub fn launch_variant<A: Arguments>(&self, kernel: &'static str, shape: Shape, arguments: &A) -> Result<()> {
         if shape.blocks.contains(&0) {
             return Ok(());
         }
-        self.raw.borrow_mut().launch(A::KERNEL, shape, bytemuck::bytes_of(arguments))
+        self.raw.borrow_mut().launch(kernel, shape, bytemuck::bytes_of(arguments))
     }
 
     /// Records what `work` queues, without running it. Arguments are frozen as they are now; nothing may be allocated, read or
@@ -311,6 +325,18 @@ impl Graph {
     pub fn n_nodes(&self) -> usize {
         self.0.n_nodes()
     }
+}
+
+/// No room for `asked` bytes.
+#[cfg(feature = "emulator")]
+fn out_of_memory(asked: usize, free: usize, total: usize) -> Error {
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    Error::Failed(format!(
+        "the device is out of memory: {:.1} MiB were asked for, {:.1} of {:.1} MiB are free; lower the batch size or the number of samples",
+        mib(asked),
+        mib(free),
+        mib(total)
+    ))
 }
 
 fn check_range(what: &str, len: usize, first: usize, count: usize) -> Result<()> {

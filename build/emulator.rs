@@ -1,0 +1,112 @@
+//! Compiles the kernels as C++, for the emulator (feature `emulator`).
+//!
+//! Every `.cu` file becomes a unit of its own, in a namespace of its own: as under NVRTC, files may use the same names.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const EMULATOR: &str = "src/engine/cuda/driver/emulator";
+/// Kernels of the engine, and those with planted bugs that the emulator has to catch.
+const KERNELS: [&str; 2] = ["kernels", "tests/planted"];
+
+/// A misaligned access raises a signal, which the emulator catches: what a card refuses, x86 and ARM would do.
+const ALIGNMENT: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"];
+
+/// Compiles emulator and kernels, and links them.
+///
+/// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` has the compiler call the emulator
+/// at each access of a kernel, which then judges it (accesses.hpp).
+pub fn compile(root: &Path) {
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
+    let emulator = root.join(EMULATOR);
+    println!("cargo::rerun-if-changed=build/emulator.rs");
+    println!("cargo::rerun-if-changed={EMULATOR}");
+
+    let mut units = Vec::new();
+    let mut links = Vec::new();
+    for folder in KERNELS {
+        println!("cargo::rerun-if-changed={folder}");
+        for path in sources(&root.join(folder), "cu") {
+            let stem =
+                path.file_stem().unwrap_or_default().to_string_lossy().replace(|c: char| !c.is_alphanumeric(), "_");
+            let name = format!("{}_{stem}", folder.replace('/', "_"));
+            let text = format!(
+                "#include \"prelude.cuh\"\nnamespace {name} {{\n#include \"{}\"\n}}\nextern \"C\" void godiff_link_{name}() {{}}\n",
+                path.display()
+            );
+            units.push(write_if_changed(out.join(format!("{name}.cpp")), &text));
+            links.push(format!("godiff_link_{name}"));
+        }
+    }
+    // Kernels register themselves before main(); without a reference the linker would leave their objects out.
+    let declarations: String = links.iter().map(|link| format!("extern \"C\" void {link}();\n")).collect();
+    let calls: String = links.iter().map(|link| format!("    {link}();\n")).collect();
+    let text = format!("{declarations}extern \"C\" void godiff_emulator_link_kernels() {{\n{calls}}}\n");
+    units.push(write_if_changed(out.join("link_kernels.cpp"), &text));
+
+    let sanitize = env::var("GODIFF_EMULATOR_SANITIZE").unwrap_or_default();
+    println!("cargo::rerun-if-env-changed=GODIFF_EMULATOR_SANITIZE");
+    println!("cargo::rustc-env=GODIFF_EMULATOR_SANITIZE={sanitize}");
+    let (everywhere, in_kernels): (&[&str], &[&str]) = match sanitize.as_str() {
+        "" => (&[], &ALIGNMENT),
+        "address" => {
+            // The libraries have to come before the C library, which is up to who runs the program: scripts/sanitize.
+            println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-lasan,-lubsan,--pop-state");
+            (&["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"], &[])
+        }
+        "races" => (&["-DGODIFF_EMULATOR_CHECKS_ACCESSES"], &["-fsanitize=thread", ALIGNMENT[0], ALIGNMENT[1]]),
+        other => {
+            println!("cargo::error=GODIFF_EMULATOR_SANITIZE={other}: use address, races or nothing");
+            return;
+        }
+    };
+
+    let mut base = cc::Build::new();
+    base.cpp(true)
+        .std("c++17")
+        .opt_level(2)
+        .debug(true)
+        .define("GODIFF_EMULATOR", None)
+        .include(&emulator)
+        .include(root.join("kernels"))
+        .warnings(true)
+        .extra_warnings(true)
+        // Sums are rounded as written, and floats are read as float4, as CUDA allows.
+        .flag("-ffp-contract=off")
+        .flag("-fno-strict-aliasing")
+        // `#pragma unroll`, and helpers that a file shares but one kernel does not use.
+        .flag("-Wno-unknown-pragmas")
+        .flag("-Wno-unused-function")
+        .flag_if_supported("-Wno-unused-const-variable")
+        .flags(everywhere);
+    let kernels = base.clone().flags(in_kernels).files(units).try_compile_intermediates();
+    let objects = match kernels {
+        Ok(objects) => objects,
+        Err(error) => {
+            println!("cargo::error={error}");
+            return;
+        }
+    };
+    base.files(sources(&emulator, "cpp")).objects(objects).compile("godiff_emulator");
+}
+
+/// The files of `folder` that end in `extension`, in order.
+fn sources(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    files.sort();
+    files
+}
+
+/// Writes `text` to `path`, which it gives back.
+fn write_if_changed(path: PathBuf, text: &str) -> PathBuf {
+    if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+        return path;
+    }
+    if let Err(error) = fs::write(&path, text) {
+        println!("cargo::error={}: {error}", path.display());
+    }
+    path
+}

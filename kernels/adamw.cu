@@ -1,0 +1,164 @@
+// Sum of the gradient's slices, clipping by the global norm, AdamW with PyTorch's conventions (arXiv:1711.05101), and the plateau
+// schedule of the learning rate. CPU twins: src/engine/cpu/adamw.rs, PlateauSchedule in src/engine/cpu/train.rs.
+//
+// P parameters in the model's order; kernels read them from two arranged copies: matrices as they are ([out][in], widths rounded up)
+// and transposed.
+#include "prelude.cuh"
+
+constexpr double BETA_1 = 0.9;
+constexpr double BETA_2 = 0.999;
+constexpr float EPSILON = 1e-8f;
+constexpr double PLATEAU_FACTOR = 0.95;
+constexpr double PLATEAU_THRESHOLD = 1e-4;
+constexpr unsigned PATIENCE = 100;
+
+// Parameters that a block of gradient_sum and adamw handles, four a thread.
+constexpr unsigned PARAMETERS_PER_BLOCK = 1024;
+
+// What a call of training keeps on the device.
+struct TrainingState {
+    double learning_rate;
+    double best;             // lowest epoch loss so far, if has_best
+    double epoch_loss;       // sum over the steps of the epoch
+    double total_loss;       // sum of the score loss over the steps of the call
+    double total_force_loss;  // the same of the force loss
+    double loss;             // of the last step
+    double step_rate;        // learning rate of the step at hand
+    unsigned has_best;
+    unsigned bad_epochs;
+    unsigned epoch_steps;
+    unsigned steps;          // of the call
+    unsigned optimizer_steps;
+    unsigned bad_step;       // one more than the first step whose loss was not finite, 0: none; no step is taken after it
+};
+
+struct GradientSum {
+    const float* slices;       // [n_slices][slice_len]; null: the gradient is given
+    const unsigned* plain_at;  // [P] where a parameter stands in a slice
+    float* gradient;           // [P]; written, unless given
+    double* squares;           // writes [blocks] Σ g²
+    const float* losses;       // [n_losses] shares of the step's score loss; null: no loss, and the schedule stays
+    const float* force_losses;  // [n_force_losses] the same of the force loss
+    const unsigned* ends_epoch;  // [steps of the call] whether an epoch ends with the step
+    TrainingState* training;
+    unsigned n_parameters;
+    unsigned n_slices;
+    unsigned slice_len;
+    unsigned n_losses;
+    unsigned n_force_losses;
+    float force_weight;
+};
+
+// Grid (⌈P/1024⌉), 256 threads, 8 doubles of shared memory.
+KERNEL(256, gradient_sum, GradientSum) {
+    const GradientSum& a = arguments;
+    double* sums = shared_memory<double>();  // [warps]
+    double square = 0.0;
+    for (unsigned k = 0; k < PARAMETERS_PER_BLOCK / 256; ++k) {
+        const unsigned p = blockIdx.x * PARAMETERS_PER_BLOCK + k * 256 + threadIdx.x;
+        if (p >= a.n_parameters) break;
+        float g = 0.0f;
+        if (a.slices == nullptr) {
+            g = a.gradient[p];
+        } else {
+            const unsigned at = a.plain_at[p];
+            for (unsigned s = 0; s < a.n_slices; ++s) g += a.slices[static_cast<u64>(s) * a.slice_len + at];
+            a.gradient[p] = g;
+        }
+        square += static_cast<double>(g) * g;
+    }
+    for (unsigned step = WARP / 2; step > 0; step /= 2) square += __shfl_down_sync(0xffffffffu, square, step);
+    if (threadIdx.x % WARP == 0) sums[threadIdx.x / WARP] = square;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    square = 0.0;
+    for (unsigned w = 0; w < blockDim.x / WARP; ++w) square += sums[w];
+    a.squares[blockIdx.x] = square;
+    if (blockIdx.x != 0) return;
+
+    TrainingState& t = *a.training;
+    if (t.bad_step != 0) return;
+    t.step_rate = t.learning_rate;
+    t.optimizer_steps += 1;
+    if (a.losses == nullptr) return;
+    double score_loss = 0.0, force_loss = 0.0;
+    for (unsigned k = 0; k < a.n_losses; ++k) score_loss += a.losses[k];
+    for (unsigned k = 0; k < a.n_force_losses; ++k) force_loss += a.force_losses[k];
+    const double loss = score_loss + a.force_weight * force_loss;
+    t.loss = loss;
+    if (!isfinite(loss)) {
+        t.bad_step = t.steps + 1;
+        return;
+    }
+    t.total_loss += score_loss;
+    t.total_force_loss += force_loss;
+    t.epoch_loss += loss;
+    t.epoch_steps += 1;
+    if (a.ends_epoch[t.steps] != 0) {
+        const double mean = t.epoch_loss / t.epoch_steps;
+        t.epoch_loss = 0.0;
+        t.epoch_steps = 0;
+        if (t.has_best == 0 || mean < t.best * (1.0 - PLATEAU_THRESHOLD)) {
+            t.best = mean;
+            t.has_best = 1;
+            t.bad_epochs = 0;
+        } else if (++t.bad_epochs > PATIENCE) {
+            t.learning_rate *= PLATEAU_FACTOR;
+            t.bad_epochs = 0;
+        }
+    }
+    t.steps += 1;
+}
+
+struct Adamw {
+    const float* gradient;           // [P]
+    const double* squares;           // [n_squares]
+    const TrainingState* training;
+    const unsigned* plain_at;        // [P] where a parameter stands in `plain`
+    const unsigned* transposed_at;   // [P] the same in `transposed`; NOWHERE: not there
+    float* parameters;               // [P]
+    float* first;                    // [P] moments
+    float* second;                   // [P]
+    float* plain;                    // writes
+    float* transposed;               // writes
+    unsigned n_parameters;
+    unsigned n_squares;
+    float weight_decay;
+    float gradient_clip;
+};
+
+constexpr unsigned NOWHERE = 0xffffffffu;
+
+// Grid (⌈P/1024⌉), 256 threads, 8 doubles of shared memory.
+KERNEL(256, adamw, Adamw) {
+    const Adamw& a = arguments;
+    if (a.training->bad_step != 0) return;
+    // Every block adds the same numbers in the same order.
+    double* sums = shared_memory<double>();  // [warps]
+    double square = 0.0;
+    for (unsigned k = threadIdx.x; k < a.n_squares; k += blockDim.x) square += a.squares[k];
+    for (unsigned step = WARP / 2; step > 0; step /= 2) square += __shfl_down_sync(0xffffffffu, square, step);
+    if (threadIdx.x % WARP == 0) sums[threadIdx.x / WARP] = square;
+    __syncthreads();
+    square = 0.0;
+    for (unsigned w = 0; w < blockDim.x / WARP; ++w) square += sums[w];
+
+    const double rate = a.training->step_rate, steps = a.training->optimizer_steps;
+    const float clip = static_cast<float>(fmin(1.0, a.gradient_clip / (sqrt(square) + 1e-6)));
+    const float decay = static_cast<float>(1.0 - rate * a.weight_decay);
+    const float step_size = static_cast<float>(rate / (1.0 - pow(BETA_1, steps)));
+    const float correction = static_cast<float>(1.0 / sqrt(1.0 - pow(BETA_2, steps)));
+    for (unsigned k = 0; k < PARAMETERS_PER_BLOCK / 256; ++k) {
+        const unsigned p = blockIdx.x * PARAMETERS_PER_BLOCK + k * 256 + threadIdx.x;
+        if (p >= a.n_parameters) break;
+        const float g = a.gradient[p] * clip;
+        const float first = static_cast<float>(BETA_1) * a.first[p] + static_cast<float>(1.0 - BETA_1) * g;
+        const float second = static_cast<float>(BETA_2) * a.second[p] + static_cast<float>(1.0 - BETA_2) * g * g;
+        const float value = a.parameters[p] * decay - step_size * first / (sqrtf(second) * correction + EPSILON);
+        a.first[p] = first;
+        a.second[p] = second;
+        a.parameters[p] = value;
+        a.plain[a.plain_at[p]] = value;
+        if (a.transposed_at[p] != NOWHERE) a.transposed[a.transposed_at[p]] = value;
+    }
+}

@@ -1,0 +1,104 @@
+// Scalar formulas of the diffusion process in f64. CPU twins: src/diffusion/{sde,schedule,reverse}.rs.
+#pragma once
+
+#include "random.cuh"
+#include "truncated_normal.cuh"
+#include "vector.cuh"
+
+// Noise levels σ(t) = σ_min + spread·t, Å.
+struct Sde {
+    double sigma_min, spread;
+};
+
+// Standard deviation of the noise added up to time t, σ_t = sqrt(σ(t)² − σ(0)²), Å.
+__device__ __forceinline__ double noise_scale(Sde sde, double t) {
+    const double rise = sde.spread * t;
+    return sqrt(rise * (2.0 * sde.sigma_min + rise));
+}
+
+// Squared diffusion coefficient g² = dσ²/dt, Å².
+__device__ __forceinline__ double diffusion_squared(Sde sde, double t) {
+    return 2.0 * (sde.sigma_min + sde.spread * t) * sde.spread;
+}
+
+// How free atoms are bound: not at all, between two heights (Å), or as a cluster that has no place in space.
+constexpr unsigned UNBOUND = 0, CONFINED = 1, FREE_CLUSTER = 2;
+struct Region {
+    double z_lo, z_hi;
+    unsigned kind, unused;
+};
+
+// z brought into the confinement; NaN stays NaN.
+__device__ __forceinline__ double clamp_height(double z, Region region) {
+    return z < region.z_lo ? region.z_lo : z > region.z_hi ? region.z_hi : z;
+}
+
+// A height from the normal of this mean and standard deviation (Å) truncated to the confinement.
+__device__ __forceinline__ double truncated_around(double u, double mean, double spread, Region region) {
+    if (!(spread > 0.0)) return clamp_height(mean, region);
+    const double x = truncated_normal(u, (region.z_lo - mean) / spread, (region.z_hi - mean) / spread);
+    return clamp_height(mean + spread * x, region);  // a mean far outside cancels badly
+}
+
+// Three independent standard normal numbers.
+__device__ __forceinline__ Vector normal_vector(Uniforms u) {
+    const NormalPair plane = normal_pair(u.u0, u.u1);
+    return {plane.x, plane.y, normal_pair(u.u2, u.u3).x};
+}
+
+struct Forward {
+    Vector position, noise;
+};
+
+// x_t = x_0 + σ_t·ε and ε for one atom at x0 (Å), σ_t > 0 (Å); under confinement z is drawn such that x_t stays inside.
+__device__ __forceinline__ Forward forward_noise_of(Vector x0, double sigma_t, Uniforms u, Region region) {
+    const NormalPair plane = normal_pair(u.u0, u.u1);
+    double z, normal;
+    if (region.kind == CONFINED) {
+        z = truncated_around(u.u2, x0.z, sigma_t, region);
+        normal = (z - x0.z) / sigma_t;
+    } else {
+        normal = normal_pair(u.u2, u.u3).x;
+        z = x0.z + sigma_t * normal;
+    }
+    return {{x0.x + sigma_t * plane.x, x0.y + sigma_t * plane.y, z}, {plane.x, plane.y, normal}};
+}
+
+// x + g²·s·dt: where a reverse step goes without noise.
+__device__ __forceinline__ Vector reverse_mean(Vector x, Vector score, double g2, double dt) {
+    return add(x, scale(g2 * dt, score));
+}
+
+// x + g²·s·dt + g·sqrt(dt)·ξ for one atom that is no free cluster's, not wrapped. The last step adds no noise and clamps z.
+__device__ __forceinline__ Vector reverse_step_of(Vector mean, double spread, Uniforms u, Region region, bool last) {
+    const bool confined = region.kind == CONFINED;
+    if (last) return {mean.x, mean.y, confined ? clamp_height(mean.z, region) : mean.z};
+    const NormalPair plane = normal_pair(u.u0, u.u1);
+    const double z =
+        confined ? truncated_around(u.u2, mean.z, spread, region) : mean.z + spread * normal_pair(u.u2, u.u3).x;
+    return {mean.x + spread * plane.x, mean.y + spread * plane.y, z};
+}
+
+// Subtracts from each of `n_groups` groups of n vectors its mean. `vectors` [n_groups, n, 3] and `means` [n_groups, 3] lie in
+// shared memory; every thread of the block takes part, after the vectors are written and seen by all.
+__device__ __forceinline__ void remove_centres(double* vectors, double* means, unsigned n_groups, unsigned n) {
+    for (unsigned k = threadIdx.x; k < 3 * n_groups; k += blockDim.x) {
+        const double* group = vectors + 3 * n * (k / 3) + k % 3;
+        double sum = 0.0;
+        for (unsigned atom = 0; atom < n; ++atom) sum += group[3 * atom];
+        means[k] = sum / double(n);
+    }
+    __syncthreads();
+    for (unsigned k = threadIdx.x; k < 3 * n * n_groups; k += blockDim.x) {
+        vectors[k] -= means[3 * (k / (3 * n)) + k % 3];
+    }
+    __syncthreads();
+}
+
+// What the score head hears of time t: sin πt and cos πt.
+__device__ __forceinline__ void store_time_features(float* features, u64 structure, double t) {
+    double sine, cosine;
+    sincospi(t, &sine, &cosine);
+    features[2 * structure] = float(sine);
+    features[2 * structure + 1] = float(cosine);
+}

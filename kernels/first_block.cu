@@ -1,0 +1,214 @@
+// What all structures of a search share in the first block, where μ = 0 and q is the species' embedding: the senders of every species,
+// the message between template atoms, and the gradients of both. CPU twin: Network::prepare and Network::backward_shared in
+// src/engine/cpu/network.rs.
+//
+// Shapes: N atoms of a structure, T of them template; P species; S structures; F features (a multiple of 4).
+#include "message.cuh"
+#include "products.cuh"
+
+struct SpeciesForward {
+    const unsigned* numbers;     // [P] atomic numbers
+    const unsigned* species_of;  // [N] species of every atom
+    const float* embedding;      // [100][F]
+    const float* context_1;      // [F in][F out]
+    const float* bias_1;         // [F]
+    const float* context_2;      // [F in][3F out]
+    const float* bias_2;         // [3F]
+    float* q;                    // writes [P][F]
+    float* hidden;               // writes [P][F] before silu
+    float* senders;              // writes [N][5F]
+    float* start;                // writes [N][4F]: q, and μ = 0
+    unsigned features;
+    unsigned n_atoms;
+};
+
+// Grid (P), 256 threads, 5·F floats of shared memory.
+KERNEL(256, species_forward, SpeciesForward) {
+    const SpeciesForward& a = arguments;
+    const unsigned f = a.features, p = blockIdx.x;
+    float* q = shared_memory<float>();  // [F]
+    float* hidden = q + f;              // [F]
+    float* x = hidden + f;              // [3F]
+    for (unsigned c = threadIdx.x; c < f; c += blockDim.x) {
+        q[c] = a.embedding[a.numbers[p] * f + c];
+        a.q[p * f + c] = q[c];
+    }
+    __syncthreads();
+    tile_product<1>(q, f, 0, 1, f, a.context_1, f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+        sum = add4(sum, load4(a.bias_1 + column));
+        store4(a.hidden + p * f + column, sum);
+        store4(hidden + column, silu4(sum));
+    });
+    __syncthreads();
+    tile_product<1>(hidden, f, 0, 1, f, a.context_2, 3 * f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+        store4(x + column, add4(sum, load4(a.bias_2 + column)));
+    });
+    __syncthreads();
+    for (unsigned i = 0; i < a.n_atoms; ++i) {
+        if (a.species_of[i] != p) continue;
+        for (unsigned c = threadIdx.x; c < 5 * f; c += blockDim.x) {
+            a.senders[i * 5 * f + c] = c < 2 * f ? x[c] : 0.0f;
+            if (c < 4 * f) a.start[i * 4 * f + c] = c < f ? q[c] : 0.0f;
+        }
+    }
+}
+
+struct FirstMessage {
+    TemplateEdges template_edges;
+    const float* senders;           // [N][5F]
+    const float* template_filters;  // [rows][filter_stride], at the first block
+    float* start;                   // [N][4F]; the rows of template atoms are added to
+    unsigned features;
+    unsigned n_template;
+    unsigned filter_stride;
+    unsigned unused;
+};
+
+// The message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom.
+KERNEL(256, first_message, FirstMessage) {
+    const FirstMessage& a = arguments;
+    const unsigned f = a.features, i = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
+    if (i >= a.n_template) return;
+    for (unsigned c = 2 * (threadIdx.x % WARP); c < f; c += 2 * WARP) {
+        float* row = a.start + i * 4 * f + c;
+        State2 state = {*reinterpret_cast<const float2*>(row), {zero2(), zero2(), zero2()}};
+        receive_from_template(state, a.template_edges, i, a.senders + c, a.template_filters + c, a.filter_stride, f);
+        store_state2(row, f, state);
+    }
+}
+
+struct FirstBackward {
+    FreeEdges free_edges;
+    const float* d_middle;      // [S·N][4F] of the first block
+    const float* free_filters;  // [S][max_pairs][filter_stride], at the first block
+    float* d_start;             // writes [N][4F], summed over the structures
+    float* d_x;                 // writes [N][2F] gradient of (x_q, x_R) from edges with free atoms
+    unsigned features;
+    unsigned n_atoms;
+    unsigned n_structures;
+    unsigned filter_stride;
+    unsigned max_pairs;
+    unsigned unused;
+};
+
+// Sums over the structures what reaches an atom's start and its senders. Grid (N), 256 threads, 8·6·F floats of shared memory.
+KERNEL(256, first_backward, FirstBackward) {
+    const FirstBackward& a = arguments;
+    const unsigned f = a.features, n = a.n_atoms, j = blockIdx.x;
+    const unsigned warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
+    float* sums = shared_memory<float>();  // [warps][6F]
+    for (unsigned c = 2 * (threadIdx.x % WARP); c < f; c += 2 * WARP) {
+        State2 start = {zero2(), {zero2(), zero2(), zero2()}};
+        SentGradient2 sent = {zero2(), zero2(), {zero2(), zero2(), zero2()}};
+        for (unsigned s = warp; s < a.n_structures; s += n_warps) {
+            const u64 slots = static_cast<u64>(s) * a.max_pairs;
+            const float* d_middle = a.d_middle + static_cast<u64>(s) * n * 4 * f + c;
+            const State2 own = load_state2(d_middle + j * 4 * f, f);
+            add2(start.q, own.q);
+            for (unsigned x = 0; x < 3; ++x) add2(start.mu[x], own.mu[x]);
+            const unsigned* starts = a.free_edges.starts + s * (n + 1) + j;
+            gather_over_free_edges(sent, a.free_edges.edges + 2 * slots, a.free_edges.rows + 2 * slots, starts[0],
+                                   starts[1], d_middle, a.free_filters + slots * a.filter_stride + c, a.filter_stride,
+                                   f);
+        }
+        float* mine = sums + warp * 6 * f + c;
+        store_state2(mine, f, start);
+        store2(mine + 4 * f, sent.q);
+        store2(mine + 5 * f, sent.radial);
+    }
+    __syncthreads();
+    for (unsigned c = threadIdx.x; c < 6 * f; c += blockDim.x) {
+        float sum = 0.0f;
+        for (unsigned w = 0; w < n_warps; ++w) sum += sums[w * 6 * f + c];
+        if (c < 4 * f) {
+            a.d_start[j * 4 * f + c] = sum;
+        } else {
+            a.d_x[j * 2 * f + c - 4 * f] = sum;
+        }
+    }
+}
+
+struct FirstTemplateBackward {
+    TemplateEdges template_edges;
+    const float* senders;           // [N][5F]
+    const float* d_start;           // [N][4F] summed over the structures
+    const float* template_filters;  // [rows][filter_stride], at the first block
+    float* d_x;                     // [N][2F]; the rows of template atoms are added to
+    float* d_template_filters;      // writes [blocks of the grid][n_filter_rows][3F]; null: not wanted
+    unsigned features;
+    unsigned n_template;
+    unsigned filter_stride;
+    unsigned n_filter_rows;
+};
+
+// Gradient of the message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom; 8·n_filter_rows·3F floats of shared
+// memory where the gradient of the filters is wanted.
+KERNEL(256, first_template_backward, FirstTemplateBackward) {
+    const FirstTemplateBackward& a = arguments;
+    const unsigned f = a.features, warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
+    const unsigned j = blockIdx.x * n_warps + warp, n_accumulated = a.n_filter_rows * 3 * f;
+    const bool accumulate = a.d_template_filters != nullptr;
+    float* d_filters = shared_memory<float>();  // [warps][n_filter_rows][3F]
+    for (unsigned k = threadIdx.x; accumulate && k < n_warps * n_accumulated; k += blockDim.x) d_filters[k] = 0.0f;
+    __syncthreads();
+    for (unsigned c = 2 * (threadIdx.x % WARP); j < a.n_template && c < f; c += 2 * WARP) {
+        const Sender2 sender = load_sender2(a.senders + j * 5 * f + c, f);
+        SentGradient2 sent = {zero2(), zero2(), {zero2(), zero2(), zero2()}};
+        gather_from_template(sent, a.template_edges, j, a.d_start + c, a.template_filters + c, a.filter_stride, f, sender,
+                             accumulate ? d_filters + warp * n_accumulated + c : nullptr);
+        float2* d_x = reinterpret_cast<float2*>(a.d_x + j * 2 * f + c);
+        add2(d_x[0], sent.q);
+        add2(d_x[f / 2], sent.radial);
+    }
+    __syncthreads();
+    for (unsigned k = threadIdx.x; accumulate && k < n_accumulated; k += blockDim.x) {
+        float sum = 0.0f;
+        for (unsigned w = 0; w < n_warps; ++w) sum += d_filters[w * n_accumulated + k];
+        a.d_template_filters[blockIdx.x * n_accumulated + k] = sum;
+    }
+}
+
+struct SpeciesBackward {
+    const unsigned* numbers;     // [P]
+    const unsigned* species_of;  // [N]
+    const float* d_start;        // [N][4F]
+    const float* d_x;            // [N][2F]
+    const float* hidden;         // [P][F] before silu
+    const float* context_1;      // [F out][F in]
+    const float* context_2;      // [3F out][F in]
+    float* d_species_x;          // writes [P][3F]; the part of μ is 0
+    float* d_hidden;             // writes [P][F]
+    float* d_embedding;          // writes rows of [100][F]: the first slice of the gradient
+    unsigned features;
+    unsigned n_atoms;
+};
+
+// Gradient of a species' senders and embedding. Grid (P), 256 threads, 5·F floats of shared memory.
+KERNEL(256, species_backward, SpeciesBackward) {
+    const SpeciesBackward& a = arguments;
+    const unsigned f = a.features, p = blockIdx.x;
+    float* d_x = shared_memory<float>();  // [3F]
+    float* d_hidden = d_x + 3 * f;        // [F]
+    float* d_q = d_hidden + f;            // [F]
+    for (unsigned c = threadIdx.x; c < 3 * f; c += blockDim.x) {
+        float sum = 0.0f, sum_q = 0.0f;
+        for (unsigned i = 0; i < a.n_atoms; ++i) {
+            if (a.species_of[i] != p) continue;
+            if (c < 2 * f) sum += a.d_x[i * 2 * f + c];
+            if (c < f) sum_q += a.d_start[i * 4 * f + c];
+        }
+        d_x[c] = sum;
+        a.d_species_x[p * 3 * f + c] = sum;
+        if (c < f) d_q[c] = sum_q;
+    }
+    __syncthreads();
+    tile_product<1>(d_x, 3 * f, 0, 1, 3 * f, a.context_2, f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+        sum = silu_gradient4(sum, load4(a.hidden + p * f + column));
+        store4(a.d_hidden + p * f + column, sum);
+        store4(d_hidden + column, sum);
+    });
+    __syncthreads();
+    tile_product<1>(d_hidden, f, 0, 1, f, a.context_1, f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+        store4(a.d_embedding + a.numbers[p] * f + column, add4(sum, load4(d_q + column)));
+    });
+}

@@ -1,0 +1,112 @@
+// Noisy batches of many training steps: x_t = x_0 + σ_t·ε on the free atoms, t uniform in (1e-5, 1), and what the score loss
+// needs of them, loss = Σ scale·(offset + factor·score)² (DESIGN: `dsm` and `published`). Noise does not depend on the
+// weights, so the steps between two launches are noised at once.
+//
+// CPU twins: noisy_batch and LossTask in src/engine/cpu/train.rs, src/diffusion/reverse.rs.
+#include "diffusion.cuh"
+
+// S = n_steps·batch structures a launch; structure s is slot s % batch of its step. An epoch visits the M members in a given
+// order, batch by batch; the slots that its last step leaves empty hold member 0 without noise and weigh nothing. Everything
+// is overwritten, `steps` moved on by n_steps.
+struct ForwardNoise {
+    // Positions, Å, and Boltzmann weights of the training set: [M, n, 3], [M].
+    const double* clean;
+    const double* weights;
+    // Members in the order of visiting: [epochs, M].
+    const unsigned* order;
+    // Training step of every structure: [S].
+    unsigned* steps;
+    // x_t, Å: [S, n, 3].
+    double* positions;
+    // ε: [S, n, 3].
+    float* offset;
+    // sin πt, cos πt: [S, 2].
+    float* time_features;
+    // What multiplies the score in the residual, and the residual's square in the loss: [S], [S].
+    float* factor;
+    float* scale;
+    Region region;
+    Sde sde;
+    NoiseKey time_key, forward_key;
+    unsigned n_members, batch, n_steps, n_free;
+    // Atoms over which the loss is a mean; whether the residual has σ_t² instead of σ_t.
+    unsigned n_averaged, squared;
+    // Structures in all, and in a block.
+    unsigned n_structures, per_block;
+    // Steps that the order serves; later ones are empty.
+    unsigned n_ordered, unused;
+};
+
+// Smallest diffusion time.
+constexpr double T_MIN = 1e-5;
+
+// What one structure of a batch is.
+struct Slot {
+    unsigned step, index, member;
+    // Structures in the step's batch; 0 for an empty slot.
+    unsigned n_filled;
+    // Diffusion time, and σ_t in Å; 0 for an empty slot.
+    double t, sigma;
+};
+
+__device__ __forceinline__ Slot slot_of(const ForwardNoise& arguments, unsigned structure) {
+    const unsigned n_members = arguments.n_members, batch = arguments.batch;
+    const unsigned step = arguments.steps[structure], index = structure % batch;
+    const unsigned steps_per_epoch = (n_members + batch - 1) / batch;
+    const unsigned first = step % steps_per_epoch * batch;
+    if (first + index >= n_members || step >= arguments.n_ordered) return {step, index, 0, 0, 0.0, 0.0};
+    const unsigned member = arguments.order[u64(step / steps_per_epoch) * n_members + first + index];
+    const double t = T_MIN + (1.0 - T_MIN) * uniforms(arguments.time_key, index, step, 0).u0;
+    return {step, index, member, min(batch, n_members - first), t, noise_scale(arguments.sde, t)};
+}
+
+// Blocks of `per_block` structures; shared memory: per_block × Slot, and for a free cluster (n + 1)·per_block × 3 doubles.
+KERNEL(128, forward_noise, ForwardNoise) {
+    const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
+    const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
+    const bool centred = arguments.region.kind == FREE_CLUSTER;
+    Slot* slots = shared_memory<Slot>();
+    double* normals = reinterpret_cast<double*>(slots + arguments.per_block);
+    double* means = normals + 3 * arguments.per_block * n_free;
+
+    for (unsigned k = threadIdx.x; k < n_here; k += blockDim.x) {
+        const unsigned structure = first + k;
+        const Slot slot = slot_of(arguments, structure);
+        const double n_averaged = double(slot.n_filled) * double(arguments.n_averaged);
+        arguments.factor[structure] = float(arguments.squared ? slot.sigma * slot.sigma : slot.sigma);
+        arguments.scale[structure] = slot.n_filled > 0 ? float(arguments.weights[slot.member] / n_averaged) : 0.0f;
+        store_time_features(arguments.time_features, structure, slot.t);
+        arguments.steps[structure] = slot.step + arguments.n_steps;
+        slots[k] = slot;
+    }
+    __syncthreads();
+    for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
+        const unsigned atom = k % n_free;
+        const u64 row = u64(first) * n_free + k;
+        const Slot& slot = slots[k / n_free];
+        const Vector x0 = vector_at(arguments.clean, u64(slot.member) * n_free + atom);
+        Forward noised = {x0, {0.0, 0.0, 0.0}};
+        if (slot.n_filled > 0) {
+            const Uniforms u = uniforms(arguments.forward_key, slot.index, slot.step, atom);
+            noised = forward_noise_of(x0, slot.sigma, u, arguments.region);
+        }
+        if (centred) {
+            store_vector(normals, k, noised.noise);
+        } else {
+            store_vector(arguments.positions, row, noised.position);
+            store_vector(arguments.offset, row, noised.noise);
+        }
+    }
+    if (!centred) return;
+    // The model sees differences of positions only: it cannot know how the whole cluster moved.
+    __syncthreads();
+    remove_centres(normals, means, n_here, n_free);
+    for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
+        const u64 row = u64(first) * n_free + k;
+        const Slot& slot = slots[k / n_free];
+        const Vector x0 = vector_at(arguments.clean, u64(slot.member) * n_free + k % n_free);
+        const Vector noise = vector_at(normals, k);
+        store_vector(arguments.positions, row, add(x0, scale(slot.sigma, noise)));
+        store_vector(arguments.offset, row, noise);
+    }
+}

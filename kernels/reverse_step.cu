@@ -1,0 +1,128 @@
+// The reverse process from its start on: x ← x + g²·s·dt + g·sqrt(dt)·ξ at t_k = 1 − (1 − t_min)·k/(n_steps − 1), without noise
+// in the last step, then wrapped and clamped (Euler and Maruyama). The step stands in device memory, so that a captured launch
+// can be replayed.
+//
+// CPU twins: ReverseStep in src/engine/cpu/sample.rs; src/diffusion/{prior,reverse,schedule}.rs; Cell::wrap.
+#include "diffusion.cuh"
+
+// S structures, of which number s is first_index + s of the iteration. Everything is overwritten in place.
+struct ReverseStep {
+    // Lattice vectors and the inverse of the completed cell, rows, Å and 1/Å.
+    Vector vectors[3];
+    Vector inverse[3];
+    Region region;
+    Sde sde;
+    double t_min;
+    // Standard deviation of a free cluster's start, Å.
+    double prior_spread;
+    // Free atoms, Å: [S, n, 3].
+    double* positions;
+    // Score of the free atoms, 1/Å: [S, n, 3].
+    const float* score;
+    // Next step of every structure: [S].
+    unsigned* steps;
+    // sin πt, cos πt of the next step: [S, 2].
+    float* time_features;
+    NoiseKey key;
+    unsigned n_steps, first_index, n_structures, n_free, per_block;
+    // Bit k: axis k is periodic.
+    unsigned periodic;
+};
+
+__device__ __forceinline__ double time_of(const ReverseStep& arguments, unsigned step) {
+    return 1.0 - (1.0 - arguments.t_min) * double(step) / double(arguments.n_steps - 1);
+}
+
+// Moves a position by whole lattice vectors into the cell, along periodic axes; under confinement only along a and b.
+__device__ __forceinline__ Vector wrap(const ReverseStep& arguments, Vector x) {
+    const Vector fraction = combine(x, arguments.inverse);
+    const double a = floor(fraction.x), b = floor(fraction.y), c = floor(fraction.z);
+    const unsigned axes = arguments.region.kind == CONFINED ? arguments.periodic & 3u : arguments.periodic;
+    if ((axes & 1u) && a != 0.0) x = sub(x, scale(a, arguments.vectors[0]));
+    if ((axes & 2u) && b != 0.0) x = sub(x, scale(b, arguments.vectors[1]));
+    if ((axes & 4u) && c != 0.0) x = sub(x, scale(c, arguments.vectors[2]));
+    return x;
+}
+
+// Start positions: under confinement uniform over the cell in the plane and over the heights; a free cluster normal and centred;
+// otherwise uniform over the cell. Sets the steps to 0. Blocks of `per_block` structures; shared memory for a free cluster alone:
+// (n + 1)·per_block × 3 doubles.
+KERNEL(128, prior, ReverseStep) {
+    const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
+    const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
+    const Region region = arguments.region;
+    double* normals = shared_memory<double>();
+
+    for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
+        const Uniforms u = uniforms(arguments.key, arguments.first_index + first + k / n_free, 0, k % n_free);
+        if (region.kind == FREE_CLUSTER) {
+            store_vector(normals, k, scale(arguments.prior_spread, normal_vector(u)));
+        } else {
+            Vector x = combine({u.u0, u.u1, region.kind == CONFINED ? 0.0 : u.u2}, arguments.vectors);
+            if (region.kind == CONFINED) x.z = region.z_lo + (region.z_hi - region.z_lo) * u.u2;
+            store_vector(arguments.positions, u64(first) * n_free + k, x);
+        }
+    }
+    if (region.kind == FREE_CLUSTER) {
+        __syncthreads();
+        remove_centres(normals, normals + 3 * arguments.per_block * n_free, n_here, n_free);
+        for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
+            store_vector(arguments.positions, u64(first) * n_free + k, vector_at(normals, k));
+        }
+    }
+    for (unsigned k = threadIdx.x; k < n_here; k += blockDim.x) {
+        arguments.steps[first + k] = 0;
+        store_time_features(arguments.time_features, first + k, time_of(arguments, 0));
+    }
+}
+
+// One step; after the last, nothing moves. Blocks of `per_block` structures; shared memory for a free cluster alone:
+// (2·n + 1)·per_block × 3 doubles.
+KERNEL(128, reverse_step, ReverseStep) {
+    const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
+    const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
+    const bool centred = arguments.region.kind == FREE_CLUSTER;
+    const double dt = (1.0 - arguments.t_min) / double(arguments.n_steps - 1);
+    double* normals = shared_memory<double>();
+    double* scores = normals + 3 * arguments.per_block * n_free;
+    double* means = scores + 3 * arguments.per_block * n_free;
+
+    if (centred) {
+        for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
+            const unsigned s = first + k / n_free;
+            const Uniforms u = uniforms(arguments.key, arguments.first_index + s, arguments.steps[s], k % n_free);
+            const float* score = arguments.score + 3 * (u64(first) * n_free + k);
+            store_vector(normals, k, normal_vector(u));
+            store_vector(scores, k, {double(score[0]), double(score[1]), double(score[2])});
+        }
+        __syncthreads();
+        remove_centres(normals, means, n_here, n_free);
+        remove_centres(scores, means, n_here, n_free);
+    }
+    for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
+        const unsigned s = first + k / n_free, step = arguments.steps[s];
+        if (step >= arguments.n_steps) continue;
+        const u64 row = u64(first) * n_free + k;
+        const bool last = step + 1 == arguments.n_steps;
+        const double g2 = diffusion_squared(arguments.sde, time_of(arguments, step)), spread = sqrt(g2 * dt);
+        const Vector x = vector_at(arguments.positions, row);
+        Vector moved;
+        if (centred) {
+            moved = reverse_mean(x, vector_at(scores, k), g2, dt);
+            if (!last) moved = add(moved, scale(spread, vector_at(normals, k)));
+        } else {
+            const float* score = arguments.score + 3 * row;
+            const Vector mean = reverse_mean(x, {double(score[0]), double(score[1]), double(score[2])}, g2, dt);
+            const Uniforms u = uniforms(arguments.key, arguments.first_index + s, step, k % n_free);
+            moved = wrap(arguments, reverse_step_of(mean, spread, u, arguments.region, last));
+        }
+        store_vector(arguments.positions, row, moved);
+    }
+    __syncthreads();
+    for (unsigned k = threadIdx.x; k < n_here; k += blockDim.x) {
+        const unsigned step = arguments.steps[first + k];
+        if (step >= arguments.n_steps) continue;
+        arguments.steps[first + k] = step + 1;
+        if (step + 1 < arguments.n_steps) store_time_features(arguments.time_features, first + k, time_of(arguments, step + 1));
+    }
+}

@@ -1,0 +1,47 @@
+// What the compiler calls before each access when it instruments for a thread sanitizer (-fsanitize=thread): its interface, with the
+// emulator's own judge (accesses.hpp) in place of the sanitizer's library.
+#ifdef GODIFF_EMULATOR_CHECKS_ACCESSES
+
+#include "accesses.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace godiff_emulator {
+void note_access(const volatile void* address, size_t bytes, Access access);
+}
+
+using godiff_emulator::Access;
+using godiff_emulator::note_access;
+
+extern "C" {
+
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+
+#define GODIFF_HOOKS(bytes)                                                                                      \
+    void __tsan_read##bytes(void* address) { note_access(address, bytes, Access::read); }                  \
+    void __tsan_write##bytes(void* address) { note_access(address, bytes, Access::write); }                \
+    void __tsan_unaligned_read##bytes(void* address) { note_access(address, bytes, Access::read); }       \
+    void __tsan_unaligned_write##bytes(void* address) { note_access(address, bytes, Access::write); }     \
+    void __tsan_volatile_read##bytes(void* address) { note_access(address, bytes, Access::read); }         \
+    void __tsan_volatile_write##bytes(void* address) { note_access(address, bytes, Access::write); }       \
+    void __tsan_unaligned_volatile_read##bytes(void* address) { note_access(address, bytes, Access::read); } \
+    void __tsan_unaligned_volatile_write##bytes(void* address) { note_access(address, bytes, Access::write); }
+GODIFF_HOOKS(1)
+GODIFF_HOOKS(2)
+GODIFF_HOOKS(4)
+GODIFF_HOOKS(8)
+GODIFF_HOOKS(16)
+
+void __tsan_read_range(void* address, size_t bytes) {
+    note_access(address, bytes, Access::read);
+}
+void __tsan_write_range(void* address, size_t bytes) {
+    note_access(address, bytes, Access::write);
+}
+
+}  // extern "C"
+
+#endif

@@ -1,0 +1,237 @@
+//! Launcher of `kernels/radius_graph.cu`: the edges with a free atom of every structure.
+
+use super::driver::{Arguments, Buffer, Pointer, Shape, Stream};
+use crate::error::{Error, Result};
+use crate::system::{Cell, Images, System, Vec3};
+use bytemuck::{Pod, Zeroable};
+
+/// A cell and a cutoff as `kernels/images.cuh` takes them.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct CellConstants {
+    vectors: [Vec3; 3],
+    inverse: [Vec3; 3],
+    origin: Vec3,
+    cutoff: f64,
+    width: [f32; 3],
+    per_width: [f32; 3],
+    slant: [f32; 3],
+    outer: f32,
+    inner: f32,
+    innermost: f32,
+    near: [f32; 3],
+    periodic: [u32; 3],
+}
+
+/// Distance, Å, along axes without period up to which f32 coordinates serve; farther atoms take a slower path.
+const NEAR: f64 = 64.0;
+
+/// Bound of f32's rounding errors relative to the largest intermediate result: 16 times the unit roundoff, as each result
+/// comes from fewer than 16 operations.
+const ROUNDING: f64 = 1.0 / (1u32 << 20) as f64;
+
+impl CellConstants {
+    /// Images within `cutoff` (Å) in `cell` of atoms around `origin` (Å).
+    ///
+    /// # Panics
+    /// For a cell that [`Cell::completed`] refuses; no validated structure or system has one.
+    pub fn new(cell: &Cell, origin: Vec3, cutoff: f64) -> Self {
+        let images = Images::new(cell);
+        let (width, heights) = (images.width, cell.heights());
+        let [ab, ac, bc] = [images.slant_ab, images.slant_ac, images.slant_bc];
+        let near: Vec3 = std::array::from_fn(|k| NEAR.max(1.01 * cutoff) / heights[k]);
+        // Largest numbers that are met on the way to an image within the cutoff, along each axis in its own unit.
+        let folded = |k: usize| cutoff / width[k] + if cell.periodic[k] { 1.0 } else { 2.0 * near[k] };
+        let a = folded(0);
+        let b = folded(1) + ab.abs() * a;
+        let c = folded(2) + ac.abs() * a + bc.abs() * b;
+        let doubt = ROUNDING * (a * width[0] + b * width[1] + c * width[2]);
+        CellConstants {
+            vectors: cell.vectors,
+            inverse: images.inverse,
+            origin,
+            cutoff,
+            width: width.map(|w| w as f32),
+            per_width: width.map(|w| (1.0 / w) as f32),
+            slant: [ab, ac, bc].map(|s| s as f32),
+            outer: (cutoff + doubt).powi(2) as f32,
+            inner: (cutoff - doubt).max(0.0).powi(2) as f32,
+            innermost: (4.0 * doubt).powi(2) as f32,
+            near: near.map(|n| n as f32),
+            periodic: cell.periodic.map(u32::from),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RadiusGraphArguments {
+    cell: CellConstants,
+    positions: Pointer<f64>,
+    template_positions: Pointer<Vec3>,
+    distances: Pointer<f32>,
+    pairs: Pointer<[f32; 4]>,
+    n_pairs: Pointer<u32>,
+    edge_starts: Pointer<u32>,
+    edges: Pointer<[f32; 4]>,
+    edge_rows: Pointer<u32>,
+    neighbours: Pointer<u32>,
+    n_neighbours: Pointer<u32>,
+    overflow: Pointer<u32>,
+    scratch: Pointer<u32>,
+    n_free: u32,
+    n_template: u32,
+    max_pairs: u32,
+    unused: u32,
+}
+
+impl Arguments for RadiusGraphArguments {
+    const KERNEL: &'static str = "radius_graph";
+}
+
+/// Most atoms of a structure: a pair's two atoms share 32 bits.
+const MOST_ATOMS: usize = u16::MAX as usize;
+
+/// Most threads of a block, as the kernel says.
+const MOST_THREADS: u32 = 256;
+
+/// The edges with a free atom of up to S structures, N = T + n atoms each, template first; what belongs to structure s stands
+/// at s times the length in brackets. Slots that hold no pair or edge keep what was there.
+pub struct RadiusGraph {
+    constants: CellConstants,
+    template_positions: Buffer<Vec3>,
+    n_structures: usize,
+    n_free: u32,
+    n_template: u32,
+    max_pairs: usize,
+    threads: u32,
+    shared_bytes: u32,
+    /// Distance of every pair, Å: \[max_pairs\].
+    pub distances: Buffer<f32>,
+    /// Unit vector from i to j, and i | j << 16 as bits, i the free atom: \[max_pairs\].
+    pub pairs: Buffer<[f32; 4]>,
+    /// How many pairs: \[1\].
+    pub n_pairs: Buffer<u32>,
+    /// First edge of every receiver within the structure's slots: \[N + 1\].
+    pub edge_starts: Buffer<u32>,
+    /// Unit vector from receiver to sender, and the sender within the structure as bits: \[2·max_pairs\].
+    pub edges: Buffer<[f32; 4]>,
+    /// The edge's pair within the structure: \[2·max_pairs\].
+    pub edge_rows: Buffer<u32>,
+    /// Atoms within the structure that are free or send to a free one, ascending: \[N\].
+    pub neighbours: Buffer<u32>,
+    /// How many neighbours: \[1\].
+    pub n_neighbours: Buffer<u32>,
+    overflow: Buffer<u32>,
+    scratch: Option<Buffer<u32>>,
+}
+
+impl RadiusGraph {
+    /// Room for `n_structures` of `system` with at most `max_pairs` pairs closer than `cutoff` (Å) each.
+    ///
+    /// # Errors
+    /// `BadInput` for structures too large for the device, `Failed` without memory.
+    pub fn new(stream: &Stream, system: &System, cutoff: f64, n_structures: usize, max_pairs: usize) -> Result<Self> {
+        let (n_free, n_atoms) = (system.n_free(), system.n_atoms());
+        if n_atoms > MOST_ATOMS {
+            return Err(Error::bad_input(format!(
+                "a structure has {n_atoms} atoms, more than the {MOST_ATOMS} of the GPU engine; use --device cpu"
+            )));
+        }
+        let n_candidates = n_free * n_atoms;
+        let (lists, counts) = (28 * n_atoms + 4 * (32 + 2 * (n_atoms + 1)), 4 * (2 * n_candidates + 1));
+        let room = stream.device().properties().shared_memory_per_block;
+        if lists > room {
+            return Err(Error::bad_input(format!(
+                "a structure of {n_atoms} atoms needs {lists} bytes of the GPU's shared memory, which has {room}; use \
+                 --device cpu"
+            )));
+        }
+        let inside = lists + counts <= room;
+        let template = if system.n_template() > 0 { &system.template_positions[..] } else { &[[0.0; 3]] };
+        let max_pairs = max_pairs.max(1);
+        Ok(RadiusGraph {
+            constants: CellConstants::new(&system.cell, template[0], cutoff),
+            template_positions: stream.upload(template)?,
+            n_structures,
+            n_free: n_free as u32,
+            n_template: system.n_template() as u32,
+            max_pairs,
+            threads: (n_candidates as u32).next_multiple_of(32).clamp(32, MOST_THREADS),
+            shared_bytes: (if inside { lists + counts } else { lists }) as u32,
+            distances: stream.zeros(n_structures * max_pairs)?,
+            pairs: stream.zeros(n_structures * max_pairs)?,
+            n_pairs: stream.zeros(n_structures)?,
+            edge_starts: stream.zeros(n_structures * (n_atoms + 1))?,
+            edges: stream.zeros(2 * n_structures * max_pairs)?,
+            edge_rows: stream.zeros(2 * n_structures * max_pairs)?,
+            neighbours: stream.zeros(n_structures * n_atoms)?,
+            n_neighbours: stream.zeros(n_structures)?,
+            overflow: stream.zeros(1)?,
+            scratch: if inside { None } else { Some(stream.zeros(n_structures * (2 * n_candidates + 1))?) },
+        })
+    }
+
+    /// Slots for pairs of a structure.
+    pub fn max_pairs(&self) -> usize {
+        self.max_pairs
+    }
+
+    /// Finds the edges of the first `n_structures` at `positions` \[n_structures, n, 3\], Å.
+    ///
+    /// # Errors
+    /// `Failed` if there are more structures than room, or fewer positions, or the launch fails.
+    pub fn run(&self, stream: &Stream, positions: &Buffer<f64>, n_structures: usize) -> Result<()> {
+        let needed = 3 * n_structures * self.n_free as usize;
+        if n_structures > self.n_structures || positions.len() < needed {
+            return Err(Error::Failed(format!(
+                "internal error: the radius graph of {n_structures} structures has room for {} and {} coordinates",
+                self.n_structures,
+                positions.len()
+            )));
+        }
+        let shape = Shape { blocks: [n_structures as u32, 1], threads: self.threads, shared_bytes: self.shared_bytes };
+        let arguments = RadiusGraphArguments {
+            cell: self.constants,
+            positions: positions.pointer(),
+            template_positions: self.template_positions.pointer(),
+            distances: self.distances.pointer(),
+            pairs: self.pairs.pointer(),
+            n_pairs: self.n_pairs.pointer(),
+            edge_starts: self.edge_starts.pointer(),
+            edges: self.edges.pointer(),
+            edge_rows: self.edge_rows.pointer(),
+            neighbours: self.neighbours.pointer(),
+            n_neighbours: self.n_neighbours.pointer(),
+            overflow: self.overflow.pointer(),
+            scratch: self.scratch.as_ref().map_or(Pointer::NULL, Buffer::pointer),
+            n_free: self.n_free,
+            n_template: self.n_template,
+            max_pairs: self.max_pairs as u32,
+            unused: 0,
+        };
+        stream.launch(shape, &arguments)
+    }
+
+    /// Waits for all work so far. `Some(n)` if since the last [`RadiusGraph::grow`] a structure had n pairs, more than there are
+    /// slots: it was left without pairs, so everything computed from it must be computed again after growing.
+    pub fn overflowed(&self, stream: &Stream) -> Result<Option<usize>> {
+        let needed = stream.read(&self.overflow)?[0] as usize;
+        Ok((needed > 0).then_some(needed))
+    }
+
+    /// Makes room for `max_pairs` pairs a structure; what was found is lost, and launches captured before must be captured anew.
+    ///
+    /// # Errors
+    /// `Failed` without memory; the graph is then as before.
+    pub fn grow(&mut self, stream: &Stream, max_pairs: usize) -> Result<()> {
+        let distances = stream.zeros(self.n_structures * max_pairs)?;
+        let pairs = stream.zeros(self.n_structures * max_pairs)?;
+        let edges = stream.zeros(2 * self.n_structures * max_pairs)?;
+        let edge_rows = stream.zeros(2 * self.n_structures * max_pairs)?;
+        stream.clear(&self.overflow)?;
+        (self.distances, self.pairs, self.edges, self.edge_rows) = (distances, pairs, edges, edge_rows);
+        self.max_pairs = max_pairs;
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Launcher of `kernels/reverse_step.cu`: the structures of a sampling call, from the prior through every reverse step.
+
+use super::diffusion::{Blocks, Region, Sde};
+use super::driver::{Arguments, Buffer, Pointer, Stream};
+use crate::diffusion::ReverseSchedule;
+use crate::engine::{self, Setup};
+use crate::error::{Error, Result};
+use crate::random::{Noise, Purpose};
+use crate::system::{Images, Vec3};
+use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ReverseArguments {
+    vectors: [Vec3; 3],
+    inverse: [Vec3; 3],
+    region: Region,
+    sde: Sde,
+    t_min: f64,
+    prior_spread: f64,
+    positions: Pointer<f64>,
+    score: Pointer<f32>,
+    steps: Pointer<u32>,
+    time_features: Pointer<f32>,
+    key: [u32; 2],
+    n_steps: u32,
+    first_index: u32,
+    n_structures: u32,
+    n_free: u32,
+    per_block: u32,
+    periodic: u32,
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(transparent)]
+struct PriorArguments(ReverseArguments);
+
+impl Arguments for PriorArguments {
+    const KERNEL: &'static str = "prior";
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(transparent)]
+struct StepArguments(ReverseArguments);
+
+impl Arguments for StepArguments {
+    const KERNEL: &'static str = "reverse_step";
+}
+
+/// Up to S structures on their way through the reverse process.
+pub struct ReverseProcess {
+    n_structures: usize,
+    constants: ReverseArguments,
+    /// Free positions, Å: \[S, n, 3\].
+    pub positions: Buffer<f64>,
+    /// The step that every structure takes next: \[S\], all alike.
+    pub steps: Buffer<u32>,
+    /// sin πt, cos πt of that step: \[S, 2\].
+    pub time_features: Buffer<f32>,
+    saved_positions: Buffer<f64>,
+    saved_steps: Buffer<u32>,
+    saved_time_features: Buffer<f32>,
+}
+
+impl ReverseProcess {
+    /// Room for `n_structures` of `setup`.
+    ///
+    /// # Errors
+    /// `BadInput` for an impossible schedule, `Failed` without memory.
+    pub fn new(stream: &Stream, setup: &Setup, n_structures: usize) -> Result<Self> {
+        let (system, reverse) = (&setup.system, setup.reverse);
+        ReverseSchedule::new(reverse.steps, reverse.t_min)?;
+        let n_free = system.n_free();
+        let n_coordinates = 3 * n_structures * n_free;
+        Ok(ReverseProcess {
+            n_structures,
+            constants: ReverseArguments {
+                vectors: system.cell.vectors,
+                inverse: Images::new(&system.cell).inverse,
+                region: Region::new(system),
+                sde: Sde::new(&setup.sde),
+                t_min: reverse.t_min,
+                prior_spread: 0.8 * (n_free as f64).cbrt(),
+                n_steps: reverse.steps as u32,
+                n_free: n_free as u32,
+                per_block: Blocks::new(n_free as u32).per_block,
+                periodic: (0..3).map(|k| u32::from(system.cell.periodic[k]) << k).sum(),
+                ..Zeroable::zeroed()
+            },
+            positions: stream.zeros(n_coordinates)?,
+            steps: stream.zeros(n_structures)?,
+            time_features: stream.zeros(2 * n_structures)?,
+            saved_positions: stream.zeros(n_coordinates)?,
+            saved_steps: stream.zeros(n_structures)?,
+            saved_time_features: stream.zeros(2 * n_structures)?,
+        })
+    }
+
+    /// Puts structures `range` of the iteration at their start, before step 0.
+    ///
+    /// # Errors
+    /// `Failed` if there is no room for them, or the launch fails.
+    pub fn prior(&self, stream: &Stream, noise: engine::Stream, range: Range<usize>) -> Result<()> {
+        let key = Noise::new(noise.seed, Purpose::Prior, noise.iteration).key();
+        let arguments = self.arguments(key, range, Pointer::NULL)?;
+        stream.launch(self.blocks().shape(arguments.n_structures, self.vector_bytes(1)), &PriorArguments(arguments))
+    }
+
+    /// Moves structures `range` by their score \[range, n, 3\], 1/Å, and on to the next step. After the last step nothing moves.
+    ///
+    /// # Errors
+    /// `Failed` if there is no room for them, or the launch fails.
+    pub fn step(&self, stream: &Stream, noise: engine::Stream, range: Range<usize>, score: &Buffer<f32>) -> Result<()> {
+        let key = Noise::new(noise.seed, Purpose::Reverse, noise.iteration).key();
+        let arguments = self.arguments(key, range, score.pointer())?;
+        let needed = 3 * (arguments.n_structures * arguments.n_free) as usize;
+        if score.len() < needed {
+            let found = score.len();
+            return Err(Error::Failed(format!("internal error: {found} components of scores instead of {needed}")));
+        }
+        stream.launch(self.blocks().shape(arguments.n_structures, self.vector_bytes(2)), &StepArguments(arguments))
+    }
+
+    /// Keeps the present state for [`ReverseProcess::rewind`].
+    pub fn save(&self, stream: &Stream) -> Result<()> {
+        stream.copy(&self.positions, &self.saved_positions)?;
+        stream.copy(&self.steps, &self.saved_steps)?;
+        stream.copy(&self.time_features, &self.saved_time_features)
+    }
+
+    /// Goes back to where [`ReverseProcess::save`] was called.
+    pub fn rewind(&self, stream: &Stream) -> Result<()> {
+        stream.copy(&self.saved_positions, &self.positions)?;
+        stream.copy(&self.saved_steps, &self.steps)?;
+        stream.copy(&self.saved_time_features, &self.time_features)
+    }
+
+    fn blocks(&self) -> Blocks {
+        Blocks::new(self.constants.n_free)
+    }
+
+    /// Shared memory a structure for `lists` of vectors whose centre is removed.
+    fn vector_bytes(&self, lists: u32) -> u32 {
+        if self.constants.region.is_free_cluster() { 24 * (lists * self.constants.n_free + 1) } else { 0 }
+    }
+
+    fn arguments(&self, key: [u32; 2], range: Range<usize>, score: Pointer<f32>) -> Result<ReverseArguments> {
+        if range.len() > self.n_structures {
+            let (n, room) = (range.len(), self.n_structures);
+            return Err(Error::Failed(format!("internal error: {n} structures in a reverse process of {room}")));
+        }
+        Ok(ReverseArguments {
+            positions: self.positions.pointer(),
+            score,
+            steps: self.steps.pointer(),
+            time_features: self.time_features.pointer(),
+            key,
+            first_index: range.start as u32,
+            n_structures: range.len() as u32,
+            ..self.constants
+        })
+    }
+}

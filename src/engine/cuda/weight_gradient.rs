@@ -1,0 +1,165 @@
+//! Jobs of kernels/weight_gradient.cu: gradients of all weight matrices and biases.
+
+use super::arrangement::Matrix;
+use super::driver::{Arguments, Pointer};
+use bytemuck::{Pod, Zeroable};
+
+/// Rows and columns of a weight matrix that a block of the grid makes.
+pub const WEIGHT_TILE: usize = 64;
+/// Slices that the batch is split into.
+pub const SLICES: usize = 8;
+
+const NO_BIAS: u32 = u32::MAX;
+
+/// Rows that two arrays share; see the kernel.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "said in the kernel")]
+pub struct RowSource {
+    pub d_y: Pointer<f32>,
+    pub x: Pointer<f32>,
+    pub list: Pointer<u32>,
+    pub counts: Pointer<u32>,
+    pub first_segment: u32,
+    pub n_segments: u32,
+    pub segment_rows: u32,
+    pub list_stride: u32,
+    pub count_stride: u32,
+    pub n_components: u32,
+    pub d_y_stride: u32,
+    pub d_y_component: u32,
+    pub x_stride: u32,
+    pub x_component: u32,
+    pub x_is_hidden: u32,
+    pub unused: u32,
+}
+
+/// One weight matrix.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "said in the kernel")]
+pub struct WeightJob {
+    pub source: RowSource,
+    pub shared: RowSource,
+    pub n_out: u32,
+    pub n_in: u32,
+    pub at_weight: u32,
+    pub weight_stride: u32,
+    pub at_bias: u32,
+    pub first_tile: u32,
+}
+
+/// Arguments of `weight_gradient`.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "said in the kernel")]
+pub struct WeightGradient {
+    pub jobs: Pointer<WeightJob>,
+    pub slices: Pointer<f32>,
+    pub n_jobs: u32,
+    pub slice_len: u32,
+    pub first_structure: u32,
+    pub unused: u32,
+}
+
+impl Arguments for WeightGradient {
+    const KERNEL: &'static str = "weight_gradient";
+}
+
+/// Where the rows of a job stand.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// Which rows of a segment; null: the first ones.
+    pub list: Pointer<u32>,
+    /// How many.
+    pub counts: Pointer<u32>,
+    /// First and number of segments.
+    pub segments: [usize; 2],
+    /// Rows from one segment to the next.
+    pub segment_rows: usize,
+    /// Elements of `list` and `counts` from one segment to the next.
+    pub strides: [usize; 2],
+}
+
+/// One of the two arrays of a job: where it starts, elements from row to row and from component to component.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns {
+    /// First element.
+    pub start: Pointer<f32>,
+    /// Elements from row to row.
+    pub stride: usize,
+    /// Elements from component to component; 0 for scalars.
+    pub component: usize,
+}
+
+/// Columns of scalars.
+pub fn scalars(start: Pointer<f32>, stride: usize) -> Columns {
+    Columns { start, stride, component: 0 }
+}
+
+/// The jobs of a training step.
+#[derive(Default)]
+pub struct Jobs {
+    jobs: Vec<WeightJob>,
+    n_tiles: usize,
+}
+
+impl Jobs {
+    /// Adds the product of `d_y` and `x` over `rows`: columns from `first_in` on of the gradient of `matrix`, `n_in` of them; with
+    /// its bias where `first_in` is 0.
+    pub fn push(
+        &mut self,
+        rows: &Rows,
+        matrix: &Matrix,
+        [first_in, n_in]: [usize; 2],
+        d_y: Columns,
+        x: Columns,
+        hidden: bool,
+    ) {
+        let bias = matrix.bias.filter(|_| first_in == 0);
+        self.jobs.push(WeightJob {
+            source: source(rows, d_y, x, hidden),
+            shared: RowSource::zeroed(),
+            n_out: matrix.n_out as u32,
+            n_in: n_in as u32,
+            at_weight: (matrix.plain + first_in) as u32,
+            weight_stride: matrix.n_in as u32,
+            at_bias: bias.map_or(NO_BIAS, |at| at as u32),
+            first_tile: self.n_tiles as u32,
+        });
+        self.n_tiles += matrix.n_out.div_ceil(WEIGHT_TILE) * n_in.div_ceil(WEIGHT_TILE);
+    }
+
+    /// Adds rows outside the batch to the job pushed last.
+    pub fn add_shared(&mut self, rows: &Rows, d_y: Columns, x: Columns) {
+        if let Some(job) = self.jobs.last_mut() {
+            job.shared = source(rows, d_y, x, false);
+        }
+    }
+
+    /// The jobs, and the tiles of all of them.
+    pub fn finish(self) -> (Vec<WeightJob>, usize) {
+        (self.jobs, self.n_tiles)
+    }
+}
+
+fn source(rows: &Rows, d_y: Columns, x: Columns, hidden: bool) -> RowSource {
+    RowSource {
+        d_y: d_y.start,
+        x: x.start,
+        list: rows.list,
+        counts: rows.counts,
+        first_segment: rows.segments[0] as u32,
+        n_segments: rows.segments[1] as u32,
+        segment_rows: rows.segment_rows as u32,
+        list_stride: rows.strides[0] as u32,
+        count_stride: rows.strides[1] as u32,
+        n_components: if d_y.component > 0 { 3 } else { 1 },
+        d_y_stride: d_y.stride as u32,
+        d_y_component: d_y.component as u32,
+        x_stride: x.stride as u32,
+        x_component: x.component as u32,
+        x_is_hidden: u32::from(hidden),
+        unused: 0,
+    }
+}
