@@ -357,7 +357,7 @@ impl Graph {
 }
 
 /// No room for `asked` bytes.
-#[cfg(any(feature = "cuda", feature = "emulator"))]
+#[cfg(feature = "emulator")]
 fn out_of_memory(asked: usize, free: usize, total: usize) -> Error {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     Error::Failed(format!(
