@@ -9,6 +9,8 @@ mod cuda;
 mod emulator;
 mod nvtx;
 
+pub use nvtx::{Range, range};
+
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::cell::RefCell;
@@ -83,12 +85,6 @@ impl<T> Pointer<T> {
 unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
-
-/// A range on the timeline of this thread from now until what it gives is dropped, if a profiler listens; ranges nest.
-#[must_use = "the range ends when this is dropped"]
-pub fn range(name: &'static str) -> impl Drop {
-    nvtx::range(name)
-}
 
 /// The cards of this machine, and why one cannot be used if so.
 ///
