@@ -543,7 +543,7 @@ fn training_set(system: &System, n_members: u32) -> TrainingSet {
         positions[0].iter_mut().for_each(|x| x[2] = z_hi);
         positions[1].iter_mut().for_each(|x| x[2] = z_lo);
     }
-    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect() }
+    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect(), forces: None }
 }
 
 /// Batches as in src/engine/cpu/train.rs, over several epochs, the last step of each not full.
@@ -638,7 +638,7 @@ fn truncated_heights_to_their_last_digits() {
         setup.sde = Sde { sigma_min: 0.01, sigma_max: 2.0 };
         setup.training.batch = 64;
         let n_free = setup.system.n_free();
-        let set = TrainingSet { positions: vec![vec![[0.0; 3]; n_free]; 64], weights: vec![1.0; 64] };
+        let set = TrainingSet { positions: vec![vec![[0.0; 3]; n_free]; 64], weights: vec![1.0; 64], forces: None };
         let mut kernel = ForwardNoise::new(&stream, &setup, 4).unwrap();
         kernel.load(&stream, NOISE, &set, 4).unwrap();
         kernel.run(&stream).unwrap();
@@ -670,7 +670,7 @@ fn small_training_sets_leave_slots_empty() {
     assert_eq!(scales.iter().map(|&x| x > 0.0).collect::<Vec<_>>(), [true, true, true, false].repeat(2));
     let total: f32 = scales[..4].iter().sum();
     assert!((total - (0.3 + 0.5 + 0.7) / (3.0 * setup.system.n_free() as f32)).abs() < 1e-6);
-    let empty = TrainingSet { positions: vec![], weights: vec![] };
+    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None };
     let error = kernel.load(&stream, NOISE, &empty, 5).unwrap_err();
     assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
 }
