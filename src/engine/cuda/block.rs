@@ -27,9 +27,9 @@ pub struct AtomList {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TemplateEdges {
-    /// [T + 1].
+    /// \[T + 1\].
     pub group_starts: Pointer<u32>,
-    /// [T + 1].
+    /// \[T + 1\].
     pub edge_starts: Pointer<u32>,
     /// {filter row, one past the last edge}.
     pub groups: Pointer<[u32; 2]>,
@@ -41,11 +41,11 @@ pub struct TemplateEdges {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct FreeEdges {
-    /// [S][N + 1].
+    /// \[S\]\[N + 1\].
     pub starts: Pointer<u32>,
-    /// [S][2·max_pairs].
+    /// \[S\]\[2·max_pairs\].
     pub edges: Pointer<[f32; 4]>,
-    /// [S][2·max_pairs].
+    /// \[S\]\[2·max_pairs\].
     pub rows: Pointer<u32>,
 }
 
@@ -83,19 +83,19 @@ pub struct BlockBiases {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct BlockSaved {
-    /// [S·N][4F] state between message and update.
+    /// \[S·N\]\[4F\] state between message and update.
     pub middle: Pointer<f32>,
-    /// [S·N][3][2F].
+    /// \[S·N\]\[3\]\[2F\].
     pub mixed: Pointer<f32>,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub norm: Pointer<f32>,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub hidden: Pointer<f32>,
-    /// [S·N][3F].
+    /// \[S·N\]\[3F\].
     pub net: Pointer<f32>,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub context_hidden: Pointer<f32>,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub x_mu: Pointer<f32>,
 }
 

@@ -47,17 +47,17 @@ pub struct Constants {
     pub cutoff: f64,
     /// Whether the template has so few filter rows that tiles gather their gradient in shared memory.
     pub few_template_rows: bool,
-    /// [P] see [`Arrangement::plain_at`].
+    /// \[P\] see [`Arrangement::plain_at`].
     pub plain_at: Buffer<u32>,
-    /// [P] see [`Arrangement::transposed_at`].
+    /// \[P\] see [`Arrangement::transposed_at`].
     pub transposed_at: Buffer<u32>,
-    /// Centres of the radial functions, Å, [K].
+    /// Centres of the radial functions, Å, \[K\].
     pub offsets: Buffer<f32>,
-    /// Widths of the radial functions, Å, [K].
+    /// Widths of the radial functions, Å, \[K\].
     pub widths: Buffer<f32>,
     /// Atomic numbers of the species.
     pub numbers: Buffer<u32>,
-    /// Species of every atom, [N].
+    /// Species of every atom, \[N\].
     pub species_of: Buffer<u32>,
     /// 0, 1, … N − 1; the free atoms begin at T.
     pub atoms: Buffer<u32>,
