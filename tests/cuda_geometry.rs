@@ -528,7 +528,7 @@ fn training_set(system: &System, n_members: u32) -> TrainingSet {
         positions[0].iter_mut().for_each(|x| x[2] = z_hi);
         positions[1].iter_mut().for_each(|x| x[2] = z_lo);
     }
-    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect() }
+    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect(), forces: None }
 }
 
 /// Batches as in src/engine/cpu/train.rs, over several epochs, the last step of each not full.
@@ -553,7 +553,7 @@ fn check_forward_noise(name: &str, setup: &Setup, stream: &driver::Stream) {
     let (system, batch) = (&setup.system, setup.training.batch);
     let (n_free, set) = (system.n_free(), training_set(system, n_members as u32));
     let n_averaged = if setup.training.weighting == Weighting::Dsm { n_free } else { system.n_atoms() };
-    let mut kernel = ForwardNoise::new(stream, setup, n_steps).unwrap();
+    let mut kernel = ForwardNoise::new(stream, setup, n_steps, false).unwrap();
     kernel.load(stream, NOISE, &set, loaded).unwrap();
     let order = visiting_order(NOISE, n_members, 4);
     let (time, forward) = (
@@ -615,14 +615,14 @@ fn check_forward_noise(name: &str, setup: &Setup, stream: &driver::Stream) {
 fn small_training_sets_leave_slots_empty() {
     let stream = stream(&devices()[0]);
     let setup = setup(slab(), [8, 1, 4]);
-    let mut kernel = ForwardNoise::new(&stream, &setup, 2).unwrap();
+    let mut kernel = ForwardNoise::new(&stream, &setup, 2, false).unwrap();
     kernel.load(&stream, NOISE, &training_set(&setup.system, 3), 5).unwrap();
     kernel.run(&stream).unwrap();
     let scales = stream.read(&kernel.scale).unwrap();
     assert_eq!(scales.iter().map(|&x| x > 0.0).collect::<Vec<_>>(), [true, true, true, false].repeat(2));
     let total: f32 = scales[..4].iter().sum();
     assert!((total - (0.3 + 0.5 + 0.7) / (3.0 * setup.system.n_free() as f32)).abs() < 1e-6);
-    let empty = TrainingSet { positions: vec![], weights: vec![] };
+    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None };
     let error = kernel.load(&stream, NOISE, &empty, 5).unwrap_err();
     assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
 }

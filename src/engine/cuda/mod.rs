@@ -9,6 +9,8 @@ pub mod block;
 #[doc(hidden)]
 pub mod constants;
 #[doc(hidden)]
+pub mod corrector;
+#[doc(hidden)]
 pub mod diffusion;
 pub mod driver;
 #[doc(hidden)]
@@ -20,13 +22,13 @@ pub mod forward_noise;
 #[doc(hidden)]
 pub mod head;
 #[doc(hidden)]
+pub mod kernels;
+#[doc(hidden)]
 pub mod network;
 #[doc(hidden)]
 pub mod radius_graph;
 #[doc(hidden)]
 pub mod reverse_step;
-#[doc(hidden)]
-pub mod kernels;
 mod sample;
 mod train;
 #[doc(hidden)]
@@ -156,7 +158,8 @@ impl Engine for Cuda {
         sampler: Sampler,
         progress: Progress,
     ) -> Result<Vec<FreePositions>> {
-        self.run_reverse(stream, range, sampler, progress)
+        let guidance = self.setup.guidance_of(sampler)?;
+        self.run_reverse(stream, range, guidance, progress)
     }
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
