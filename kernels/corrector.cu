@@ -67,12 +67,12 @@ __device__ __forceinline__ double dot_over_block(const double* a, const double* 
 
 // Length of the longest of n vectors; what is no number does not count.
 __device__ __forceinline__ double farthest(const double* vectors, unsigned n, double* partial) {
-    double longest = 0.0;
+    double squared = 0.0;
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) {
         const Vector v = vector_at(vectors, atom);
-        longest = fmax(longest, sqrt(dot(v, v)));
+        squared = fmax(squared, dot(v, v));
     }
-    return over_block(longest, partial, [](double x, double y) { return fmax(x, y); });
+    return sqrt(over_block(squared, partial, [](double x, double y) { return fmax(x, y); }));
 }
 
 // a ← a + factor·b.
@@ -87,8 +87,8 @@ __device__ __forceinline__ void set_scaled(double* a, double factor, const doubl
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) store_vector(a, atom, scale(factor, vector_at(b, atom)));
 }
 
-// Grid (S), whole warps up to 128 threads, of which each moves atoms of its own. Shared memory: 3n + 3 + 4 + capacity doubles.
-KERNEL(128, corrector, Corrector) {
+// Grid (S), whole warps up to 64 threads, of which each moves atoms of its own. Shared memory: 3n + 3 + 2 + capacity doubles.
+KERNEL(64, corrector, Corrector) {
     const unsigned n = arguments.n_free, n_slots = arguments.capacity + 1;
     const u64 structure = blockIdx.x;
     const History before = arguments.histories[structure];
@@ -102,7 +102,7 @@ KERNEL(128, corrector, Corrector) {
     double* direction = shared_memory<double>();  // [n][3], at first the forces
     double* means = direction + 3 * n;            // [3]
     double* partial = means + 3;                  // [warps]
-    double* weights = partial + 4;                // [capacity]
+    double* weights = partial + 2;                // [capacity]
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) {
         const float* force = forces + 3 * atom;
         store_vector(direction, atom, {double(force[0]), double(force[1]), double(force[2])});
@@ -162,12 +162,11 @@ KERNEL(128, corrector, Corrector) {
         const double descent = dot_over_block(direction, last_forces, n, partial);
         downhill = descent > 0.0 && isfinite(descent);
     }
-    if (!downhill) {
-        const double longest = farthest(last_forces, n, partial);
-        set_scaled(direction, longest > 0.0 ? arguments.max_step / longest : 0.0, last_forces, n);
-    }
+    if (!downhill) set_scaled(direction, 1.0, last_forces, n);
     const double longest = farthest(direction, n, partial);
-    if (longest > arguments.max_step) set_scaled(direction, arguments.max_step / longest, direction, n);
+    if (!downhill || longest > arguments.max_step) {
+        set_scaled(direction, longest > 0.0 ? arguments.max_step / longest : 0.0, direction, n);
+    }
 
     const double strength = arguments.strengths[before.n_calls];
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) {

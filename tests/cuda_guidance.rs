@@ -20,7 +20,7 @@ use reference::systems::{
     Named, Random, all_free, channel, cluster, heptamer, prior_structures, random_engine, random_state, random_vectors,
     setup, slab, thin_bulk,
 };
-use reference::{assert_close, difference_within, flat};
+use reference::{assert_close, difference_within, flat, tolerance};
 use std::env;
 use std::ops::Range;
 
@@ -148,17 +148,19 @@ fn captured_correctors_and_rewinding() {
     let guidance = GuidanceSettings { history: 3, eta: 1.0, zeta: 0.5, ..Default::default() };
     let setup = guided(slab(), guidance);
     let start = prior_structures(&setup.system, 4, 3);
-    let forces: Vec<f32> = flat(&random_vectors(&setup.system, 4, 9)).iter().map(|&f| f as f32).collect();
+    // Other forces in every call, so that there is something to remember.
+    let forces: [Vec<f32>; 4] =
+        [9, 10, 11, 12].map(|seed| flat(&random_vectors(&setup.system, 4, seed)).iter().map(|&f| f as f32).collect());
     let opened = |n: usize| -> (driver::Stream, Correctors) {
         let stream = device().stream().unwrap();
         let correctors = Correctors::new(&stream, &setup, &guidance, n).unwrap();
         (stream, correctors)
     };
-    // Between calls the atoms are dragged along, so that there is something to remember.
     let (stream, correctors) = opened(4);
-    let (positions, forces_here) = (stream.upload(&flat(&start)).unwrap(), stream.upload(&forces).unwrap());
-    let step = |correctors: &Correctors| correctors.step(&stream, 4, &positions, &forces_here);
-    (0..8).for_each(|_| step(&correctors).unwrap());
+    let positions = stream.upload(&flat(&start)).unwrap();
+    let uploaded = forces.each_ref().map(|forces| stream.upload(forces).unwrap());
+    let four_steps = || uploaded.iter().try_for_each(|forces| correctors.step(&stream, 4, &positions, forces));
+    (0..2).for_each(|_| four_steps().unwrap());
     let expected = stream.read(&positions).unwrap();
 
     stream.write(&positions, 0, &flat(&start)).unwrap();
@@ -168,7 +170,7 @@ fn captured_correctors_and_rewinding() {
         .capture(|| {
             correctors.save(&stream)?;
             stream.copy(&positions, &saved)?;
-            (0..4).try_for_each(|_| step(&correctors))
+            four_steps()
         })
         .unwrap();
     (0..2).for_each(|_| stream.replay(&graph).unwrap());
@@ -181,8 +183,10 @@ fn captured_correctors_and_rewinding() {
     let n_coordinates = expected.len() / 4;
     let (stream, correctors) = opened(2);
     let positions = stream.upload(&flat(&start[1..3])).unwrap();
-    let forces = stream.upload(&forces[n_coordinates..3 * n_coordinates]).unwrap();
-    (0..8).for_each(|_| correctors.step(&stream, 2, &positions, &forces).unwrap());
+    for forces in forces.iter().chain(&forces) {
+        let forces = stream.upload(&forces[n_coordinates..3 * n_coordinates]).unwrap();
+        correctors.step(&stream, 2, &positions, &forces).unwrap();
+    }
     assert_eq!(stream.read(&positions).unwrap(), expected[n_coordinates..3 * n_coordinates]);
 }
 
@@ -190,9 +194,9 @@ fn sample(engine: &mut impl Engine, range: Range<usize>, sampler: Sampler) -> Ve
     engine.sample(STREAM, range, sampler, &mut |_| Ok(())).unwrap()
 }
 
-/// f32 scores and forces are all that differs: what is left after eight steps, Å. The corrector moves atoms by a hundred times as
-/// much.
-const AFTER_EIGHT_STEPS: f64 = 2e-4;
+/// f32 scores and forces are all that differs: what is left of it after eight steps, Å. The corrector moves atoms by a thousand
+/// times as much.
+const AFTER_EIGHT_STEPS: f64 = 1e-5;
 
 #[test]
 fn guided_samples_follow_the_cpu() {
@@ -215,13 +219,8 @@ fn guided_samples_follow_the_cpu() {
             };
             a.iter().flatten().zip(b.iter().flatten()).map(difference).fold(0.0, f64::max)
         };
-        eprintln!(
-            "{name}: {:.1e} Å from the CPU, {:.1e} Å by the corrector",
-            apart(&found, &expected),
-            apart(&found, &plain)
-        );
         assert!(apart(&found, &expected) < AFTER_EIGHT_STEPS, "{name}: {} Å", apart(&found, &expected));
-        assert!(apart(&found, &plain) > 100.0 * AFTER_EIGHT_STEPS, "{name}: the corrector must matter");
+        assert!(apart(&found, &plain) > 1000.0 * AFTER_EIGHT_STEPS, "{name}: the corrector must matter");
         assert_eq!(sample(&mut engine, 5..8, Sampler::Plain), plain, "{name}: plain again");
     }
 }
@@ -261,7 +260,8 @@ fn growth_under_guidance() {
     let grown = sample(&mut engine, 0..3, Sampler::Guided);
     assert_eq!(sample(&mut engine, 0..3, Sampler::Guided), grown);
     let expected = sample(&mut random_engine::<f64>(&setup, 2), 0..3, Sampler::Guided);
-    assert_close("crowded", &flat(&grown), &flat(&expected), AFTER_EIGHT_STEPS);
+    // Sums over hundreds of neighbours: `Cpu<f32>` is as far off.
+    assert_close("crowded", &flat(&grown), &flat(&expected), 10.0 * AFTER_EIGHT_STEPS);
 }
 
 fn training_set(system: &System) -> TrainingSet {
@@ -292,15 +292,15 @@ fn joint_training_follows_the_cpu() {
         let (one, narrow) = train(&mut cuda(&setup), &set, 1);
         let (one_wide, wide) = train(&mut random_engine::<f64>(&setup, 2), &set, 1);
         let both = |report: TrainingReport| [report.loss, report.force_loss.expect("a force loss")];
-        assert_close(name, &both(one), &both(one_wide), 2e-5);
-        assert_close(name, &narrow.first_moment, &wide.first_moment, 5e-5);
+        assert_close(name, &both(one), &both(one_wide), tolerance::F32);
+        assert_close(name, &narrow.first_moment, &wide.first_moment, tolerance::F32);
 
         let (six, narrow) = train(&mut cuda(&setup), &set, 6);
         let (six_wide, wide) = train(&mut random_engine::<f64>(&setup, 2), &set, 6);
-        assert_close(name, &both(six), &both(six_wide), 1e-4);
+        assert_close(name, &both(six), &both(six_wide), tolerance::F32);
         let rate = setup.training.learning_rate;
-        let far = narrow.parameters.iter().zip(&wide.parameters).filter(|(a, b)| (*a - *b).abs() > 0.2 * rate).count();
-        assert!(far <= narrow.parameters.len() / 500, "{name}: {far} parameters are far off");
+        let wrong = difference_within(&narrow.parameters, &wide.parameters, tolerance::ADAMW_OF_RATE * rate);
+        assert_eq!(wrong, None, "{name}");
         assert_eq!(six.learning_rate, six_wide.learning_rate);
     }
 }

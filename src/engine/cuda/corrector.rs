@@ -39,7 +39,7 @@ impl Arguments for CorrectorArguments {
 }
 
 /// Most threads of a block, as the kernel says.
-const MOST_THREADS: u32 = 128;
+const MOST_THREADS: u32 = 64;
 
 /// Warps of the largest block.
 const MOST_WARPS: u32 = MOST_THREADS / 32;
