@@ -76,16 +76,17 @@ __device__ __forceinline__ bool is_within(const CellConstants& cell, Vector r_i,
     return squared < cell.cutoff * cell.cutoff && distance > 0.0 && distance < cell.cutoff;
 }
 
-// Calls visit(shift) for every image of the atom at r_j around the one at r_i (Å, anywhere) with 0 < distance < cutoff, in
-// ascending order of the shift. `i` and `j` are r_i and r_j − origin folded.
+// Calls visit(shift) for every image of the atom at r_j around the one at r_i (three numbers each, Å, anywhere) with
+// 0 < distance < cutoff, in ascending order of the shift. `i` and `j` are r_i and r_j − origin folded; most pairs are far apart
+// and need no more than these.
 template <class Visit>
-__device__ __forceinline__ void for_each_within(const CellConstants& cell, Vector r_i, const Folded& i, Vector r_j,
-                                                const Folded& j, Visit visit) {
+__device__ __forceinline__ void for_each_within(const CellConstants& cell, const double* r_i, const Folded& i,
+                                                const double* r_j, const Folded& j, Visit visit) {
     float fa = j.a - i.a, fb = j.b - i.b, fc = j.c - i.c;
     Shift base = {i.shift.a - j.shift.a, i.shift.b - j.shift.b, i.shift.c - j.shift.c};
     if (!(i.sound && j.sound)) {
         // Far out, or no numbers: only their difference can be small enough.
-        const Folded difference = fold(cell, sub(r_j, r_i));
+        const Folded difference = fold(cell, sub(vector_at(r_j, 0), vector_at(r_i, 0)));
         if (!difference.sound) return;
         fa = difference.a, fb = difference.b, fc = difference.c;
         base = {-difference.shift.a, -difference.shift.b, -difference.shift.c};
@@ -122,7 +123,7 @@ __device__ __forceinline__ void for_each_within(const CellConstants& cell, Vecto
                 if (squared > cell.outer) continue;
                 const Shift shift = {base.a + sa, base.b + sb, base.c + sc};
                 const bool sure = squared < cell.inner && squared > cell.innermost;
-                if (sure || is_within(cell, r_i, r_j, shift)) visit(shift);
+                if (sure || is_within(cell, vector_at(r_i, 0), vector_at(r_j, 0), shift)) visit(shift);
             }
         }
     }

@@ -5,6 +5,9 @@
 mod check;
 pub mod cpu;
 pub mod cuda;
+
+/// Marks a phase for a GPU profiler, until the guard is dropped; costs nothing without one.
+pub use cuda::driver::range as profiler_range;
 mod relaxation;
 
 pub use relaxation::relax_on_predicted_forces;
@@ -324,17 +327,29 @@ pub trait Engine: Send {
     fn restore(&mut self, state: &ModelState) -> Result<()>;
 }
 
-/// Opens `device`: "auto", "cpu", "cpu-f64", "cuda" or "cuda:INDEX".
+/// Opens `device`: "cpu", "cpu-f64", "cuda", "cuda:INDEX", or "auto": the first usable card, without one the CPU.
 ///
 /// # Errors
 /// `BadInput` for an unknown device and for one that this build or machine does not have.
 pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
     match device {
-        "auto" | "cpu" => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
+        "auto" => open(&best_device(), setup),
+        "cpu" => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
         "cpu-f64" => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
-        _ if device == "cuda" || device.starts_with("cuda:") || device == "emulator" => cuda::open(device, setup),
+        _ if device == "cuda" || device.starts_with("cuda:") || device.starts_with("emulator") => {
+            cuda::open(device, setup)
+        }
         _ => Err(crate::Error::bad_input(format!(
             "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
         ))),
+    }
+}
+
+/// What "auto" stands for on this machine.
+fn best_device() -> String {
+    let cards = cuda::cards().unwrap_or_default();
+    match cards.iter().position(|(_, unusable)| unusable.is_none()) {
+        Some(index) => format!("cuda:{index}"),
+        None => "cpu".into(),
     }
 }

@@ -1,25 +1,25 @@
 //! The reverse process on the device: many steps of all structures in one launch.
 
 use super::corrector::Correctors;
-use super::driver::{Buffer, Graph, Pointer};
+use super::driver::{Buffer, Pointer};
 use super::network::{Batch, Output, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::reverse_step::ReverseProcess;
-use super::{Cuda, with_reserve};
+use super::{Cuda, Launches, with_reserve};
 use crate::engine::{FreePositions, GuidanceSettings, Progress, Stream};
 use crate::error::Result;
 use crate::system::Vec3;
 use std::ops::Range;
 
 /// Reverse steps a launch.
-const STEPS_PER_LAUNCH: usize = 50;
+pub(super) const STEPS_PER_LAUNCH: usize = 50;
 
 /// What sampling keeps between calls.
 pub(super) struct SampleRoom {
-    process: ReverseProcess,
+    pub(super) process: ReverseProcess,
     /// Once a call was guided.
     correctors: Option<Correctors>,
-    graph: RadiusGraph,
+    pub(super) graph: RadiusGraph,
     work: Workspace,
     /// Scores or forces of the free atoms.
     vectors: Buffer<f32>,
@@ -47,25 +47,25 @@ impl Cuda {
         if let Some(correctors) = &room.correctors {
             correctors.reset(&self.stream)?;
         }
-        let mut captured: Option<(usize, Graph)> = None;
+        let mut captured: Option<(usize, Launches)> = None;
         let mut done = 0;
         while done < n_steps {
             let steps = STEPS_PER_LAUNCH.min(n_steps - done);
+            let queue = || {
+                room.process.save(&self.stream)?;
+                if let Some(correctors) = room.correctors.as_ref().filter(|_| guided) {
+                    correctors.save(&self.stream)?;
+                }
+                (0..steps).try_for_each(|_| {
+                    self.queue_reverse_step(&room, noise, range.clone())?;
+                    if guided { self.queue_correction(&room, n) } else { Ok(()) }
+                })
+            };
             if captured.as_ref().is_none_or(|(n, _)| *n != steps) {
-                let launches = self.stream.capture(|| {
-                    room.process.save(&self.stream)?;
-                    if let Some(correctors) = room.correctors.as_ref().filter(|_| guided) {
-                        correctors.save(&self.stream)?;
-                    }
-                    (0..steps).try_for_each(|_| {
-                        self.queue_reverse_step(&room, noise, range.clone())?;
-                        if guided { self.queue_correction(&room, n) } else { Ok(()) }
-                    })
-                })?;
-                captured = Some((steps, launches));
+                captured = Some((steps, self.prepare_launches(queue)?));
             }
             if let Some((_, launches)) = &captured {
-                self.stream.replay(launches)?;
+                self.launch(launches, queue)?;
             }
             if let Some(needed) = room.graph.overflowed(&self.stream)? {
                 // Some structure was left without edges: back to where the launch began, with more room.
@@ -89,7 +89,11 @@ impl Cuda {
     }
 
     /// The room of the last call if it serves, else a new one.
-    fn sample_room(&mut self, n_structures: usize, guidance: Option<GuidanceSettings>) -> Result<SampleRoom> {
+    pub(super) fn sample_room(
+        &mut self,
+        n_structures: usize,
+        guidance: Option<GuidanceSettings>,
+    ) -> Result<SampleRoom> {
         let (stream, setup) = (&self.stream, &self.setup);
         let correctors = |n| guidance.map(|guidance| Correctors::new(stream, setup, &guidance, n)).transpose();
         if let Some(mut room) = self.sample_room.take().filter(|room| room.n_structures >= n_structures) {
@@ -123,7 +127,7 @@ impl Cuda {
         network.head(stream, work, &batch, (output, Wanted::Free), time_features, &room.vectors)
     }
 
-    fn queue_reverse_step(&self, room: &SampleRoom, noise: Stream, range: Range<usize>) -> Result<()> {
+    pub(super) fn queue_reverse_step(&self, room: &SampleRoom, noise: Stream, range: Range<usize>) -> Result<()> {
         self.queue_vectors(room, range.len(), Output::Score)?;
         room.process.step(&self.stream, noise, range, &room.vectors)
     }

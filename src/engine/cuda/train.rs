@@ -1,11 +1,11 @@
 //! Training on the device: noise and edges of many steps at once, then all those steps in one launch.
 
 use super::adamw::TrainingState;
-use super::driver::{Buffer, Graph, Pointer};
+use super::driver::{Buffer, Pointer};
 use super::forward_noise::ForwardNoise;
 use super::network::{Batch, Output, Term, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
-use super::{Cuda, with_reserve};
+use super::{Cuda, Launches, with_reserve};
 use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 
@@ -14,10 +14,10 @@ const STEPS_PER_LAUNCH: usize = 100;
 
 /// What training keeps between calls.
 pub(super) struct TrainRoom {
-    noise: ForwardNoise,
-    graph: RadiusGraph,
+    pub(super) noise: ForwardNoise,
+    pub(super) graph: RadiusGraph,
     work: Workspace,
-    n_steps: usize,
+    pub(super) n_steps: usize,
 }
 
 impl Cuda {
@@ -42,12 +42,11 @@ impl Cuda {
         let ends_epoch: Vec<u32> = (1..=steps).map(|step| u32::from(step % steps_per_epoch == 0)).collect();
         let ends_epoch = self.stream.upload(&ends_epoch)?;
 
-        let mut captured: Option<(usize, Graph)> = None;
+        let mut captured: Option<(usize, Launches)> = None;
         let mut done = 0;
         while done < steps {
             let n_steps = room.n_steps.min(steps - done);
-            room.noise.run(&self.stream)?;
-            room.graph.run(&self.stream, &room.noise.positions, n_steps * width)?;
+            room.queue_ahead(&self.stream, n_steps * width)?;
             if let Some(needed) = room.graph.overflowed(&self.stream)? {
                 self.max_pairs = with_reserve(needed);
                 room.graph.grow(&self.stream, self.max_pairs)?;
@@ -56,15 +55,12 @@ impl Cuda {
                 room.graph.run(&self.stream, &room.noise.positions, n_steps * width)?;
             }
             if captured.as_ref().is_none_or(|(n, _)| *n != n_steps) {
-                let whole = Batch { graph: &room.graph, first: 0, n: width };
-                let terms = room.terms(batch, 0, self.setup.guidance.as_ref());
-                self.network.plan(&self.stream, &mut room.work, &whole, &terms)?;
-                let launches =
-                    self.stream.capture(|| (0..n_steps).try_for_each(|k| self.queue_step(&room, k, &ends_epoch)))?;
+                self.plan_room(&mut room)?;
+                let launches = self.prepare_launches(|| self.queue_steps(&room, n_steps, &ends_epoch))?;
                 captured = Some((n_steps, launches));
             }
             if let Some((_, launches)) = &captured {
-                self.stream.replay(launches)?;
+                self.launch(launches, || self.queue_steps(&room, n_steps, &ends_epoch))?;
             }
             done += n_steps;
             let training = self.stream.read(&self.training)?[0];
@@ -93,8 +89,15 @@ impl Cuda {
         })
     }
 
+    /// Makes the table of weight gradients.
+    pub(super) fn plan_room(&self, room: &mut TrainRoom) -> Result<()> {
+        let terms = room.terms(self.setup.training.batch, 0, self.setup.guidance.as_ref());
+        let whole = Batch { graph: &room.graph, first: 0, n: room.noise.width() };
+        self.network.plan(&self.stream, &mut room.work, &whole, &terms)
+    }
+
     /// The room of the last call if it serves, else a new one.
-    fn train_room(&mut self, steps: usize, forces: bool) -> Result<TrainRoom> {
+    pub(super) fn train_room(&mut self, steps: usize, forces: bool) -> Result<TrainRoom> {
         let n_steps = steps.clamp(1, STEPS_PER_LAUNCH);
         let serves =
             |room: &TrainRoom| room.n_steps == n_steps && room.compares_forces(self.setup.training.batch) == forces;
@@ -112,8 +115,12 @@ impl Cuda {
         })
     }
 
+    pub(super) fn queue_steps(&self, room: &TrainRoom, n_steps: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
+        (0..n_steps).try_for_each(|k| self.queue_step(room, k, ends_epoch))
+    }
+
     /// Queues step `k` of a launch.
-    fn queue_step(&self, room: &TrainRoom, k: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
+    pub(super) fn queue_step(&self, room: &TrainRoom, k: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
         let (stream, network, work) = (&self.stream, &self.network, &room.work);
         let (n, width, guidance) = (self.setup.training.batch, room.noise.width(), self.setup.guidance.as_ref());
         let batch = Batch { graph: &room.graph, first: k * width, n: width };
@@ -128,6 +135,12 @@ impl Cuda {
 }
 
 impl TrainRoom {
+    /// Queues what does not depend on the weights: noise and edges of the next steps, of which the first `n_structures` count.
+    pub(super) fn queue_ahead(&self, stream: &super::driver::Stream, n_structures: usize) -> Result<()> {
+        self.noise.run(stream)?;
+        self.graph.run(stream, &self.noise.positions, n_structures)
+    }
+
     /// Whether steps of `batch` noisy structures compare forces too.
     fn compares_forces(&self, batch: usize) -> bool {
         self.noise.width() > batch

@@ -8,9 +8,14 @@ mod cuda;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod nvtx;
+#[cfg(any(feature = "cuda", feature = "emulator"))]
+mod sentence;
+
+pub use nvtx::{Range, range};
 
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -82,12 +87,6 @@ impl<T> Pointer<T> {
 unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
-
-/// A range on the timeline of this thread from now until what it gives is dropped, if a profiler listens; ranges nest.
-#[must_use = "the range ends when this is dropped"]
-pub fn range(name: &'static str) -> impl Drop {
-    nvtx::range(name)
-}
 
 /// The cards of this machine, and why one cannot be used if so.
 ///
@@ -172,7 +171,7 @@ impl Device {
     /// A queue of its own.
     pub fn stream(&self) -> Result<Stream> {
         let raw = Arc::clone(&self.0).open_stream()?;
-        Ok(Stream { device: self.clone(), raw: std::cell::RefCell::new(raw) })
+        Ok(Stream { device: self.clone(), raw: RefCell::new(raw), recorded: RefCell::new(None) })
     }
 }
 
@@ -214,7 +213,18 @@ impl<T> Drop for Buffer<T> {
 /// An in-order queue of work on one device.
 pub struct Stream {
     device: Device,
-    raw: std::cell::RefCell<Box<dyn RawStream>>,
+    raw: RefCell<Box<dyn RawStream>>,
+    recorded: RefCell<Option<Vec<Recorded>>>,
+}
+
+/// A launch as it was queued.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Its grid.
+    pub shape: Shape,
+    arguments: Vec<u8>,
 }
 
 impl Stream {
@@ -282,7 +292,24 @@ impl Stream {
         if shape.blocks.contains(&0) {
             return Ok(());
         }
-        self.raw.borrow_mut().launch(kernel, shape, bytemuck::bytes_of(arguments))
+        let arguments = bytemuck::bytes_of(arguments);
+        if let Some(recorded) = &mut *self.recorded.borrow_mut() {
+            recorded.push(Recorded { kernel, shape, arguments: arguments.to_vec() });
+        }
+        self.raw.borrow_mut().launch(kernel, shape, arguments)
+    }
+
+    /// Runs `work` and lists its launches.
+    pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Recorded>> {
+        self.recorded.replace(Some(Vec::new()));
+        let done = work();
+        let recorded = self.recorded.take().unwrap_or_default();
+        done.map(|()| recorded)
+    }
+
+    /// Queues a recorded launch once more; the buffers of its arguments must still be there.
+    pub fn launch_recorded(&self, launch: &Recorded) -> Result<()> {
+        self.raw.borrow_mut().launch(launch.kernel, launch.shape, &launch.arguments)
     }
 
     /// Records what `work` queues, without running it. Arguments are frozen as they are now; nothing may be allocated, read or
@@ -325,18 +352,6 @@ impl Graph {
     pub fn n_nodes(&self) -> usize {
         self.0.n_nodes()
     }
-}
-
-/// No room for `asked` bytes.
-#[cfg(any(feature = "cuda", feature = "emulator"))]
-fn out_of_memory(asked: usize, free: usize, total: usize) -> Error {
-    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    Error::Failed(format!(
-        "the device is out of memory: {:.1} MiB were asked for, {:.1} of {:.1} MiB are free; lower the batch size or the number of samples",
-        mib(asked),
-        mib(free),
-        mib(total)
-    ))
 }
 
 fn check_range(what: &str, len: usize, first: usize, count: usize) -> Result<()> {
