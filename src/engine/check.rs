@@ -5,13 +5,16 @@ use crate::error::{Error, Result};
 use crate::model::Layout;
 
 impl Setup {
-    /// Refuses a radial basis of another size than the model's.
-    pub(super) fn check_radial_basis(&self) -> Result<()> {
+    /// Refuses a radial basis of another size than the model's, and guidance by a model that predicts no forces.
+    pub(super) fn check_model(&self) -> Result<()> {
         let k = self.sizes.radial_functions;
-        if self.radial_basis.offsets.len() == k && self.radial_basis.widths.len() == k {
-            return Ok(());
+        if self.radial_basis.offsets.len() != k || self.radial_basis.widths.len() != k {
+            return Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")));
         }
-        Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")))
+        if self.guidance.is_some() && !self.sizes.force_head {
+            return Err(Error::bad_input("guidance needs a model with a force head"));
+        }
+        Ok(())
     }
 
     /// Refuses structures of another number of free atoms, and lists that have not one entry a structure.

@@ -91,7 +91,7 @@ impl Cuda {
     /// `BadInput` if the radial basis does not fit the model's sizes, or those are beyond the kernels' limits; `Failed` without
     /// memory.
     pub fn new(device: &Device, setup: &Setup) -> Result<Self> {
-        setup.check_radial_basis()?;
+        setup.check_model()?;
         let stream = device.stream()?;
         let network = Network::new(&stream, setup)?;
         let schedule = PlateauSchedule::new(setup.training.learning_rate);
