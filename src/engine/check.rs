@@ -57,6 +57,9 @@ impl Setup {
     }
 
     fn needed_guidance(&self, what: &str) -> Result<GuidanceSettings> {
+        if !self.sizes.force_head {
+            return Err(Error::bad_input(format!("{what} needs a force head, but the model has none")));
+        }
         let refusal = || Error::bad_input(format!("{what} needs guidance, but the engine was opened without it"));
         self.guidance.ok_or_else(refusal)
     }

@@ -8,6 +8,8 @@ pub mod arrangement;
 pub mod block;
 #[doc(hidden)]
 pub mod constants;
+#[doc(hidden)]
+pub mod corrector;
 mod cost;
 #[doc(hidden)]
 pub mod diffusion;
@@ -201,7 +203,8 @@ impl Engine for Cuda {
         sampler: Sampler,
         progress: Progress,
     ) -> Result<Vec<FreePositions>> {
-        self.run_reverse(stream, range, sampler, progress)
+        let guidance = self.setup.guidance_of(sampler)?;
+        self.run_reverse(stream, range, guidance, progress)
     }
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
