@@ -9,8 +9,10 @@ use super::{Cuda, Launches, with_reserve};
 use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 
-/// Training steps a launch. Noise and edges do not depend on the weights, so those of all its steps are made together.
-const STEPS_PER_LAUNCH: usize = 100;
+/// Training steps a launch at most. Noise and edges do not depend on the weights, so those of all its steps are made together.
+const STEPS_PER_LAUNCH: usize = 200;
+/// Structures of all steps of a launch at most: edges of that many must fit into memory.
+const STRUCTURES_PER_LAUNCH: usize = 4096;
 
 /// What training keeps between calls.
 pub(super) struct TrainRoom {
@@ -98,7 +100,8 @@ impl Cuda {
 
     /// The room of the last call if it serves, else a new one.
     pub(super) fn train_room(&mut self, steps: usize, forces: bool) -> Result<TrainRoom> {
-        let n_steps = steps.clamp(1, STEPS_PER_LAUNCH);
+        let structures = self.setup.training.batch * if forces { 2 } else { 1 };
+        let n_steps = steps.min(STEPS_PER_LAUNCH).min(STRUCTURES_PER_LAUNCH / structures).max(1);
         let serves =
             |room: &TrainRoom| room.n_steps == n_steps && room.compares_forces(self.setup.training.batch) == forces;
         if let Some(room) = self.train_room.take().filter(serves) {
