@@ -54,7 +54,7 @@ impl Arguments {
 
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
-        let potential = potential::open(&settings.sections.potential, Some(&settings.system))
+        let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
             .map_err(|cause| in_file(&self.config, cause))?;
         let engine = engine::open(&self.compute.device, &settings.setup())?;
         let run = match &resumed {

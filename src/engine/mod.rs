@@ -324,17 +324,42 @@ pub trait Engine: Send {
     fn restore(&mut self, state: &ModelState) -> Result<()>;
 }
 
+/// What the name of a device stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// "auto", "cpu".
+    Cpu,
+    /// "cpu-f64": double precision throughout.
+    CpuF64,
+    /// "cuda" or "cuda:INDEX", or the emulator, which [`cuda::driver::Device::open`] takes by the same name.
+    Gpu,
+}
+
+impl Place {
+    /// Where `device` is.
+    ///
+    /// # Errors
+    /// `BadInput` for an unknown name. Whether this build and machine have it shows when it is opened.
+    pub fn of(device: &str) -> Result<Self> {
+        match device.split(':').next() {
+            Some("auto" | "cpu") if !device.contains(':') => Ok(Place::Cpu),
+            Some("cpu-f64") if !device.contains(':') => Ok(Place::CpuF64),
+            Some("cuda" | "emulator") => Ok(Place::Gpu),
+            _ => Err(crate::Error::bad_input(format!(
+                "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
+            ))),
+        }
+    }
+}
+
 /// Opens `device`: "auto", "cpu", "cpu-f64", "cuda" or "cuda:INDEX".
 ///
 /// # Errors
 /// `BadInput` for an unknown device and for one that this build or machine does not have.
 pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
-    match device {
-        "auto" | "cpu" => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
-        "cpu-f64" => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
-        _ if device == "cuda" || device.starts_with("cuda:") || device == "emulator" => cuda::open(device, setup),
-        _ => Err(crate::Error::bad_input(format!(
-            "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
-        ))),
+    match Place::of(device)? {
+        Place::Cpu => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
+        Place::CpuF64 => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
+        Place::Gpu => cuda::open(device, setup),
     }
 }

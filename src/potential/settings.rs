@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Potential;
-use super::emt::Emt;
+use super::emt::{Emt, EmtOnDevice};
 use super::lennard_jones::{LennardJones, LennardJonesSettings, needs_cutoff};
+use crate::engine::Place;
+use crate::engine::cuda::driver::Device;
 use crate::error::{Error, Result};
 use crate::system::System;
 
@@ -124,17 +126,24 @@ impl PotentialSettings {
     }
 }
 
-/// Opens a potential. With `system`, unsuitable elements or periodicity are refused at once, and what all structures of a
-/// search share is computed here, once.
+/// Opens a potential for `device`, one of those of [`crate::engine::open`]: EMT is computed there, all others on the CPU. With
+/// `system`, unsuitable elements or periodicity are refused at once, and what all structures of a search share is computed here,
+/// once.
 ///
 /// # Errors
-/// `BadInput` for parameters that are not positive numbers, elements without parameters, a periodic system for a
-/// Lennard-Jones potential without cutoff, and a cell without volume or much thinner than the cutoff.
-pub fn open(settings: &PotentialSettings, system: Option<&System>) -> Result<Box<dyn Potential>> {
-    match (*settings, system) {
-        (PotentialSettings::Emt { asap_cutoff }, Some(system)) => Ok(Box::new(Emt::with_system(asap_cutoff, system)?)),
-        (PotentialSettings::Emt { asap_cutoff }, None) => Ok(Box::new(Emt::new(asap_cutoff))),
-        (PotentialSettings::LennardJones(settings), system) => {
+/// `BadInput` for a device that is unknown or that this build or machine does not have, parameters that are not positive numbers,
+/// elements without parameters, a periodic system for a Lennard-Jones potential without cutoff, and a cell without volume or much
+/// thinner than the cutoff.
+pub fn open(settings: &PotentialSettings, system: Option<&System>, device: &str) -> Result<Box<dyn Potential>> {
+    match (*settings, Place::of(device)?) {
+        (PotentialSettings::Emt { asap_cutoff }, Place::Gpu) => {
+            Ok(Box::new(EmtOnDevice::new(&Device::open(device)?, asap_cutoff, system)?))
+        }
+        (PotentialSettings::Emt { asap_cutoff }, Place::Cpu | Place::CpuF64) => match system {
+            Some(system) => Ok(Box::new(Emt::with_system(asap_cutoff, system)?)),
+            None => Ok(Box::new(Emt::new(asap_cutoff))),
+        },
+        (PotentialSettings::LennardJones(settings), _) => {
             let potential = LennardJones::new(settings)?;
             let periodic = system.is_some_and(|system| system.cell.periodic.contains(&true));
             if periodic && settings.cutoff_angstrom.is_none() {
