@@ -5,6 +5,9 @@
 #[cfg(feature = "cuda")]
 #[path = "build/assembled.rs"]
 mod assembled;
+#[cfg(feature = "emulator")]
+#[path = "build/emulator.rs"]
+mod emulator;
 #[cfg(feature = "cuda")]
 #[path = "build/kernels.rs"]
 mod kernels;
@@ -15,10 +18,6 @@ mod nvrtc;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-#[cfg(feature = "emulator")]
-#[path = "build/emulator.rs"]
-mod emulator;
 
 /// Hexadecimal digits of a commit that are shown.
 const SHOWN_DIGITS: usize = 12;

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 const EMULATOR: &str = "src/engine/cuda/driver/emulator";
@@ -80,15 +81,53 @@ pub fn compile(root: &Path) {
         .flag("-Wno-unused-function")
         .flag_if_supported("-Wno-unused-const-variable")
         .flags(everywhere);
-    let kernels = base.clone().flags(in_kernels).files(units).try_compile_intermediates();
-    let objects = match kernels {
-        Ok(objects) => objects,
-        Err(error) => {
-            println!("cargo::error={error}");
-            return;
+    // Everything that a unit may include; the sanitizer, since its flags are not in the names of the objects.
+    let mut shared = DefaultHasher::new();
+    sanitize.hash(&mut shared);
+    for header in [sources(&emulator, "hpp"), sources(&root.join("kernels"), "cuh")].concat() {
+        fs::read(header).unwrap_or_default().hash(&mut shared);
+    }
+    let kernels = objects(base.clone().flags(in_kernels), &units, &shared);
+    let rest = objects(&mut base, &sources(&emulator, "cpp"), &shared);
+    match (kernels, rest) {
+        (Ok(kernels), Ok(rest)) => cc::Build::new().cpp(true).objects(kernels).objects(rest).compile("godiff_emulator"),
+        (Err(error), _) | (_, Err(error)) => println!("cargo::error={error}"),
+    }
+}
+
+/// Compiles `files`, but only those that changed since the last time: kernels are edited one at a time. `shared` is what they all
+/// depend on.
+fn objects(build: &mut cc::Build, files: &[PathBuf], shared: &DefaultHasher) -> Result<Vec<PathBuf>, String> {
+    let mut objects = Vec::new();
+    for file in files {
+        let mut hasher = shared.clone();
+        for text in [Some(file.clone()), included(file)].into_iter().flatten() {
+            fs::read(text).unwrap_or_default().hash(&mut hasher);
         }
-    };
-    base.files(sources(&emulator, "cpp")).objects(objects).compile("godiff_emulator");
+        let hash = hasher.finish().to_string();
+        // Beside the objects, a note of what each was made from.
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let note = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join(format!("{name}.compiled"));
+        let made = fs::read_to_string(&note).unwrap_or_default();
+        if let Some((_, object)) =
+            made.split_once('\n').filter(|(of, object)| *of == hash && Path::new(object).exists())
+        {
+            objects.push(PathBuf::from(object));
+            continue;
+        }
+        let compiled = build.clone().file(file).try_compile_intermediates().map_err(|error| error.to_string())?;
+        let object = compiled.into_iter().next().ok_or("the C++ compiler gave no object")?;
+        write_if_changed(note, &format!("{hash}\n{}", object.display()));
+        objects.push(object);
+    }
+    Ok(objects)
+}
+
+/// The kernel file that the unit `file` wraps.
+fn included(file: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).ok()?;
+    let path = text.split("#include \"").find(|path| path.starts_with('/'))?;
+    path.split('"').next().map(PathBuf::from)
 }
 
 /// The files of `folder` that end in `extension`, in order.

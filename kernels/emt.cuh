@@ -104,9 +104,8 @@ __device__ __forceinline__ double2 emt_embed(const EmtElement& element, double n
                         (cohesive * x * element.cohesive_shape + repulsive * element.repulsive_shape) / n);
 }
 
-__device__ __forceinline__ Vector emt_position(const EmtSystem& system, const double* free_positions, unsigned atom) {
-    return atom < system.n_template ? vector_at(system.template_positions, atom)
-                                    : vector_at(free_positions, atom - system.n_template);
+__device__ __forceinline__ const double* emt_position(const EmtSystem& system, const double* free_positions, unsigned atom) {
+    return atom < system.n_template ? system.template_positions + 3 * atom : free_positions + 3 * (atom - system.n_template);
 }
 
 // Calls visit(shift) for every image of atom j around free atom f, another atom, that is within range; `coincident` becomes true
@@ -114,10 +113,10 @@ __device__ __forceinline__ Vector emt_position(const EmtSystem& system, const do
 template <class Visit>
 __device__ __forceinline__ void emt_for_each_image(const EmtSystem& system, const double* free_positions, const Folded* folded,
                                                    unsigned f, unsigned j, bool& coincident, Visit visit) {
-    const Vector r_i = vector_at(free_positions, f), r_j = emt_position(system, free_positions, j);
+    const double *r_i = free_positions + 3 * f, *r_j = emt_position(system, free_positions, j);
     for_each_near(system.cell, r_i, folded[system.n_template + f], r_j, folded[j], [&](Shift shift, bool sure) {
         if (!sure) {
-            const Vector v = image_vector(system.cell, r_i, r_j, shift);
+            const Vector v = image_vector(system.cell, vector_at(r_i, 0), vector_at(r_j, 0), shift);
             const double squared = dot(v, v);
             if (!(squared < system.cell.cutoff * system.cell.cutoff)) return;
             if (squared == 0.0) {
@@ -134,8 +133,8 @@ __device__ __forceinline__ double emt_pair(const EmtSystem& system, const double
                                            unsigned max_pairs, unsigned p) {
     const unsigned f = pair.x & 0xffffu, j = pair.x >> 16;
     const Shift shift = {int(pair.y), int(pair.z), int(pair.w)};
-    const Vector v =
-        image_vector(system.cell, vector_at(free_positions, f), emt_position(system, free_positions, j), shift);
+    const Vector r_i = vector_at(free_positions, f), r_j = vector_at(emt_position(system, free_positions, j), 0);
+    const Vector v = image_vector(system.cell, r_i, r_j, shift);
     const double r = sqrt(dot(v, v));
     const Vector unit = scale(1.0 / r, v);
     double w = 1.0, fall = 0.0;
@@ -227,7 +226,7 @@ __device__ __forceinline__ bool emt_evaluate(const EmtSystem& system, const EmtR
 
     bool finite = true;
     for (unsigned a = threadIdx.x; a < n_atoms; a += blockDim.x) {
-        const Vector r = emt_position(system, free_positions, a);
+        const Vector r = vector_at(emt_position(system, free_positions, a), 0);
         finite = finite && isfinite(r.x) && isfinite(r.y) && isfinite(r.z);
         shared.folded[a] = fold(system.cell, sub(r, system.cell.origin));
     }

@@ -76,17 +76,17 @@ __device__ __forceinline__ bool is_within(const CellConstants& cell, Vector r_i,
     return squared < cell.cutoff * cell.cutoff && distance > 0.0 && distance < cell.cutoff;
 }
 
-// Calls visit(shift, sure) for every image of the atom at r_j around the one at r_i (Å, anywhere) that f32 cannot rule out, in
-// ascending order of the shift: `sure` where 0 < distance < cutoff, else f64 has to decide. `i` and `j` are r_i and r_j − origin
-// folded.
+// Calls visit(shift, sure) for every image of the atom at r_j around the one at r_i (three numbers each, Å, anywhere) that f32
+// cannot rule out, in ascending order of the shift: `sure` where 0 < distance < cutoff, else f64 has to decide. `i` and `j` are r_i
+// and r_j − origin folded; most pairs are far apart and need no more than these.
 template <class Visit>
-__device__ __forceinline__ void for_each_near(const CellConstants& cell, Vector r_i, const Folded& i, Vector r_j,
+__device__ __forceinline__ void for_each_near(const CellConstants& cell, const double* r_i, const Folded& i, const double* r_j,
                                               const Folded& j, Visit visit) {
     float fa = j.a - i.a, fb = j.b - i.b, fc = j.c - i.c;
     Shift base = {i.shift.a - j.shift.a, i.shift.b - j.shift.b, i.shift.c - j.shift.c};
     if (!(i.sound && j.sound)) {
         // Far out, or no numbers: only their difference can be small enough.
-        const Folded difference = fold(cell, sub(r_j, r_i));
+        const Folded difference = fold(cell, sub(vector_at(r_j, 0), vector_at(r_i, 0)));
         if (!difference.sound) return;
         fa = difference.a, fb = difference.b, fc = difference.c;
         base = {-difference.shift.a, -difference.shift.b, -difference.shift.c};
@@ -130,9 +130,9 @@ __device__ __forceinline__ void for_each_near(const CellConstants& cell, Vector 
 
 // Calls visit(shift) for every image with 0 < distance < cutoff, as above.
 template <class Visit>
-__device__ __forceinline__ void for_each_within(const CellConstants& cell, Vector r_i, const Folded& i, Vector r_j,
-                                                const Folded& j, Visit visit) {
+__device__ __forceinline__ void for_each_within(const CellConstants& cell, const double* r_i, const Folded& i,
+                                                const double* r_j, const Folded& j, Visit visit) {
     for_each_near(cell, r_i, i, r_j, j, [&](Shift shift, bool sure) {
-        if (sure || is_within(cell, r_i, r_j, shift)) visit(shift);
+        if (sure || is_within(cell, vector_at(r_i, 0), vector_at(r_j, 0), shift)) visit(shift);
     });
 }

@@ -17,7 +17,7 @@ typedef unsigned long long u64;
 #include "emulator.hpp"
 #else
 #define KERNEL(max_threads, name, Arguments) \
-    extern "C" __global__ void __launch_bounds__(max_threads) name(const __grid_constant__ Arguments arguments)
+    extern "C" __global__ void __launch_bounds__(max_threads, 1) name(const __grid_constant__ Arguments arguments)
 
 extern __shared__ float4 godiff_shared_memory[];
 

@@ -19,7 +19,8 @@ __device__ __forceinline__ void tile_product(const float* x, unsigned group_stri
         float4 sum[ROWS];
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 2
+        // Few rows a thread leave the loads' latency in the open: more of them are then kept in flight.
+#pragma unroll(ROWS <= 2 ? 4 : 2)
         for (unsigned k = 0; k < n_inner; k += 4) {
             float4 w4[4];
 #pragma unroll

@@ -38,14 +38,18 @@ struct RadiusGraph {
     unsigned n_free, n_template, max_pairs, unused;
 };
 
+__device__ __forceinline__ const double* position_of(const RadiusGraph& arguments, const double* free_positions, unsigned atom) {
+    const unsigned n_template = arguments.n_template;
+    return atom < n_template ? arguments.template_positions + 3 * atom : free_positions + 3 * (atom - n_template);
+}
+
 // Images of one atom around another that belong to the graph: of an atom's own ones half.
 template <class Visit>
 __device__ __forceinline__ void for_each_pair(const RadiusGraph& arguments, const double* free_positions, const Folded* folded,
                                               unsigned f, unsigned j, Visit visit) {
     const unsigned n_template = arguments.n_template, i = n_template + f;
-    const Vector r_i = vector_at(free_positions, f);
-    const Vector r_j = j < n_template ? vector_at(arguments.template_positions, j) : vector_at(free_positions, j - n_template);
-    for_each_within(arguments.cell, r_i, folded[i], r_j, folded[j], [&](Shift shift) {
+    const double* r_j = position_of(arguments, free_positions, j);
+    for_each_within(arguments.cell, free_positions + 3 * f, folded[i], r_j, folded[j], [&](Shift shift) {
         const bool positive = shift.a != 0 ? shift.a > 0 : shift.b != 0 ? shift.b > 0 : shift.c > 0;
         if (i != j || positive) visit(shift);
     });
@@ -68,7 +72,7 @@ KERNEL(256, radius_graph, RadiusGraph) {
     unsigned* before = first_pair + n_candidates + 1;
 
     for (unsigned a = threadIdx.x; a < n_atoms; a += blockDim.x) {
-        const Vector r = a < n_template ? vector_at(arguments.template_positions, a) : vector_at(free_positions, a - n_template);
+        const Vector r = vector_at(position_of(arguments, free_positions, a), 0);
         folded[a] = fold(arguments.cell, sub(r, arguments.cell.origin));
     }
     __syncthreads();
@@ -134,7 +138,7 @@ KERNEL(256, radius_graph, RadiusGraph) {
         if (j > i) received_i += first_pair[own + 1] - first_pair[own];
         unsigned received_j = starts[j] + before[c];
         const Vector r_i = vector_at(free_positions, f);
-        const Vector r_j = j < n_template ? vector_at(arguments.template_positions, j) : vector_at(free_positions, j - n_template);
+        const Vector r_j = vector_at(position_of(arguments, free_positions, j), 0);
         for_each_pair(arguments, free_positions, folded, f, j, [&](Shift shift) {
             const Vector v = image_vector(arguments.cell, r_i, r_j, shift);
             const double distance = sqrt(dot(v, v)), per_distance = 1.0 / distance;

@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::diffusion::temperature;
 use crate::engine::{
     Engine, ForceSet, FreePositions, GuidanceSettings, ModelState, Sampler, Stream, TrainingReport, TrainingSet,
-    relax_on_predicted_forces,
+    profiler_range, relax_on_predicted_forces,
 };
 use crate::error::{Error, Result};
 use crate::model::{Layout, Transferred, initial_parameters};
@@ -168,6 +168,7 @@ impl<'a> Search<'a> {
     }
 
     fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
+        let _range = profiler_range("sample");
         let Search { settings, engine, reporter, interrupted, .. } = self;
         let guidance = guidance_in(settings, iteration);
         let n_steps = settings.sections.diffusion.steps;
@@ -192,6 +193,7 @@ impl<'a> Search<'a> {
 
     /// Records a status for each of the structures `range` of the iteration.
     fn evaluate(&mut self, iteration: usize, kt_ev: f64, range: Range<usize>, sampled: &[FreePositions]) -> Result<()> {
+        let _range = profiler_range("evaluate");
         let Search { settings, potential, judge, archive, reporter, interrupted, .. } = self;
         let entry = |place: usize, status, answer| {
             let (energy, forces) = match answer {
@@ -224,6 +226,7 @@ impl<'a> Search<'a> {
 
     /// Draws the structures to train on from everything recorded so far.
     fn draw_buffer(&self, iteration: usize, kt_ev: f64) -> Result<Vec<Entry>> {
+        let _range = profiler_range("buffer");
         let search = &self.settings.sections.search;
         let mut candidates = self.archive.candidates()?;
         // A run that fell back to an older checkpoint finds answers of later iterations in its archive.
@@ -259,6 +262,7 @@ impl<'a> Search<'a> {
         seconds: &mut PhaseSeconds,
     ) -> Result<TrainingReport> {
         let started = Instant::now();
+        let _range = profiler_range("train");
         let forces = self.force_set(iteration)?;
         let Search { settings, engine, reporter, interrupted, .. } = self;
         let n_steps = settings.sections.training.steps_per_iteration;

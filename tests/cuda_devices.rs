@@ -1,13 +1,13 @@
 //! Cards as the command line sees them: listed, or refused with the reason. A stand-in for libcuda.so plays the driver
-//! (tests/fixtures/fake_cuda), so that this needs no card and a real one does not matter.
+//! (tests/fixtures/stand_ins), so that this needs no card and a real one does not matter.
 
 #![cfg(feature = "cuda")]
 
-#[path = "common/fake_cuda.rs"]
-mod fake_cuda;
+#[path = "common/stand_in.rs"]
+mod stand_in;
 
-use fake_cuda::{compile, library_path};
 use godiff::engine::cuda::kernels::nvrtc_version;
+use stand_in::{compile, library_path};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -25,14 +25,22 @@ use std::env;
 /// What f64 on the device may differ by from f64 on the CPU, where other roundings and libraries are at work: Å.
 const EXACT: f64 = 1e-9;
 
-const SYSTEMS: [Named; 6] = [
+const SYSTEMS: [Named; 7] = [
     ("slab", slab),
+    ("stack", stack),
     ("cluster", cluster),
     ("thin bulk", thin_bulk),
     ("channel", channel),
     ("stepped adatom", stepped_adatom),
     ("heptamer", heptamer),
 ];
+
+/// Confined in a cell that repeats along c too, below the upper bound: heights are not wrapped.
+fn stack() -> System {
+    let slab = slab();
+    let [a, b, _] = slab.cell.vectors;
+    System { cell: Cell { vectors: [a, b, [0.7, 0.3, 5.0]], periodic: [true; 3] }, ..slab }
+}
 
 const CUTOFF: f64 = 6.0;
 
@@ -201,7 +209,13 @@ fn graphs_at_the_cutoff() {
             confinement: None,
         };
         for cutoff in [3.0, 3.0 + 1e-9, 3.0 - 1e-9, 4.5] {
-            check_graph(&format!("period {period}, cutoff {cutoff}"), &system, cutoff, &[free.clone()], &stream);
+            check_graph(
+                &format!("period {period}, cutoff {cutoff}"),
+                &system,
+                cutoff,
+                std::slice::from_ref(&free),
+                &stream,
+            );
         }
     }
 }
@@ -466,10 +480,11 @@ fn batches_do_not_matter() {
         setup.reverse.steps = 5;
         let n_free = setup.system.n_free();
         let score = scores(&setup.system, 11, 5);
-        let sample = |stream: &driver::Stream, ranges: &[std::ops::Range<usize>]| -> Vec<f64> {
+        let sample = |stream: &driver::Stream, bounds: &[usize]| -> Vec<f64> {
             let process = ReverseProcess::new(stream, &setup, 11).unwrap();
             let mut all = Vec::new();
-            for range in ranges {
+            for bounds in bounds.windows(2) {
+                let range = bounds[0]..bounds[1];
                 process.prior(stream, NOISE, range.clone()).unwrap();
                 let score = stream.upload(&score[3 * n_free * range.start..3 * n_free * range.end]).unwrap();
                 for _ in 0..5 {
@@ -480,10 +495,10 @@ fn batches_do_not_matter() {
             all
         };
         let streams = streams();
-        let whole = sample(&streams[0], &[0..11]);
+        let whole = sample(&streams[0], &[0, 11]);
         for stream in &streams {
-            assert_eq!(whole, sample(stream, &[0..11]), "{name}");
-            assert_eq!(whole, sample(stream, &[0..1, 1..4, 4..11]), "{name}");
+            assert_eq!(whole, sample(stream, &[0, 11]), "{name}");
+            assert_eq!(whole, sample(stream, &[0, 1, 4, 11]), "{name}");
         }
     }
 }
@@ -528,7 +543,7 @@ fn training_set(system: &System, n_members: u32) -> TrainingSet {
         positions[0].iter_mut().for_each(|x| x[2] = z_hi);
         positions[1].iter_mut().for_each(|x| x[2] = z_lo);
     }
-    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect() }
+    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect(), forces: None }
 }
 
 /// Batches as in src/engine/cpu/train.rs, over several epochs, the last step of each not full.
@@ -610,6 +625,39 @@ fn check_forward_noise(name: &str, setup: &Setup, stream: &driver::Stream) {
     assert_eq!(stream.read(&kernel.positions).unwrap(), last);
 }
 
+/// Heights drawn from every branch of the truncated normal, to their last digits: the bounds lie around the mean, beside it and
+/// so far out that tail probabilities underflow, wide apart and close together.
+#[test]
+fn truncated_heights_to_their_last_digits() {
+    let stream = stream(&devices()[0]);
+    for (z_lo, z_hi) in
+        [(-3.0, 2.0), (0.5, 0.9), (-40.0, -1.0), (1e-3, 2e-3), (35.0, 60.0), (-35.01, -35.0), (900.0, 901.0)]
+    {
+        let confinement = Some(Confinement { z_lo, z_hi });
+        let mut setup = setup(System { confinement, ..slab() }, [8, 1, 4]);
+        setup.sde = Sde { sigma_min: 0.01, sigma_max: 2.0 };
+        setup.training.batch = 64;
+        let n_free = setup.system.n_free();
+        let set = TrainingSet { positions: vec![vec![[0.0; 3]; n_free]; 64], weights: vec![1.0; 64], forces: None };
+        let mut kernel = ForwardNoise::new(&stream, &setup, 4).unwrap();
+        kernel.load(&stream, NOISE, &set, 4).unwrap();
+        kernel.run(&stream).unwrap();
+        let time = Noise::new(NOISE.seed, Purpose::Time, NOISE.iteration);
+        let forward = Noise::new(NOISE.seed, Purpose::Forward, NOISE.iteration);
+        for (row, x) in stream.read(&kernel.positions).unwrap().as_chunks::<3>().0.iter().enumerate() {
+            let (step, slot, atom) = ((row / n_free / 64) as u32, (row / n_free % 64) as u32, (row % n_free) as u32);
+            let sigma = setup.sde.noise_scale(1e-5 + (1.0 - 1e-5) * time.uniforms(slot, step, 0, 0)[0]);
+            let uniforms = forward.uniforms(slot, step, atom, 0);
+            let z = forward_noise([0.0; 3], sigma, uniforms, confinement.as_ref()).position[2];
+            // The length over which the density varies, Å.
+            let nearest = z_lo.max(-z_hi).max(0.0);
+            let length = (z_hi - z_lo).min(sigma).min(sigma * sigma / nearest);
+            let bound = 1e-12 * length + 8.0 * f64::EPSILON * z.abs();
+            assert!((x[2] - z).abs() <= bound, "[{z_lo}, {z_hi}], σ {sigma}: {} for {z}", x[2]);
+        }
+    }
+}
+
 /// A buffer smaller than the batch fills each step as far as it goes.
 #[test]
 fn small_training_sets_leave_slots_empty() {
@@ -622,7 +670,7 @@ fn small_training_sets_leave_slots_empty() {
     assert_eq!(scales.iter().map(|&x| x > 0.0).collect::<Vec<_>>(), [true, true, true, false].repeat(2));
     let total: f32 = scales[..4].iter().sum();
     assert!((total - (0.3 + 0.5 + 0.7) / (3.0 * setup.system.n_free() as f32)).abs() < 1e-6);
-    let empty = TrainingSet { positions: vec![], weights: vec![] };
+    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None };
     let error = kernel.load(&stream, NOISE, &empty, 5).unwrap_err();
     assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
 }

@@ -54,6 +54,7 @@ of_numbers!(
     Neighbour = "planted_neighbour",
     WarpTree = "planted_warp_tree",
     Barriers = "planted_barriers",
+    Shuffles = "planted_shuffles",
     MissingBarrier = "planted_missing_barrier",
     MissingSyncwarp = "planted_missing_syncwarp",
     BlockRace = "planted_block_race",
@@ -557,19 +558,22 @@ fn a_launch_can_be_made_to_fail() {
     assert!(sentence(stream.read(&x)).starts_with("the emulator is lost since kernel planted_neighbour failed"));
 }
 
-/// Prints the costs that docs/developing.md names: `cargo test --release --features emulator --test emulator -- --ignored --nocapture`.
+/// Prints the costs that docs/developing.md names: `cargo test --features emulator --test emulator -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn cost() {
+    cost_of::<Barriers>("a barrier, 256 threads", shape(1, 256, 0), 10_000);
+    cost_of::<Barriers>("a barrier, 32 threads", shape(1, 32, 0), 10_000);
+    cost_of::<Shuffles>("a shuffle, 256 threads", shape(1, 256, 0), 10_000);
+    cost_of::<Barriers>("start and end, 256 threads", shape(1000, 256, 0), 0);
+}
+
+/// The least of several, as other programs disturb.
+fn cost_of<K: OfNumbers>(what: &str, shape: Shape, n: u32) {
     let stream = stream("emulator");
     let x = stream.zeros::<f32>(1).unwrap();
-    for (threads, n, blocks) in [(32, 10_000, 1), (256, 10_000, 1), (256, 0, 1000)] {
-        let arguments = Barriers { x: x.pointer(), n, which: 0 };
-        let milliseconds = stream.time(|| stream.launch(shape(blocks, threads, 0), &arguments)).unwrap();
-        let switches = f64::from(threads * n.max(1) * blocks);
-        println!(
-            "{threads} threads, {blocks} blocks, {n} barriers: {:.1} ns a thread and barrier",
-            f64::from(milliseconds) * 1e6 / switches
-        );
-    }
+    let arguments = K::new(x.pointer(), n, 0);
+    let times = (0..10).map(|_| stream.time(|| stream.launch(shape, &arguments)).unwrap());
+    let nanoseconds = f64::from(times.fold(f32::INFINITY, f32::min)) * 1e6;
+    println!("{what}: {:.1} ns a thread", nanoseconds / f64::from(shape.threads * shape.blocks[0] * n.max(1)));
 }

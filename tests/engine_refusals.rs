@@ -36,6 +36,13 @@ fn unknown_devices_are_refused() {
     }
 }
 
+#[cfg(not(feature = "emulator"))]
+#[test]
+fn a_device_that_was_left_out_is_refused() {
+    let sentence = "device 'emulator': this godiff was built without the feature that drives it; use --device cpu";
+    assert_bad_input(open("emulator", &small()).err().expect("a refusal"), sentence);
+}
+
 #[test]
 fn radial_functions_must_fit_the_model() {
     for wrong in [RadialBasis::even(7, 4.0), RadialBasis { widths: vec![1.0; 9], ..RadialBasis::even(8, 4.0) }] {

@@ -1,6 +1,6 @@
 //! `godiff evaluate`: energies and forces of given structures.
 
-use super::common::{Compute, largest_force, potential_settings, print, stop_if, watch_interrupts, write_xyz};
+use super::common::{EnergyCompute, largest_force, potential_settings, print, stop_if, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::potential::{self, Answer};
 use godiff::system::read_structures;
@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    compute: Compute,
+    compute: EnergyCompute,
 }
 
 impl Arguments {

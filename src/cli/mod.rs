@@ -1,5 +1,6 @@
 //! The commands, one a file. Each reads its inputs, calls the library and writes its outputs.
 
+mod benchmark;
 mod common;
 mod devices;
 mod evaluate;
@@ -37,6 +38,7 @@ enum Command {
     Import(import::Arguments),
     Export(export::Arguments),
     Inspect(inspect::Arguments),
+    Benchmark(benchmark::Arguments),
     Devices(devices::Arguments),
 }
 
@@ -52,6 +54,7 @@ impl Cli {
             Command::Import(arguments) => arguments.run(),
             Command::Export(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
+            Command::Benchmark(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),
         }
     }

@@ -1,6 +1,6 @@
 //! `godiff relax`: to the nearest minimum.
 
-use super::common::{Compute, FreeAtoms, largest_force, potential_settings, print, watch_interrupts, write_xyz};
+use super::common::{EnergyCompute, FreeAtoms, largest_force, potential_settings, print, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::relax::{Ending, RelaxSettings, relax_all};
 use godiff::system::read_structures;
@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    compute: Compute,
+    compute: EnergyCompute,
 }
 
 impl Arguments {

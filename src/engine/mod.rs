@@ -5,6 +5,9 @@
 mod check;
 pub mod cpu;
 pub mod cuda;
+
+/// Marks a phase for a GPU profiler, until the guard is dropped; costs nothing without one.
+pub use cuda::driver::range as profiler_range;
 mod relaxation;
 
 pub use relaxation::relax_on_predicted_forces;
@@ -325,26 +328,29 @@ pub trait Engine: Send {
 }
 
 /// What the name of a device stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// "auto", "cpu".
+    /// The CPU, in single precision where that suffices.
     Cpu,
-    /// "cpu-f64": double precision throughout.
+    /// The CPU, in double precision throughout.
     CpuF64,
-    /// "cuda" or "cuda:INDEX", or the emulator, which [`cuda::driver::Device::open`] takes by the same name.
-    Gpu,
+    /// A GPU or the emulator, by the name that [`cuda::driver::Device::open`] takes.
+    Gpu(String),
 }
 
 impl Place {
-    /// Where `device` is.
+    /// Where `device` is: "cpu", "cpu-f64", "cuda", "cuda:INDEX", or "auto", the first usable card, without one the CPU.
     ///
     /// # Errors
-    /// `BadInput` for an unknown name. Whether this build and machine have it shows when it is opened.
+    /// `BadInput` for an unknown name. Whether this build and machine have the device shows when it is opened.
     pub fn of(device: &str) -> Result<Self> {
-        match device.split(':').next() {
-            Some("auto" | "cpu") if !device.contains(':') => Ok(Place::Cpu),
-            Some("cpu-f64") if !device.contains(':') => Ok(Place::CpuF64),
-            Some("cuda" | "emulator") => Ok(Place::Gpu),
+        match device {
+            "auto" => Ok(best_place()),
+            "cpu" => Ok(Place::Cpu),
+            "cpu-f64" => Ok(Place::CpuF64),
+            _ if device == "cuda" || device.starts_with("cuda:") || device.starts_with("emulator") => {
+                Ok(Place::Gpu(device.to_owned()))
+            }
             _ => Err(crate::Error::bad_input(format!(
                 "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
             ))),
@@ -352,7 +358,16 @@ impl Place {
     }
 }
 
-/// Opens `device`: "auto", "cpu", "cpu-f64", "cuda" or "cuda:INDEX".
+/// What "auto" stands for on this machine.
+fn best_place() -> Place {
+    let cards = cuda::cards().unwrap_or_default();
+    match cards.iter().position(|(_, unusable)| unusable.is_none()) {
+        Some(index) => Place::Gpu(format!("cuda:{index}")),
+        None => Place::Cpu,
+    }
+}
+
+/// Opens the device that [`Place::of`] finds.
 ///
 /// # Errors
 /// `BadInput` for an unknown device and for one that this build or machine does not have.
@@ -360,6 +375,6 @@ pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
     match Place::of(device)? {
         Place::Cpu => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
         Place::CpuF64 => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
-        Place::Gpu => cuda::open(device, setup),
+        Place::Gpu(name) => cuda::open(&name, setup),
     }
 }

@@ -126,7 +126,7 @@ impl PotentialSettings {
     }
 }
 
-/// Opens a potential for `device`, one of those of [`crate::engine::open`]: EMT is computed there, all others on the CPU. With
+/// Opens a potential for `device`, by the names of [`Place::of`]: EMT is computed there, all others on the CPU. With
 /// `system`, unsuitable elements or periodicity are refused at once, and what all structures of a search share is computed here,
 /// once.
 ///
@@ -136,8 +136,8 @@ impl PotentialSettings {
 /// thinner than the cutoff.
 pub fn open(settings: &PotentialSettings, system: Option<&System>, device: &str) -> Result<Box<dyn Potential>> {
     match (*settings, Place::of(device)?) {
-        (PotentialSettings::Emt { asap_cutoff }, Place::Gpu) => {
-            Ok(Box::new(EmtOnDevice::new(&Device::open(device)?, asap_cutoff, system)?))
+        (PotentialSettings::Emt { asap_cutoff }, Place::Gpu(name)) => {
+            Ok(Box::new(EmtOnDevice::new(&Device::open(&name)?, asap_cutoff, system)?))
         }
         (PotentialSettings::Emt { asap_cutoff }, Place::Cpu | Place::CpuF64) => match system {
             Some(system) => Ok(Box::new(Emt::with_system(asap_cutoff, system)?)),

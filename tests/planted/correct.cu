@@ -168,6 +168,17 @@ KERNEL(64, planted_lanes, Lanes) {
     out[15] = atomicCAS(&arguments.counts[16 * 64], 0u, 1u) == 0 ? 1u : 0u;
 }
 
+// n shuffles and nothing else, as below.
+KERNEL(256, planted_shuffles, Neighbour) {
+    float x = 1.0f;
+    for (unsigned i = 0; i < arguments.n; ++i) {
+        x = __shfl_xor_sync(0xffffffffu, x, 1);
+    }
+    if (x == 0.0f) {
+        arguments.x[0] = x;
+    }
+}
+
 // n barriers and nothing else: what a switch costs.
 KERNEL(256, planted_barriers, Neighbour) {
     for (unsigned i = 0; i < arguments.n; ++i) {

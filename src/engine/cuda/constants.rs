@@ -171,6 +171,11 @@ impl Constants {
         })
     }
 
+    /// Directed edges between template atoms.
+    pub fn n_template_edges(&self) -> usize {
+        if self.sizes.n_template_rows > 0 { self.row_edges.len() } else { 0 }
+    }
+
     /// The template's edges for a kernel.
     pub fn template_edges(&self) -> TemplateEdges {
         TemplateEdges {

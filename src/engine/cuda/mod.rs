@@ -8,6 +8,7 @@ pub mod arrangement;
 pub mod block;
 #[doc(hidden)]
 pub mod constants;
+mod cost;
 #[doc(hidden)]
 pub mod diffusion;
 pub mod driver;
@@ -24,6 +25,7 @@ pub mod head;
 pub mod kernels;
 #[doc(hidden)]
 pub mod network;
+pub mod profile;
 #[doc(hidden)]
 pub mod radius_graph;
 #[doc(hidden)]
@@ -71,6 +73,15 @@ pub struct Cuda {
     max_pairs: usize,
     train_room: Option<TrainRoom>,
     sample_room: Option<SampleRoom>,
+    captures: bool,
+}
+
+/// Steps ready to be queued again and again.
+enum Launches {
+    /// One launch for all of them.
+    Captured(driver::Graph),
+    /// Queued one by one each time.
+    Direct,
 }
 
 impl Cuda {
@@ -87,7 +98,41 @@ impl Cuda {
         let training = stream.upload(&[TrainingState::new(&schedule, 0)])?;
         // A free atom on a surface has some twenty neighbours within 6 Å, in bulk some eighty, each pair counted once.
         let max_pairs = 32 * setup.system.n_free();
-        Ok(Cuda { setup: setup.clone(), stream, network, training, max_pairs, train_room: None, sample_room: None })
+        Ok(Cuda {
+            setup: setup.clone(),
+            stream,
+            network,
+            training,
+            max_pairs,
+            train_room: None,
+            sample_room: None,
+            captures: true,
+        })
+    }
+
+    /// Whether the steps of a call are captured and launched together, as they are unless told otherwise: a diagnostic switch,
+    /// the results are the same.
+    pub fn capture_launches(&mut self, captures: bool) {
+        self.captures = captures;
+    }
+
+    /// Makes room for `max_pairs` pairs a structure from now on: more is found out and grown to, at the price of doing some work
+    /// twice.
+    pub fn expect_pairs(&mut self, max_pairs: usize) {
+        self.max_pairs = max_pairs.max(1);
+        self.train_room = None;
+        self.sample_room = None;
+    }
+
+    fn prepare_launches(&self, queue: impl FnOnce() -> Result<()>) -> Result<Launches> {
+        if self.captures { Ok(Launches::Captured(self.stream.capture(queue)?)) } else { Ok(Launches::Direct) }
+    }
+
+    fn launch(&self, launches: &Launches, queue: impl FnOnce() -> Result<()>) -> Result<()> {
+        match launches {
+            Launches::Captured(graph) => self.stream.replay(graph),
+            Launches::Direct => queue(),
+        }
     }
 
     /// Edges of these structures, with room for them and a workspace that fits.

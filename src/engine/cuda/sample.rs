@@ -1,22 +1,22 @@
 //! The reverse process on the device: many steps of all structures in one launch.
 
-use super::driver::{Buffer, Graph};
+use super::driver::Buffer;
 use super::network::{Batch, Output, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::reverse_step::ReverseProcess;
-use super::{Cuda, with_reserve};
+use super::{Cuda, Launches, with_reserve};
 use crate::engine::{FreePositions, Progress, Sampler, Stream};
 use crate::error::Result;
 use crate::system::Vec3;
 use std::ops::Range;
 
 /// Reverse steps a launch.
-const STEPS_PER_LAUNCH: usize = 50;
+pub(super) const STEPS_PER_LAUNCH: usize = 50;
 
 /// What sampling keeps between calls.
 pub(super) struct SampleRoom {
-    process: ReverseProcess,
-    graph: RadiusGraph,
+    pub(super) process: ReverseProcess,
+    pub(super) graph: RadiusGraph,
     work: Workspace,
     score: Buffer<f32>,
     n_structures: usize,
@@ -39,19 +39,19 @@ impl Cuda {
         self.network.filters(&self.stream, None, true)?;
         self.network.prepare(&self.stream)?;
         room.process.prior(&self.stream, noise, range.clone())?;
-        let mut captured: Option<(usize, Graph)> = None;
+        let mut captured: Option<(usize, Launches)> = None;
         let mut done = 0;
         while done < n_steps {
             let steps = STEPS_PER_LAUNCH.min(n_steps - done);
+            let queue = || {
+                room.process.save(&self.stream)?;
+                (0..steps).try_for_each(|_| self.queue_reverse_step(&room, noise, range.clone()))
+            };
             if captured.as_ref().is_none_or(|(n, _)| *n != steps) {
-                let launches = self.stream.capture(|| {
-                    room.process.save(&self.stream)?;
-                    (0..steps).try_for_each(|_| self.queue_reverse_step(&room, noise, range.clone()))
-                })?;
-                captured = Some((steps, launches));
+                captured = Some((steps, self.prepare_launches(queue)?));
             }
             if let Some((_, launches)) = &captured {
-                self.stream.replay(launches)?;
+                self.launch(launches, queue)?;
             }
             if let Some(needed) = room.graph.overflowed(&self.stream)? {
                 // Some structure was left without edges: back to where the launch began, with more room.
@@ -72,7 +72,7 @@ impl Cuda {
     }
 
     /// The room of the last call if it serves, else a new one.
-    fn sample_room(&mut self, n_structures: usize) -> Result<SampleRoom> {
+    pub(super) fn sample_room(&mut self, n_structures: usize) -> Result<SampleRoom> {
         if let Some(room) = self.sample_room.take().filter(|room| room.n_structures >= n_structures) {
             return Ok(room);
         }
@@ -87,7 +87,7 @@ impl Cuda {
         })
     }
 
-    fn queue_reverse_step(&self, room: &SampleRoom, noise: Stream, range: Range<usize>) -> Result<()> {
+    pub(super) fn queue_reverse_step(&self, room: &SampleRoom, noise: Stream, range: Range<usize>) -> Result<()> {
         let (stream, network, work) = (&self.stream, &self.network, &room.work);
         let batch = Batch { graph: &room.graph, first: 0, n: range.len() };
         room.graph.run(stream, &room.process.positions, batch.n)?;

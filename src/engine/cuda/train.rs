@@ -1,11 +1,11 @@
 //! Training on the device: noise and edges of many steps at once, then all those steps in one launch.
 
 use super::adamw::TrainingState;
-use super::driver::{Buffer, Graph};
+use super::driver::Buffer;
 use super::forward_noise::ForwardNoise;
 use super::network::{Batch, Output, Term, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
-use super::{Cuda, with_reserve};
+use super::{Cuda, Launches, with_reserve};
 use crate::engine::{PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 
@@ -14,10 +14,10 @@ const STEPS_PER_LAUNCH: usize = 100;
 
 /// What training keeps between calls.
 pub(super) struct TrainRoom {
-    noise: ForwardNoise,
-    graph: RadiusGraph,
+    pub(super) noise: ForwardNoise,
+    pub(super) graph: RadiusGraph,
     work: Workspace,
-    n_steps: usize,
+    pub(super) n_steps: usize,
 }
 
 impl Cuda {
@@ -41,12 +41,11 @@ impl Cuda {
         let ends_epoch: Vec<u32> = (1..=steps).map(|step| u32::from(step % steps_per_epoch == 0)).collect();
         let ends_epoch = self.stream.upload(&ends_epoch)?;
 
-        let mut captured: Option<(usize, Graph)> = None;
+        let mut captured: Option<(usize, Launches)> = None;
         let mut done = 0;
         while done < steps {
             let n_steps = room.n_steps.min(steps - done);
-            room.noise.run(&self.stream)?;
-            room.graph.run(&self.stream, &room.noise.positions, n_steps * batch)?;
+            room.queue_ahead(&self.stream, n_steps * batch)?;
             if let Some(needed) = room.graph.overflowed(&self.stream)? {
                 self.max_pairs = with_reserve(needed);
                 room.graph.grow(&self.stream, self.max_pairs)?;
@@ -55,15 +54,12 @@ impl Cuda {
                 room.graph.run(&self.stream, &room.noise.positions, n_steps * batch)?;
             }
             if captured.as_ref().is_none_or(|(n, _)| *n != n_steps) {
-                let whole = Batch { graph: &room.graph, first: 0, n: batch };
-                let term = room.term(batch, 0);
-                self.network.plan(&self.stream, &mut room.work, &whole, &[term])?;
-                let launches =
-                    self.stream.capture(|| (0..n_steps).try_for_each(|k| self.queue_step(&room, k, &ends_epoch)))?;
+                self.plan_room(&mut room)?;
+                let launches = self.prepare_launches(|| self.queue_steps(&room, n_steps, &ends_epoch))?;
                 captured = Some((n_steps, launches));
             }
             if let Some((_, launches)) = &captured {
-                self.stream.replay(launches)?;
+                self.launch(launches, || self.queue_steps(&room, n_steps, &ends_epoch))?;
             }
             done += n_steps;
             let training = self.stream.read(&self.training)?[0];
@@ -92,8 +88,16 @@ impl Cuda {
         })
     }
 
+    /// Makes the table of weight gradients.
+    pub(super) fn plan_room(&self, room: &mut TrainRoom) -> Result<()> {
+        let n = self.setup.training.batch;
+        let term = room.term(n, 0);
+        let whole = Batch { graph: &room.graph, first: 0, n };
+        self.network.plan(&self.stream, &mut room.work, &whole, &[term])
+    }
+
     /// The room of the last call if it serves, else a new one.
-    fn train_room(&mut self, steps: usize) -> Result<TrainRoom> {
+    pub(super) fn train_room(&mut self, steps: usize) -> Result<TrainRoom> {
         let n_steps = steps.clamp(1, STEPS_PER_LAUNCH);
         if let Some(room) = self.train_room.take().filter(|room| room.n_steps == n_steps) {
             return Ok(room);
@@ -108,8 +112,12 @@ impl Cuda {
         })
     }
 
+    pub(super) fn queue_steps(&self, room: &TrainRoom, n_steps: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
+        (0..n_steps).try_for_each(|k| self.queue_step(room, k, ends_epoch))
+    }
+
     /// Queues step `k` of a launch.
-    fn queue_step(&self, room: &TrainRoom, k: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
+    pub(super) fn queue_step(&self, room: &TrainRoom, k: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
         let (stream, network, work) = (&self.stream, &self.network, &room.work);
         let n = self.setup.training.batch;
         let batch = Batch { graph: &room.graph, first: k * n, n };
@@ -123,6 +131,12 @@ impl Cuda {
 }
 
 impl TrainRoom {
+    /// Queues what does not depend on the weights: noise and edges of the next steps, of which the first `n_structures` count.
+    pub(super) fn queue_ahead(&self, stream: &super::driver::Stream, n_structures: usize) -> Result<()> {
+        self.noise.run(stream)?;
+        self.graph.run(stream, &self.noise.positions, n_structures)
+    }
+
     /// The score loss of step `k` of a launch, `n` structures each.
     fn term(&self, n: usize, k: usize) -> Term {
         let n_coordinates = self.noise.offset.len() / self.noise.factor.len();

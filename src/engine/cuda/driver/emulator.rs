@@ -57,7 +57,7 @@ struct Settings {
     fail_launch: Option<u64>,
 }
 
-/// The order of threads that could all run; the numbers are those of scheduler.cpp.
+/// The order of threads that could all run; the numbers are those of scheduler.hpp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Forward = 0,

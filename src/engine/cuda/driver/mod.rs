@@ -11,6 +11,7 @@ mod nvtx;
 
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ impl Device {
     /// A queue of its own.
     pub fn stream(&self) -> Result<Stream> {
         let raw = Arc::clone(&self.0).open_stream()?;
-        Ok(Stream { device: self.clone(), raw: std::cell::RefCell::new(raw) })
+        Ok(Stream { device: self.clone(), raw: RefCell::new(raw), recorded: RefCell::new(None) })
     }
 }
 
@@ -214,7 +215,18 @@ impl<T> Drop for Buffer<T> {
 /// An in-order queue of work on one device.
 pub struct Stream {
     device: Device,
-    raw: std::cell::RefCell<Box<dyn RawStream>>,
+    raw: RefCell<Box<dyn RawStream>>,
+    recorded: RefCell<Option<Vec<Recorded>>>,
+}
+
+/// A launch as it was queued.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Its grid.
+    pub shape: Shape,
+    arguments: Vec<u8>,
 }
 
 impl Stream {
@@ -282,7 +294,24 @@ impl Stream {
         if shape.blocks.contains(&0) {
             return Ok(());
         }
-        self.raw.borrow_mut().launch(kernel, shape, bytemuck::bytes_of(arguments))
+        let arguments = bytemuck::bytes_of(arguments);
+        if let Some(recorded) = &mut *self.recorded.borrow_mut() {
+            recorded.push(Recorded { kernel, shape, arguments: arguments.to_vec() });
+        }
+        self.raw.borrow_mut().launch(kernel, shape, arguments)
+    }
+
+    /// Runs `work` and lists its launches.
+    pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Recorded>> {
+        self.recorded.replace(Some(Vec::new()));
+        let done = work();
+        let recorded = self.recorded.take().unwrap_or_default();
+        done.map(|()| recorded)
+    }
+
+    /// Queues a recorded launch once more; the buffers of its arguments must still be there.
+    pub fn launch_recorded(&self, launch: &Recorded) -> Result<()> {
+        self.raw.borrow_mut().launch(launch.kernel, launch.shape, &launch.arguments)
     }
 
     /// Records what `work` queues, without running it. Arguments are frozen as they are now; nothing may be allocated, read or
@@ -328,7 +357,7 @@ impl Graph {
 }
 
 /// No room for `asked` bytes.
-#[cfg(any(feature = "cuda", feature = "emulator"))]
+#[cfg(feature = "emulator")]
 fn out_of_memory(asked: usize, free: usize, total: usize) -> Error {
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     Error::Failed(format!(

@@ -1,4 +1,4 @@
-//! The backend on a stand-in for libcuda.so that keeps "device" memory on the host (tests/fixtures/fake_cuda), in a process of its
+//! The backend on a stand-in for libcuda.so that keeps "device" memory on the host (tests/fixtures/stand_ins), in a process of its
 //! own: a library is loaded once.
 
 use super::card::{Card, Context};
@@ -9,19 +9,19 @@ use bytemuck::{Pod, Zeroable};
 use std::process::Command;
 use std::sync::Arc;
 
-#[path = "../../../../../tests/common/fake_cuda.rs"]
-mod fake_cuda;
+#[path = "../../../../../tests/common/stand_in.rs"]
+mod stand_in;
 
 /// Set in the process that has the stand-in.
 const MARK: &str = "GODIFF_ON_FAKE_CUDA";
 
 /// Runs the tests of `on_the_stand_in` that `arguments` choose; the stand-in ends the process badly if anything is left on it.
 fn run_on_the_stand_in(arguments: &[&str], n_tests: usize) {
-    let folder = fake_cuda::compile("cuda.c", "libcuda.so");
+    let folder = stand_in::compile("cuda.c", "libcuda.so");
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--test-threads=1"])
         .args(arguments)
-        .env("LD_LIBRARY_PATH", fake_cuda::library_path(folder.path()))
+        .env("LD_LIBRARY_PATH", stand_in::library_path(folder.path()))
         .env(MARK, "1")
         .output()
         .unwrap();

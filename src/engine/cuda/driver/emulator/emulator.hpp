@@ -37,6 +37,7 @@ struct Site {
 
 enum class Exchange : int { sync, ballot, index, exclusive_or, down, up };
 
+// Defined in dialect.cpp.
 void barrier(Site site);
 // Sum over the block of `value`, by way of a barrier.
 int barrier_count(bool value, Site site);

@@ -1,4 +1,4 @@
-//! What Rust calls of the emulator's C++ (scheduler.cpp, memory.cpp), made safe.
+//! What Rust calls of the emulator's C++ (interface.cpp), made safe.
 //!
 //! Addresses are checked over there against the live allocations before anything is touched. A kernel may still write anywhere:
 //! that it keeps to its buffers is what the emulator is there to test.
@@ -28,7 +28,7 @@ pub enum Outcome {
     Fault(String),
 }
 
-/// The twin of `GodiffEmulatorLaunch` in scheduler.cpp.
+/// The twin of `GodiffEmulatorLaunch` in interface.cpp.
 #[repr(C)]
 struct RawLaunch {
     kernel: *const c_char,

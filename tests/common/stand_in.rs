@@ -1,14 +1,14 @@
-//! Builds the stand-in for libcuda.so (tests/fixtures/fake_cuda).
+//! Builds the stand-ins for libraries of NVIDIA (tests/fixtures/stand_ins).
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Compiles `tests/fixtures/fake_cuda/SOURCE` as the shared library `NAME` in a folder of its own.
+/// Compiles `tests/fixtures/stand_ins/SOURCE` as the shared library `NAME` in a folder of its own.
 pub fn compile(source: &str, name: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fake_cuda").join(source);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stand_ins").join(source);
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let output =
         Command::new(compiler).args(["-shared", "-fPIC", "-o"]).arg(folder.path().join(name)).arg(source).output();
@@ -18,6 +18,7 @@ pub fn compile(source: &str, name: &str) -> TempDir {
 }
 
 /// `LD_LIBRARY_PATH` as it is, with `folder` in front.
+#[allow(dead_code, reason = "the profiler is named by its path")]
 pub fn library_path(folder: &Path) -> OsString {
     let mut path = folder.as_os_str().to_owned();
     if let Some(rest) = std::env::var_os("LD_LIBRARY_PATH") {

@@ -1,0 +1,233 @@
+//! Arithmetic and bytes that each kernel of a step cannot avoid, and the time that a card needs for them at least.
+//!
+//! Counted once per launch: every input read and every output written once, weights included; a fused multiply-add is two
+//! operations. What caches save beyond that or what a kernel reads again is not counted: the share of the floor shows it.
+
+use super::constants::Sizes;
+use super::driver::Properties;
+use super::weight_gradient::SLICES;
+
+/// Operations and bytes of one launch.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    /// f32 operations.
+    pub flops: f64,
+    /// Bytes moved to or from device memory.
+    pub bytes: f64,
+}
+
+impl Cost {
+    /// Milliseconds that a card needs at least: for the arithmetic or for the bytes, whichever takes longer. `None` where the card's
+    /// peaks are unknown.
+    pub fn floor(&self, card: &Properties) -> Option<f64> {
+        let seconds = (self.flops / peak_flops(card)).max(self.bytes / card.bandwidth);
+        (card.clock > 0.0 && card.bandwidth > 0.0).then_some(1e3 * seconds)
+    }
+}
+
+/// Peak f32 operations a second: two a lane and clock (CUDA Programming Guide, arithmetic throughput by compute capability).
+fn peak_flops(card: &Properties) -> f64 {
+    let lanes = if card.capability == (8, 0) { 64.0 } else { 128.0 };
+    2.0 * lanes * f64::from(card.multiprocessors) * card.clock
+}
+
+/// How much there is to do in a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// S.
+    pub n_structures: usize,
+    /// Pairs with a free atom, all structures together.
+    pub n_pairs: usize,
+    /// Atoms that send to free ones or are free, all structures together.
+    pub n_neighbours: usize,
+    /// Directed template edges.
+    pub n_template_edges: usize,
+    /// Terms of the loss.
+    pub n_terms: usize,
+}
+
+const FLOAT: f64 = 4.0;
+
+/// Costs for the sizes of a network and a load.
+pub struct Costs {
+    sizes: Sizes,
+    load: Load,
+    /// Elements of a head's matrices.
+    head_weights: f64,
+}
+
+impl Costs {
+    /// For a network whose head has matrices of `head_weights` elements.
+    pub fn new(sizes: Sizes, load: Load, head_weights: usize) -> Self {
+        Costs { sizes, load, head_weights: head_weights as f64 }
+    }
+
+    fn f(&self) -> f64 {
+        self.sizes.features as f64
+    }
+
+    /// Atoms that block `l` computes.
+    fn n_rows(&self, l: usize) -> f64 {
+        let s = self.load.n_structures;
+        let n = match self.sizes.blocks - l {
+            1 => s * self.sizes.n_free,
+            2 => self.load.n_neighbours,
+            _ => s * self.sizes.n_atoms,
+        };
+        n as f64
+    }
+
+    /// Elements of the matrices of an update, and of a network that makes senders.
+    fn update_weights(&self) -> f64 {
+        11.0 * self.f() * self.f()
+    }
+
+    fn context_weights(&self) -> f64 {
+        4.0 * self.f() * self.f()
+    }
+
+    /// Operations per row of all matrices of block `l` and of the senders after it; M acts on three components.
+    fn row_flops(&self, l: usize) -> f64 {
+        let square = self.f() * self.f();
+        let context = if l + 1 < self.sizes.blocks { 8.0 } else { 0.0 };
+        (22.0 + context) * square
+    }
+
+    /// Operations of the message of block `l` in one direction, and whether template edges take part.
+    fn message_flops(&self, l: usize) -> f64 {
+        let template = l > 0 && l + 1 < self.sizes.blocks;
+        let edges = if template { (self.load.n_structures * self.load.n_template_edges) as f64 } else { 0.0 };
+        self.f() * (10.0 * edges + 30.0 * self.load.n_pairs as f64)
+    }
+
+    /// filters_forward, with the template's rows or without.
+    pub fn filters(&self, template: bool, kept: bool) -> Cost {
+        let template_rows = if template { self.sizes.n_template_rows } else { 0 };
+        let rows = (self.load.n_pairs + template_rows) as f64;
+        let (columns, stride) = (self.sizes.n_columns as f64, self.sizes.filter_stride as f64);
+        let phi = if kept { columns } else { 0.0 };
+        Cost { flops: 2.0 * rows * columns * stride, bytes: FLOAT * (rows * (1.0 + phi + stride) + columns * stride) }
+    }
+
+    /// species_forward and species_backward.
+    pub fn species(&self) -> Cost {
+        let n = self.sizes.n_species as f64;
+        Cost { flops: 2.0 * n * self.context_weights(), bytes: FLOAT * (self.context_weights() + n * 5.0 * self.f()) }
+    }
+
+    /// first_message and first_template_backward.
+    pub fn first_message(&self) -> Cost {
+        let (edges, n) = (self.load.n_template_edges as f64, self.sizes.n_atoms as f64);
+        Cost { flops: 10.0 * edges * self.f(), bytes: FLOAT * (9.0 * n * self.f() + 5.0 * edges) }
+    }
+
+    /// block_forward of block `l`; with a tape everything that the backward pass reads is written.
+    pub fn block_forward(&self, l: usize, tape: bool) -> Cost {
+        let (f, rows) = (self.f(), self.n_rows(l));
+        let state = if l > 0 { rows * 9.0 } else { self.sizes.n_atoms as f64 * 9.0 };
+        let kept = if tape { 17.0 * rows } else { 0.0 };
+        let written = rows * (4.0 + if l + 1 < self.sizes.blocks { 5.0 } else { 0.0 }) + kept;
+        let filters = 3.0 * self.load.n_pairs as f64;
+        let weights = self.update_weights() + self.context_weights();
+        Cost {
+            flops: rows * self.row_flops(l) + self.message_flops(l),
+            bytes: FLOAT * (f * (state + written + filters) + weights),
+        }
+    }
+
+    /// head, forward alone or with loss and gradient.
+    pub fn head(&self, train: bool) -> Cost {
+        let rows = (self.load.n_structures * self.sizes.n_free) as f64;
+        let passes = if train { 2.0 } else { 1.0 };
+        Cost {
+            flops: passes * 2.0 * rows * self.head_weights,
+            bytes: FLOAT * (rows * passes * 4.0 * self.f() + self.head_weights),
+        }
+    }
+
+    /// block_backward of block `l`: the message above it, and its update.
+    pub fn block_backward(&self, l: usize) -> Cost {
+        let (f, rows) = (self.f(), self.n_rows(l));
+        let above = if l + 1 < self.sizes.blocks { self.message_flops(l + 1) } else { 0.0 };
+        // Read: gradient, senders, state, saved; written: the gradients that the weights need.
+        let moved = rows * (4.0 + 5.0 + 3.0 + 12.0 + 18.0) + 3.0 * self.load.n_pairs as f64;
+        let weights = self.update_weights() + self.context_weights();
+        Cost { flops: rows * self.row_flops(l) + above, bytes: FLOAT * (f * moved + weights) }
+    }
+
+    /// first_backward.
+    pub fn first_backward(&self) -> Cost {
+        let (f, rows) = (self.f(), (self.load.n_structures * self.sizes.n_atoms) as f64);
+        let pairs = self.load.n_pairs as f64;
+        Cost { flops: f * (4.0 * rows + 30.0 * pairs), bytes: FLOAT * f * (4.0 * rows + 3.0 * pairs) }
+    }
+
+    /// pair_filter_gradient.
+    pub fn pair_filters(&self) -> Cost {
+        let (pairs, blocks) = (self.load.n_pairs as f64, self.sizes.blocks as f64);
+        let rows: f64 = (0..self.sizes.blocks).map(|l| self.n_rows(l)).sum();
+        Cost { flops: 34.0 * self.f() * pairs * blocks, bytes: FLOAT * self.f() * (9.0 * rows + 3.0 * pairs * blocks) }
+    }
+
+    /// template_filter_sum and template_filter_gradient.
+    pub fn template_filters(&self) -> Cost {
+        let rows = (self.sizes.n_template_rows * self.sizes.filter_stride) as f64;
+        Cost { flops: rows, bytes: FLOAT * rows }
+    }
+
+    /// weight_gradient.
+    pub fn weight_gradient(&self) -> Cost {
+        let rows = |l| self.n_rows(l);
+        let blocks: f64 = (0..self.sizes.blocks).map(|l| rows(l) * self.row_flops(l)).sum();
+        let head = 2.0 * (self.load.n_structures * self.sizes.n_free) as f64 * self.head_weights;
+        let filters = 2.0 * self.load.n_pairs as f64 * (self.sizes.n_columns * self.sizes.filter_stride) as f64;
+        let moved: f64 = (0..self.sizes.blocks).map(|l| 23.0 * rows(l) * self.f()).sum();
+        let moved = moved + self.load.n_pairs as f64 * (self.sizes.n_columns + self.sizes.filter_stride) as f64;
+        Cost { flops: blocks + head + filters, bytes: FLOAT * (moved + (SLICES * self.sizes.n_parameters) as f64) }
+    }
+
+    /// gradient_sum.
+    pub fn gradient_sum(&self) -> Cost {
+        let n = self.sizes.n_parameters as f64;
+        Cost { flops: (SLICES + 2) as f64 * n, bytes: FLOAT * (SLICES + 2) as f64 * n }
+    }
+
+    /// adamw.
+    pub fn adamw(&self) -> Cost {
+        let n = self.sizes.n_parameters as f64;
+        Cost { flops: 14.0 * n, bytes: FLOAT * 11.0 * n }
+    }
+
+    /// The launches of a training step in their order.
+    pub fn training_step(&self) -> Vec<(&'static str, Cost)> {
+        let template = self.sizes.n_template > 0;
+        let blocks = self.sizes.blocks;
+        let mut costs = vec![("filters_forward", self.filters(true, true)), ("species_forward", self.species())];
+        costs.extend(template.then(|| ("first_message", self.first_message())));
+        costs.extend((0..blocks).map(|l| ("block_forward", self.block_forward(l, true))));
+        costs.extend((0..self.load.n_terms).map(|_| ("head", self.head(true))));
+        costs.extend((0..blocks).rev().map(|l| ("block_backward", self.block_backward(l))));
+        costs.push(("first_backward", self.first_backward()));
+        costs.extend(template.then(|| ("first_template_backward", self.first_message())));
+        costs.push(("species_backward", self.species()));
+        costs.push(("pair_filter_gradient", self.pair_filters()));
+        costs.extend((self.sizes.n_template_rows > 0).then(|| ("template_filter", self.template_filters())));
+        costs.push(("weight_gradient", self.weight_gradient()));
+        costs.push(("gradient_sum", self.gradient_sum()));
+        costs.push(("adamw", self.adamw()));
+        costs
+    }
+
+    /// The launches of a reverse step in their order.
+    pub fn reverse_step(&self) -> Vec<(&'static str, Cost)> {
+        let atoms = (self.load.n_structures * self.sizes.n_free) as f64;
+        let pairs = self.load.n_pairs as f64;
+        let graph =
+            Cost { flops: 12.0 * atoms * self.sizes.n_atoms as f64, bytes: FLOAT * (15.0 * pairs + 6.0 * atoms) };
+        let mut costs = vec![("radius_graph", graph), ("filters_forward", self.filters(false, false))];
+        costs.extend((0..self.sizes.blocks).map(|l| ("block_forward", self.block_forward(l, false))));
+        costs.push(("head", self.head(false)));
+        costs.push(("reverse_step", Cost { flops: 200.0 * atoms, bytes: FLOAT * 15.0 * atoms }));
+        costs
+    }
+}

@@ -1,0 +1,159 @@
+//! How long each kernel of a training step and of a reverse step takes, against the floor of the card.
+
+use super::Cuda;
+use super::cost::{Cost, Costs, Load};
+use super::driver::Recorded;
+use super::network::Batch;
+use super::radius_graph::RadiusGraph;
+use crate::engine::{Engine, Stream, TrainingSet};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::ops::Range;
+
+/// One launch of a step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LaunchTime {
+    /// Its kernel.
+    pub kernel: String,
+    /// Blocks of its grid.
+    pub blocks: u32,
+    /// Measured, milliseconds.
+    pub milliseconds: f64,
+    /// f32 operations that it cannot avoid.
+    pub flops: f64,
+    /// Bytes that it cannot avoid.
+    pub bytes: f64,
+    /// Milliseconds that the card needs for them at least; `None` where its peaks are unknown.
+    pub floor_milliseconds: Option<f64>,
+}
+
+/// A step of a phase.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepProfile {
+    /// "training step" or "reverse step".
+    pub phase: String,
+    /// Structures of a step.
+    pub structures: usize,
+    /// A step as it runs in a search, many in one launch, milliseconds.
+    pub milliseconds: f64,
+    /// Sum of the launches' floors, milliseconds.
+    pub floor_milliseconds: Option<f64>,
+    /// Its share of the work that is done for many steps at once (training: noise and edges), milliseconds; part of
+    /// `milliseconds`.
+    pub ahead_milliseconds: f64,
+    /// The launches in their order.
+    pub launches: Vec<LaunchTime>,
+}
+
+/// Repetitions of a launch that are timed together.
+const REPEATS: usize = 32;
+
+impl Cuda {
+    /// Times `steps` training steps on `set`, and the launches of one. The engine's state is as before.
+    ///
+    /// # Errors
+    /// As [`Engine::train`].
+    pub fn profile_training(&mut self, stream: Stream, set: &TrainingSet, steps: usize) -> Result<StepProfile> {
+        // Warm: rooms have grown, code is loaded.
+        let before = self.state()?;
+        self.train(stream, set, steps, &mut |_| Ok(()))?;
+        let mut room = self.train_room(steps)?;
+        let batch = self.setup.training.batch;
+        room.noise.load(&self.stream, stream, set, steps)?;
+        let queue_ahead = || room.queue_ahead(&self.stream, room.n_steps * batch);
+        queue_ahead()?;
+        let ahead = f64::from(self.stream.time(queue_ahead)?) / room.n_steps as f64;
+        let ends_epoch = self.stream.zeros(room.n_steps.max(steps))?;
+        self.plan_room(&mut room)?;
+        let recorded = self.stream.record(|| self.queue_step(&room, 0, &ends_epoch))?;
+        let n_steps = room.n_steps;
+        let launches = self.stream.capture(|| self.queue_steps(&room, n_steps, &ends_epoch))?;
+        self.stream.replay(&launches)?;
+        let step = f64::from(self.stream.time(|| self.stream.replay(&launches))?) / n_steps as f64;
+        let load = self.load_of(&room.graph, batch)?;
+        let costs = self.costs(load).training_step();
+        let launches = self.time_launches(&recorded, &costs)?;
+        self.train_room = None;
+        self.restore(&before)?;
+        Ok(profile("training step", batch, step + ahead, ahead, launches))
+    }
+
+    /// Times the reverse steps of structures `range`, and the launches of one.
+    ///
+    /// # Errors
+    /// As [`Engine::sample`].
+    pub fn profile_sampling(&mut self, stream: Stream, range: Range<usize>) -> Result<StepProfile> {
+        self.sample(stream, range.clone(), crate::engine::Sampler::Plain, &mut |_| Ok(()))?;
+        let room = self.sample_room(range.len())?;
+        self.network.filters(&self.stream, None, true)?;
+        self.network.prepare(&self.stream)?;
+        room.process.prior(&self.stream, stream, range.clone())?;
+        let n_steps = self.setup.reverse.steps.min(super::sample::STEPS_PER_LAUNCH);
+        let queue = || (0..n_steps).try_for_each(|_| self.queue_reverse_step(&room, stream, range.clone()));
+        let launches = self.stream.capture(queue)?;
+        self.stream.replay(&launches)?;
+        let step = f64::from(self.stream.time(|| self.stream.replay(&launches))?) / n_steps as f64;
+        let load = self.load_of(&room.graph, range.len())?;
+        let recorded = self.stream.record(|| self.queue_reverse_step(&room, stream, range.clone()))?;
+        let launches = self.time_launches(&recorded, &self.costs(load).reverse_step())?;
+        self.sample_room = None;
+        Ok(profile("reverse step", range.len(), step, 0.0, launches))
+    }
+
+    fn costs(&self, load: Load) -> Costs {
+        let head = &self.network.constants.arrangement.score;
+        let of_block = |b: &super::arrangement::Gated| {
+            3 * b.mix.n_in * b.mix.n_out + b.net.first.n_in * b.net.first.n_out + b.net.second.n_in * b.net.second.n_out
+        };
+        Costs::new(self.network.constants.sizes, load, head.iter().map(of_block).sum())
+    }
+
+    /// What the first `n` structures of `graph` give to do.
+    fn load_of(&self, graph: &RadiusGraph, n: usize) -> Result<Load> {
+        let batch = Batch { graph, first: 0, n };
+        let sum = |counts: Vec<u32>| counts.iter().map(|&n| n as usize).sum();
+        Ok(Load {
+            n_structures: n,
+            n_pairs: sum(self.stream.read_part(&batch.graph.n_pairs, 0, n)?),
+            n_neighbours: sum(self.stream.read_part(&batch.graph.n_neighbours, 0, n)?),
+            n_template_edges: self.network.constants.n_template_edges(),
+            n_terms: 1,
+        })
+    }
+
+    fn time_launches(&self, recorded: &[Recorded], costs: &[(&'static str, Cost)]) -> Result<Vec<LaunchTime>> {
+        let known = |(launch, (kernel, _)): (&Recorded, &(&str, Cost))| launch.kernel.starts_with(kernel);
+        if recorded.len() != costs.len() || !recorded.iter().zip(costs).all(known) {
+            let names: Vec<&str> = recorded.iter().map(|launch| launch.kernel).collect();
+            return Err(Error::Failed(format!(
+                "internal error: the launches {names:?} are not those whose cost is known"
+            )));
+        }
+        let card = self.stream.device().properties();
+        let times = recorded.iter().zip(costs).map(|(launch, (_, cost))| {
+            let many = self.stream.capture(|| (0..REPEATS).try_for_each(|_| self.stream.launch_recorded(launch)))?;
+            self.stream.replay(&many)?;
+            let milliseconds = f64::from(self.stream.time(|| self.stream.replay(&many))?) / REPEATS as f64;
+            Ok(LaunchTime {
+                kernel: launch.kernel.to_owned(),
+                blocks: launch.shape.blocks.iter().product(),
+                milliseconds,
+                flops: cost.flops,
+                bytes: cost.bytes,
+                floor_milliseconds: cost.floor(card),
+            })
+        });
+        times.collect()
+    }
+}
+
+fn profile(phase: &str, structures: usize, milliseconds: f64, ahead: f64, launches: Vec<LaunchTime>) -> StepProfile {
+    StepProfile {
+        phase: phase.to_owned(),
+        structures,
+        milliseconds,
+        floor_milliseconds: launches.iter().map(|launch| launch.floor_milliseconds).sum(),
+        ahead_milliseconds: ahead,
+        launches,
+    }
+}
