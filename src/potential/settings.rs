@@ -250,20 +250,20 @@ mod tests {
     #[test]
     fn a_potential_that_cannot_serve_the_system_is_refused() {
         let emt = PotentialSettings::Emt { asap_cutoff: false };
-        let message = sentence(open(&emt, Some(&system(vec![78, 26], true))).map(|p| p.name()));
+        let message = sentence(open(&emt, Some(&system(vec![78, 26], true)), "cpu").map(|p| p.name()));
         assert_eq!(message, "EMT has no parameters for Fe; it knows Al, Cu, Ag, Au, Ni, Pd, Pt, H, C, N, O");
 
         let lj = PotentialSettings::LennardJones(LennardJonesSettings::default());
-        let message = sentence(open(&lj, Some(&system(vec![18], true))).map(|p| p.name()));
+        let message = sentence(open(&lj, Some(&system(vec![18], true)), "cpu").map(|p| p.name()));
         assert!(
             message.starts_with("the Lennard-Jones potential has no cutoff but the system is periodic"),
             "{message}"
         );
-        assert_eq!(open(&lj, Some(&system(vec![18], false))).unwrap().name(), "lennard-jones");
+        assert_eq!(open(&lj, Some(&system(vec![18], false)), "cpu").unwrap().name(), "lennard-jones");
 
         let bad = LennardJonesSettings { sigma_angstrom: f64::INFINITY, ..LennardJonesSettings::default() };
-        sentence(open(&PotentialSettings::LennardJones(bad), None).map(|p| p.name()));
-        assert_eq!(open(&emt, None).unwrap().name(), "emt");
+        sentence(open(&PotentialSettings::LennardJones(bad), None, "cpu").map(|p| p.name()));
+        assert_eq!(open(&emt, None, "cpu").unwrap().name(), "emt");
     }
 
     #[test]
@@ -271,7 +271,8 @@ mod tests {
         let mut system = system(vec![78], true);
         system.template_numbers = vec![78, 78];
         system.template_positions = vec![[0.0; 3], [0.0, f64::NAN, 0.0]];
-        let message = sentence(open(&PotentialSettings::Emt { asap_cutoff: true }, Some(&system)).map(|p| p.name()));
+        let message =
+            sentence(open(&PotentialSettings::Emt { asap_cutoff: true }, Some(&system), "cpu").map(|p| p.name()));
         assert_eq!(message, "atom 2 of the template has a position that is not a finite number; give it in Å");
     }
 }

@@ -258,6 +258,18 @@ impl DeviceEmt {
         })
     }
 
+    /// Gives structures slots for `max_pairs` pairs, as if no more had ever been needed.
+    #[cfg(all(test, feature = "emulator"))]
+    pub fn set_max_pairs(&mut self, max_pairs: usize) {
+        self.max_pairs = max_pairs;
+    }
+
+    /// Slots for the pairs of a structure.
+    #[cfg(all(test, feature = "emulator"))]
+    pub fn max_pairs(&self) -> usize {
+        self.max_pairs
+    }
+
     /// How many structures should go into one launch: more do, but ask for much memory.
     pub fn structures_at_once(&self) -> usize {
         let n_vectors = self.n_template + (2 * MOST_HISTORY + 8) * self.n_free;

@@ -204,3 +204,70 @@ impl Potential for EmtOnDevice {
         Ok(relaxed.into_iter().collect())
     }
 }
+
+#[cfg(all(test, feature = "emulator"))]
+mod tests {
+    use super::*;
+    use crate::system::read_structure;
+    use std::path::Path;
+
+    const NEVER: &dyn Fn() -> bool = &|| false;
+
+    /// The adatom at heights above its minimum, Å, with slots for `max_pairs` pairs at first.
+    fn adatoms(max_pairs: usize, heights: &[f64]) -> (EmtOnDevice, Vec<Structure>) {
+        let mut adatom = read_structure(Path::new("configs/structures/pt-adatom-minimum.xyz")).unwrap();
+        adatom.fixed.fill(true);
+        adatom.fixed[20] = false;
+        let raised = |height: &f64| {
+            let mut raised = adatom.clone();
+            raised.positions[20][2] += height;
+            raised
+        };
+        let emt = EmtOnDevice::new(&Device::open("emulator").unwrap(), false, None).unwrap();
+        let structures: Vec<Structure> = heights.iter().map(raised).collect();
+        let mut work = emt.work.lock().unwrap();
+        work.prepare(&emt.emt, &structures[0]).unwrap();
+        work.frames[0].emt.set_max_pairs(max_pairs);
+        drop(work);
+        (emt, structures)
+    }
+
+    fn max_pairs(emt: &EmtOnDevice) -> usize {
+        emt.work.lock().unwrap().frames[0].emt.max_pairs()
+    }
+
+    fn evaluations(emt: &EmtOnDevice, structures: &[Structure]) -> Vec<Answer> {
+        let mut found = Vec::new();
+        let mut take = |answers: Vec<(usize, Answer)>| {
+            found.extend(answers.into_iter().map(|(_, answer)| answer));
+            Ok(())
+        };
+        emt.evaluate(structures, &mut take).unwrap();
+        found
+    }
+
+    #[test]
+    fn slots_grow_to_the_same_energies() {
+        let heights = [0.0, 4.5, 0.4, 1.0];
+        let (ample, structures) = adatoms(200, &heights);
+        let (tight, _) = adatoms(1, &heights);
+        assert_eq!(evaluations(&tight, &structures), evaluations(&ample, &structures));
+        assert!(max_pairs(&tight) > 20 && max_pairs(&ample) == 200);
+    }
+
+    /// On its way down an adatom gets more neighbours than there are slots: it waits, and goes on as if they had been there.
+    #[test]
+    fn slots_grow_on_the_way_to_the_same_minimum() {
+        let settings = RelaxSettings::default();
+        let (ample, structures) = adatoms(200, &[2.0, 0.3]);
+        let (tight, high) = adatoms(20, &[2.0]);
+        evaluations(&tight, &high);
+        assert_eq!(max_pairs(&tight), 20, "they serve at the start");
+        let expected = ample.relax_all(&structures, &settings, NEVER).unwrap().unwrap();
+        assert!(expected[0].converged() && expected[0].n_steps > 5);
+        assert_eq!(tight.relax_all(&high, &settings, NEVER).unwrap().unwrap()[..], expected[..1]);
+        assert!(max_pairs(&tight) > 20);
+        let (tight, _) = adatoms(20, &[2.0]);
+        assert_eq!(tight.relax_all(&structures, &settings, NEVER).unwrap().unwrap(), expected);
+    }
+}
