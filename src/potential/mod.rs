@@ -6,11 +6,12 @@ mod image_list;
 pub mod lennard_jones;
 mod settings;
 
-pub use emt::Emt;
+pub use emt::{Emt, EmtOnDevice};
 pub use lennard_jones::{LennardJones, LennardJonesSettings};
 pub use settings::{PotentialSettings, open};
 
 use crate::error::Result;
+use crate::relax::{RelaxSettings, Relaxed};
 use crate::system::{Structure, Vec3};
 
 /// Energy and forces of one structure.
@@ -46,4 +47,18 @@ pub trait Potential: Send + Sync {
         structures: &[Structure],
         deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
     ) -> Result<()>;
+
+    /// Relaxes `structures` where their energies are computed, if this potential can do that: then as [`crate::relax::relax_all`],
+    /// which asks here first, to the same minima. `None` leaves it to that. The settings are valid.
+    ///
+    /// # Errors
+    /// Those of [`crate::relax::relax_all`].
+    fn relax_all(
+        &self,
+        _structures: &[Structure],
+        _settings: &RelaxSettings,
+        _interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Relaxed>>> {
+        Ok(None)
+    }
 }

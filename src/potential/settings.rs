@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Potential;
-use super::emt::Emt;
+use super::emt::{Emt, EmtOnDevice};
 use super::lennard_jones::{LennardJones, LennardJonesSettings, needs_cutoff};
+use crate::engine::Place;
+use crate::engine::cuda::driver::Device;
 use crate::error::{Error, Result};
 use crate::system::System;
 
@@ -124,17 +126,24 @@ impl PotentialSettings {
     }
 }
 
-/// Opens a potential. With `system`, unsuitable elements or periodicity are refused at once, and what all structures of a
-/// search share is computed here, once.
+/// Opens a potential for `device`, by the names of [`Place::of`]: EMT is computed there, all others on the CPU. With
+/// `system`, unsuitable elements or periodicity are refused at once, and what all structures of a search share is computed here,
+/// once.
 ///
 /// # Errors
-/// `BadInput` for parameters that are not positive numbers, elements without parameters, a periodic system for a
-/// Lennard-Jones potential without cutoff, and a cell without volume or much thinner than the cutoff.
-pub fn open(settings: &PotentialSettings, system: Option<&System>) -> Result<Box<dyn Potential>> {
-    match (*settings, system) {
-        (PotentialSettings::Emt { asap_cutoff }, Some(system)) => Ok(Box::new(Emt::with_system(asap_cutoff, system)?)),
-        (PotentialSettings::Emt { asap_cutoff }, None) => Ok(Box::new(Emt::new(asap_cutoff))),
-        (PotentialSettings::LennardJones(settings), system) => {
+/// `BadInput` for a device that is unknown or that this build or machine does not have, parameters that are not positive numbers,
+/// elements without parameters, a periodic system for a Lennard-Jones potential without cutoff, and a cell without volume or much
+/// thinner than the cutoff.
+pub fn open(settings: &PotentialSettings, system: Option<&System>, device: &str) -> Result<Box<dyn Potential>> {
+    match (*settings, Place::of(device)?) {
+        (PotentialSettings::Emt { asap_cutoff }, Place::Gpu(name)) => {
+            Ok(Box::new(EmtOnDevice::new(&Device::open(&name)?, asap_cutoff, system)?))
+        }
+        (PotentialSettings::Emt { asap_cutoff }, Place::Cpu | Place::CpuF64) => match system {
+            Some(system) => Ok(Box::new(Emt::with_system(asap_cutoff, system)?)),
+            None => Ok(Box::new(Emt::new(asap_cutoff))),
+        },
+        (PotentialSettings::LennardJones(settings), _) => {
             let potential = LennardJones::new(settings)?;
             let periodic = system.is_some_and(|system| system.cell.periodic.contains(&true));
             if periodic && settings.cutoff_angstrom.is_none() {
@@ -241,20 +250,20 @@ mod tests {
     #[test]
     fn a_potential_that_cannot_serve_the_system_is_refused() {
         let emt = PotentialSettings::Emt { asap_cutoff: false };
-        let message = sentence(open(&emt, Some(&system(vec![78, 26], true))).map(|p| p.name()));
+        let message = sentence(open(&emt, Some(&system(vec![78, 26], true)), "cpu").map(|p| p.name()));
         assert_eq!(message, "EMT has no parameters for Fe; it knows Al, Cu, Ag, Au, Ni, Pd, Pt, H, C, N, O");
 
         let lj = PotentialSettings::LennardJones(LennardJonesSettings::default());
-        let message = sentence(open(&lj, Some(&system(vec![18], true))).map(|p| p.name()));
+        let message = sentence(open(&lj, Some(&system(vec![18], true)), "cpu").map(|p| p.name()));
         assert!(
             message.starts_with("the Lennard-Jones potential has no cutoff but the system is periodic"),
             "{message}"
         );
-        assert_eq!(open(&lj, Some(&system(vec![18], false))).unwrap().name(), "lennard-jones");
+        assert_eq!(open(&lj, Some(&system(vec![18], false)), "cpu").unwrap().name(), "lennard-jones");
 
         let bad = LennardJonesSettings { sigma_angstrom: f64::INFINITY, ..LennardJonesSettings::default() };
-        sentence(open(&PotentialSettings::LennardJones(bad), None).map(|p| p.name()));
-        assert_eq!(open(&emt, None).unwrap().name(), "emt");
+        sentence(open(&PotentialSettings::LennardJones(bad), None, "cpu").map(|p| p.name()));
+        assert_eq!(open(&emt, None, "cpu").unwrap().name(), "emt");
     }
 
     #[test]
@@ -262,7 +271,8 @@ mod tests {
         let mut system = system(vec![78], true);
         system.template_numbers = vec![78, 78];
         system.template_positions = vec![[0.0; 3], [0.0, f64::NAN, 0.0]];
-        let message = sentence(open(&PotentialSettings::Emt { asap_cutoff: true }, Some(&system)).map(|p| p.name()));
+        let message =
+            sentence(open(&PotentialSettings::Emt { asap_cutoff: true }, Some(&system), "cpu").map(|p| p.name()));
         assert_eq!(message, "atom 2 of the template has a position that is not a finite number; give it in Å");
     }
 }

@@ -5,10 +5,10 @@ use super::arrangement::{Arrangement, padded};
 use super::block::{TILE, TemplateEdges, WARPS, backward_shared_bytes};
 use super::driver::{Buffer, Stream};
 use super::filters::MAX_BLOCKS;
+use super::upload_some;
 use crate::engine::Setup;
 use crate::engine::cpu::graph::TemplateGraph;
 use crate::error::{Error, Result};
-use bytemuck::Pod;
 
 /// Sizes that every launch needs.
 #[derive(Debug, Clone, Copy)]
@@ -185,9 +185,4 @@ impl Constants {
             edges: self.edges.pointer(),
         }
     }
-}
-
-/// `values` on the device, one zero where there are none: no kernel reads it, but every buffer has an address.
-fn upload_some<T: Pod>(stream: &Stream, values: &[T]) -> Result<Buffer<T>> {
-    if values.is_empty() { stream.zeros(1) } else { stream.upload(values) }
 }

@@ -14,6 +14,7 @@ mod cost;
 #[doc(hidden)]
 pub mod diffusion;
 pub mod driver;
+pub(crate) mod emt;
 #[doc(hidden)]
 pub mod filters;
 #[doc(hidden)]
@@ -45,6 +46,7 @@ use super::{
 use crate::error::Result;
 use crate::system::Vec3;
 use adamw::TrainingState;
+use bytemuck::Pod;
 use driver::{Buffer, Device, Pointer};
 use network::{Batch, Network, Output, Term, Wanted, Workspace};
 use radius_graph::RadiusGraph;
@@ -179,6 +181,11 @@ impl Cuda {
 /// Room for more pairs than were found, so that the next structure fits too.
 fn with_reserve(n_pairs: usize) -> usize {
     n_pairs + n_pairs / 4
+}
+
+/// `values` on the device, one zero where there are none: no kernel reads it, but every buffer has an address.
+fn upload_some<T: Pod>(stream: &driver::Stream, values: &[T]) -> Result<Buffer<T>> {
+    if values.is_empty() { stream.zeros(1) } else { stream.upload(values) }
 }
 
 /// sin πt and cos πt.
