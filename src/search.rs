@@ -4,7 +4,8 @@
 //! for kT from kT_initial down to kT_final:
 //!     structures ← reverse diffusion from the prior, with the model as it stands
 //!     structures ← those without atoms on top of each other
-//!     E, F       ← potential; every answer is recorded durably before anything depends on it
+//!     E, F       ← potential, while later structures are still drawn; every answer is recorded durably before anything
+//!                  depends on it
 //!     buffer     ← drawn from everything recorded so far, with probabilities that follow exp(−E/kT)
 //!     model      ← trained on the buffer, weighted by softmax(−E/kT)
 //!     checkpoint
@@ -16,29 +17,25 @@
 //! are neither sampled nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
 //! that was left alone.
 
+mod evaluation;
 mod judge;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use crate::archive::{Archive, Counts, Entry, Status};
+use crate::archive::{Archive, Counts, Entry};
 use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
-use crate::engine::{Engine, FreePositions, ModelState, Stream, TrainingReport, TrainingSet};
+use crate::engine::{Engine, ModelState, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 use crate::model::{Layout, initial_parameters};
-use crate::potential::{Answer, Potential};
+use crate::potential::Potential;
 use crate::run::progress::{Phase, RunInfo};
 use crate::run::{PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
-use crate::system::Structure;
 use judge::Judge;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// Most structures sampled before they are evaluated: what a kill can cost.
-const SAMPLES_AT_ONCE: usize = 128;
 
 /// A search, opened and ready to go on from where its run folder stands.
 pub struct Search<'a> {
@@ -71,8 +68,10 @@ impl<'a> Search<'a> {
         reporter: Reporter,
         interrupted: &'a AtomicBool,
     ) -> Result<Self> {
-        let judge = Judge::new(settings, &*potential)?;
         let Resumed { directory, checkpoint, notes, .. } = run;
+        potential.begin(directory.path())?;
+        potential.notes().iter().for_each(|note| reporter.message(note));
+        let judge = Judge::new(settings, &*potential, interrupted)?;
         let seed = settings.sections.search.seed;
         let path = directory.archive_path();
         let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
@@ -138,16 +137,7 @@ impl<'a> Search<'a> {
 
     /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.
     fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut PhaseSeconds) -> Result<()> {
-        let recorded = self.archive.entries(iteration as u32)?;
-        for range in missing(&recorded, self.settings.sections.search.samples_per_iteration) {
-            let started = Instant::now();
-            let sampled = self.sample(iteration, range.clone())?;
-            seconds.sample += started.elapsed().as_secs_f64();
-
-            let started = Instant::now();
-            self.evaluate(iteration, kt_ev, range, &sampled)?;
-            seconds.evaluate += started.elapsed().as_secs_f64();
-        }
+        self.complete(iteration, kt_ev, seconds)?;
         let counts: Counts = self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect();
         let best = self.archive.best()?.and_then(|entry| entry.energy);
         self.reporter.evaluated(counts.ok as usize, counts.samples() as usize, best);
@@ -155,53 +145,6 @@ impl<'a> Search<'a> {
             0 => Err(nothing_to_learn_from(iteration, &counts)),
             _ => Ok(()),
         }
-    }
-
-    fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
-        let Search { settings, engine, reporter, interrupted, .. } = self;
-        reporter.phase(Phase::Sample, settings.sections.diffusion.steps);
-        let sampled = engine.sample(stream(settings, iteration), range, &mut |step| {
-            reporter.advance(step);
-            stop_if(interrupted)
-        })?;
-        if sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
-            return Ok(sampled);
-        }
-        Err(Error::Failed(format!(
-            "iteration {iteration}: the model sends atoms to places that are not numbers; lower training.learning_rate"
-        )))
-    }
-
-    /// Records a status for each of the structures `range` of the iteration.
-    fn evaluate(&mut self, iteration: usize, kt_ev: f64, range: Range<usize>, sampled: &[FreePositions]) -> Result<()> {
-        let Search { settings, potential, judge, archive, reporter, interrupted, .. } = self;
-        let entry = |place: usize, status, answer| {
-            let (energy, forces) = match answer {
-                Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
-                _ => (None, None),
-            };
-            let (iteration, index) = (iteration as u32, (range.start + place) as u32);
-            Entry { iteration, index, kt_ev, status, free_positions: sampled[place].clone(), energy, forces }
-        };
-        let (rejected, accepted): (Vec<usize>, Vec<usize>) =
-            (0..sampled.len()).partition(|&place| judge.too_close(&sampled[place]));
-        let rejected: Vec<Entry> = rejected.into_iter().map(|place| entry(place, Status::TooClose, None)).collect();
-        archive.record(&rejected)?;
-
-        let structures: Vec<Structure> =
-            accepted.iter().map(|&place| settings.system.structure(&sampled[place])).collect();
-        reporter.phase(Phase::Evaluate, structures.len());
-        let mut n_answered = 0;
-        potential.evaluate(&structures, &mut |answers| {
-            n_answered += answers.len();
-            let entries: Vec<Entry> = answers
-                .into_iter()
-                .map(|(k, answer)| entry(accepted[k], judge.status(&answer), Some(answer)))
-                .collect();
-            archive.record(&entries)?;
-            reporter.advance(n_answered);
-            stop_if(interrupted)
-        })
     }
 
     /// Draws the structures to train on from everything recorded so far.
@@ -259,18 +202,6 @@ fn untrained(settings: &Settings) -> ModelState {
 fn weights(buffer: &[Entry], kt_ev: f64) -> Vec<f64> {
     let energies: Vec<f64> = buffer.iter().filter_map(|entry| entry.energy).collect();
     buffer::boltzmann_weights(&energies, kt_ev)
-}
-
-/// The indices below `n_samples` that are not recorded, in ranges of at most [`SAMPLES_AT_ONCE`].
-fn missing(recorded: &[Entry], n_samples: usize) -> Vec<Range<usize>> {
-    let ends = recorded.iter().map(|entry| entry.index as usize).chain([n_samples]);
-    let starts = std::iter::once(0).chain(recorded.iter().map(|entry| entry.index as usize + 1));
-    let gaps = starts.zip(ends).map(|(start, end)| start..end);
-    gaps.flat_map(|gap| {
-        let end = gap.end;
-        gap.step_by(SAMPLES_AT_ONCE).map(move |start| start..end.min(start + SAMPLES_AT_ONCE))
-    })
-    .collect()
 }
 
 fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> Error {
