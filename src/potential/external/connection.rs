@@ -107,6 +107,8 @@ pub struct Connection {
     batched: bool,
     /// The text of the last `INIT`.
     told: Option<String>,
+    /// Whether the client has said anything in this call: one that has not was gone before, which is no structure's fault.
+    heard: bool,
 }
 
 impl Connection {
@@ -116,7 +118,7 @@ impl Connection {
     /// [`Fault::Left`] if it is closed already.
     pub fn new(stream: Stream, manner: Manner) -> std::result::Result<Self, Fault> {
         stream.prepare().map_err(|_| Fault::Left)?;
-        Ok(Connection { stream, manner, batched: false, told: None })
+        Ok(Connection { stream, manner, batched: false, told: None, heard: false })
     }
 
     /// Structures that a call may carry.
@@ -134,6 +136,7 @@ impl Connection {
         board: &Board,
         limit: Duration,
     ) -> std::result::Result<(), Fault> {
+        self.heard = false;
         let mut wire = Wire { stream: &mut self.stream, board, start: Instant::now(), limit };
         let text = match (structure, self.manner.box_angstrom) {
             (Some(structure), None) => Some(self_description(structure, self.manner.batch)),
@@ -141,11 +144,14 @@ impl Connection {
         };
         if text.is_some() && text != self.told {
             wire.ask_state()?;
+            self.heard = true;
             wire.send(&message::init(text.as_deref().unwrap_or_default()))?;
             (self.told, self.batched) = (text, self.manner.batch > 1);
         }
         for _ in 0..2 {
-            match &wire.ask_state()? {
+            let state = wire.ask_state()?;
+            self.heard = true;
+            match &state {
                 b"READY       " => return Ok(()),
                 b"NEEDINIT    " if structure.is_none() && self.manner.box_angstrom.is_none() => return Ok(()),
                 b"NEEDINIT    " => {
@@ -316,6 +322,7 @@ pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board, restartab
             Err(fault) => {
                 match fault {
                     Fault::Closing => board.give_back(round, tasks),
+                    Fault::Left if !connection.heard => board.give_back(round, tasks),
                     _ => board.failed(round, id, tasks, &fault.to_string()),
                 }
                 return ended(fault);

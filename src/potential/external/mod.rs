@@ -137,7 +137,9 @@ impl External {
                 };
                 for number in 0..settings.workers {
                     let log = logs.join(format!("worker-{number}.log"));
-                    let worker = Worker { number, settings: settings.clone(), private: private.path().into(), log };
+                    let log_stays = folder.is_some();
+                    let private = private.path().to_owned();
+                    let worker = Worker { number, settings: settings.clone(), private, log, log_stays };
                     let board = Arc::clone(&self.board);
                     running.threads.push(std::thread::spawn(move || worker.run(&board)));
                 }

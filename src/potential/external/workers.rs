@@ -76,6 +76,8 @@ pub struct Worker {
     pub private: PathBuf,
     /// What it prints is appended here.
     pub log: PathBuf,
+    /// Whether the log outlives the workers, so that messages may name it.
+    pub log_stays: bool,
 }
 
 /// Why there is no worker.
@@ -165,9 +167,9 @@ impl Worker {
             if started.elapsed() > limit {
                 kill(&mut child);
                 let limit = limit.as_secs_f64();
+                let see = self.see_log();
                 return Err(NoWorker::NotYet(format!(
-                    "it was not ready within potential.startup_limit_seconds = {limit}, see {}",
-                    self.log.display()
+                    "it was not ready within potential.startup_limit_seconds = {limit}{see}"
                 )));
             }
             board.pause(LOOK);
@@ -201,13 +203,18 @@ impl Worker {
         let AseSettings { python, calculator, .. } = &self.settings;
         let because = said.unwrap_or_else(|| ended_how(status));
         if status.code() == Some(HOPELESS) {
+            let see = self.see_log();
             return NoWorker::Never(format!(
                 "the calculator {calculator} cannot be made by \"{python}\": {because}; mend the section [potential] or install \
-                 what is missing there (all that it said is in {})",
-                self.log.display()
+                 what is missing{see}"
             ));
         }
         NoWorker::NotYet(because)
+    }
+
+    /// Where everything that the worker said can be read, if anywhere.
+    fn see_log(&self) -> String {
+        if self.log_stays { format!(" (see {})", self.log.display()) } else { String::new() }
     }
 }
 
