@@ -59,7 +59,7 @@ impl<'a> Search<'a> {
     /// `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
-    /// `BadInput` if the archive holds structures of another system or the potential has no energy for the target.
+    /// `BadInput` if the archive holds structures of another system, and what the engine and the run folder report.
     pub fn new(
         settings: &'a Settings,
         mut engine: Box<dyn Engine>,
@@ -70,8 +70,7 @@ impl<'a> Search<'a> {
     ) -> Result<Self> {
         let Resumed { directory, checkpoint, notes, .. } = run;
         potential.begin(directory.path())?;
-        potential.notes().iter().for_each(|note| reporter.message(note));
-        let judge = Judge::new(settings, &*potential, interrupted)?;
+        let judge = Judge::new(settings);
         let seed = settings.sections.search.seed;
         let path = directory.archive_path();
         let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
@@ -100,8 +99,8 @@ impl<'a> Search<'a> {
     /// Runs to the end, and leaves a summary behind however it ends.
     ///
     /// # Errors
-    /// `Failed` if an iteration brings no structure to learn from or training diverges, `Interrupted`, and what the potential
-    /// and the run folder report. After all of them the run can go on from its last checkpoint.
+    /// `Failed` if an iteration brings no structure to learn from or training diverges, `BadInput` if the potential has no energy
+    /// for the target, `Interrupted`, and what the potential and the run folder report. After all of them the run can go on from its last checkpoint.
     pub fn run(&mut self) -> Result<Summary> {
         self.reporter.run_started(&RunInfo {
             directory: self.directory.path(),
@@ -111,7 +110,8 @@ impl<'a> Search<'a> {
             iterations: self.settings.sections.search.iterations as u32,
             first_iteration: self.progress.iterations_done,
         });
-        let outcome = self.write_summary(RunStatus::Running).and_then(|_| self.anneal());
+        let outcome =
+            self.write_summary(RunStatus::Running).and_then(|_| self.evaluate_target()).and_then(|()| self.anneal());
         let status = match outcome {
             Ok(()) => RunStatus::Done,
             Err(Error::Interrupted) => RunStatus::Interrupted,
@@ -119,6 +119,13 @@ impl<'a> Search<'a> {
         };
         let summary = self.write_summary(status).inspect(|summary| self.reporter.finished(summary));
         outcome.and(summary)
+    }
+
+    /// Asks the potential for the target's energy, if that is what is sought.
+    fn evaluate_target(&mut self) -> Result<()> {
+        let Search { settings, potential, judge, reporter, interrupted, .. } = self;
+        potential.notes().iter().for_each(|note| reporter.message(note));
+        judge.evaluate_target(settings, &**potential, interrupted)
     }
 
     fn anneal(&mut self) -> Result<()> {

@@ -201,7 +201,10 @@ fn a_calculator_that_cannot_be_made_is_told_in_pythons_words() {
             "calculator = \"ase.calculators.emt:TEM\"",
             "AttributeError: module 'ase.calculators.emt' has no attribute 'TEM'",
         ),
-        (&format!("{FAULTY}\narguments = {{ speed = 3 }}"), "speed"),
+        (
+            "calculator = \"builtins:open\"\narguments = { file = \"no-model\" }",
+            "No such file or directory: 'no-model'",
+        ),
     ] {
         let place = Place::new(&python, potential, SAMPLES);
         let said = place.fails(&["search", "ase.toml", "--out", "run"], sentence);
@@ -219,15 +222,15 @@ fn a_calculator_that_cannot_be_made_is_told_in_pythons_words() {
 #[test]
 fn structures_without_energy_never_reach_the_buffer() {
     let Some(python) = python() else { return };
-    for (fault, reason) in [("nan_in = 10", "that are not numbers"), ("raise_in = 10", "no convergence in 60 steps")] {
+    for (fault, reason) in [("nan_in = 7", "that are not numbers"), ("raise_in = 7", "no convergence in 60 steps")] {
         let place = Place::new(
             &python,
             &format!("{FAULTY}\nworkers = 2\nbatch = 3\narguments = {{ {fault} }}"),
-            "samples_per_iteration = 24\n",
+            "samples_per_iteration = 16\n",
         );
         let output = place.succeeds(&["search", "ase.toml", "--out", "run"]);
         let rows = place.archive("run");
-        check_rows(&rows, 3, 24);
+        check_rows(&rows, 3, 16);
         let failed: BTreeSet<String> = rows
             .iter()
             .filter(|row| row.status == Status::Failed)
@@ -236,7 +239,7 @@ fn structures_without_energy_never_reach_the_buffer() {
         assert!(!failed.is_empty(), "the example should fail now and then");
         let unlucky = |row: &&Stored| {
             let sum: f64 = row.structure.positions.iter().flatten().sum();
-            (sum.abs() * 1e6) as i64 % 10 == 0
+            (sum.abs() * 1e6) as i64 % 7 == 0
         };
         // Sums differ in the last bits, so some decisions differ; by far most do not.
         let n_unlucky = rows.iter().filter(|row| row.status != Status::TooClose).filter(unlucky).count();
@@ -310,11 +313,11 @@ fn killed_workers_lose_nothing() {
                 std::thread::sleep(Duration::from_millis(noise >> 58));
                 let log = place.path().join(format!("run/workers/worker-{}.log", noise >> 33 & 1));
                 let text = fs::read_to_string(log).unwrap_or_default();
-                let process = text.lines().rev().find_map(|line| line.split("is process ").nth(1));
+                let mut lines = text.lines().rev().filter(|line| line.starts_with("godiff: "));
                 // A process that has only begun is not worth a kill: it holds no structure.
-                let busy =
-                    |id: &&str| fs::read_to_string(format!("/proc/{id}/maps")).is_ok_and(|maps| maps.contains("numpy"));
-                if let Some(id) = process.filter(busy) {
+                let ready = lines.next().is_some_and(|line| line.ends_with("is ready"));
+                let process = lines.next().and_then(|line| line.split("is process ").nth(1));
+                if let Some(id) = process.filter(|_| ready) {
                     n_kills += usize::from(Command::new("kill").args(["-KILL", id]).status().unwrap().success());
                 }
             }

@@ -27,29 +27,39 @@ enum Sought {
 }
 
 impl Judge {
-    /// The criteria of `settings`; the target's energy, where it matters, is the one `potential` gives.
-    ///
-    /// # Errors
-    /// What the potential answers, `BadInput` if it has no energy for the target, `Interrupted`.
-    pub fn new(settings: &Settings, potential: &dyn Potential, interrupted: &AtomicBool) -> Result<Self> {
+    /// The criteria of `settings`. A target that is known by its energy is sought after [`Judge::evaluate_target`] only.
+    pub fn new(settings: &Settings) -> Self {
         let search = &settings.sections.search;
         let sought = match &settings.target {
-            None => None,
-            Some(Target { structure, matching: Matching::EnergyWithin(within) }) => {
-                Some(Sought::Energy(energy_of(structure, potential, interrupted)? + within))
-            }
             Some(Target { structure, matching: Matching::BondGraph }) => {
                 let free = &structure.positions[settings.system.n_template()..];
                 Some(Sought::Bonds(bonds(&settings.system, free)))
             }
+            _ => None,
         };
-        Ok(Judge {
+        Judge {
             system: settings.system.clone(),
             min_distance: search.min_distance_angstrom,
             energy_floor: search.energy_floor_ev.unwrap_or(f64::NEG_INFINITY),
             energy_ceiling: search.energy_ceiling_ev.unwrap_or(f64::INFINITY),
             sought,
-        })
+        }
+    }
+
+    /// Asks `potential` for the target's energy, where that matters.
+    ///
+    /// # Errors
+    /// What the potential answers, `BadInput` if it has no energy for the target, `Interrupted`.
+    pub fn evaluate_target(
+        &mut self,
+        settings: &Settings,
+        potential: &dyn Potential,
+        interrupted: &AtomicBool,
+    ) -> Result<()> {
+        if let Some(Target { structure, matching: Matching::EnergyWithin(within) }) = &settings.target {
+            self.sought = Some(Sought::Energy(energy_of(structure, potential, interrupted)? + within));
+        }
+        Ok(())
     }
 
     /// True if a free atom is nearer than the minimum distance to another atom, periodic images included.

@@ -328,12 +328,7 @@ fn bounds_decide_the_status() {
 #[test]
 fn distances_count_across_the_boundary() {
     let bench = Bench::new();
-    let spring = Spring {
-        energy: bench.energy,
-        calls: bench.calls,
-        fuse: Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(NEVER), interrupted: AtomicBool::new(false) })),
-    };
-    let judge = Judge::new(&bench.settings, &spring, &AtomicBool::new(false)).unwrap();
+    let judge = Judge::new(&bench.settings);
     let pair = |x: f64| [[0.1, 4.0, 4.0], [x, 4.0, 4.0]];
     assert!(judge.too_close(&pair(3.0)), "2.9 Å");
     assert!(!judge.too_close(&pair(3.2)), "3.1 Å");

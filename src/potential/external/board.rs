@@ -253,6 +253,7 @@ impl Board {
         if !answers.is_empty() {
             state.answered_once = true;
             state.failed_in_a_row.clear();
+            state.failed_starts_in_a_row = 0;
         }
         if round == state.round {
             state.answers.extend(answers.into_iter().map(|(task, evaluation)| (task.number, Answer::Done(evaluation))));

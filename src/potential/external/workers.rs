@@ -147,7 +147,10 @@ impl Worker {
                     Ok(connection)
                 });
                 return match connection {
-                    Ok(connection) => Ok((child, connection)),
+                    Ok(connection) => {
+                        let _ = writeln!(log, "godiff: worker {} is ready", self.number);
+                        Ok((child, connection))
+                    }
                     Err(fault) => {
                         kill(&mut child);
                         Err(match fault {
