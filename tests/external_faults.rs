@@ -250,6 +250,16 @@ impl Bench {
         }
     }
 
+    /// Waits until all clients are connected.
+    fn gather(&self) {
+        let mut n_connected = 0;
+        while n_connected < self.clients.len() {
+            let notes = self.potential.notes();
+            n_connected += notes.iter().filter(|note| note.ends_with(" connected")).count();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn n_calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -341,6 +351,7 @@ fn a_bad_client_costs_nothing_but_time() {
             std::thread::sleep(Duration::from_millis(2));
             Act::Answer
         });
+        bench.gather();
         bench.check(30, &[]);
         let notes = bench.potential.notes().join("\n");
         let expected = match act {

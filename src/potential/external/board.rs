@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 /// Times that a structure is tried.
 const ATTEMPTS: usize = 3;
-/// Failures in a row after which nothing is expected any more.
+/// Failures in a row after which nothing is expected any more, if every worker had its share in them.
 const FAILURES_IN_A_ROW: usize = 5;
+/// The same, whoever failed: clients that come back are not recognised.
+const FAILURES_OF_ANYBODY: usize = 25;
 
-/// Identity of a worker or a client's connection, never used twice.
+/// Identity of a worker, which it keeps when it is started again, or of a client's connection.
 pub type WorkerId = usize;
 
 /// A structure on its way.
@@ -70,11 +72,13 @@ struct State {
     queue: VecDeque<Task>,
     answers: Vec<(usize, Answer)>,
     workers: BTreeSet<WorkerId>,
-    next_worker: WorkerId,
+    next_client: WorkerId,
     /// Since when there has been no worker that is asked for.
     abandoned_since: Instant,
     answered_once: bool,
     failed_in_a_row: BTreeSet<usize>,
+    /// Who failed since the last answer.
+    culprits: BTreeSet<WorkerId>,
     failed_starts_in_a_row: usize,
     /// The sentence that ends everything.
     fatal: Option<String>,
@@ -91,10 +95,11 @@ impl Board {
             queue: VecDeque::new(),
             answers: Vec::new(),
             workers: BTreeSet::new(),
-            next_worker: 0,
+            next_client: 0,
             abandoned_since: Instant::now(),
             answered_once: false,
             failed_in_a_row: BTreeSet::new(),
+            culprits: BTreeSet::new(),
             failed_starts_in_a_row: 0,
             fatal: None,
             notes: Vec::new(),
@@ -115,6 +120,7 @@ impl Board {
         state.queue.clear();
         state.answers.clear();
         state.failed_in_a_row.clear();
+        state.culprits.clear();
         state.abandoned_since = Instant::now();
     }
 
@@ -200,11 +206,11 @@ impl Board {
         self.lock().limits.call()
     }
 
-    /// A worker is ready.
-    pub fn joined(&self) -> WorkerId {
+    /// Worker `id` is ready; a client gets the next free identity.
+    pub fn joined(&self, id: Option<WorkerId>) -> WorkerId {
         let mut state = self.lock();
-        let id = state.next_worker;
-        state.next_worker += 1;
+        let id = id.unwrap_or(state.next_client);
+        state.next_client = state.next_client.max(id + 1);
         state.workers.insert(id);
         state.failed_starts_in_a_row = 0;
         id
@@ -253,6 +259,7 @@ impl Board {
         if !answers.is_empty() {
             state.answered_once = true;
             state.failed_in_a_row.clear();
+            state.culprits.clear();
             state.failed_starts_in_a_row = 0;
         }
         if round == state.round {
@@ -281,6 +288,7 @@ impl Board {
         if let Some(first) = tasks.first() {
             // One call is one failure, whatever its size.
             state.failed_in_a_row.insert(first.number);
+            state.culprits.insert(id);
         }
         for mut task in tasks {
             task.failed_at.push(id);
@@ -293,10 +301,12 @@ impl Board {
                 state.queue.push_back(task);
             }
         }
-        if state.failed_in_a_row.len() >= FAILURES_IN_A_ROW {
+        let n_failures = state.failed_in_a_row.len();
+        let enough = if state.workers.is_subset(&state.culprits) { FAILURES_IN_A_ROW } else { FAILURES_OF_ANYBODY };
+        if n_failures >= enough {
             state.fatal.get_or_insert(format!(
-                "the potential failed at {FAILURES_IN_A_ROW} structures in a row, the last time because it {why}; mend it and go \
-                 on (a search with --resume, which keeps everything evaluated so far)"
+                "the potential failed at {n_failures} structures in a row, the last time because it {why}; mend it and go on (a \
+                 search with --resume, which keeps everything evaluated so far)"
             ));
         }
         drop(state);
@@ -373,7 +383,7 @@ mod tests {
     #[test]
     fn work_is_shared_out() {
         let board = board(10);
-        let (a, b) = (board.joined(), board.joined());
+        let (a, b) = (board.joined(None), board.joined(None));
         assert_eq!(numbers(&take(&board, a, 16).1), [0, 1, 2, 3, 4]);
         assert_eq!(numbers(&take(&board, b, 2).1), [5, 6]);
         assert_eq!(numbers(&take(&board, b, 2).1), [7, 8]);
@@ -390,7 +400,7 @@ mod tests {
     #[test]
     fn a_failed_structure_goes_to_others_twice() {
         let board = board(1);
-        let (a, b) = (board.joined(), board.joined());
+        let (a, b) = (board.joined(None), board.joined(None));
         let (round, tasks) = take(&board, a, 4);
         board.failed(round, a, tasks, "died");
         assert!(matches!(board.take(a, 4, NOW), Work::Nothing));
@@ -408,10 +418,10 @@ mod tests {
     #[test]
     fn a_failed_batch_comes_apart() {
         let board = board(4);
-        let a = board.joined();
+        let a = board.joined(None);
         let (round, tasks) = take(&board, a, 3);
         board.failed(round, a, tasks, "died");
-        let b = board.joined();
+        let b = board.joined(None);
         board.left(a);
         assert_eq!(numbers(&take(&board, b, 3).1), [3]);
         for number in 0..3 {
@@ -422,7 +432,7 @@ mod tests {
     #[test]
     fn five_structures_in_a_row_end_it() {
         let board = board(20);
-        let a = board.joined();
+        let a = board.joined(None);
         for number in 0..4 {
             let (round, tasks) = take(&board, a, 1);
             assert_eq!(numbers(&tasks), [number], "before the first answer failures wait");
@@ -449,11 +459,26 @@ mod tests {
         );
     }
 
+    /// One that always fails does not speak for others that have not been heard yet.
+    #[test]
+    fn failures_of_one_are_not_those_of_all() {
+        let board = board(40);
+        let (a, b) = (board.joined(None), board.joined(None));
+        for _ in 0..24 {
+            let (round, tasks) = take(&board, a, 1);
+            board.failed(round, a, tasks, "died");
+        }
+        assert!(!board.closing());
+        let (round, tasks) = take(&board, b, 1);
+        board.failed(round, b, tasks, "died");
+        assert!(board.closing());
+    }
+
     #[test]
     fn five_failed_starts_end_it() {
         let board = board(1);
         (0..4).for_each(|_| board.start_failed("no memory"));
-        board.joined();
+        board.joined(None);
         (0..4).for_each(|_| board.start_failed("no memory"));
         assert!(!board.closing());
         board.start_failed("no memory");
@@ -467,7 +492,7 @@ mod tests {
     #[test]
     fn answers_of_a_round_that_was_broken_off_are_dropped() {
         let board = board(3);
-        let a = board.joined();
+        let a = board.joined(None);
         let (round, first) = take(&board, a, 1);
         let (_, second) = take(&board, a, 1);
         board.open_round();
@@ -483,7 +508,7 @@ mod tests {
         let board = Board::new(Limits::new(0.0, None), Some(Duration::ZERO));
         board.open_round();
         board.add(vec![(0, structure(78))]);
-        let a = board.joined();
+        let a = board.joined(None);
         assert!(board.collect(Duration::from_millis(2)).unwrap().is_empty());
         board.left(a);
         let error = board.collect(Duration::from_millis(2)).unwrap_err();

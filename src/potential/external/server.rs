@@ -140,7 +140,7 @@ fn attend(name: &str, stream: Stream, manner: Manner, board: &Board) {
     });
     let fault = match outcome {
         Ok(mut connection) => {
-            let id = board.joined();
+            let id = board.joined(None);
             let served = serve(&mut connection, id, board, false);
             board.left(id);
             connection.dismiss();

@@ -50,13 +50,22 @@ def one_by_one(calculator, structures):
 
 def with_mace(calculator, structures):
     """All structures as one batch of graphs."""
-    model, batches = calculator.models[0], [calculator._atoms_to_batch(atoms) for atoms in structures]
-    batch = type(batches[0]).from_data_list([graph for one in batches for graph in one.to_data_list()])
-    dtype = next(model.parameters()).dtype
-    for key in batch.keys:
-        if getattr(batch[key], "is_floating_point", lambda: False)():
-            batch[key] = batch[key].to(dtype)
-    out = model(batch.to(calculator.device).to_dict(), compute_stress=False)
+    from mace import data
+    from mace.tools import torch_geometric, torch_tools
+
+    keys = data.KeySpecification(info_keys=calculator.info_keys, arrays_keys=calculator.arrays_keys)
+    with torch_tools.default_dtype(calculator.default_dtype):
+        configurations = [
+            data.config_from_atoms(atoms, key_specification=keys, head_name=calculator.head) for atoms in structures
+        ]
+        graphs = [
+            data.AtomicData.from_config(
+                one, z_table=calculator.z_table, cutoff=calculator.r_max, heads=calculator.available_heads
+            )
+            for one in configurations
+        ]
+    batch = torch_geometric.Batch.from_data_list(graphs).to(calculator.device)
+    out = calculator.models[0](batch.to_dict(), compute_stress=False)
     energies = out["energy"].detach().cpu().numpy() * calculator.energy_units_to_eV
     forces = out["forces"].detach().cpu().numpy() * (calculator.energy_units_to_eV / calculator.length_units_to_A)
     forces = np.split(forces, np.cumsum([len(atoms) for atoms in structures])[:-1])

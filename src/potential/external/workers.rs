@@ -106,7 +106,7 @@ impl Worker {
                     continue;
                 }
             };
-            let id = board.joined();
+            let id = board.joined(Some(self.number));
             let Served { fault, answered } = serve(&mut connection, id, board, true);
             board.left(id);
             connection.dismiss();
