@@ -299,7 +299,10 @@ fn a_broken_potential_ends_the_search_which_can_go_on() {
 fn killed_workers_lose_nothing() {
     let Some(python) = python() else { return };
     const N_KILLS: usize = 100;
-    let place = Place::new(&python, &format!("{EMT}\nworkers = 3"), "samples_per_iteration = 1200\n");
+    const N_SAMPLES: u32 = 3000;
+    // Slow until there were enough kills.
+    let potential = format!("{FAULTY}\nworkers = 3\narguments = {{ slow = 0.02 }}");
+    let place = Place::new(&python, &potential, &format!("samples_per_iteration = {N_SAMPLES}\n"));
     let log = fs::File::create(place.path().join("said")).unwrap();
     let mut search =
         place.godiff(&["search", "ase.toml", "--out", "run"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
@@ -308,19 +311,26 @@ fn killed_workers_lose_nothing() {
         let killer = scope.spawn(|| {
             let mut noise = 12345u64;
             let mut n_kills = 0;
+            let mut killed = BTreeSet::new();
             while n_kills < N_KILLS && !done.load(Ordering::Relaxed) {
                 noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 std::thread::sleep(Duration::from_millis(noise >> 58));
-                let log = place.path().join(format!("run/workers/worker-{}.log", noise >> 33 & 1));
-                let text = fs::read_to_string(log).unwrap_or_default();
-                let mut lines = text.lines().rev().filter(|line| line.starts_with("godiff: "));
-                // A process that has only begun is not worth a kill: it holds no structure.
-                let ready = lines.next().is_some_and(|line| line.ends_with("is ready"));
-                let process = lines.next().and_then(|line| line.split("is process ").nth(1));
-                if let Some(id) = process.filter(|_| ready) {
+                let ready = |number: u32| {
+                    let log = place.path().join(format!("run/workers/worker-{number}.log"));
+                    let text = fs::read_to_string(log).unwrap_or_default();
+                    let mut lines = text.lines().rev().filter(|line| line.starts_with("godiff: "));
+                    lines.next().filter(|line| line.ends_with("is ready"))?;
+                    lines.next()?.split("is process ").nth(1).map(str::to_owned)
+                };
+                let alive: Vec<String> = (0..3).filter_map(ready).filter(|id| !killed.contains(id)).collect();
+                // Another one is left to take the structure over; whoever is killed three times is given up.
+                if alive.len() >= 2 {
+                    let id = &alive[(noise >> 33) as usize % alive.len()];
                     n_kills += usize::from(Command::new("kill").args(["-KILL", id]).status().unwrap().success());
+                    killed.insert(id.clone());
                 }
             }
+            place.write("enough", "");
             n_kills
         });
         let status = search.wait().unwrap();
@@ -330,9 +340,10 @@ fn killed_workers_lose_nothing() {
     let said = fs::read_to_string(place.path().join("said")).unwrap();
     assert!(status.success(), "{said}");
     let rows = place.archive("run");
-    check_rows(&rows, 3, 1200);
+    check_rows(&rows, 3, N_SAMPLES);
+    // A structure whose worker was killed three times is given up, which is rare.
     let n_failed = rows.iter().filter(|row| row.status == Status::Failed).count();
-    assert_eq!(n_failed, 0, "{said}");
+    assert!(n_failed <= 1, "{n_failed} failed: {said}");
     let n_noticed = said.matches("is started again: it died of signal 9").count();
     eprintln!("{n_kills} kills, {n_noticed} noticed");
     assert!(n_kills == N_KILLS && n_noticed > N_KILLS / 2, "{n_kills} kills, {n_noticed} noticed: {said}");

@@ -127,7 +127,7 @@ fn smoke(potential: &str) -> String {
 fn ipi_driver(python: &Path, socket: &str) -> Command {
     let mut driver = Command::new(python.with_file_name("i-pi-py_driver"));
     driver.args(["-u", "-a", socket, "-m", "custom", "-P"]).arg(root().join("tests/python/ipi_emt.py"));
-    driver.args(["-o", "template=run/start.xyz,has_stress=False"]);
+    driver.args(["-o", "template=run/start.xyz"]);
     driver
 }
 
@@ -135,7 +135,7 @@ fn ipi_driver(python: &Path, socket: &str) -> Command {
 #[test]
 fn the_clients_of_ipi_and_ase() {
     let Some(python) = python() else { return };
-    let mut run = Run::start("both", &smoke("kind = \"i-pi\"\nunix_socket = \"NAME\""));
+    let mut run = Run::start("both", &smoke("kind = \"i-pi\"\nunix_socket = \"NAME\"\nstartup_limit_seconds = 60.0"));
     let socket = run.socket.clone();
     run.client(&mut ipi_driver(&python, &socket));
     run.client(Command::new(&python).arg(root().join("tests/python/ase_client.py")).args(["run/start.xyz", &socket]));
@@ -167,7 +167,8 @@ fn the_clients_of_ipi_and_ase() {
 #[test]
 fn batches_with_the_client_of_ipi() {
     let Some(python) = python() else { return };
-    let mut run = Run::start("batch", &smoke("kind = \"i-pi\"\nunix_socket = \"NAME\"\nbatch = 5"));
+    let mut run =
+        Run::start("batch", &smoke("kind = \"i-pi\"\nunix_socket = \"NAME\"\nstartup_limit_seconds = 60.0\nbatch = 5"));
     let socket = run.socket.clone();
     run.client(&mut ipi_driver(&python, &socket));
     check(&run.finish(), emt);
@@ -180,6 +181,7 @@ cell_angstrom = [[0.0, 9.0, 0.0], [9.0, 1.0, 0.0], [0.5, 0.7, 10.0]]
 [potential]
 kind = 'i-pi'
 unix_socket = 'NAME'
+startup_limit_seconds = 60.0
 [model]
 features = 4
 blocks = 1

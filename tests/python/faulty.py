@@ -15,12 +15,15 @@ def unlucky(atoms, one_in):
 
 
 class Faulty(EMT):
-    def __init__(self, nan_in=None, hang_in=None, raise_in=None, noisy=False, broken_after=None, **kwargs):
+    def __init__(self, nan_in=None, hang_in=None, raise_in=None, noisy=False, broken_after=None, slow=0.0, **kwargs):
         super().__init__(**kwargs)
+        self.slow = slow
         self.options = (nan_in, hang_in, raise_in, noisy, broken_after)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=()):
         nan_in, hang_in, raise_in, noisy, broken_after = self.options
+        if self.slow and not os.path.exists("enough"):
+            time.sleep(self.slow)
         if noisy:
             print("a line on standard output", "x" * 5000)
             print("a line on standard error", file=sys.stderr)

@@ -118,7 +118,9 @@ impl Connection {
     /// [`Fault::Left`] if it is closed already.
     pub fn new(stream: Stream, manner: Manner) -> std::result::Result<Self, Fault> {
         stream.prepare().map_err(|_| Fault::Left)?;
-        Ok(Connection { stream, manner, batched: false, told: None, heard: false })
+        // godiff's own workers are told before their first structure.
+        let batched = manner.box_angstrom.is_none() && manner.batch > 1;
+        Ok(Connection { stream, manner, batched, told: None, heard: false })
     }
 
     /// Structures that a call may carry.
@@ -146,7 +148,7 @@ impl Connection {
             wire.ask_state()?;
             self.heard = true;
             wire.send(&message::init(text.as_deref().unwrap_or_default()))?;
-            (self.told, self.batched) = (text, self.manner.batch > 1);
+            self.told = text;
         }
         for _ in 0..2 {
             let state = wire.ask_state()?;

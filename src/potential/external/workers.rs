@@ -24,6 +24,8 @@ const HOPELESS: i32 = 64;
 const LOOK: Duration = Duration::from_millis(5);
 /// How long a worker may take to leave when it is told to.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the death of a process may come after the end of its connection.
+const DEATH: Duration = Duration::from_millis(200);
 /// Longest path of a Unix socket, with room to spare.
 const LONGEST_PATH: usize = 90;
 
@@ -113,13 +115,12 @@ impl Worker {
             if fault == Fault::Closing {
                 return end(&mut child);
             }
-            let how = match (&fault, child.try_wait()) {
-                (Fault::Left, Ok(Some(status))) => format!("it {}", ended_how(status)),
-                _ => format!("it {fault}"),
-            };
+            // A process that died is gone a moment after its socket.
+            let status = if fault == Fault::Left { wait(&mut child, DEATH) } else { None };
+            let how = status.map_or_else(|| fault.to_string(), ended_how);
             kill(&mut child);
             n_failures = if answered { 1 } else { n_failures + 1 };
-            board.note(format!("worker {} is started again: {how}", self.number));
+            board.note(format!("worker {} is started again: it {how}", self.number));
             board.pause(pause(n_failures));
         }
     }
@@ -240,16 +241,23 @@ fn last_words(log: &Path, before: u64) -> Option<String> {
     text.lines().rev().find(says).map(|line| shortened(line.trim()))
 }
 
-/// Waits for a worker that was told to end, not for long.
-fn end(child: &mut Child) {
+/// How a worker ended, if it does within `time`.
+fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
-    while start.elapsed() < FAREWELL {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            return;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            _ if start.elapsed() >= time => return None,
+            _ => std::thread::sleep(LOOK),
         }
-        std::thread::sleep(LOOK);
     }
-    kill(child);
+}
+
+/// Lets a worker that was told to end do so, not for long.
+fn end(child: &mut Child) {
+    if wait(child, FAREWELL).is_none() {
+        kill(child);
+    }
 }
 
 /// Ends a worker with all that it started.
