@@ -8,7 +8,7 @@
 constexpr double SUFFICIENT_DECREASE = 1e-4, ENERGY_NOISE = 1e-6, OVERSHOOT = 0.8, FIRST_STEP = 0.03;
 constexpr unsigned MAX_SHORTENINGS = 12;
 
-// Why a relaxation ended (Rust: Progress in src/engine/cuda/emt.rs).
+// Why a relaxation ended (Rust: RelaxState::end in src/engine/cuda/emt.rs).
 constexpr unsigned MOVING = 0, CONVERGED = 1, MAX_STEPS = 2, STUCK = 3, NOT_FINITE = 4;
 
 // Where a relaxation stands. All zero but the lowest energy, infinite, before the first evaluation.

@@ -98,17 +98,25 @@ struct RelaxState {
     oldest: u32,
 }
 
+/// How a relaxation ended.
+#[derive(Debug, Clone)]
+struct End {
+    state: RelaxState,
+    ending: Ending,
+}
+
 impl RelaxState {
-    /// Why it ended, `None` if it goes on; the numbers are those of the kernel.
-    fn ending(&self) -> Result<Option<Ending>> {
-        match self.status {
-            0 => Ok(None),
-            1 => Ok(Some(Ending::Converged)),
-            2 => Ok(Some(Ending::MaxSteps)),
-            3 => Ok(Some(Ending::Stuck)),
-            4 => Ok(Some(Ending::NotFinite)),
-            other => Err(Error::Failed(format!("internal error: a relaxation ended with status {other}"))),
-        }
+    /// How it ended, `None` if it goes on; the numbers of the status are those of the kernel.
+    fn end(self) -> Result<Option<End>> {
+        let ending = match self.status {
+            0 => return Ok(None),
+            1 => Ending::Converged,
+            2 => Ending::MaxSteps,
+            3 => Ending::Stuck,
+            4 => Ending::NotFinite,
+            other => return Err(Error::Failed(format!("internal error: a relaxation ended with status {other}"))),
+        };
+        Ok(Some(End { state: self, ending }))
     }
 }
 
@@ -321,11 +329,11 @@ impl DeviceEmt {
         settings: &RelaxSettings,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Walked>> {
-        let (states, positions) = self.walk(stream, starts, settings, interrupted)?;
+        let (ends, positions) = self.walk(stream, starts, settings, interrupted)?;
         // The kernel has no use for the forces on the template.
         let evaluations = self.evaluate(stream, &positions)?;
-        let ends = positions.chunks_exact(self.n_free).zip(evaluations).zip(states);
-        let walked = ends.map(|((positions, evaluation), (state, ending))| Walked {
+        let walked = positions.chunks_exact(self.n_free).zip(evaluations).zip(ends);
+        let walked = walked.map(|((positions, evaluation), End { state, ending })| Walked {
             positions: positions.to_vec(),
             evaluation,
             n_steps: state.n_steps as usize,
@@ -335,19 +343,19 @@ impl DeviceEmt {
         Ok(walked.collect())
     }
 
-    /// States and positions after the relaxation.
+    /// Ends and positions of the relaxations.
     fn walk(
         &mut self,
         stream: &Stream,
         starts: &[Vec3],
         settings: &RelaxSettings,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<(Vec<(RelaxState, Ending)>, Vec<Vec3>)> {
+    ) -> Result<(Vec<End>, Vec<Vec3>)> {
         let n_structures = starts.len() / self.n_free;
         let start = RelaxState { lowest_energy: f64::INFINITY, ..Zeroable::zeroed() };
         if self.coincident {
-            let ended = RelaxState { n_evaluations: 1, ..start };
-            return Ok((vec![(ended, Ending::NotFinite); n_structures], starts.to_vec()));
+            let end = End { state: RelaxState { n_evaluations: 1, ..start }, ending: Ending::NotFinite };
+            return Ok((vec![end; n_structures], starts.to_vec()));
         }
         let history = settings.history;
         let states = stream.upload(&vec![start; n_structures])?;
@@ -386,9 +394,8 @@ impl DeviceEmt {
                 continue;
             }
             let states = stream.read(&states)?;
-            let endings = states.iter().map(RelaxState::ending).collect::<Result<Option<Vec<Ending>>>>()?;
-            if let Some(endings) = endings {
-                return Ok((states.into_iter().zip(endings).collect(), stream.read(&positions)?));
+            if let Some(ends) = states.into_iter().map(RelaxState::end).collect::<Result<Option<Vec<End>>>>()? {
+                return Ok((ends, stream.read(&positions)?));
             }
         }
     }
