@@ -190,7 +190,7 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("socket");
         let settings = IpiSettings { unix_socket: Some(socket.to_str().unwrap().into()), ..settings };
-        let potential = open(&PotentialSettings::Ipi(settings), None).unwrap();
+        let potential = open(&PotentialSettings::Ipi(settings), None, "cpu").unwrap();
         Bench { folder, potential, clients: Vec::new(), calls: Box::leak(Box::default()) }
     }
 
@@ -268,7 +268,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         // The server goes first, so that its clients end.
-        self.potential = open(&PotentialSettings::Emt { asap_cutoff: false }, None).unwrap();
+        self.potential = open(&PotentialSettings::Emt { asap_cutoff: false }, None, "cpu").unwrap();
         assert!(!self.socket().exists(), "the socket is removed");
         for client in self.clients.drain(..) {
             if client.join().is_err() && !std::thread::panicking() {
@@ -445,11 +445,11 @@ fn structures_of_another_composition_are_refused() {
 fn an_address_in_use_is_refused() {
     let bench = started(quick());
     let again = IpiSettings { unix_socket: Some(bench.socket().to_str().unwrap().into()), ..quick() };
-    let error = open(&PotentialSettings::Ipi(again), None).err().unwrap();
+    let error = open(&PotentialSettings::Ipi(again), None, "cpu").err().unwrap();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().starts_with("potential.unix_socket: cannot listen on "), "{error}");
     let nowhere = IpiSettings { tcp_address: Some("256.1.1.1:1".into()), ..quick() };
-    let error = open(&PotentialSettings::Ipi(nowhere), None).err().unwrap();
+    let error = open(&PotentialSettings::Ipi(nowhere), None, "cpu").err().unwrap();
     assert!(error.to_string().starts_with("potential.tcp_address: cannot listen on 256.1.1.1:1"), "{error}");
 }
 
@@ -461,7 +461,7 @@ fn a_stale_socket_is_replaced() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let settings = IpiSettings { unix_socket: Some(path.to_str().unwrap().into()), ..quick() };
-    drop(open(&PotentialSettings::Ipi(settings), None).unwrap());
+    drop(open(&PotentialSettings::Ipi(settings), None, "cpu").unwrap());
     assert!(!path.exists());
 }
 

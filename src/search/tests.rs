@@ -3,7 +3,7 @@
 use super::evaluation::missing;
 use super::*;
 use crate::archive::Status;
-use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress};
+use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler};
 use crate::model::ModelFile;
 use crate::potential::{Answer, Evaluation};
 use crate::random::{Noise, Purpose};
