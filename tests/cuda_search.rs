@@ -165,7 +165,8 @@ fn commands_take_the_device() {
     let model = model.to_str().unwrap();
     let sampled = |device: &str| {
         let out = format!("{}.xyz", device.replace(':', "-"));
-        let arguments = ["sample", "--model", model, "--config", "tiny.toml", "-n", "3", "--device", device, "-o", &out];
+        let arguments =
+            ["sample", "--model", model, "--config", "tiny.toml", "-n", "3", "--device", device, "-o", &out];
         let output = folder.run(&arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         read_frames(&folder.path(&out)).unwrap()
@@ -183,14 +184,16 @@ fn commands_take_the_device() {
 #[test]
 fn kernel_times_as_table_and_json() {
     let folder = Folder::new();
-    let arguments = ["benchmark", "--kernels", "tiny.toml", "--device", "emulator", "--steps", "2", "-o", "kernels.json"];
+    let arguments =
+        ["benchmark", "--kernels", "tiny.toml", "--device", "emulator", "--steps", "2", "-o", "kernels.json"];
     let output = folder.run(&arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let table = String::from_utf8(output.stdout).unwrap();
     for kernel in ["block_forward", "block_backward", "weight_gradient", "adamw", "reverse_step", "radius_graph"] {
         assert!(table.contains(kernel), "{table}");
     }
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path("kernels.json")).unwrap()).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path("kernels.json")).unwrap()).unwrap();
     for step in report["steps"].as_array().unwrap() {
         assert!(step["milliseconds"].as_f64().unwrap() > 0.0);
         let launches = step["launches"].as_array().unwrap();
@@ -200,4 +203,3 @@ fn kernel_times_as_table_and_json() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("kernels run on a GPU"));
 }
-

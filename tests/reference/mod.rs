@@ -5,7 +5,8 @@ pub mod systems;
 
 use godiff::diffusion::Sde;
 use godiff::engine::{
-    FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, TrainingSettings, Weighting,
+    FreePositions, ModelState, NoisyBatch, PlateauSchedule, Precision, ReverseSettings, Setup, TrainingSettings,
+    Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis};
 use godiff::system::{Cell, System, Vec3};
@@ -19,6 +20,8 @@ pub mod tolerance {
     pub const STORED_F32: f64 = 1e-6;
     /// f32 arithmetic.
     pub const F32: f64 = 2e-5;
+    /// Filters, messages and saved activations in 16 bits, arithmetic in f32: 2⁻¹¹ a value, through all blocks.
+    pub const MIXED: f64 = 2e-3;
     /// The same sums in another order in f64 (atoms permuted, turned, a template declared free), single numbers of it rotated.
     pub const REORDERED_F64: f64 = 1e-10;
     /// What the engine leaves out because it is exact, in f64: only the order of sums differs.
@@ -130,6 +133,7 @@ impl Reference {
                 weighting: Weighting::Dsm,
             },
             guidance: None,
+            precision: Precision::F32,
         };
         let stored_f32 = dtype(&bytes, "param.representation.embedding.weight") == safetensors::Dtype::F32;
         Some(Reference {
