@@ -6,8 +6,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Engine, FreePositions, ModelState, PlateauSchedule, ReverseSettings, Sampler, Setup, Stream, TrainingSet,
-    TrainingSettings, Weighting,
+    Engine, FreePositions, ModelState, PlateauSchedule, Precision, ReverseSettings, Sampler, Setup, Stream,
+    TrainingSet, TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose};
@@ -42,6 +42,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
             weighting: Weighting::Published,
         },
         guidance: None,
+        precision: Precision::F32,
     };
     Case { name, setup, n_samples, n_buffer: n_samples / 2 }
 }

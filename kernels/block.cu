@@ -7,6 +7,8 @@
 // Shapes: F features (a multiple of 4), S structures of N atoms, of which the first T are the template. Atoms keep their row s·N + a
 // in every array; which of them a launch computes stands in a list per structure. Launch: grid (tiles of the longest list, S),
 // 256 threads, 64·F bytes of shared memory an atom of the tile, in the backward pass more for the filter gradients.
+//
+// Filters, senders and what is saved for the backward pass are kept as Stored: float, or Half under mixed precision (half.cuh).
 #include "message.cuh"
 #include "products.cuh"
 
@@ -35,29 +37,31 @@ struct BlockBiases {
 };
 
 // What the backward pass reads again; S·N rows each.
+template <class Stored>
 struct BlockSaved {
-    float* middle;          // [4F] state between message and update
-    float* mixed;           // [3][2F] V|U
-    float* norm;            // [F] ‖V‖
-    float* hidden;          // [F] before silu
-    float* net;             // [3F] a_qq, a_μμ, a_qμ
-    float* context_hidden;  // [F] before silu
-    float* x_mu;            // [F] x_μ
+    Stored* middle;          // [4F] state between message and update
+    Stored* mixed;           // [3][2F] V|U
+    Stored* norm;            // [F] ‖V‖
+    Stored* hidden;          // [F] before silu
+    Stored* net;             // [3F] a_qq, a_μμ, a_qμ
+    Stored* context_hidden;  // [F] before silu
+    Stored* x_mu;            // [F] x_μ
 };
 
+template <class Stored>
 struct BlockForward {
     AtomList atoms;
     TemplateEdges template_edges;
     FreeEdges free_edges;
-    const float* start;             // [S or 1][N][4F] state before the message; start_rows atoms a structure, 0: one for all
-    const float* senders;           // [S or 1][N][5F]
-    const float* template_filters;  // [rows][filter_stride], at the block; null where no template atom receives
-    const float* free_filters;      // [S][max_pairs][filter_stride], at the block
-    BlockWeights weights;           // context null in the last block
+    const float* start;              // [S or 1][N][4F] state before the message; start_rows atoms a structure, 0: one for all
+    const Stored* senders;           // [S or 1][N][5F]
+    const Stored* template_filters;  // [rows][filter_stride], at the block; null where no template atom receives
+    const Stored* free_filters;      // [S][max_pairs][filter_stride], at the block
+    BlockWeights weights;            // context null in the last block
     BlockBiases biases;
-    float* state;        // writes [S·N][4F]
-    float* senders_out;  // writes [S·N][5F], not in the last block
-    BlockSaved saved;    // writes; all null when sampling
+    float* state;              // writes [S·N][4F]
+    Stored* senders_out;       // writes [S·N][5F], not in the last block
+    BlockSaved<Stored> saved;  // writes; all null when sampling
     unsigned features;
     unsigned n_atoms;
     unsigned n_template;
@@ -75,8 +79,8 @@ __device__ __forceinline__ unsigned tile_count(const AtomList& atoms, unsigned c
     return n > first ? min(n - first, TILE) : 0;
 }
 
-template <unsigned TILE>
-__device__ __forceinline__ void forward_tile(const BlockForward& a) {
+template <unsigned TILE, class Stored>
+__device__ __forceinline__ void forward_tile(const BlockForward<Stored>& a) {
     const unsigned f = a.features, s = blockIdx.y, n = a.n_atoms;
     const unsigned count = tile_count<TILE>(a.atoms, a.count_stride);
     if (count == 0) return;
@@ -97,7 +101,7 @@ __device__ __forceinline__ void forward_tile(const BlockForward& a) {
             if (k < count) {
                 const unsigned i = list[k];
                 const u64 first_row = static_cast<u64>(s) * a.start_rows;
-                const float* senders = a.senders + first_row * 5 * f + c;
+                const Stored* senders = a.senders + first_row * 5 * f + c;
                 sum = load_state2(a.start + (first_row + i) * 4 * f + c, f);
                 if (a.template_filters != nullptr && i < a.n_template) {
                     receive_from_template(sum, a.template_edges, i, senders, a.template_filters + c, a.filter_stride, f);
@@ -127,7 +131,7 @@ __device__ __forceinline__ void forward_tile(const BlockForward& a) {
         const float norm = sqrtf(v[0] * v[0] + v[2 * f] * v[2 * f] + v[4 * f] * v[4 * f] + NORM_EPSILON);
         input[k * 2 * f + c] = state[k * 4 * f + c];
         input[k * 2 * f + f + c] = norm;
-        if (keep && k < count) a.saved.norm[row(k) * f + c] = norm;
+        if (keep && k < count) store1(a.saved.norm[row(k) * f + c], norm);
     }
     __syncthreads();
 
@@ -181,41 +185,46 @@ __device__ __forceinline__ void forward_tile(const BlockForward& a) {
     for (unsigned item = threadIdx.x; item < count * f; item += blockDim.x) {
         const unsigned k = item / f, c = item % f;
         const float *x = net + k * 3 * f + c, *mu = state + (k * 4 + 1) * f + c;
-        float* out = a.senders_out + row(k) * 5 * f + c;
-        out[0] = x[0];
-        out[f] = x[f];
-        for (unsigned d = 0; d < 3; ++d) out[(2 + d) * f] = x[2 * f] * mu[d * f];
-        if (keep) a.saved.x_mu[row(k) * f + c] = x[2 * f];
+        Stored* out = a.senders_out + row(k) * 5 * f + c;
+        store1(out[0], x[0]);
+        store1(out[f], x[f]);
+        for (unsigned d = 0; d < 3; ++d) store1(out[(2 + d) * f], x[2 * f] * mu[d * f]);
+        if (keep) store1(a.saved.x_mu[row(k) * f + c], x[2 * f]);
     }
 }
 
 // Every atom of the list.
-KERNEL(256, block_forward, BlockForward) { forward_tile<16>(arguments); }
+KERNEL(256, block_forward, BlockForward<float>) { forward_tile<16>(arguments); }
+
+KERNEL(256, block_forward_mixed, BlockForward<Half>) { forward_tile<16>(arguments); }
 
 // The same in tiles of four: few atoms on many multiprocessors.
-KERNEL(256, block_forward_small, BlockForward) { forward_tile<4>(arguments); }
+KERNEL(256, block_forward_small, BlockForward<float>) { forward_tile<4>(arguments); }
 
+KERNEL(256, block_forward_small_mixed, BlockForward<Half>) { forward_tile<4>(arguments); }
+
+template <class Stored>
 struct BlockBackward {
-    AtomList atoms;  // of the block whose update is differentiated: the senders of the block above
+    AtomList atoms;                  // of the block whose update is differentiated: the senders of the block above
     TemplateEdges template_edges;
     FreeEdges free_edges;
     // The message above and the network that made its senders. d_above null: d_state is read instead, the gradient of the last
     // block's outputs.
-    const float* d_above;           // [S·N][4F] d middle of the block above, 0 where an atom did not receive
-    const float* template_filters;  // of the block above, as in the forward pass
-    const float* free_filters;
-    const float* senders;           // [S·N][5F] of the block above
-    const float* state;             // [S·N][4F] after this block: μ of the senders
-    BlockSaved saved;               // of this block
-    BlockWeights weights;           // [out][in]: the update of this block, the context of the block above
-    const float* d_state;           // [S·N][4F]
-    float* d_x;                     // writes [S·N][3F] gradient of x of the block above
-    float* d_context_hidden;        // writes [S·N][F]
-    float* d_net;                   // writes [S·N][3F]
-    float* d_hidden;                // writes [S·N][F]
-    float* d_mixed;                 // writes [S·N][3][2F]
-    float* d_middle;                // writes [S·N][4F]; rows of atoms outside the list become 0
-    float* d_template_filters;      // writes [S][tiles][n_filter_rows][3F] this tile's share; null: not wanted
+    const float* d_above;            // [S·N][4F] d middle of the block above, 0 where an atom did not receive
+    const Stored* template_filters;  // of the block above, as in the forward pass
+    const Stored* free_filters;
+    const Stored* senders;           // [S·N][5F] of the block above
+    const float* state;              // [S·N][4F] after this block: μ of the senders
+    BlockSaved<Stored> saved;        // of this block
+    BlockWeights weights;            // [out][in]: the update of this block, the context of the block above
+    const float* d_state;            // [S·N][4F]
+    float* d_x;                      // writes [S·N][3F] gradient of x of the block above
+    float* d_context_hidden;         // writes [S·N][F]
+    float* d_net;                    // writes [S·N][3F]
+    float* d_hidden;                 // writes [S·N][F]
+    float* d_mixed;                  // writes [S·N][3][2F]
+    float* d_middle;                 // writes [S·N][4F]; rows of atoms outside the list become 0
+    float* d_template_filters;       // writes [S][tiles][n_filter_rows][3F] this tile's share; null: not wanted
     unsigned features;
     unsigned n_atoms;
     unsigned n_template;
@@ -226,8 +235,8 @@ struct BlockBackward {
     unsigned n_filter_rows;
 };
 
-template <unsigned TILE>
-__device__ __forceinline__ void backward_tile(const BlockBackward& a) {
+template <unsigned TILE, class Stored>
+__device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
     const unsigned f = a.features, s = blockIdx.y, n = a.n_atoms;
     const unsigned count = tile_count<TILE>(a.atoms, a.count_stride);
     const unsigned* list = a.atoms.list + s * a.list_stride + blockIdx.x * TILE;
@@ -325,8 +334,8 @@ __device__ __forceinline__ void backward_tile(const BlockBackward& a) {
         float* out = d_net + k * 3 * f + c;
         float dot = 0.0f, d_mu_mu = 0.0f;
         for (unsigned x = 0; x < 3; ++x) {
-            const float* saved = k < count ? a.saved.mixed + (row(k) * 3 + x) * 2 * f + c : nullptr;
-            const float v = k < count ? saved[0] : 0.0f, u = k < count ? saved[f] : 0.0f;
+            const Stored* saved = k < count ? a.saved.mixed + (row(k) * 3 + x) * 2 * f + c : nullptr;
+            const float v = k < count ? to_float(saved[0]) : 0.0f, u = k < count ? to_float(saved[f]) : 0.0f;
             m[2 * x * f] = v;
             m[(2 * x + 1) * f] = u;
             dot += v * u;
@@ -361,14 +370,14 @@ __device__ __forceinline__ void backward_tile(const BlockBackward& a) {
         const unsigned k = item / f, c = item % f;
         if (k >= count) continue;
         float *d = d_state + k * 4 * f + c, *m = mixed + k * 6 * f + c;
-        const float* gates = a.saved.net + row(k) * 3 * f + c;
-        const float d_dot = d[0] * gates[2 * f];
-        const float d_norm = d_input[k * 2 * f + f + c] / a.saved.norm[row(k) * f + c];
+        const Stored* gates = a.saved.net + row(k) * 3 * f + c;
+        const float d_dot = d[0] * to_float(gates[2 * f]);
+        const float d_norm = d_input[k * 2 * f + f + c] / to_float(a.saved.norm[row(k) * f + c]);
         d[0] += d_input[k * 2 * f + c];
         for (unsigned x = 0; x < 3; ++x) {
             const float v = m[2 * x * f], u = m[(2 * x + 1) * f];
             m[2 * x * f] = d_norm * v + d_dot * u;
-            m[(2 * x + 1) * f] = gates[f] * d[(1 + x) * f] + d_dot * v;
+            m[(2 * x + 1) * f] = to_float(gates[f]) * d[(1 + x) * f] + d_dot * v;
             float* out = a.d_mixed + (row(k) * 3 + x) * 2 * f + c;
             out[0] = m[2 * x * f];
             out[f] = m[(2 * x + 1) * f];
@@ -401,6 +410,10 @@ __device__ __forceinline__ void backward_tile(const BlockBackward& a) {
     }
 }
 
-KERNEL(256, block_backward, BlockBackward) { backward_tile<16>(arguments); }
+KERNEL(256, block_backward, BlockBackward<float>) { backward_tile<16>(arguments); }
 
-KERNEL(256, block_backward_small, BlockBackward) { backward_tile<4>(arguments); }
+KERNEL(256, block_backward_mixed, BlockBackward<Half>) { backward_tile<16>(arguments); }
+
+KERNEL(256, block_backward_small, BlockBackward<float>) { backward_tile<4>(arguments); }
+
+KERNEL(256, block_backward_small_mixed, BlockBackward<Half>) { backward_tile<4>(arguments); }

@@ -2,7 +2,7 @@
 // src/engine/cpu/filters.rs.
 //
 // With Φ = [f φ_1 … f φ_K | f | 0…] (one row an edge, n_columns a multiple of 4) and A extended by b as a column, W = Φ·Aᵀ. A filter
-// row is [block][q, R, μ][F], filter_stride = 3·F·L long.
+// row is [block][q, R, μ][F], filter_stride = 3·F·L long. Filter rows and senders are kept as Stored, float or Half (half.cuh).
 #include "message.cuh"
 #include "products.cuh"
 
@@ -12,6 +12,7 @@ constexpr float NEGLIGIBLE = 1e-30f;
 // Rows a block computes.
 constexpr unsigned FILTER_TILE = 32;
 
+template <class Stored>
 struct FiltersForward {
     const float* free_distances;      // [S][max_pairs], Å
     const unsigned* n_pairs;          // [S]
@@ -21,8 +22,8 @@ struct FiltersForward {
     const float* weights;             // [n_columns][filter_stride]
     float* free_phi;                  // writes [S][max_pairs][n_columns]; null: not kept
     float* template_phi;              // writes [n_template_rows][n_columns]
-    float* free_rows;                 // writes [S][max_pairs][filter_stride]
-    float* template_rows;             // writes [n_template_rows][filter_stride]
+    Stored* free_rows;                // writes [S][max_pairs][filter_stride]
+    Stored* template_rows;            // writes [n_template_rows][filter_stride]
     unsigned n_structures;            // 0: the template's rows alone
     unsigned max_pairs;
     unsigned n_template_rows;         // 0: those of free edges alone
@@ -33,9 +34,8 @@ struct FiltersForward {
     unsigned unused;
 };
 
-// Grid (⌈longest/32⌉, S + 1 with the template, S without), 256 threads, 32·n_columns floats of shared memory.
-KERNEL(256, filters_forward, FiltersForward) {
-    const FiltersForward& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void filter_tile(const FiltersForward<Stored>& a) {
     const unsigned s = blockIdx.y, first = blockIdx.x * FILTER_TILE, m = a.n_columns;
     const bool is_template = s == a.n_structures;
     const unsigned n_rows = is_template ? a.n_template_rows : a.n_pairs[s];
@@ -44,7 +44,7 @@ KERNEL(256, filters_forward, FiltersForward) {
     const u64 first_row = is_template ? first : static_cast<u64>(s) * a.max_pairs + first;
     const float* distances = (is_template ? a.template_distances : a.free_distances) + first_row;
     float* phi_out = is_template ? a.template_phi : a.free_phi;
-    float* rows_out = (is_template ? a.template_rows : a.free_rows) + first_row * a.filter_stride;
+    Stored* rows_out = (is_template ? a.template_rows : a.free_rows) + first_row * a.filter_stride;
 
     float* phi = shared_memory<float>();  // [32][n_columns]
     for (unsigned item = threadIdx.x; item < FILTER_TILE * m; item += blockDim.x) {
@@ -70,6 +70,11 @@ KERNEL(256, filters_forward, FiltersForward) {
                     });
 }
 
+// Grid (⌈longest/32⌉, S + 1 with the template, S without), 256 threads, 32·n_columns floats of shared memory.
+KERNEL(256, filters_forward, FiltersForward<float>) { filter_tile(arguments); }
+
+KERNEL(256, filters_forward_mixed, FiltersForward<Half>) { filter_tile(arguments); }
+
 // Gradient of the filter row of a pair in two channels: what i received from j over the unit vector, and j from i against it.
 struct FilterGradient2 {
     float2 q;
@@ -87,19 +92,21 @@ __device__ __forceinline__ void add_direction(FilterGradient2& d_w, const State2
 }
 
 // Gradients d middle and senders of one block, for kernels that run over blocks.
+template <class Stored>
 struct BlockGradient {
     const float* d_middle;  // [S·N][4F], or [N][4F] summed over the structures in the first block for template edges
-    const float* senders;   // [S·N][5F], in the first block [N][5F]
+    const Stored* senders;       // [S·N][5F], in the first block [N][5F]
 };
 
 // Most blocks of a model on the GPU.
 constexpr unsigned MAX_BLOCKS = 16;
 
+template <class Stored>
 struct PairFilterGradient {
     const float4* pairs;      // [S][max_pairs] {unit vector from i to j, i | j·2^16 as integer bits}
     const unsigned* n_pairs;  // [S]
     float* d_rows;            // writes [S][max_pairs][filter_stride]
-    BlockGradient blocks[MAX_BLOCKS];
+    BlockGradient<Stored> blocks[MAX_BLOCKS];
     unsigned features;
     unsigned n_atoms;
     unsigned n_structures;
@@ -108,9 +115,8 @@ struct PairFilterGradient {
     unsigned unused;
 };
 
-// Gradient of the filter rows of edges with free atoms. Grid (⌈max_pairs/8⌉, L·S), 256 threads, one warp a pair.
-KERNEL(256, pair_filter_gradient, PairFilterGradient) {
-    const PairFilterGradient& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void add_pair_directions(const PairFilterGradient<Stored>& a) {
     const unsigned f = a.features, s = blockIdx.y % a.n_structures, l = blockIdx.y / a.n_structures;
     const unsigned p = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
     if (p >= a.n_pairs[s]) return;
@@ -120,7 +126,7 @@ KERNEL(256, pair_filter_gradient, PairFilterGradient) {
     const float forth[3] = {pair.x, pair.y, pair.z}, back[3] = {-pair.x, -pair.y, -pair.z};
     for (unsigned c = 2 * (threadIdx.x % WARP); c < f; c += 2 * WARP) {
         const float* d_middle = a.blocks[l].d_middle + first_row * 4 * f + c;
-        const float* senders = a.blocks[l].senders + (l == 0 ? 0 : first_row * 5 * f) + c;
+        const Stored* senders = a.blocks[l].senders + (l == 0 ? 0 : first_row * 5 * f) + c;
         FilterGradient2 d_w = {zero2(), zero2(), zero2()};
         add_direction(d_w, load_state2(d_middle + i * 4 * f, f), load_sender2(senders + j * 5 * f, f), forth);
         add_direction(d_w, load_state2(d_middle + j * 4 * f, f), load_sender2(senders + i * 5 * f, f), back);
@@ -131,11 +137,17 @@ KERNEL(256, pair_filter_gradient, PairFilterGradient) {
     }
 }
 
+// Gradient of the filter rows of edges with free atoms. Grid (⌈max_pairs/8⌉, L·S), 256 threads, one warp a pair.
+KERNEL(256, pair_filter_gradient, PairFilterGradient<float>) { add_pair_directions(arguments); }
+
+KERNEL(256, pair_filter_gradient_mixed, PairFilterGradient<Half>) { add_pair_directions(arguments); }
+
+template <class Stored>
 struct TemplateFilterGradient {
     const unsigned* row_starts;  // [n_template_rows + 1]
     const float4* edges;         // {unit vector from receiver to sender, receiver | sender·2^16 as integer bits}, by row
     float* d_rows;               // writes [n_template_rows][filter_stride]
-    BlockGradient blocks[MAX_BLOCKS];
+    BlockGradient<Stored> blocks[MAX_BLOCKS];
     unsigned features;
     unsigned n_atoms;
     unsigned n_structures;
@@ -144,10 +156,8 @@ struct TemplateFilterGradient {
     unsigned filter_stride;
 };
 
-// Gradient of the filter rows of template edges where there are many: each sums over its edges and the structures. Grid
-// (n_template_rows, L), 256 threads, 8·3·F floats of shared memory.
-KERNEL(256, template_filter_gradient, TemplateFilterGradient) {
-    const TemplateFilterGradient& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void sum_row_directions(const TemplateFilterGradient<Stored>& a) {
     const unsigned f = a.features, r = blockIdx.x, l = blockIdx.y;
     const unsigned warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
     // The last block's receivers are free atoms; the first block's gradients are summed over the structures already.
@@ -178,6 +188,12 @@ KERNEL(256, template_filter_gradient, TemplateFilterGradient) {
         a.d_rows[static_cast<u64>(r) * a.filter_stride + l * 3 * f + c] = sum;
     }
 }
+
+// Gradient of the filter rows of template edges where there are many: each sums over its edges and the structures. Grid
+// (n_template_rows, L), 256 threads, 8·3·F floats of shared memory.
+KERNEL(256, template_filter_gradient, TemplateFilterGradient<float>) { sum_row_directions(arguments); }
+
+KERNEL(256, template_filter_gradient_mixed, TemplateFilterGradient<Half>) { sum_row_directions(arguments); }
 
 struct TemplateFilterSum {
     const float* shares[MAX_BLOCKS];  // [n_shares][n_template_rows][3F]; null: the block's template atoms took no part

@@ -2,10 +2,12 @@
 // the message between template atoms, and the gradients of both. CPU twin: Network::prepare and Network::backward_shared in
 // src/engine/cpu/network.rs.
 //
-// Shapes: N atoms of a structure, T of them template; P species; S structures; F features (a multiple of 4).
+// Shapes: N atoms of a structure, T of them template; P species; S structures; F features (a multiple of 4). Filter rows and senders are
+// kept as Stored, float or Half (half.cuh).
 #include "message.cuh"
 #include "products.cuh"
 
+template <class Stored>
 struct SpeciesForward {
     const unsigned* numbers;     // [P] atomic numbers
     const unsigned* species_of;  // [N] species of every atom
@@ -16,15 +18,14 @@ struct SpeciesForward {
     const float* bias_2;         // [3F]
     float* q;                    // writes [P][F]
     float* hidden;               // writes [P][F] before silu
-    float* senders;              // writes [N][5F]
+    Stored* senders;             // writes [N][5F]
     float* start;                // writes [N][4F]: q, and μ = 0
     unsigned features;
     unsigned n_atoms;
 };
 
-// Grid (P), 256 threads, 5·F floats of shared memory.
-KERNEL(256, species_forward, SpeciesForward) {
-    const SpeciesForward& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void send_species(const SpeciesForward<Stored>& a) {
     const unsigned f = a.features, p = blockIdx.x;
     float* q = shared_memory<float>();  // [F]
     float* hidden = q + f;              // [F]
@@ -47,26 +48,31 @@ KERNEL(256, species_forward, SpeciesForward) {
     for (unsigned i = 0; i < a.n_atoms; ++i) {
         if (a.species_of[i] != p) continue;
         for (unsigned c = threadIdx.x; c < 5 * f; c += blockDim.x) {
-            a.senders[i * 5 * f + c] = c < 2 * f ? x[c] : 0.0f;
+            store1(a.senders[i * 5 * f + c], c < 2 * f ? x[c] : 0.0f);
             if (c < 4 * f) a.start[i * 4 * f + c] = c < f ? q[c] : 0.0f;
         }
     }
 }
 
+// Grid (P), 256 threads, 5·F floats of shared memory.
+KERNEL(256, species_forward, SpeciesForward<float>) { send_species(arguments); }
+
+KERNEL(256, species_forward_mixed, SpeciesForward<Half>) { send_species(arguments); }
+
+template <class Stored>
 struct FirstMessage {
     TemplateEdges template_edges;
-    const float* senders;           // [N][5F]
-    const float* template_filters;  // [rows][filter_stride], at the first block
-    float* start;                   // [N][4F]; the rows of template atoms are added to
+    const Stored* senders;           // [N][5F]
+    const Stored* template_filters;  // [rows][filter_stride], at the first block
+    float* start;                    // [N][4F]; the rows of template atoms are added to
     unsigned features;
     unsigned n_template;
     unsigned filter_stride;
     unsigned unused;
 };
 
-// The message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom.
-KERNEL(256, first_message, FirstMessage) {
-    const FirstMessage& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void add_template_message(const FirstMessage<Stored>& a) {
     const unsigned f = a.features, i = (blockIdx.x * blockDim.x + threadIdx.x) / WARP;
     if (i >= a.n_template) return;
     for (unsigned c = 2 * (threadIdx.x % WARP); c < f; c += 2 * WARP) {
@@ -77,12 +83,18 @@ KERNEL(256, first_message, FirstMessage) {
     }
 }
 
+// The message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom.
+KERNEL(256, first_message, FirstMessage<float>) { add_template_message(arguments); }
+
+KERNEL(256, first_message_mixed, FirstMessage<Half>) { add_template_message(arguments); }
+
+template <class Stored>
 struct FirstBackward {
     FreeEdges free_edges;
-    const float* d_middle;      // [S·N][4F] of the first block
-    const float* free_filters;  // [S][max_pairs][filter_stride], at the first block
-    float* d_start;             // writes [N][4F], summed over the structures
-    float* d_x;                 // writes [N][2F] gradient of (x_q, x_R) from edges with free atoms
+    const float* d_middle;       // [S·N][4F] of the first block
+    const Stored* free_filters;  // [S][max_pairs][filter_stride], at the first block
+    float* d_start;              // writes [N][4F], summed over the structures
+    float* d_x;                  // writes [N][2F] gradient of (x_q, x_R) from edges with free atoms
     unsigned features;
     unsigned n_atoms;
     unsigned n_structures;
@@ -91,9 +103,8 @@ struct FirstBackward {
     unsigned unused;
 };
 
-// Sums over the structures what reaches an atom's start and its senders. Grid (N), 256 threads, 8·6·F floats of shared memory.
-KERNEL(256, first_backward, FirstBackward) {
-    const FirstBackward& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void sum_over_structures(const FirstBackward<Stored>& a) {
     const unsigned f = a.features, n = a.n_atoms, j = blockIdx.x;
     const unsigned warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
     float* sums = shared_memory<float>();  // [warps][6F]
@@ -128,23 +139,27 @@ KERNEL(256, first_backward, FirstBackward) {
     }
 }
 
+// Sums over the structures what reaches an atom's start and its senders. Grid (N), 256 threads, 8·6·F floats of shared memory.
+KERNEL(256, first_backward, FirstBackward<float>) { sum_over_structures(arguments); }
+
+KERNEL(256, first_backward_mixed, FirstBackward<Half>) { sum_over_structures(arguments); }
+
+template <class Stored>
 struct FirstTemplateBackward {
     TemplateEdges template_edges;
-    const float* senders;           // [N][5F]
-    const float* d_start;           // [N][4F] summed over the structures
-    const float* template_filters;  // [rows][filter_stride], at the first block
-    float* d_x;                     // [N][2F]; the rows of template atoms are added to
-    float* d_template_filters;      // writes [blocks of the grid][n_filter_rows][3F]; null: not wanted
+    const Stored* senders;           // [N][5F]
+    const float* d_start;            // [N][4F] summed over the structures
+    const Stored* template_filters;  // [rows][filter_stride], at the first block
+    float* d_x;                      // [N][2F]; the rows of template atoms are added to
+    float* d_template_filters;       // writes [blocks of the grid][n_filter_rows][3F]; null: not wanted
     unsigned features;
     unsigned n_template;
     unsigned filter_stride;
     unsigned n_filter_rows;
 };
 
-// Gradient of the message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom; 8·n_filter_rows·3F floats of shared
-// memory where the gradient of the filters is wanted.
-KERNEL(256, first_template_backward, FirstTemplateBackward) {
-    const FirstTemplateBackward& a = arguments;
+template <class Stored>
+__device__ __forceinline__ void gather_template_message(const FirstTemplateBackward<Stored>& a) {
     const unsigned f = a.features, warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
     const unsigned j = blockIdx.x * n_warps + warp, n_accumulated = a.n_filter_rows * 3 * f;
     const bool accumulate = a.d_template_filters != nullptr;
@@ -167,6 +182,12 @@ KERNEL(256, first_template_backward, FirstTemplateBackward) {
         a.d_template_filters[blockIdx.x * n_accumulated + k] = sum;
     }
 }
+
+// Gradient of the message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom; 8·n_filter_rows·3F floats of shared
+// memory where the gradient of the filters is wanted.
+KERNEL(256, first_template_backward, FirstTemplateBackward<float>) { gather_template_message(arguments); }
+
+KERNEL(256, first_template_backward_mixed, FirstTemplateBackward<Half>) { gather_template_message(arguments); }
 
 struct SpeciesBackward {
     const unsigned* numbers;     // [P]

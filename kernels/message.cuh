@@ -3,9 +3,9 @@
 //
 // F is the number of features rounded up to a multiple of 4; the channels beyond the model's are zero everywhere.
 // A state row is [q | μ_x | μ_y | μ_z], 4F; a sender row is [x_q | x_R | x_μ⊙μ_x | x_μ⊙μ_y | x_μ⊙μ_z], 5F; a filter row of one block
-// is [q | R | μ], 3F, within rows of `filter_stride`.
+// is [q | R | μ], 3F, within rows of `filter_stride`. Sender and filter rows are kept as Stored, float or Half (half.cuh).
 #pragma once
-#include "prelude.cuh"
+#include "half.cuh"
 
 // Template–template edges, the same in every structure. Atom i receives groups group_starts[i]..group_starts[i + 1], each the
 // edges of one filter row; its first edge is edge_starts[i].
@@ -28,10 +28,6 @@ struct State2 {
     float2 q;
     float2 mu[3];
 };
-
-__device__ __forceinline__ float2 load2(const float* p) { return __ldg(reinterpret_cast<const float2*>(p)); }
-
-__device__ __forceinline__ void store2(float* p, float2 value) { *reinterpret_cast<float2*>(p) = value; }
 
 __device__ __forceinline__ float2 zero2() { return make_float2(0.0f, 0.0f); }
 
@@ -58,15 +54,17 @@ __device__ __forceinline__ State2 load_state2(const float* row, unsigned f) {
     return State2{load2(row), {load2(row + f), load2(row + 2 * f), load2(row + 3 * f)}};
 }
 
-__device__ __forceinline__ void store_state2(float* row, unsigned f, const State2& state) {
+template <class Stored>
+__device__ __forceinline__ void store_state2(Stored* row, unsigned f, const State2& state) {
     store2(row, state.q);
     for (unsigned d = 0; d < 3; ++d) store2(row + (1 + d) * f, state.mu[d]);
 }
 
 // Adds to `state` what template atom i receives from the template. `senders` and `filters` point at the thread's channel.
+template <class Stored>
 __device__ __forceinline__ void receive_from_template(State2& state, const TemplateEdges& graph, unsigned i,
-                                                      const float* senders, const float* filters,
-                                                      unsigned filter_stride, unsigned f) {
+                                                      const Stored* senders, const Stored* filters, unsigned filter_stride,
+                                                      unsigned f) {
     unsigned e = graph.edge_starts[i];
     for (unsigned g = graph.group_starts[i]; g < graph.group_starts[i + 1]; ++g) {
         const uint2 group = __ldg(graph.groups + g);
@@ -74,7 +72,7 @@ __device__ __forceinline__ void receive_from_template(State2& state, const Templ
 #pragma unroll 2
         for (; e < group.y; ++e) {
             const float4 edge = __ldg(graph.edges + e);
-            const float* x = senders + static_cast<u64>(__float_as_uint(edge.w)) * 5 * f;
+            const Stored* x = senders + static_cast<u64>(__float_as_uint(edge.w)) * 5 * f;
             const float2 x_radial = load2(x + f);
             const float unit[3] = {edge.x, edge.y, edge.z};
             add2(q, load2(x));
@@ -83,7 +81,7 @@ __device__ __forceinline__ void receive_from_template(State2& state, const Templ
                 add2(mu[d], load2(x + (2 + d) * f));
             }
         }
-        const float* w = filters + static_cast<u64>(group.x) * filter_stride;
+        const Stored* w = filters + static_cast<u64>(group.x) * filter_stride;
         const float2 w_radial = load2(w + f), w_mu = load2(w + 2 * f);
         add_product2(state.q, load2(w), q);
         for (unsigned d = 0; d < 3; ++d) {
@@ -94,14 +92,15 @@ __device__ __forceinline__ void receive_from_template(State2& state, const Templ
 }
 
 // Adds to `state` what an atom receives over edges first..last with free atoms. All pointers at the structure and the channel.
+template <class Stored>
 __device__ __forceinline__ void receive_over_free_edges(State2& state, const float4* edges, const unsigned* rows,
-                                                        unsigned first, unsigned last, const float* senders,
-                                                        const float* filters, unsigned filter_stride, unsigned f) {
+                                                        unsigned first, unsigned last, const Stored* senders,
+                                                        const Stored* filters, unsigned filter_stride, unsigned f) {
 #pragma unroll 2
     for (unsigned e = first; e < last; ++e) {
         const float4 edge = __ldg(edges + e);
-        const float* x = senders + static_cast<u64>(__float_as_uint(edge.w)) * 5 * f;
-        const float* w = filters + static_cast<u64>(__ldg(rows + e)) * filter_stride;
+        const Stored* x = senders + static_cast<u64>(__float_as_uint(edge.w)) * 5 * f;
+        const Stored* w = filters + static_cast<u64>(__ldg(rows + e)) * filter_stride;
         const float2 radial = product2(load2(w + f), load2(x + f)), w_mu = load2(w + 2 * f);
         const float unit[3] = {edge.x, edge.y, edge.z};
         add_product2(state.q, load2(w), load2(x));
@@ -126,17 +125,18 @@ struct Sender2 {
     float2 y[3];
 };
 
-__device__ __forceinline__ Sender2 load_sender2(const float* row, unsigned f) {
+template <class Stored>
+__device__ __forceinline__ Sender2 load_sender2(const Stored* row, unsigned f) {
     return Sender2{load2(row), load2(row + f), {load2(row + 2 * f), load2(row + 3 * f), load2(row + 4 * f)}};
 }
 
 // Adds to `sent` the gradient of what template atom j sent to the template. `d_middle` ([atom][4F]) and `filters` point at the
 // structure and the channel. Where `d_filters` is given (the warp's own [rows][3F] in shared memory, at the channel), the gradient
 // of the filter rows is added there.
+template <class Stored>
 __device__ __forceinline__ void gather_from_template(SentGradient2& sent, const TemplateEdges& graph, unsigned j,
-                                                     const float* d_middle, const float* filters,
-                                                     unsigned filter_stride, unsigned f, const Sender2& sender,
-                                                     float* d_filters) {
+                                                     const float* d_middle, const Stored* filters, unsigned filter_stride,
+                                                     unsigned f, const Sender2& sender, float* d_filters) {
     unsigned e = graph.edge_starts[j];
     for (unsigned g = graph.group_starts[j]; g < graph.group_starts[j + 1]; ++g) {
         const uint2 group = __ldg(graph.groups + g);
@@ -153,7 +153,7 @@ __device__ __forceinline__ void gather_from_template(SentGradient2& sent, const 
                 add2(mu[k], d.mu[k]);
             }
         }
-        const float* w = filters + static_cast<u64>(group.x) * filter_stride;
+        const Stored* w = filters + static_cast<u64>(group.x) * filter_stride;
         const float2 w_mu = load2(w + 2 * f);
         add_product2(sent.q, load2(w), q);
         add_product2(sent.radial, load2(w + f), radial);
@@ -168,14 +168,15 @@ __device__ __forceinline__ void gather_from_template(SentGradient2& sent, const 
 }
 
 // Adds to `sent` the gradient of what an atom sent over edges with free atoms.
+template <class Stored>
 __device__ __forceinline__ void gather_over_free_edges(SentGradient2& sent, const float4* edges, const unsigned* rows,
                                                        unsigned first, unsigned last, const float* d_middle,
-                                                       const float* filters, unsigned filter_stride, unsigned f) {
+                                                       const Stored* filters, unsigned filter_stride, unsigned f) {
 #pragma unroll 2
     for (unsigned e = first; e < last; ++e) {
         const float4 edge = __ldg(edges + e);
         const State2 d = load_state2(d_middle + static_cast<u64>(__float_as_uint(edge.w)) * 4 * f, f);
-        const float* w = filters + static_cast<u64>(__ldg(rows + e)) * filter_stride;
+        const Stored* w = filters + static_cast<u64>(__ldg(rows + e)) * filter_stride;
         const float2 w_mu = load2(w + 2 * f);
         const float unit[3] = {edge.x, edge.y, edge.z};
         float2 radial = zero2();

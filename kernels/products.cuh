@@ -1,6 +1,6 @@
 // Products of a tile in shared memory with a weight matrix in global memory, and the activation between two of them.
 #pragma once
-#include "prelude.cuh"
+#include "half.cuh"
 
 // y = x·W for the rows of a tile, four columns and ROWS rows a thread.
 //
@@ -42,10 +42,6 @@ __device__ __forceinline__ void tile_product(const float* x, unsigned group_stri
         for (unsigned r = 0; r < ROWS; ++r) store(group, r, column, sum[r]);
     }
 }
-
-__device__ __forceinline__ float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
-
-__device__ __forceinline__ void store4(float* p, float4 value) { *reinterpret_cast<float4*>(p) = value; }
 
 __device__ __forceinline__ float4 add4(float4 a, float4 b) {
     return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);

@@ -27,7 +27,7 @@ struct RowSource {
     unsigned x_stride;
     unsigned x_component;
     unsigned x_is_hidden;    // x goes through silu
-    unsigned unused;
+    unsigned x_is_half;      // x is of Half; only where weight_gradient_mixed reads it
 };
 
 struct WeightJob {
@@ -52,7 +52,15 @@ struct WeightGradient {
     unsigned unused;
 };
 
+// Four neighbours of x, from element `at` on.
+template <bool MIXED>
+__device__ __forceinline__ float4 load_x(const RowSource& source, u64 at) {
+    if (MIXED && source.x_is_half != 0) return load4(reinterpret_cast<const Half*>(source.x) + at);
+    return load4(source.x + at);
+}
+
 // Adds the rows of segments first..last, whose lists and counts begin at structure `listed`, to the thread's 4 × 4 entries.
+template <bool MIXED>
 __device__ __forceinline__ void add_rows(const RowSource source, unsigned first, unsigned last, unsigned listed,
                                          unsigned out, unsigned n_out, unsigned in, unsigned n_in, float (&sum)[4][4],
                                          float (&bias)[4]) {
@@ -74,7 +82,7 @@ __device__ __forceinline__ void add_rows(const RowSource source, unsigned first,
                     d_y = load4(source.d_y + at * source.d_y_stride + d * source.d_y_component + out + quad);
                 }
                 if (in + quad < n_in) {
-                    x = load4(source.x + at * source.x_stride + d * source.x_component + in + quad);
+                    x = load_x<MIXED>(source, at * source.x_stride + d * source.x_component + in + quad);
                     if (source.x_is_hidden != 0) x = silu4(x);
                 }
             }
@@ -99,9 +107,8 @@ __device__ __forceinline__ void add_rows(const RowSource source, unsigned first,
     }
 }
 
-// Grid (tiles of all jobs, slices), 256 threads, 8192 bytes of shared memory.
-KERNEL(256, weight_gradient, WeightGradient) {
-    const WeightGradient& a = arguments;
+template <bool MIXED>
+__device__ __forceinline__ void weight_tile(const WeightGradient& a) {
     unsigned j = 0;
     for (unsigned end = a.n_jobs; end - j > 1;) {
         const unsigned middle = (j + end) / 2;
@@ -118,9 +125,11 @@ KERNEL(256, weight_gradient, WeightGradient) {
 
     float sum[4][4] = {}, bias[4] = {};
     const unsigned n = job.source.n_segments, first = job.source.first_segment;
-    add_rows(job.source, first + slice * n / n_slices, first + (slice + 1) * n / n_slices, a.first_structure, out,
-             job.n_out, in, job.n_in, sum, bias);
-    if (slice == 0) add_rows(job.shared, 0, job.shared.n_segments, 0, out, job.n_out, in, job.n_in, sum, bias);
+    add_rows<MIXED>(job.source, first + slice * n / n_slices, first + (slice + 1) * n / n_slices, a.first_structure,
+                    out, job.n_out, in, job.n_in, sum, bias);
+    if (slice == 0) {
+        add_rows<MIXED>(job.shared, 0, job.shared.n_segments, 0, out, job.n_out, in, job.n_in, sum, bias);
+    }
 
     float* slice_out = a.slices + static_cast<u64>(slice) * a.slice_len;
     const unsigned my_out = out + threadIdx.x / 16 * 4, my_in = in + threadIdx.x % 16 * 4;
@@ -132,3 +141,8 @@ KERNEL(256, weight_gradient, WeightGradient) {
         if (job.at_bias != NO_BIAS && my_in == 0) slice_out[job.at_bias + my_out + o] = bias[o];
     }
 }
+
+// Grid (tiles of all jobs, slices), 256 threads, 8192 bytes of shared memory.
+KERNEL(256, weight_gradient, WeightGradient) { weight_tile<false>(arguments); }
+
+KERNEL(256, weight_gradient_mixed, WeightGradient) { weight_tile<true>(arguments); }

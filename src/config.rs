@@ -8,8 +8,8 @@ mod file;
 mod source;
 
 pub use file::{
-    ConfinementSection, DiffusionSection, File, Matching, ModelSection, SearchSection, SystemSection, TargetSection,
-    TrainingSection, TransferSection,
+    ConfinementSection, DiffusionSection, EngineSection, File, Matching, ModelSection, SearchSection, SystemSection,
+    TargetSection, TrainingSection, TransferSection,
 };
 
 use crate::diffusion::Sde;
@@ -105,7 +105,7 @@ impl Settings {
 
     /// What an engine needs to be opened for this configuration.
     pub fn setup(&self) -> Setup {
-        let File { model, diffusion, training, guidance, .. } = &self.sections;
+        let File { model, diffusion, training, engine, guidance, .. } = &self.sections;
         let even = || RadialBasis::even(model.radial_functions, model.cutoff_angstrom);
         Setup {
             system: self.system.clone(),
@@ -121,6 +121,7 @@ impl Settings {
                 weighting: training.weighting,
             },
             guidance: *guidance,
+            precision: engine.precision,
         }
     }
 
@@ -368,6 +369,7 @@ mod tests {
         assert_eq!((training.steps_per_iteration, training.batch, training.learning_rate), (8000, 16, 1e-4));
         assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
         assert_eq!(training.weighting, Weighting::Published);
+        assert_eq!(settings.setup().precision, crate::engine::Precision::F32);
         assert!(settings.system.is_free_cluster());
     }
 

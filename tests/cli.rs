@@ -117,6 +117,15 @@ fn bad_configurations_get_their_sentence() {
 }
 
 #[test]
+fn mixed_precision_needs_a_gpu() {
+    let place = TempDir::new().unwrap();
+    let path = changed_smoke(place.path(), "[training]", "[engine]\nprecision = \"mixed\"\n\n[training]");
+    let arguments = ["search", path.to_str().unwrap(), "--device", "cpu", "--out", "run"];
+    refuses(place.path(), &arguments, 2, "set precision = \"f32\" in [engine] or use --device cuda");
+    assert!(!place.path().join("run").exists());
+}
+
+#[test]
 fn a_missing_configuration_is_named() {
     refuses(root(), &["search", "no-such.toml"], 2, "cannot read the configuration no-such.toml: No such file");
 }

@@ -199,6 +199,22 @@ fn kernel_times_as_table_and_json() {
         let launches = step["launches"].as_array().unwrap();
         assert!(launches.len() >= 5 && launches.iter().all(|launch| launch["bytes"].as_f64().unwrap() > 0.0));
     }
+    let bytes = |report: &serde_json::Value, kernel: &str| {
+        let launches = report["steps"][0]["launches"].as_array().unwrap().clone();
+        let of_kernel = |launch: &&serde_json::Value| launch["kernel"].as_str().unwrap().starts_with(kernel);
+        launches.iter().find(of_kernel).expect(kernel)["bytes"].as_f64().unwrap()
+    };
+    std::fs::write(folder.path("tiny.toml"), format!("{CONFIG}\n[engine]\nprecision = \"mixed\"\n")).unwrap();
+    let output = folder.run(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("block_backward_small_mixed"));
+    let mixed: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path("kernels.json")).unwrap()).unwrap();
+    for (kernel, most) in [("block_forward", 0.9), ("block_backward", 0.95), ("weight_gradient", 1.0)] {
+        assert!(bytes(&mixed, kernel) < most * bytes(&report, kernel), "{kernel} moves fewer bytes");
+    }
+    assert_eq!(bytes(&mixed, "adamw"), bytes(&report, "adamw"));
+    folder.search("emulator", "mixed", &[]);
     let refused = folder.run(&["benchmark", "--kernels", "tiny.toml", "--device", "cpu"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("kernels run on a GPU"));

@@ -4,7 +4,8 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Engine, ForceSet, FreePositions, Loss, ModelState, NoisyBatch, Sampler, Setup, Stream, TrainingSet, Weighting, open,
+    Engine, ForceSet, FreePositions, Loss, ModelState, NoisyBatch, Precision, Sampler, Setup, Stream, TrainingSet,
+    Weighting, open,
 };
 use godiff::error::Error;
 use godiff::model::RadialBasis;
@@ -41,6 +42,17 @@ fn unknown_devices_are_refused() {
 fn a_device_that_was_left_out_is_refused() {
     let sentence = "device 'emulator': this godiff was built without the feature that drives it; use --device cpu";
     assert_bad_input(open("emulator", &small()).err().expect("a refusal"), sentence);
+}
+
+/// Storage in 16 bits is a matter of GPUs; ignoring it would compute something else than was asked for.
+#[test]
+fn mixed_precision_is_refused_on_the_cpu() {
+    let sentence = "precision = \"mixed\" is for GPUs, but this would run on the CPU: set precision = \"f32\" in [engine] or use \
+                    --device cuda";
+    let mixed = Setup { precision: Precision::Mixed, ..small() };
+    for device in ["auto", "cpu", "cpu-f64"] {
+        assert_bad_input(open(device, &mixed).err().expect(device), sentence);
+    }
 }
 
 #[test]

@@ -160,5 +160,6 @@ fn setup(system: System, model: &ModelFile) -> Setup {
             weighting: model.weighting,
         },
         guidance: None,
+        precision: engine::Precision::F32,
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration file as it is written: sections, keys with their units, defaults.
 
-use crate::engine::{GuidanceSettings, Weighting};
+use crate::engine::{GuidanceSettings, Precision, Weighting};
 use crate::model::ModelSizes;
 use crate::potential::PotentialSettings;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct File {
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
+    /// How a GPU computes.
+    #[serde(default)]
+    pub engine: EngineSection,
     /// Force-field guidance, if it is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<GuidanceSettings>,
@@ -193,6 +196,14 @@ impl Default for TrainingSection {
             weighting: Weighting::Published,
         }
     }
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSection {
+    /// What arrays on a GPU are kept in.
+    pub precision: Precision,
 }
 
 /// `[transfer]`.

@@ -1,6 +1,6 @@
 //! What every engine asks of its input before it computes anything.
 
-use super::{FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Sampler, Setup, TrainingSet};
+use super::{FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, Sampler, Setup, TrainingSet};
 use crate::error::{Error, Result};
 use crate::model::Layout;
 
@@ -15,6 +15,17 @@ impl Setup {
             return Err(Error::bad_input("guidance needs a model with a force head"));
         }
         Ok(())
+    }
+
+    /// Refuses what only a GPU engine can do.
+    pub(super) fn check_precision_of_cpu(&self) -> Result<()> {
+        match self.precision {
+            Precision::F32 => Ok(()),
+            Precision::Mixed => Err(Error::bad_input(
+                "precision = \"mixed\" is for GPUs, but this would run on the CPU: set precision = \"f32\" in [engine] or use \
+                 --device cuda",
+            )),
+        }
     }
 
     /// Refuses structures of another number of free atoms, and lists that have not one entry a structure.

@@ -34,6 +34,18 @@ pub enum Weighting {
     Published,
 }
 
+/// In what a GPU engine keeps the arrays that it moves most: filters, messages, and what the forward pass saves for the backward
+/// pass. Arithmetic, weights, outputs and gradients are f32 under both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// All in f32.
+    #[default]
+    F32,
+    /// Those arrays in 16 bits (IEEE binary16): half the traffic, three decimal digits. A value beyond ±65504 is kept as ±65504.
+    Mixed,
+}
+
 /// The reverse process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReverseSettings {
@@ -122,6 +134,8 @@ pub struct Setup {
     pub training: TrainingSettings,
     /// Force-field guidance; needs a model with a force head.
     pub guidance: Option<GuidanceSettings>,
+    /// Storage on a GPU; the CPU knows f32 alone.
+    pub precision: Precision,
 }
 
 /// Parameters and optimiser, everything that training changes. f32 values survive the round trip exactly.

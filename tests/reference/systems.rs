@@ -5,8 +5,8 @@ use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{
-    Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, ReverseSettings, Setup, TrainingSettings,
-    Weighting,
+    Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Setup,
+    TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose, normal_pair};
@@ -148,6 +148,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
             weighting: Weighting::Dsm,
         },
         guidance: Some(GuidanceSettings::default()),
+        precision: Precision::F32,
     }
 }
 

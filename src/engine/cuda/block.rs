@@ -1,6 +1,8 @@
 //! Launches of kernels/block.cu: one block of PaiNN for a tile of atoms, and its gradient.
 
 use super::driver::{Arguments, Pointer, Shape, Stream};
+use super::stored::StoredPointer;
+use crate::engine::Precision;
 use crate::error::Result;
 use bytemuck::{Pod, Zeroable};
 
@@ -84,22 +86,22 @@ pub struct BlockBiases {
 #[repr(C)]
 pub struct BlockSaved {
     /// \[S·N\]\[4F\] state between message and update.
-    pub middle: Pointer<f32>,
+    pub middle: StoredPointer,
     /// \[S·N\]\[3\]\[2F\].
-    pub mixed: Pointer<f32>,
+    pub mixed: StoredPointer,
     /// \[S·N\]\[F\].
-    pub norm: Pointer<f32>,
+    pub norm: StoredPointer,
     /// \[S·N\]\[F\].
-    pub hidden: Pointer<f32>,
+    pub hidden: StoredPointer,
     /// \[S·N\]\[3F\].
-    pub net: Pointer<f32>,
+    pub net: StoredPointer,
     /// \[S·N\]\[F\].
-    pub context_hidden: Pointer<f32>,
+    pub context_hidden: StoredPointer,
     /// \[S·N\]\[F\].
-    pub x_mu: Pointer<f32>,
+    pub x_mu: StoredPointer,
 }
 
-/// Arguments of `block_forward` and `block_forward_small`; see kernels/block.cu.
+/// Arguments of `block_forward` and its variants; see kernels/block.cu.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
@@ -108,13 +110,13 @@ pub struct BlockForward {
     pub template_edges: TemplateEdges,
     pub free_edges: FreeEdges,
     pub start: Pointer<f32>,
-    pub senders: Pointer<f32>,
-    pub template_filters: Pointer<f32>,
-    pub free_filters: Pointer<f32>,
+    pub senders: StoredPointer,
+    pub template_filters: StoredPointer,
+    pub free_filters: StoredPointer,
     pub weights: BlockWeights,
     pub biases: BlockBiases,
     pub state: Pointer<f32>,
-    pub senders_out: Pointer<f32>,
+    pub senders_out: StoredPointer,
     pub saved: BlockSaved,
     pub features: u32,
     pub n_atoms: u32,
@@ -130,7 +132,7 @@ impl Arguments for BlockForward {
     const KERNEL: &'static str = "block_forward";
 }
 
-/// Arguments of `block_backward` and `block_backward_small`; see kernels/block.cu.
+/// Arguments of `block_backward` and its variants; see kernels/block.cu.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
@@ -139,9 +141,9 @@ pub struct BlockBackward {
     pub template_edges: TemplateEdges,
     pub free_edges: FreeEdges,
     pub d_above: Pointer<f32>,
-    pub template_filters: Pointer<f32>,
-    pub free_filters: Pointer<f32>,
-    pub senders: Pointer<f32>,
+    pub template_filters: StoredPointer,
+    pub free_filters: StoredPointer,
+    pub senders: StoredPointer,
     pub state: Pointer<f32>,
     pub saved: BlockSaved,
     pub weights: BlockWeights,
@@ -181,22 +183,44 @@ pub fn backward_shared_bytes(features: usize, tile: usize, n_filter_rows: usize)
 }
 
 impl BlockForward {
-    /// Queues it for `n_structures` structures of at most `longest` listed atoms.
-    pub fn launch(&self, stream: &Stream, n_structures: usize, longest: usize, small: bool) -> Result<()> {
+    /// Queues it in `precision` for `n_structures` structures of at most `longest` listed atoms.
+    pub fn launch(
+        &self,
+        stream: &Stream,
+        precision: Precision,
+        n_structures: usize,
+        longest: usize,
+        small: bool,
+    ) -> Result<()> {
         let (n_tiles, tile) = tiles(longest, small);
         let shared_bytes = 4 * 16 * tile as u32 * self.features;
         let shape = Shape { blocks: [n_tiles as u32, n_structures as u32], threads: THREADS as u32, shared_bytes };
-        stream.launch_variant(if small { "block_forward_small" } else { "block_forward" }, shape, self)
+        let kernels = match small {
+            true => ["block_forward_small", "block_forward_small_mixed"],
+            false => ["block_forward", "block_forward_mixed"],
+        };
+        stream.launch_variant(precision.kernel(kernels), shape, self)
     }
 }
 
 impl BlockBackward {
-    /// Queues it for `n_structures` structures of at most `longest` listed atoms.
-    pub fn launch(&self, stream: &Stream, n_structures: usize, longest: usize, small: bool) -> Result<()> {
+    /// Queues it in `precision` for `n_structures` structures of at most `longest` listed atoms.
+    pub fn launch(
+        &self,
+        stream: &Stream,
+        precision: Precision,
+        n_structures: usize,
+        longest: usize,
+        small: bool,
+    ) -> Result<()> {
         let (n_tiles, tile) = tiles(longest, small);
         let shared = backward_shared_bytes(self.features as usize, tile, self.n_filter_rows as usize);
         let shared_bytes = shared.max(4 * self.n_atoms as usize) as u32;
         let shape = Shape { blocks: [n_tiles as u32, n_structures as u32], threads: THREADS as u32, shared_bytes };
-        stream.launch_variant(if small { "block_backward_small" } else { "block_backward" }, shape, self)
+        let kernels = match small {
+            true => ["block_backward_small", "block_backward_small_mixed"],
+            false => ["block_backward", "block_backward_mixed"],
+        };
+        stream.launch_variant(precision.kernel(kernels), shape, self)
     }
 }

@@ -6,6 +6,7 @@
 use super::constants::Sizes;
 use super::driver::Properties;
 use super::weight_gradient::SLICES;
+use crate::engine::Precision;
 
 /// Operations and bytes of one launch.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -54,12 +55,19 @@ pub struct Costs {
     load: Load,
     /// Elements of a head's matrices.
     head_weights: f64,
+    /// Bytes of an element of filters, senders and what is saved for the backward pass.
+    stored: f64,
 }
 
 impl Costs {
-    /// For a network whose head has matrices of `head_weights` elements.
-    pub fn new(sizes: Sizes, load: Load, head_weights: usize) -> Self {
-        Costs { sizes, load, head_weights: head_weights as f64 }
+    /// For a network of this precision whose head has matrices of `head_weights` elements.
+    pub fn new(sizes: Sizes, load: Load, head_weights: usize, precision: Precision) -> Self {
+        Costs { sizes, load, head_weights: head_weights as f64, stored: precision.stored_bytes() as f64 }
+    }
+
+    /// Bytes of so many f32 and so many elements that are kept in the engine's precision.
+    fn bytes(&self, floats: f64, stored: f64) -> f64 {
+        FLOAT * floats + self.stored * stored
     }
 
     fn f(&self) -> f64 {
@@ -106,7 +114,8 @@ impl Costs {
         let rows = (self.load.n_pairs + template_rows) as f64;
         let (columns, stride) = (self.sizes.n_columns as f64, self.sizes.filter_stride as f64);
         let phi = if kept { columns } else { 0.0 };
-        Cost { flops: 2.0 * rows * columns * stride, bytes: FLOAT * (rows * (1.0 + phi + stride) + columns * stride) }
+        let bytes = self.bytes(rows * (1.0 + phi) + columns * stride, rows * stride);
+        Cost { flops: 2.0 * rows * columns * stride, bytes }
     }
 
     /// species_forward and species_backward.
@@ -118,20 +127,22 @@ impl Costs {
     /// first_message and first_template_backward.
     pub fn first_message(&self) -> Cost {
         let (edges, n) = (self.load.n_template_edges as f64, self.sizes.n_atoms as f64);
-        Cost { flops: 10.0 * edges * self.f(), bytes: FLOAT * (9.0 * n * self.f() + 5.0 * edges) }
+        let (state, senders) = (4.0 * n * self.f(), 5.0 * n * self.f());
+        Cost { flops: 10.0 * edges * self.f(), bytes: self.bytes(state + 5.0 * edges, senders) }
     }
 
     /// block_forward of block `l`; with a tape everything that the backward pass reads is written.
     pub fn block_forward(&self, l: usize, tape: bool) -> Cost {
         let (f, rows) = (self.f(), self.n_rows(l));
-        let state = if l > 0 { rows * 9.0 } else { self.sizes.n_atoms as f64 * 9.0 };
-        let kept = if tape { 17.0 * rows } else { 0.0 };
-        let written = rows * (4.0 + if l + 1 < self.sizes.blocks { 5.0 } else { 0.0 }) + kept;
-        let filters = 3.0 * self.load.n_pairs as f64;
+        let rows_read = if l > 0 { rows } else { self.sizes.n_atoms as f64 };
+        let senders_out = if l + 1 < self.sizes.blocks { 5.0 } else { 0.0 };
+        let kept = if tape { 17.0 } else { 0.0 };
+        let state = 4.0 * (rows_read + rows);
+        let stored = 5.0 * rows_read + rows * (senders_out + kept) + 3.0 * self.load.n_pairs as f64;
         let weights = self.update_weights() + self.context_weights();
         Cost {
             flops: rows * self.row_flops(l) + self.message_flops(l),
-            bytes: FLOAT * (f * (state + written + filters) + weights),
+            bytes: self.bytes(f * state + weights, f * stored),
         }
     }
 
@@ -150,23 +161,24 @@ impl Costs {
         let (f, rows) = (self.f(), self.n_rows(l));
         let above = if l + 1 < self.sizes.blocks { self.message_flops(l + 1) } else { 0.0 };
         // Read: gradient, senders, state, saved; written: the gradients that the weights need.
-        let moved = rows * (4.0 + 5.0 + 3.0 + 12.0 + 18.0) + 3.0 * self.load.n_pairs as f64;
+        let (floats, stored) = (rows * (4.0 + 3.0 + 18.0), rows * (5.0 + 12.0) + 3.0 * self.load.n_pairs as f64);
         let weights = self.update_weights() + self.context_weights();
-        Cost { flops: rows * self.row_flops(l) + above, bytes: FLOAT * (f * moved + weights) }
+        Cost { flops: rows * self.row_flops(l) + above, bytes: self.bytes(f * floats + weights, f * stored) }
     }
 
     /// first_backward.
     pub fn first_backward(&self) -> Cost {
         let (f, rows) = (self.f(), (self.load.n_structures * self.sizes.n_atoms) as f64);
         let pairs = self.load.n_pairs as f64;
-        Cost { flops: f * (4.0 * rows + 30.0 * pairs), bytes: FLOAT * f * (4.0 * rows + 3.0 * pairs) }
+        Cost { flops: f * (4.0 * rows + 30.0 * pairs), bytes: f * self.bytes(4.0 * rows, 3.0 * pairs) }
     }
 
     /// pair_filter_gradient.
     pub fn pair_filters(&self) -> Cost {
         let (pairs, blocks) = (self.load.n_pairs as f64, self.sizes.blocks as f64);
         let rows: f64 = (0..self.sizes.blocks).map(|l| self.n_rows(l)).sum();
-        Cost { flops: 34.0 * self.f() * pairs * blocks, bytes: FLOAT * self.f() * (9.0 * rows + 3.0 * pairs * blocks) }
+        let bytes = self.f() * self.bytes(4.0 * rows + 3.0 * pairs * blocks, 5.0 * rows);
+        Cost { flops: 34.0 * self.f() * pairs * blocks, bytes }
     }
 
     /// template_filter_sum and template_filter_gradient.
@@ -181,9 +193,12 @@ impl Costs {
         let blocks: f64 = (0..self.sizes.blocks).map(|l| rows(l) * self.row_flops(l)).sum();
         let head = 2.0 * (self.load.n_structures * self.sizes.n_free) as f64 * self.head_weights;
         let filters = 2.0 * self.load.n_pairs as f64 * (self.sizes.n_columns * self.sizes.filter_stride) as f64;
-        let moved: f64 = (0..self.sizes.blocks).map(|l| 23.0 * rows(l) * self.f()).sum();
-        let moved = moved + self.load.n_pairs as f64 * (self.sizes.n_columns + self.sizes.filter_stride) as f64;
-        Cost { flops: blocks + head + filters, bytes: FLOAT * (moved + (SLICES * self.sizes.n_parameters) as f64) }
+        // Of 23 elements a row and feature, 7 were saved by the forward pass: the state between message and update, the norm, and
+        // two hidden layers.
+        let all_rows: f64 = (0..self.sizes.blocks).map(|l| rows(l) * self.f()).sum();
+        let pairs = self.load.n_pairs as f64 * (self.sizes.n_columns + self.sizes.filter_stride) as f64;
+        let floats = 16.0 * all_rows + pairs + (SLICES * self.sizes.n_parameters) as f64;
+        Cost { flops: blocks + head + filters, bytes: self.bytes(floats, 7.0 * all_rows) }
     }
 
     /// gradient_sum.

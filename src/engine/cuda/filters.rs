@@ -1,6 +1,7 @@
 //! Arguments of kernels/filters.cu: filter rows of all edges, and their gradient.
 
 use super::driver::{Arguments, Pointer};
+use super::stored::StoredPointer;
 use bytemuck::{Pod, Zeroable};
 
 /// Rows a block of `filters_forward` computes.
@@ -8,7 +9,7 @@ pub const FILTER_TILE: usize = 32;
 /// Most interaction blocks of a model on the GPU.
 pub const MAX_BLOCKS: usize = 16;
 
-/// Arguments of `filters_forward`.
+/// Arguments of `filters_forward` and `filters_forward_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
@@ -21,8 +22,8 @@ pub struct FiltersForward {
     pub weights: Pointer<f32>,
     pub free_phi: Pointer<f32>,
     pub template_phi: Pointer<f32>,
-    pub free_rows: Pointer<f32>,
-    pub template_rows: Pointer<f32>,
+    pub free_rows: StoredPointer,
+    pub template_rows: StoredPointer,
     pub n_structures: u32,
     pub max_pairs: u32,
     pub n_template_rows: u32,
@@ -44,10 +45,10 @@ pub struct BlockGradient {
     /// d middle, rows of 4F.
     pub d_middle: Pointer<f32>,
     /// Senders, rows of 5F.
-    pub senders: Pointer<f32>,
+    pub senders: StoredPointer,
 }
 
-/// Arguments of `pair_filter_gradient`.
+/// Arguments of `pair_filter_gradient` and `pair_filter_gradient_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
@@ -68,7 +69,7 @@ impl Arguments for PairFilterGradient {
     const KERNEL: &'static str = "pair_filter_gradient";
 }
 
-/// Arguments of `template_filter_gradient`.
+/// Arguments of `template_filter_gradient` and `template_filter_gradient_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]

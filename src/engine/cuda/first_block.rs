@@ -2,9 +2,10 @@
 
 use super::block::{FreeEdges, TemplateEdges};
 use super::driver::{Arguments, Pointer};
+use super::stored::StoredPointer;
 use bytemuck::{Pod, Zeroable};
 
-/// Arguments of `species_forward`.
+/// Arguments of `species_forward` and `species_forward_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
@@ -18,7 +19,7 @@ pub struct SpeciesForward {
     pub bias_2: Pointer<f32>,
     pub q: Pointer<f32>,
     pub hidden: Pointer<f32>,
-    pub senders: Pointer<f32>,
+    pub senders: StoredPointer,
     pub start: Pointer<f32>,
     pub features: u32,
     pub n_atoms: u32,
@@ -28,14 +29,14 @@ impl Arguments for SpeciesForward {
     const KERNEL: &'static str = "species_forward";
 }
 
-/// Arguments of `first_message`.
+/// Arguments of `first_message` and `first_message_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
 pub struct FirstMessage {
     pub template_edges: TemplateEdges,
-    pub senders: Pointer<f32>,
-    pub template_filters: Pointer<f32>,
+    pub senders: StoredPointer,
+    pub template_filters: StoredPointer,
     pub start: Pointer<f32>,
     pub features: u32,
     pub n_template: u32,
@@ -47,14 +48,14 @@ impl Arguments for FirstMessage {
     const KERNEL: &'static str = "first_message";
 }
 
-/// Arguments of `first_backward`.
+/// Arguments of `first_backward` and `first_backward_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
 pub struct FirstBackward {
     pub free_edges: FreeEdges,
     pub d_middle: Pointer<f32>,
-    pub free_filters: Pointer<f32>,
+    pub free_filters: StoredPointer,
     pub d_start: Pointer<f32>,
     pub d_x: Pointer<f32>,
     pub features: u32,
@@ -69,15 +70,15 @@ impl Arguments for FirstBackward {
     const KERNEL: &'static str = "first_backward";
 }
 
-/// Arguments of `first_template_backward`.
+/// Arguments of `first_template_backward` and `first_template_backward_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
 pub struct FirstTemplateBackward {
     pub template_edges: TemplateEdges,
-    pub senders: Pointer<f32>,
+    pub senders: StoredPointer,
     pub d_start: Pointer<f32>,
-    pub template_filters: Pointer<f32>,
+    pub template_filters: StoredPointer,
     pub d_x: Pointer<f32>,
     pub d_template_filters: Pointer<f32>,
     pub features: u32,

@@ -22,6 +22,8 @@ pub mod first_block;
 #[doc(hidden)]
 pub mod forward_noise;
 #[doc(hidden)]
+pub mod half;
+#[doc(hidden)]
 pub mod head;
 #[doc(hidden)]
 pub mod kernels;
@@ -33,6 +35,8 @@ pub mod radius_graph;
 #[doc(hidden)]
 pub mod reverse_step;
 mod sample;
+#[doc(hidden)]
+pub mod stored;
 mod train;
 #[doc(hidden)]
 pub mod weight_gradient;
@@ -40,8 +44,8 @@ pub mod weight_gradient;
 pub use driver::{Properties, cards};
 
 use super::{
-    Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Progress, Sampler, Setup,
-    Stream, TrainingReport, TrainingSet, Weighting,
+    Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Precision, Progress,
+    Sampler, Setup, Stream, TrainingReport, TrainingSet, Weighting,
 };
 use crate::error::Result;
 use crate::system::Vec3;
@@ -197,9 +201,13 @@ fn time_features(t: f64) -> [f32; 2] {
 impl Engine for Cuda {
     fn device(&self) -> String {
         let properties = self.stream.device().properties();
+        let precision = match self.setup.precision {
+            Precision::F32 => "f32",
+            Precision::Mixed => "mixed precision",
+        };
         match properties.name.as_str() {
-            "emulator" => "emulator f32".into(),
-            name => format!("cuda f32, {name}, sm_{}{}", properties.capability.0, properties.capability.1),
+            "emulator" => format!("emulator {precision}"),
+            name => format!("cuda {precision}, {name}, sm_{}{}", properties.capability.0, properties.capability.1),
         }
     }
 

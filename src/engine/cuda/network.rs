@@ -18,8 +18,9 @@ use super::filters::{
 use super::first_block::{FirstBackward, FirstMessage, FirstTemplateBackward, SpeciesBackward, SpeciesForward};
 use super::head::{GatedSaved, Head, gated_blocks};
 use super::radius_graph::RadiusGraph;
-use super::weight_gradient::{Columns, Jobs, Rows, SLICES, WeightGradient, WeightJob, scalars};
-use crate::engine::{ModelState, Setup, TrainingSettings};
+use super::stored::{Stored, StoredPointer};
+use super::weight_gradient::{Columns, Jobs, Rows, SLICES, WeightGradient, WeightJob};
+use crate::engine::{ModelState, Precision, Setup, TrainingSettings};
 use crate::error::Result;
 use bytemuck::Zeroable;
 
@@ -42,11 +43,11 @@ pub struct Weights {
 /// What depends on the weights but not on the structure.
 struct Shared {
     template_phi: Buffer<f32>,
-    template_rows: Buffer<f32>,
+    template_rows: Stored,
     species_q: Buffer<f32>,
     species_hidden: Buffer<f32>,
     /// \[N\]\[5F\] senders of the first block.
-    senders: Buffer<f32>,
+    senders: Stored,
     /// \[N\]\[4F\] state after the first message as far as the template makes it.
     start: Buffer<f32>,
 }
@@ -58,6 +59,8 @@ pub struct Network {
     /// Weights.
     pub weights: Weights,
     shared: Shared,
+    /// How filters, senders and what is saved for the backward pass are kept.
+    precision: Precision,
     n_multiprocessors: usize,
 }
 
@@ -128,18 +131,18 @@ struct BlockBuffers {
     /// \[S·N\]\[4F\] after the block.
     state: Buffer<f32>,
     /// \[S·N\]\[5F\] of the next block.
-    senders: Buffer<f32>,
+    senders: Stored,
 }
 
 /// What the backward pass reads and writes of one block; \[S·N\] rows each.
 struct BlockTape {
-    middle: Buffer<f32>,
-    mixed: Buffer<f32>,
-    norm: Buffer<f32>,
-    hidden: Buffer<f32>,
-    net: Buffer<f32>,
-    context_hidden: Buffer<f32>,
-    x_mu: Buffer<f32>,
+    middle: Stored,
+    mixed: Stored,
+    norm: Stored,
+    hidden: Stored,
+    net: Stored,
+    context_hidden: Stored,
+    x_mu: Stored,
     d_net: Buffer<f32>,
     d_hidden: Buffer<f32>,
     d_mixed: Buffer<f32>,
@@ -174,7 +177,7 @@ struct Tape {
 pub struct Workspace {
     n_structures: usize,
     max_pairs: usize,
-    free_rows: Buffer<f32>,
+    free_rows: Stored,
     blocks: Vec<BlockBuffers>,
     tape: Option<Tape>,
 }
@@ -189,13 +192,14 @@ impl Workspace {
         let (f, rows) = (sizes.features, n_structures * sizes.n_atoms);
         // Without a tape two blocks' results suffice: each reads what the one before wrote.
         let n_kept = if tape { sizes.blocks } else { sizes.blocks.min(2) };
-        let block = |_| Ok(BlockBuffers { state: stream.zeros(rows * 4 * f)?, senders: stream.zeros(rows * 5 * f)? });
+        let stored = |len: usize| Stored::zeros(stream, network.precision, len);
+        let block = |_| Ok(BlockBuffers { state: stream.zeros(rows * 4 * f)?, senders: stored(rows * 5 * f)? });
         let blocks = (0..n_kept).map(block).collect::<Result<_>>()?;
         let n_filter_elements = n_structures * max_pairs * sizes.filter_stride;
         Ok(Workspace {
             n_structures,
             max_pairs,
-            free_rows: stream.zeros(n_filter_elements)?,
+            free_rows: stored(n_filter_elements)?,
             blocks,
             tape: if tape { Some(Tape::new(stream, network, n_structures, max_pairs)?) } else { None },
         })
@@ -220,16 +224,17 @@ impl Tape {
         let n_shares = n_structures * tiles(n, true).0;
         let share = sizes.n_template_rows * 3 * f;
         let zeros = |width: usize| stream.zeros(rows * width);
+        let stored = |width: usize| Stored::zeros(stream, network.precision, rows * width);
         let block = |l: usize| {
             let shares = *few_template_rows && sizes.n_template_rows > 0 && l + 2 < sizes.blocks;
             Ok(BlockTape {
-                middle: zeros(4 * f)?,
-                mixed: zeros(6 * f)?,
-                norm: zeros(f)?,
-                hidden: zeros(f)?,
-                net: zeros(3 * f)?,
-                context_hidden: zeros(f)?,
-                x_mu: zeros(f)?,
+                middle: stored(4 * f)?,
+                mixed: stored(6 * f)?,
+                norm: stored(f)?,
+                hidden: stored(f)?,
+                net: stored(3 * f)?,
+                context_hidden: stored(f)?,
+                x_mu: stored(f)?,
                 d_net: zeros(3 * f)?,
                 d_hidden: zeros(f)?,
                 d_mixed: zeros(6 * f)?,
@@ -286,16 +291,18 @@ impl Network {
             gradient: stream.zeros(sizes.n_parameters)?,
             squares: stream.zeros(shape(sizes.n_parameters).blocks[0] as usize)?,
         };
+        let precision = setup.precision;
+        let stored = |len: usize| Stored::zeros(stream, precision, len);
         let shared = Shared {
             template_phi: stream.zeros((sizes.n_template_rows * sizes.n_columns).max(1))?,
-            template_rows: stream.zeros((sizes.n_template_rows * sizes.filter_stride).max(1))?,
+            template_rows: stored((sizes.n_template_rows * sizes.filter_stride).max(1))?,
             species_q: stream.zeros(sizes.n_species * f)?,
             species_hidden: stream.zeros(sizes.n_species * f)?,
-            senders: stream.zeros(n * 5 * f)?,
+            senders: stored(n * 5 * f)?,
             start: stream.zeros(n * 4 * f)?,
         };
         let n_multiprocessors = stream.device().properties().multiprocessors as usize;
-        Ok(Network { constants, weights, shared, n_multiprocessors })
+        Ok(Network { constants, weights, shared, precision, n_multiprocessors })
     }
 
     /// Writes parameters and moments, and the copies that kernels read.
@@ -385,7 +392,7 @@ impl Network {
             weights: self.transposed(filters),
             free_phi: free_phi.map_or(Pointer::NULL, |tape| tape.free_phi.pointer()),
             template_phi: self.shared.template_phi.pointer(),
-            free_rows: work.as_ref().map_or(Pointer::NULL, |(work, _)| work.free_rows.pointer()),
+            free_rows: work.as_ref().map_or(StoredPointer::NULL, |(work, _)| work.free_rows.pointer()),
             template_rows: self.shared.template_rows.pointer(),
             n_structures: n_structures as u32,
             max_pairs: max_pairs as u32,
@@ -398,7 +405,9 @@ impl Network {
         };
         let n_segments = n_structures + usize::from(n_template_rows > 0);
         let shared_bytes = 4 * (FILTER_TILE * sizes.n_columns) as u32;
-        stream.launch(Shape { blocks: [n_tiles as u32, n_segments as u32], threads: 256, shared_bytes }, &arguments)
+        let shape = Shape { blocks: [n_tiles as u32, n_segments as u32], threads: 256, shared_bytes };
+        let kernel = self.precision.kernel(["filters_forward", "filters_forward_mixed"]);
+        stream.launch_variant(kernel, shape, &arguments)
     }
 
     /// What the first block of all structures shares; needs the template's filters.
@@ -421,7 +430,8 @@ impl Network {
             n_atoms: sizes.n_atoms as u32,
         };
         let shape = Shape { blocks: [sizes.n_species as u32, 1], threads: 256, shared_bytes: 4 * 5 * f as u32 };
-        stream.launch(shape, &arguments)?;
+        let kernel = self.precision.kernel(["species_forward", "species_forward_mixed"]);
+        stream.launch_variant(kernel, shape, &arguments)?;
         let arguments = FirstMessage {
             template_edges: self.constants.template_edges(),
             senders: self.shared.senders.pointer(),
@@ -433,7 +443,8 @@ impl Network {
             unused: 0,
         };
         let n_blocks = sizes.n_template.div_ceil(WARPS) as u32;
-        stream.launch(Shape { blocks: [n_blocks, 1], threads: 256, shared_bytes: 0 }, &arguments)
+        let kernel = self.precision.kernel(["first_message", "first_message_mixed"]);
+        stream.launch_variant(kernel, Shape { blocks: [n_blocks, 1], threads: 256, shared_bytes: 0 }, &arguments)
     }
 
     /// Runs all blocks on a batch; needs [`Network::prepare`] and the batch's filters.
@@ -457,8 +468,8 @@ impl Network {
                 free_edges: self.free_edges(batch),
                 start,
                 senders,
-                template_filters: if template { self.template_filters(l) } else { Pointer::NULL },
-                free_filters: work.free_rows.pointer().plus(3 * f * l),
+                template_filters: if template { self.template_filters(l) } else { StoredPointer::NULL },
+                free_filters: work.free_rows.at(3 * f * l),
                 weights: BlockWeights {
                     mix: self.transposed(mix),
                     net_1: self.transposed(&update.first),
@@ -484,13 +495,13 @@ impl Network {
                 list_stride: level.list_stride as u32,
                 count_stride: level.count_stride as u32,
             };
-            arguments.launch(stream, batch.n, level.longest, level.small)?;
+            arguments.launch(stream, self.precision, batch.n, level.longest, level.small)?;
         }
         Ok(())
     }
 
-    fn template_filters(&self, l: usize) -> Pointer<f32> {
-        self.shared.template_rows.pointer().plus(3 * self.constants.sizes.features * l)
+    fn template_filters(&self, l: usize) -> StoredPointer {
+        self.shared.template_rows.at(3 * self.constants.sizes.features * l)
     }
 
     /// Runs a head on the batch's states: vectors of the wanted atoms, \[structures\]\[atoms\]\[3\], into `out`.
@@ -595,7 +606,7 @@ impl Network {
             unused: 0,
         };
         let shape = Shape { blocks: [*n_tiles as u32, SLICES as u32], threads: 256, shared_bytes: 8192 };
-        stream.launch(shape, &arguments)
+        stream.launch_variant(self.precision.kernel(["weight_gradient", "weight_gradient_mixed"]), shape, &arguments)
     }
 
     fn backward_blocks(&self, stream: &Stream, work: &Workspace, tape: &Tape, batch: &Batch) -> Result<()> {
@@ -613,8 +624,8 @@ impl Network {
                 template_edges: self.constants.template_edges(),
                 free_edges: self.free_edges(batch),
                 d_above: above.map_or(Pointer::NULL, |above| above.d_middle.pointer()),
-                template_filters: if template { self.template_filters(l + 1) } else { Pointer::NULL },
-                free_filters: work.free_rows.pointer().plus(3 * f * (l + 1)),
+                template_filters: if template { self.template_filters(l + 1) } else { StoredPointer::NULL },
+                free_filters: work.free_rows.at(3 * f * (l + 1)),
                 senders: work.block(l).senders.pointer(),
                 state: work.block(l).state.pointer(),
                 saved: buffers.saved(),
@@ -642,7 +653,7 @@ impl Network {
                 count_stride: level.count_stride as u32,
                 n_filter_rows: if shares.is_some() { sizes.n_template_rows as u32 } else { 0 },
             };
-            arguments.launch(stream, batch.n, level.longest, level.small)?;
+            arguments.launch(stream, self.precision, batch.n, level.longest, level.small)?;
         }
         Ok(())
     }
@@ -664,7 +675,8 @@ impl Network {
             unused: 0,
         };
         let shared_bytes = (4 * WARPS * 6 * f) as u32;
-        stream.launch(Shape { blocks: [sizes.n_atoms as u32, 1], threads: 256, shared_bytes }, &arguments)?;
+        let shape = Shape { blocks: [sizes.n_atoms as u32, 1], threads: 256, shared_bytes };
+        stream.launch_variant(self.precision.kernel(["first_backward", "first_backward_mixed"]), shape, &arguments)?;
         let shares = tape.first_shares.as_ref();
         let n_filter_rows = if shares.is_some() { sizes.n_template_rows } else { 0 };
         let arguments = FirstTemplateBackward {
@@ -681,7 +693,8 @@ impl Network {
         };
         let shared_bytes = (4 * WARPS * n_filter_rows * 3 * f) as u32;
         let n_blocks = sizes.n_template.div_ceil(WARPS) as u32;
-        stream.launch(Shape { blocks: [n_blocks, 1], threads: 256, shared_bytes }, &arguments)?;
+        let kernel = self.precision.kernel(["first_template_backward", "first_template_backward_mixed"]);
+        stream.launch_variant(kernel, Shape { blocks: [n_blocks, 1], threads: 256, shared_bytes }, &arguments)?;
         let context = &arrangement.contexts[0];
         let arguments = SpeciesBackward {
             numbers: numbers.pointer(),
@@ -704,7 +717,7 @@ impl Network {
     fn backward_filters(&self, stream: &Stream, work: &Workspace, tape: &Tape, batch: &Batch) -> Result<()> {
         let Constants { sizes, row_starts, row_edges, .. } = &self.constants;
         let (f, n_rows) = (sizes.features, sizes.n_template_rows);
-        let nothing = BlockGradient { d_middle: Pointer::NULL, senders: Pointer::NULL };
+        let nothing = BlockGradient { d_middle: Pointer::NULL, senders: StoredPointer::NULL };
         let of_block = |l: usize, d_first: &Buffer<f32>| match l {
             _ if l >= sizes.blocks => nothing,
             0 => BlockGradient { d_middle: d_first.pointer(), senders: self.shared.senders.pointer() },
@@ -726,7 +739,8 @@ impl Network {
             unused: 0,
         };
         let blocks = [work.max_pairs.div_ceil(WARPS) as u32, (batch.n * sizes.blocks) as u32];
-        stream.launch(Shape { blocks, threads: 256, shared_bytes: 0 }, &arguments)?;
+        let kernel = self.precision.kernel(["pair_filter_gradient", "pair_filter_gradient_mixed"]);
+        stream.launch_variant(kernel, Shape { blocks, threads: 256, shared_bytes: 0 }, &arguments)?;
         if n_rows == 0 {
             return Ok(());
         }
@@ -765,7 +779,9 @@ impl Network {
             filter_stride: sizes.filter_stride as u32,
         };
         let shared_bytes = (4 * WARPS * 3 * f) as u32;
-        stream.launch(Shape { blocks: [n_rows as u32, sizes.blocks as u32], threads: 256, shared_bytes }, &arguments)
+        let shape = Shape { blocks: [n_rows as u32, sizes.blocks as u32], threads: 256, shared_bytes };
+        let kernel = self.precision.kernel(["template_filter_gradient", "template_filter_gradient_mixed"]);
+        stream.launch_variant(kernel, shape, &arguments)
     }
 
     /// Makes the table of weight gradients for batches of `graph` with `terms`, whose places in the batch stay. Gradients of heads
@@ -782,24 +798,24 @@ impl Network {
             segment_rows: n,
             strides: [level.list_stride, level.count_stride],
         };
-        let vectors = |start: Pointer<f32>, stride: usize, component: usize| Columns { start, stride, component };
+        let (scalars, vectors, stored) = (Columns::scalars, Columns::vectors, Columns::stored);
         let mut jobs = Jobs::default();
         for l in 0..sizes.blocks {
             let (t, mix, update) = (&tape.blocks[l], &arrangement.mixes[l], &arrangement.updates[l]);
             let rows = rows_of(self.level(&origin, l, Wanted::Free), [0, batch.n]);
-            let middle = t.middle.pointer();
-            let (d_mixed, mu) = (vectors(t.d_mixed.pointer(), 6 * f, 2 * f), vectors(middle.plus(f), 4 * f, f));
+            let d_mixed = vectors(t.d_mixed.pointer(), 6 * f, 2 * f);
+            let mu = Columns::stored_vectors(&t.middle, f, 4 * f, f);
             jobs.push(&rows, mix, [0, f], d_mixed, mu, false);
             let d_hidden = scalars(t.d_hidden.pointer(), f);
-            jobs.push(&rows, &update.first, [0, f], d_hidden, scalars(middle, 4 * f), false);
-            jobs.push(&rows, &update.first, [f, f], d_hidden, scalars(t.norm.pointer(), f), false);
+            jobs.push(&rows, &update.first, [0, f], d_hidden, stored(&t.middle, 4 * f), false);
+            jobs.push(&rows, &update.first, [f, f], d_hidden, stored(&t.norm, f), false);
             let d_net = scalars(t.d_net.pointer(), 3 * f);
-            jobs.push(&rows, &update.second, [0, f], d_net, scalars(t.hidden.pointer(), f), true);
+            jobs.push(&rows, &update.second, [0, f], d_net, stored(&t.hidden, f), true);
             if let Some(context) = arrangement.contexts.get(l + 1) {
                 let d_hidden = scalars(t.d_context_hidden.pointer(), f);
                 let q = scalars(work.block(l).state.pointer(), 4 * f);
                 jobs.push(&rows, &context.first, [0, f], d_hidden, q, false);
-                let (d_x, hidden) = (scalars(t.d_x.pointer(), 3 * f), scalars(t.context_hidden.pointer(), f));
+                let (d_x, hidden) = (scalars(t.d_x.pointer(), 3 * f), stored(&t.context_hidden, f));
                 jobs.push(&rows, &context.second, [0, f], d_x, hidden, true);
             }
         }

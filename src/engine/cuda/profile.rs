@@ -105,7 +105,8 @@ impl Cuda {
         let of_block = |b: &super::arrangement::Gated| {
             3 * b.mix.n_in * b.mix.n_out + b.net.first.n_in * b.net.first.n_out + b.net.second.n_in * b.net.second.n_out
         };
-        Costs::new(self.network.constants.sizes, load, head.iter().map(of_block).sum())
+        let head_weights = head.iter().map(of_block).sum();
+        Costs::new(self.network.constants.sizes, load, head_weights, self.setup.precision)
     }
 
     /// What the first `n` structures of `graph` give to do.

@@ -2,6 +2,7 @@
 
 use super::arrangement::Matrix;
 use super::driver::{Arguments, Pointer};
+use super::stored::Stored;
 use bytemuck::{Pod, Zeroable};
 
 /// Rows and columns of a weight matrix that a block of the grid makes.
@@ -31,7 +32,7 @@ pub struct RowSource {
     pub x_stride: u32,
     pub x_component: u32,
     pub x_is_hidden: u32,
-    pub unused: u32,
+    pub x_is_half: u32,
 }
 
 /// One weight matrix.
@@ -49,7 +50,7 @@ pub struct WeightJob {
     pub first_tile: u32,
 }
 
-/// Arguments of `weight_gradient`.
+/// Arguments of `weight_gradient` and `weight_gradient_mixed`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 #[expect(missing_docs, reason = "said in the kernel")]
@@ -90,11 +91,30 @@ pub struct Columns {
     pub stride: usize,
     /// Elements from component to component; 0 for scalars.
     pub component: usize,
+    /// Whether elements have 16 bits, as only those of x may.
+    pub is_half: bool,
 }
 
-/// Columns of scalars.
-pub fn scalars(start: Pointer<f32>, stride: usize) -> Columns {
-    Columns { start, stride, component: 0 }
+impl Columns {
+    /// Scalars in f32.
+    pub fn scalars(start: Pointer<f32>, stride: usize) -> Self {
+        Self::vectors(start, stride, 0)
+    }
+
+    /// Vectors in f32.
+    pub fn vectors(start: Pointer<f32>, stride: usize, component: usize) -> Self {
+        Columns { start, stride, component, is_half: false }
+    }
+
+    /// Scalars in `array`.
+    pub fn stored(array: &Stored, stride: usize) -> Self {
+        Self::stored_vectors(array, 0, stride, 0)
+    }
+
+    /// Vectors in `array` from element `first` on.
+    pub fn stored_vectors(array: &Stored, first: usize, stride: usize, component: usize) -> Self {
+        Columns { start: array.at(first).untyped(), stride, component, is_half: array.is_half() }
+    }
 }
 
 /// The jobs of a training step.
@@ -160,6 +180,6 @@ fn source(rows: &Rows, d_y: Columns, x: Columns, hidden: bool) -> RowSource {
         x_stride: x.stride as u32,
         x_component: x.component as u32,
         x_is_hidden: u32::from(hidden),
-        unused: 0,
+        x_is_half: u32::from(x.is_half),
     }
 }

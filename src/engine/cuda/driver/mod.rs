@@ -77,6 +77,11 @@ impl<T> Pointer<T> {
         Pointer(vectors.0, PhantomData)
     }
 
+    /// The same address, as one of elements of another type.
+    pub fn reinterpret<U>(self) -> Pointer<U> {
+        Pointer(self.0, PhantomData)
+    }
+
     /// The address `elements` further on.
     pub fn plus(self, elements: usize) -> Self {
         Pointer(self.0 + (elements * size_of::<T>()) as u64, PhantomData)

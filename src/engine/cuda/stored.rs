@@ -1,0 +1,72 @@
+//! Arrays that are kept in 16 bits under [`Precision::Mixed`] and in f32 else: filter rows, senders, and what the forward pass saves
+//! for the backward pass. Only kernels read and write them (kernels/half.cuh).
+
+use super::driver::{Buffer, Pointer, Stream};
+use crate::engine::Precision;
+use crate::error::Result;
+use bytemuck::{Pod, Zeroable};
+
+/// An array on the device, its elements as wide as the engine's precision has them.
+pub struct Stored {
+    words: Buffer<u16>,
+    precision: Precision,
+}
+
+/// An address in a [`Stored`] array, for a kernel of the same precision; may be null. It cannot be moved on: how wide an element is, only
+/// the array knows.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct StoredPointer(Pointer<u16>);
+
+impl Precision {
+    /// Bytes of a stored element.
+    pub(super) fn stored_bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::Mixed => 2,
+        }
+    }
+
+    /// The one of two kernels that computes in this precision: `\[f32, mixed\]`.
+    pub(super) fn kernel(self, [f32, mixed]: [&'static str; 2]) -> &'static str {
+        match self {
+            Precision::F32 => f32,
+            Precision::Mixed => mixed,
+        }
+    }
+}
+
+impl Stored {
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// `Failed` without memory.
+    pub fn zeros(stream: &Stream, precision: Precision, len: usize) -> Result<Self> {
+        Ok(Stored { words: stream.zeros(len * precision.stored_bytes() / size_of::<u16>())?, precision })
+    }
+
+    /// Where it starts.
+    pub fn pointer(&self) -> StoredPointer {
+        self.at(0)
+    }
+
+    /// Where element `first` stands.
+    pub fn at(&self, first: usize) -> StoredPointer {
+        StoredPointer(self.words.pointer().plus(first * self.precision.stored_bytes() / size_of::<u16>()))
+    }
+
+    /// Whether its elements have 16 bits.
+    pub fn is_half(&self) -> bool {
+        self.precision == Precision::Mixed
+    }
+}
+
+impl StoredPointer {
+    /// No address.
+    pub const NULL: StoredPointer = StoredPointer(Pointer::NULL);
+
+    /// The same address for an argument that says elsewhere how wide the elements are.
+    pub fn untyped(self) -> Pointer<f32> {
+        self.0.reinterpret()
+    }
+}

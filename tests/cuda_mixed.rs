@@ -1,0 +1,372 @@
+//! `precision = "mixed"`: the conversions, results against the CPU engine in f64, training, and what happens beyond the range of 16 bits.
+#![cfg(feature = "emulator")]
+
+mod reference;
+
+use godiff::engine::cuda::Cuda;
+use godiff::engine::cuda::driver::{Device, Shape};
+use godiff::engine::cuda::half::HalfConversion;
+use godiff::engine::{
+    Engine, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
+};
+use godiff::error::Result;
+use godiff::model::{Layout, RadialBasis};
+use godiff::system::{Images, vector::sub};
+use half::f16;
+use reference::systems::{
+    Named, Random, all_losses, cluster, prior_structures, random_batch, random_engine, random_state, rattled, setup,
+    single_structures, slab, stepped_adatom, thin_bulk,
+};
+use reference::{Reference, assert_close, difference, difference_within, flat, largest, tolerance};
+
+const STREAM: Stream = Stream { seed: 5, iteration: 2 };
+
+/// The device under test: the emulator, or what `GODIFF_TEST_DEVICE` names.
+fn device() -> Device {
+    let name = std::env::var("GODIFF_TEST_DEVICE").unwrap_or_else(|_| "emulator".into());
+    Device::open(&name).expect("the device under test")
+}
+
+fn engine_with(setup: &Setup, seed: u64) -> Cuda {
+    let mut engine = Cuda::new(&device(), setup).expect("an engine");
+    engine.restore(&random_state(setup, seed)).expect("its state");
+    engine
+}
+
+fn mixed(setup: Setup) -> Setup {
+    Setup { precision: Precision::Mixed, ..setup }
+}
+
+fn as_f32(setup: &Setup) -> Setup {
+    Setup { precision: Precision::F32, ..setup.clone() }
+}
+
+fn quiet(_: usize) -> Result<()> {
+    Ok(())
+}
+
+const SYSTEMS: [Named; 5] = [
+    ("slab", slab),
+    ("relaxed slab", || rattled(slab(), 0.05, 3)),
+    ("cluster", cluster),
+    ("thin bulk", thin_bulk),
+    ("stepped", stepped_adatom),
+];
+const SHAPES: [[usize; 3]; 3] = [[16, 2, 8], [7, 3, 5], [5, 1, 3]];
+
+fn each(mut check: impl FnMut(&str, Setup)) {
+    for (name, system) in SYSTEMS {
+        for shape in SHAPES {
+            check(&format!("{name} {shape:?}"), mixed(setup(system(), shape)));
+        }
+    }
+}
+
+/// f32 → 16 bits → f32 on the device, one by one and in pairs, and the value of each of `halves`.
+fn converted(values: &[f32], halves: &[u16]) -> (Vec<u16>, Vec<u16>, Vec<f32>) {
+    let stream = device().stream().unwrap();
+    let pairs = stream.zeros::<[u16; 2]>(values.len().div_ceil(2)).unwrap();
+    let (values_there, bits) = (stream.upload(values).unwrap(), stream.zeros::<u16>(values.len()).unwrap());
+    let halves_there = stream.upload(halves.as_chunks::<2>().0).unwrap();
+    let widened = stream.zeros::<f32>(halves.len()).unwrap();
+    let arguments = HalfConversion {
+        values: values_there.pointer(),
+        bits: bits.pointer(),
+        pairs: pairs.pointer(),
+        halves: halves_there.pointer(),
+        widened: widened.pointer(),
+        n: values.len() as u32,
+        m: halves.len() as u32,
+    };
+    stream.launch(Shape { blocks: [4, 1], threads: 256, shared_bytes: 0 }, &arguments).unwrap();
+    let paired = stream.read(&pairs).unwrap().concat();
+    (stream.read(&bits).unwrap(), paired[..values.len()].to_vec(), stream.read(&widened).unwrap())
+}
+
+/// All numbers of 16 bits, and every f32 next to one of them or to the middle between two, besides random ones: what a rounding
+/// could get wrong.
+#[test]
+fn conversions_are_those_of_ieee() {
+    let halves: Vec<u16> = (0..=u16::MAX).collect();
+    let mut values: Vec<f32> = vec![f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, 65519.996, 65520.0, -65520.0, 1e9];
+    for &bits in &halves {
+        let (low, high) = (f16::from_bits(bits).to_f32(), f16::from_bits(bits.wrapping_add(1)).to_f32());
+        for around in [low, 0.5 * (low + high)] {
+            let bits = around.to_bits();
+            values.extend([bits.wrapping_sub(1), bits, bits.wrapping_add(1)].map(f32::from_bits));
+        }
+    }
+    let mut random = Random::new(11);
+    values.extend((0..100_001).map(|_| f32::from_bits(random.below(1 << 32) as u32)));
+    let (narrowed, paired, widened) = converted(&values, &halves);
+    for ((&value, &bits), &in_pair) in values.iter().zip(&narrowed).zip(&paired) {
+        let kept = if value.is_finite() { value.clamp(-65504.0, 65504.0) } else { value };
+        let expected = f16::from_f32(kept);
+        let (found, in_pair) = (f16::from_bits(bits), f16::from_bits(in_pair));
+        let same = |found: f16| found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+        assert!(same(found) && same(in_pair), "{value:e} becomes {found:e} and {in_pair:e}, not {expected:e}");
+    }
+    for (&bits, &value) in halves.iter().zip(&widened) {
+        let expected = f16::from_bits(bits).to_f32();
+        let same = value.to_bits() == expected.to_bits() || (value.is_nan() && expected.is_nan());
+        assert!(same, "{bits:#06x} is {value:e}, not {expected:e}");
+    }
+}
+
+/// Errors relative to the largest entry, of many comparisons.
+#[derive(Default)]
+struct Errors(Vec<(f64, String)>);
+
+impl Errors {
+    fn push(&mut self, what: String, found: &[f64], expected: &[f64], largest: f64) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        if largest > 0.0 {
+            let farthest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, max_or_nan);
+            self.0.push((farthest / largest, what));
+        } else {
+            assert!(found.iter().all(|x| *x == 0.0), "{what} must be 0");
+        }
+    }
+
+    /// Every error is within [`tolerance::MIXED`], half of them within [`tolerance::MIXED_TYPICAL`].
+    fn assert_small(mut self) {
+        self.0.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (worst, what) = self.0.last().expect("a comparison");
+        assert!(*worst <= tolerance::MIXED, "{what}: {worst:e} of the largest entry");
+        let middle = self.0[self.0.len() / 2].0;
+        assert!(middle <= tolerance::MIXED_TYPICAL, "half of all errors are above {middle:e}");
+    }
+}
+
+fn max_or_nan(a: f64, b: f64) -> f64 {
+    if b.is_nan() || b > a { b } else { a }
+}
+
+/// Score and forces of `setup`'s engine and of the oracle, and the same in f32.
+#[test]
+fn outputs_follow_the_cpu() {
+    let mut errors = Errors::default();
+    each(|what, setup| {
+        let positions = prior_structures(&setup.system, 3, 8);
+        let times = [0.01, 0.5, 1.0];
+        let (mut engine, mut oracle) = (engine_with(&setup, 4), random_engine::<f64>(&as_f32(&setup), 4));
+        let score = flat(&engine.score(&positions, &times).unwrap());
+        let expected = flat(&oracle.score(&positions, &times).unwrap());
+        errors.push(format!("{what}: score"), &score, &expected, largest(&expected));
+        let all_in_f32 = difference(&score, &expected, tolerance::F32).is_none();
+        assert!(!all_in_f32, "{what}: these are results of f32, nothing was kept in 16 bits");
+        let forces = flat(&engine.forces(&positions).unwrap().unwrap());
+        let expected = flat(&oracle.forces(&positions).unwrap().unwrap());
+        errors.push(format!("{what}: forces"), &forces, &expected, largest(&expected));
+    });
+    errors.assert_small();
+}
+
+/// As in f32: measured by the mean magnitude of single structures' gradients.
+#[test]
+fn gradients_follow_the_cpu() {
+    let mut errors = Errors::default();
+    each(|what, setup| {
+        let batch = random_batch(&setup.system, 3, 6);
+        let (mut engine, mut oracle) = (engine_with(&setup, 4), random_engine::<f64>(&as_f32(&setup), 4));
+        for (kind, loss) in all_losses(&setup.system, 3, 9) {
+            let found = engine.loss_and_gradient(&batch, &loss).unwrap();
+            let expected = oracle.loss_and_gradient(&batch, &loss).unwrap();
+            errors.push(format!("{what}: {kind}"), &[found.loss], &[expected.loss], expected.loss.abs());
+            let mut magnitude = vec![0.0; expected.gradient.len()];
+            for (single, loss) in single_structures(&batch, &loss) {
+                let gradient = oracle.loss_and_gradient(&single, &loss).unwrap().gradient;
+                magnitude.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += g.abs() / 3.0);
+            }
+            for tensor in &Layout::new(&setup.sizes).tensors {
+                let part = |values: &[f64]| values[tensor.range()].to_vec();
+                let (found, expected) = (part(&found.gradient), part(&expected.gradient));
+                let what = format!("{what}: {kind}: {}", tensor.name);
+                errors.push(what, &found, &expected, largest(&magnitude[tensor.range()]));
+            }
+        }
+    });
+    errors.assert_small();
+}
+
+/// Models of the size that is used, among them the published one.
+#[test]
+fn models_of_full_size_follow_the_reference() {
+    for name in ["painn_heptamer_full.safetensors", "painn_stepped_published.safetensors"] {
+        let Some(reference) = Reference::open(name) else { continue };
+        let mut engine = Cuda::new(&device(), &mixed(reference.setup.clone())).unwrap();
+        engine.restore(&reference.state()).unwrap();
+        let score = engine.score(&reference.batch.positions, &reference.batch.times).unwrap();
+        assert_close(name, &flat(&score), &reference.get("out.score").unwrap(), tolerance::MIXED);
+        let found = engine.loss_and_gradient(&reference.batch, &Loss::Score(Weighting::Dsm)).unwrap();
+        for tensor in &Layout::new(&reference.setup.sizes).tensors {
+            if let Some(expected) = reference.get(&format!("grad.dsm.{}", tensor.name)) {
+                let what = format!("{name}: {}", tensor.name);
+                assert_close(&what, &found.gradient[tensor.range()], &expected, tolerance::MIXED);
+            }
+        }
+    }
+}
+
+fn training_set(setup: &Setup, n: u32) -> TrainingSet {
+    let weights = (0..n).map(|k| 0.5 + f64::from(k) / f64::from(n)).collect();
+    TrainingSet { positions: prior_structures(&setup.system, n, 7), weights, forces: None }
+}
+
+fn trained(engine: &mut dyn Engine, set: &TrainingSet, steps: usize) -> (f64, ModelState) {
+    let report = engine.train(STREAM, set, steps, &mut quiet).unwrap();
+    (report.loss, engine.state().unwrap())
+}
+
+fn sampled(engine: &mut dyn Engine, range: std::ops::Range<usize>) -> Vec<FreePositions> {
+    engine.sample(STREAM, range, Sampler::Plain, &mut quiet).unwrap()
+}
+
+/// Steps on the same batches with the same noise. AdamW moves a parameter by about the learning rate whatever its gradient's size, so
+/// the moments, not the parameters, are compared.
+#[test]
+fn training_follows_the_cpu() {
+    for (name, system) in SYSTEMS {
+        for weighting in [Weighting::Dsm, Weighting::Published] {
+            let mut setup = mixed(setup(system(), [16, 2, 8]));
+            setup.training.weighting = weighting;
+            let set = training_set(&setup, 6);
+            let (loss, state) = trained(&mut engine_with(&setup, 4), &set, 5);
+            let (expected_loss, expected) = trained(&mut random_engine::<f64>(&as_f32(&setup), 4), &set, 5);
+            assert_close(&format!("{name}: loss"), &[loss], &[expected_loss], tolerance::MIXED);
+            for tensor in &Layout::new(&setup.sizes).tensors {
+                let part = |values: &[f64]| values[tensor.range()].to_vec();
+                let what = format!("{name}: {}", tensor.name);
+                let (found, expected) = (part(&state.first_moment), part(&expected.first_moment));
+                assert_close(&what, &found, &expected, 3.0 * tolerance::MIXED);
+            }
+        }
+    }
+}
+
+/// Twenty reverse steps from the same prior with the same noise.
+#[test]
+fn sampling_follows_the_cpu() {
+    for (name, system) in SYSTEMS {
+        let setup = mixed(setup(system(), [16, 2, 8]));
+        let found = flat(&sampled(&mut engine_with(&setup, 4), 3..8));
+        let expected = flat(&sampled(&mut random_engine::<f64>(&as_f32(&setup), 4), 3..8));
+        if let Some(wrong) = difference_within(&found, &expected, 0.01) {
+            panic!("{name}: {wrong}");
+        }
+    }
+}
+
+/// Same seed, same bits: again, in a new engine, without captured launches, in rooms that had to grow, and in parts.
+#[test]
+fn every_bit_is_the_same() {
+    let setup = mixed(setup(thin_bulk(), [16, 3, 8]));
+    let set = training_set(&setup, 6);
+    let run = |engine: &mut Cuda| {
+        engine.restore(&random_state(&setup, 4)).unwrap();
+        let (loss, state) = trained(engine, &set, 7);
+        (loss, state, sampled(engine, 0..3))
+    };
+    let mut engine = engine_with(&setup, 4);
+    let first = run(&mut engine);
+    assert!(run(&mut engine) == first, "a second time");
+    assert_eq!(sampled(&mut engine, 1..2), first.2[1..2]);
+    let mut direct = engine_with(&setup, 1);
+    direct.capture_launches(false);
+    assert!(run(&mut direct) == first, "without captured launches");
+    let mut narrow = engine_with(&setup, 1);
+    narrow.expect_pairs(3);
+    assert!(run(&mut narrow) == first, "with room for 3 pairs at first");
+}
+
+/// [`random_state`] with all filters `factor` times as large, and all that they are multiplied with as much smaller: in exact arithmetic
+/// the same model.
+fn with_large_filters(setup: &Setup, factor: f64) -> ModelState {
+    let mut state = random_state(setup, 4);
+    for tensor in &Layout::new(&setup.sizes).tensors {
+        let by = match &tensor.name {
+            name if name.contains("filter_net") => factor,
+            name if name.contains("interatomic_context_net.1") => 1.0 / factor,
+            _ => 1.0,
+        };
+        state.parameters[tensor.range()].iter_mut().for_each(|w| *w = f64::from((*w * by) as f32));
+    }
+    state
+}
+
+/// What 16 bits cannot hold is kept as the largest number that they can: results stay finite, and are no longer those of f32.
+#[test]
+fn values_beyond_the_range_saturate() {
+    let setup = mixed(setup(slab(), [16, 2, 8]));
+    let batch = random_batch(&setup.system, 3, 6);
+    let computed = |setup: &Setup, factor: f64| {
+        let mut engine = engine_with(setup, 4);
+        engine.restore(&with_large_filters(setup, factor)).unwrap();
+        let gradient = engine.loss_and_gradient(&batch, &Loss::Score(Weighting::Dsm)).unwrap().gradient;
+        (flat(&engine.score(&batch.positions, &batch.times).unwrap()), gradient)
+    };
+    let (expected, _) = computed(&as_f32(&setup), 1.0);
+    let (within, _) = computed(&setup, 1e3);
+    assert_close("within the range", &within, &expected, tolerance::MIXED);
+    let (beyond, gradient) = computed(&setup, 4e5);
+    assert!(beyond.iter().chain(&gradient).all(|x| x.is_finite()), "beyond the range all is finite");
+    let wrong = difference(&beyond, &expected, 0.2);
+    assert!(wrong.is_some(), "beyond the range the filters are cut off, which must be seen");
+    assert_close("f32 has that range", &computed(&as_f32(&setup), 4e5).0, &expected, 1e-4);
+}
+
+/// As in f32: saturation does not hide that training failed.
+#[test]
+fn divergence_is_found() {
+    let mut reckless = mixed(setup(slab(), [16, 2, 8]));
+    reckless.training.learning_rate = 1e30;
+    let mut engine = engine_with(&reckless, 4);
+    let before = engine.state().unwrap();
+    let error = engine.train(STREAM, &training_set(&reckless, 6), 5, &mut quiet).unwrap_err();
+    let sentence = error.to_string();
+    assert!(error.exit_code() == 1 && sentence.starts_with("training diverged: "), "{sentence}");
+    assert!(engine.state().unwrap() == before);
+}
+
+/// Trained on one site of the stepped surface, the model leads atoms there, as in tests/engine_training.rs.
+#[test]
+fn training_leads_to_the_site() {
+    let mut setup = mixed(setup(stepped_adatom(), [16, 2, 16]));
+    setup.sizes.cutoff_angstrom = 5.0;
+    setup.radial_basis = RadialBasis::even(16, 5.0);
+    setup.training.batch = 8;
+    setup.training.learning_rate = 3e-3;
+    setup.training.weighting = Weighting::Published;
+    setup.reverse.steps = 100;
+    let height = setup.system.confinement.unwrap().z_lo + 0.463;
+    let sites = [0.3821, 0.8821].map(|v| {
+        let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);
+        [x, y, height]
+    });
+    let images = Images::new(&setup.system.cell);
+    let median_distance = |engine: &mut Cuda| {
+        let mut distances: Vec<f64> = sampled(engine, 0..16)
+            .iter()
+            .flatten()
+            .map(|&x| sites.iter().map(|&s| images.nearest(sub(s, x)).squared.sqrt()).fold(f64::INFINITY, f64::min))
+            .collect();
+        distances.sort_by(f64::total_cmp);
+        distances[distances.len() / 2]
+    };
+    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8], forces: None };
+    let mut engine = engine_with(&setup, 3);
+    let before = median_distance(&mut engine);
+    let losses: Vec<f64> =
+        (0..9).map(|k| engine.train(Stream { iteration: k, ..STREAM }, &set, 100, &mut quiet).unwrap().loss).collect();
+    let after = median_distance(&mut engine);
+    assert!(losses[8] < 0.75 * losses[0], "losses {losses:?}");
+    assert!(before > 2.0 && after < 0.5, "median distance {before} Å before training, {after} Å after");
+}
+
+#[test]
+fn the_device_says_so() {
+    let setup = setup(slab(), [8, 1, 4]);
+    let device = |setup: &Setup| engine_with(setup, 1).device();
+    assert!(device(&setup).contains("f32"), "{}", device(&setup));
+    assert!(device(&mixed(setup.clone())).contains("mixed precision"));
+}
