@@ -10,6 +10,7 @@
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
 //! - [`relax`], [`lbfgs`]: local relaxation;
+//! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
 //! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
@@ -38,6 +39,7 @@
 //! ```
 
 pub mod archive;
+pub mod baseline;
 pub mod buffer;
 pub mod config;
 pub mod diffusion;

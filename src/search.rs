@@ -17,8 +17,8 @@
 //! are neither sampled nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
 //! that was left alone.
 
-mod judge;
-mod report;
+pub(crate) mod judge;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 
@@ -88,7 +88,7 @@ impl<'a> Search<'a> {
                 let Transferred { parameters, notes } = start_values(settings);
                 notes.iter().for_each(|note| reporter.message(note));
                 let state = ModelState::untouched(parameters, settings.sections.training.learning_rate);
-                (report::nothing_done(seed), state)
+                (SearchProgress::new(seed), state)
             }
         };
         engine.restore(&state)?;

@@ -156,6 +156,19 @@ impl RunDirectory {
         self.checkpoints.write(&Checkpoint { progress, config_checksum: self.config_checksum, model })
     }
 
+    /// Appends a line to the metrics of a run that has no checkpoints.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn append_metrics(&mut self, metrics: &IterationMetrics) -> Result<()> {
+        self.metrics.append(metrics)
+    }
+
+    /// `summary.json` as it stands, if it can be read.
+    pub fn summary(&self) -> Option<Summary> {
+        fs::read(self.path.join(SUMMARY)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
     /// Replaces `summary.json`.
     ///
     /// # Errors
