@@ -346,7 +346,7 @@ pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
 }
 
 /// What "auto" stands for on this machine.
-fn best_device() -> String {
+pub fn best_device() -> String {
     let cards = cuda::cards().unwrap_or_default();
     match cards.iter().position(|(_, unusable)| unusable.is_none()) {
         Some(index) => format!("cuda:{index}"),
