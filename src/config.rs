@@ -4,6 +4,7 @@
 //! A run folder keeps that text beside copies of the files it names (`template.xyz`, `target.xyz`, `transfer.safetensors`), so
 //! it needs nothing outside itself and may be moved.
 
+mod baselines;
 mod file;
 mod source;
 
@@ -69,6 +70,7 @@ impl Settings {
         let source = Source::read(path)?;
         let mut sections: File = source.parse()?;
         check_numbers(&sections, &source)?;
+        baselines::check(&sections, &source)?;
         let template = match &mut sections.system.template {
             Some(name) => Some(copy_of(&source, "system.template", name, TEMPLATE_COPY)?),
             None => None,

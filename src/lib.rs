@@ -10,6 +10,8 @@
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
 //! - [`relax`], [`lbfgs`]: local relaxation;
+//! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
+//! - [`benchmark`]: methods × seeds, counted alike;
 //! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
@@ -38,6 +40,8 @@
 //! ```
 
 pub mod archive;
+pub mod baseline;
+pub mod benchmark;
 pub mod buffer;
 pub mod config;
 pub mod diffusion;

@@ -27,6 +27,10 @@ pub enum Purpose {
     Weights = 7,
     /// Structures whose forces a training step compares.
     ForceBatch = 8,
+    /// Structures that the baselines make up from nothing.
+    Placement = 9,
+    /// Moves, crossings and choices of the baselines.
+    Move = 10,
 }
 
 /// A keyed family of counter-based random numbers.

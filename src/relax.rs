@@ -169,7 +169,8 @@ fn bare(structure: &Structure) -> Structure {
 }
 
 /// One relaxation on its way. Vectors run over the 3 n coordinates of the free atoms.
-struct Walker {
+#[derive(Debug)]
+pub(crate) struct Walker {
     /// Indices of the n free atoms.
     free: Vec<usize>,
     /// All positions where the last step was accepted, N × 3, Å.
@@ -187,6 +188,7 @@ struct Walker {
 }
 
 /// The state from which the next step starts.
+#[derive(Debug)]
 struct Accepted {
     evaluation: Evaluation,
     /// Minus the forces on the free atoms, eV/Å.
@@ -194,7 +196,8 @@ struct Accepted {
 }
 
 impl Walker {
-    fn new(structure: &Structure) -> Self {
+    /// A relaxation of `structure`, which is to be evaluated first.
+    pub(crate) fn new(structure: &Structure) -> Self {
         let free: Vec<usize> = (0..structure.fixed.len()).filter(|&i| !structure.fixed[i]).collect();
         Walker {
             step: vec![0.0; 3 * free.len()],
@@ -210,7 +213,12 @@ impl Walker {
     }
 
     /// Takes the answer for `positions` and either says why the relaxation ends or writes the next positions to try.
-    fn advance(&mut self, answer: Answer, positions: &mut [Vec3], settings: &RelaxSettings) -> Option<Ending> {
+    pub(crate) fn advance(
+        &mut self,
+        answer: Answer,
+        positions: &mut [Vec3],
+        settings: &RelaxSettings,
+    ) -> Option<Ending> {
         self.n_evaluations += 1;
         let evaluation = match (answer, &self.accepted) {
             (Answer::Done(evaluation), _) => evaluation,
@@ -299,7 +307,8 @@ impl Walker {
         }
     }
 
-    fn finish(self, start: &Structure, ending: Ending) -> Relaxed {
+    /// What the relaxation that began at `start` has come to.
+    pub(crate) fn finish(self, start: &Structure, ending: Ending) -> Relaxed {
         let mut structure = Structure { positions: self.positions, ..bare(start) };
         if let Some(Accepted { evaluation, .. }) = self.accepted {
             structure.energy = Some(evaluation.energy);

@@ -19,8 +19,8 @@
 //! that was left alone.
 
 mod evaluation;
-mod judge;
-mod report;
+pub(crate) mod judge;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +85,7 @@ impl<'a> Search<'a> {
                 let Transferred { parameters, notes } = start_values(settings);
                 notes.iter().for_each(|note| reporter.message(note));
                 let state = ModelState::untouched(parameters, settings.sections.training.learning_rate);
-                (report::nothing_done(seed), state)
+                (SearchProgress::new(seed), state)
             }
         };
         engine.restore(&state)?;

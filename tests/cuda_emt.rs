@@ -159,7 +159,7 @@ fn odd_cells_and_crowds() {
         let structure = Structure::new(cell, elements.to_vec(), positions);
         let mut far = structure.clone();
         for (k, position) in far.positions.iter_mut().enumerate() {
-            let moved = cell.cartesian([20.0 * k as f64, -31.0, 7.0].map(|x: f64| x));
+            let moved = cell.cartesian([20.0 * k as f64, -31.0, 7.0]);
             *position = std::array::from_fn(|x| position[x] + moved[x]);
         }
         let structures: Vec<Structure> =
@@ -170,6 +170,30 @@ fn odd_cells_and_crowds() {
     let lying = Cell { vectors: [[3.0, 0.0, 0.0], [6.0, 0.0, 0.0], [0.0, 0.0, 5.0]], periodic: [true, false, false] };
     let structure = Structure::new(lying, vec![29, 29], vec![[0.0, 0.0, 0.0], [1.5, 2.2, 0.4]]);
     assert_like_cpu("a lattice vector without meaning", &device, false, &[structure]);
+}
+
+/// Distances equal to the cutoff to the last digit, which f32 cannot tell apart.
+#[test]
+fn atoms_at_the_cutoff() {
+    let pair = |distance: f64| {
+        let mut pair = Structure::new(Cell::NONE, vec![78, 78], vec![[0.0; 3], [distance, 0.0, 0.0]]);
+        pair.fixed[0] = true;
+        pair
+    };
+    let energy = |distance: f64| Emt::new(false).energy_and_forces(&pair(distance)).unwrap().energy;
+    let alone = energy(9.0);
+    let (mut within, mut beyond) = (5.0_f64, 9.0_f64);
+    while within.next_up() < beyond {
+        let middle = 0.5 * (within + beyond);
+        *(if energy(middle) == alone { &mut beyond } else { &mut within }) = middle;
+    }
+    assert!((energy(within) - alone).abs() > 10.0 * ENERGY * alone, "{} {alone}", energy(within));
+    let device = on_device(false);
+    for by in [0.0, 1e-15, 1e-12, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3] {
+        let structures = [within * (1.0 - by), beyond * (1.0 + by)].map(pair);
+        assert_like_cpu(&format!("by {by}"), &device, false, &structures);
+        assert_eq!(evaluate(&device, &structures)[1].energy, alone);
+    }
 }
 
 #[test]
@@ -334,6 +358,29 @@ fn early_steps_are_those_of_the_cpu() {
     }
 }
 
+/// Starts between sites and on top of atoms, with steps so long that many are rejected.
+#[test]
+fn hard_starts_take_the_steps_of_the_cpu() {
+    let adatom = read_structure(Path::new("configs/structures/pt-adatom-minimum.xyz")).unwrap();
+    let positions = vec![[0.0; 3], [1.6, 0.0, 0.0], [0.8, 1.4, 0.0], [0.8, 0.5, 1.3]];
+    let cluster = Structure::new(Cell::NONE, vec![28; 4], positions);
+    let starts: Vec<Structure> =
+        (1..=24).flat_map(|seed| [shaken(&adatom, 1, 2.0, seed), shaken(&cluster, 4, 0.7, seed)]).collect();
+    let settings =
+        RelaxSettings { max_steps: 25, fmax_ev_per_angstrom: 1e-3, max_step_angstrom: 1.5, ..RelaxSettings::default() };
+    let found = relaxed(&on_device(false), &starts, &settings);
+    let expected = relaxed(&Emt::new(false), &starts, &settings);
+    assert!(expected.iter().filter(|end| end.n_evaluations > end.n_steps + 2).count() > 5, "few steps are rejected");
+    for (k, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(
+            (&found.ending, found.n_steps, found.n_evaluations),
+            (&expected.ending, expected.n_steps, expected.n_evaluations),
+            "start {k}"
+        );
+        assert!((found.energy - expected.energy).abs() < 1e-6, "start {k}: {} {}", found.energy, expected.energy);
+    }
+}
+
 #[test]
 fn a_relaxation_depends_on_its_start_alone() {
     let adatom = read_structure(Path::new("configs/structures/pt-adatom-minimum.xyz")).unwrap();
@@ -361,13 +408,13 @@ fn every_ending_is_told() {
     together.positions[20] = together.positions[4];
     let mut fixed_together = sound.clone();
     fixed_together.positions[1] = fixed_together.positions[0];
-    // Forces smaller than rounding cannot be had: no shorter step lowers the energy.
     let starts = [sound.clone(), nowhere, together, fixed_together];
     let found = relaxed(&device, &starts, &RelaxSettings::default());
     let endings: Vec<&Ending> = found.iter().map(|relaxed| &relaxed.ending).collect();
     assert_eq!(endings, [&Ending::Converged, &Ending::NotFinite, &Ending::NotFinite, &Ending::NotFinite]);
     assert!(found[1].energy.is_nan() && found[2].energy == f64::INFINITY && found[3].energy == f64::INFINITY);
     assert!(found[1..].iter().all(|relaxed| (relaxed.n_steps, relaxed.n_evaluations) == (0, 1)));
+    // Forces smaller than rounding cannot be had.
     let settings = RelaxSettings { fmax_ev_per_angstrom: 1e-300, ..RelaxSettings::default() };
     let end = relaxed(&device, &starts[..1], &settings).remove(0);
     assert!(matches!(end.ending, Ending::Stuck | Ending::MaxSteps), "{:?}", end.ending);

@@ -1,43 +1,58 @@
-//! `godiff benchmark`: how fast a search's steps are on this machine, kernel by kernel.
+//! `godiff benchmark`: methods × seeds, counted alike; with `--kernels`, how fast a search's steps are on a GPU.
 
-use super::common::{Threads, print};
+mod kernels;
+
+use super::common::{Threads, print, watch_interrupts};
 use clap::Args;
-use godiff::config::Settings;
-use godiff::engine::cuda::Cuda;
-use godiff::engine::cuda::driver::Device;
-use godiff::engine::cuda::profile::{LaunchTime, StepProfile};
-use godiff::engine::{Engine, ModelState, Stream, TrainingSet};
-use godiff::model::{Layout, initial_parameters};
-use godiff::run::write_atomic;
-use godiff::{Error, Result, version};
-use serde::Serialize;
-use std::path::PathBuf;
+use godiff::benchmark::{Benchmark, Entrant, Resources, Results, Row, text};
+use godiff::{Error, Result};
+use std::path::{Path, PathBuf};
 
-/// Times every kernel of a training step and of a reverse step on a GPU, against the floor of the card
+/// Compares methods over seeds: evaluations, success, evaluations per hit. With --kernels, times the kernels of a GPU
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The floor is the time that a kernel's arithmetic or its bytes, each counted once, take at the card's peak. A step's own
-time is measured as a search runs it, many steps in one launch; single kernels are timed in rows of equal launches.
+A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …, each
+tried by every method before the next. The folder holds a run folder for every run, results.json, results.md, energy.svg
+and success.svg. The same command again goes on where it was interrupted, adds runs with a larger --runs, and otherwise
+shows the table. Methods: search (GO-Diff), rss, basin-hopping, evolve. Baselines end where they succeed.
+
+With --kernels, the time of every kernel of a training step and of a reverse step stands against the floor of the card: the
+time that its arithmetic or its bytes, each counted once, take at the card's peak. A step's own time is measured as a
+search runs it, many steps in one launch; single kernels are timed in rows of equal launches.
 
 Examples:
-  godiff benchmark --kernels configs/pt-heptamer.toml
+  godiff benchmark configs/pt-heptamer.toml configs/pt-heptamer.toml:basin-hopping --runs 8
+  godiff benchmark configs/lj13.toml:rss configs/lj13.toml:evolve --runs 20 --out runs/lj13-baselines
   godiff benchmark --kernels configs/pt-heptamer.toml --device cuda:1 -o kernels.json")]
 pub struct Arguments {
-    /// The configuration: its system, model, batch and samples per iteration are what is timed
-    #[arg(value_name = "CONFIG.toml")]
-    config: PathBuf,
-    /// Time the kernels of a step
-    #[arg(long, required = true)]
+    /// Configurations, each with the method to run it by, `search` unless given; with --kernels one configuration, whose
+    /// system, model, batch and samples per iteration are what is timed
+    #[arg(value_name = "CONFIG.toml[:METHOD]", required = true)]
+    configs: Vec<String>,
+    /// Runs of every method, with the seeds 0 to N − 1
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    runs: u64,
+    /// Runs at a time [default: one for every thread on a CPU, one on a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "kernels")]
+    side_by_side: Option<u16>,
+    /// Let baselines go on to the end of their budget after they have found the target
+    #[arg(long, conflicts_with = "kernels")]
+    to_the_end: bool,
+    /// Time the kernels of a step instead
+    #[arg(long)]
     kernels: bool,
-    /// cuda[:INDEX]; see `godiff devices`
-    #[arg(long, value_name = "DEVICE", default_value = "cuda")]
-    device: String,
-    /// Training steps of a timed launch
+    /// auto, cpu, cpu-f64 or cuda[:INDEX]; see `godiff devices` [default: auto, with --kernels cuda]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// With --kernels: training steps of a timed launch
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
-    /// Write the numbers as JSON to this file too
-    #[arg(short, long, value_name = "OUT.json")]
+    /// The benchmark's folder [default: runs/benchmark]; with --kernels a file for the numbers as JSON
+    #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
+    /// Show nothing but the table
+    #[arg(long)]
+    quiet: bool,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -45,78 +60,52 @@ pub struct Arguments {
     threads: Threads,
 }
 
-/// What the JSON holds.
-#[derive(Debug, Serialize)]
-struct Report {
-    version: &'static str,
-    device: String,
-    config: String,
-    steps: Vec<StepProfile>,
-}
-
 impl Arguments {
     pub fn run(self) -> Result<()> {
         self.threads.start()?;
-        if !(self.device.starts_with("cuda") || self.device == "emulator") {
-            let device = &self.device;
-            return Err(Error::bad_input(format!("--device {device}: kernels run on a GPU; name one, such as cuda:0")));
+        match (self.kernels, &self.configs[..]) {
+            (false, _) => self.compare(),
+            (true, [config]) => {
+                let device = self.device.as_deref().unwrap_or("cuda");
+                kernels::profile(Path::new(config), device, self.steps, self.out.as_deref(), self.json)
+            }
+            (true, _) => {
+                Err(Error::bad_input("--kernels takes one configuration; name the others in calls of their own"))
+            }
         }
-        let settings = Settings::load(&self.config)?;
-        let setup = settings.setup();
-        let mut engine = Cuda::new(&Device::open(&self.device)?, &setup)?;
-        let parameters = initial_parameters(&Layout::new(&setup.sizes), 0);
-        engine.restore(&ModelState::untouched(parameters, setup.training.learning_rate))?;
-        // Structures of the prior serve: what is timed does not depend on how good they are.
-        let stream = Stream { seed: 0, iteration: 0 };
-        let search = &settings.sections.search;
-        let noise = godiff::random::Noise::new(0, godiff::random::Purpose::Prior, 0);
-        let members = (0..search.buffer as u32).map(|s| godiff::diffusion::prior(&setup.system, &noise, s));
-        let set = TrainingSet { positions: members.collect(), weights: vec![1.0; search.buffer], forces: None };
-        let report = Report {
-            version: version::BUILD,
-            device: engine.device(),
-            config: self.config.display().to_string(),
-            steps: vec![
-                engine.profile_training(stream, &set, self.steps as usize)?,
-                engine.profile_sampling(stream, 0..search.samples_per_iteration)?,
-            ],
+    }
+
+    fn compare(&self) -> Result<()> {
+        let benchmark = Benchmark {
+            folder: self.out.clone().unwrap_or_else(|| "runs/benchmark".into()),
+            entrants: self.configs.iter().map(|config| Entrant::parse(config)).collect::<Result<_>>()?,
+            seeds: (0..self.runs).collect(),
+            to_the_end: self.to_the_end,
         };
-        let json = || serde_json::to_string_pretty(&report).map_err(|cause| Error::Failed(cause.to_string()));
-        if let Some(out) = &self.out {
-            write_atomic(out, format!("{}\n", json()?).as_bytes())?;
+        let interrupted = watch_interrupts()?;
+        let n_threads = rayon::current_num_threads();
+        let resources =
+            Resources::new(self.device.as_deref().unwrap_or("auto"), self.side_by_side.map(usize::from), n_threads)?;
+        let say = |line: String| {
+            if !self.quiet && !self.json {
+                eprintln!("{line}");
+            }
+        };
+        let outcome = benchmark.run(&resources, &say, interrupted);
+        if !matches!(outcome, Ok(()) | Err(Error::Interrupted)) {
+            return outcome;
         }
+        let results = benchmark.results()?;
+        benchmark.write(&results)?;
+        self.show(&results)?;
+        outcome
+    }
+
+    fn show(&self, results: &[Results]) -> Result<()> {
         if self.json {
-            return print(json()?);
+            let json = serde_json::to_string_pretty(results).map_err(|cause| Error::Failed(cause.to_string()))?;
+            return print(json);
         }
-        print(format!("{}, {}", report.device, report.config))?;
-        report.steps.iter().try_for_each(|step| print(table(step)))
+        print(text(&results.iter().map(|results| &results.row).collect::<Vec<&Row>>()))
     }
-}
-
-fn table(step: &StepProfile) -> String {
-    let mut text = format!("\n{}, {} structures: {:.4} ms", step.phase, step.structures, step.milliseconds);
-    if let Some(floor) = step.floor_milliseconds.filter(|floor| *floor > 0.0) {
-        text += &format!(", {:.1} times the kernels' floor of {floor:.4} ms", step.milliseconds / floor);
-    }
-    if step.ahead_milliseconds > 0.0 {
-        let share = 100.0 * step.ahead_milliseconds / step.milliseconds;
-        text += &format!(
-            "\nof it noise and edges, made for many steps at once: {:.4} ms ({share:.1}%)",
-            step.ahead_milliseconds
-        );
-    }
-    text += &format!(
-        "\n{:<26}{:>8}{:>12}{:>11}{:>11}{:>12}{:>9}",
-        "kernel", "blocks", "ms", "MFLOP", "MB", "floor ms", "of floor"
-    );
-    step.launches.iter().for_each(|launch| text += &row(launch));
-    text
-}
-
-fn row(launch: &LaunchTime) -> String {
-    let LaunchTime { kernel, blocks, milliseconds, flops, bytes, floor_milliseconds } = launch;
-    let floor = floor_milliseconds.map_or("-".into(), |floor| format!("{floor:.5}"));
-    let share = floor_milliseconds.map_or("-".into(), |floor| format!("{:.0}%", 100.0 * floor / milliseconds));
-    let (mflop, mb) = (flops / 1e6, bytes / 1e6);
-    format!("\n{kernel:<26}{blocks:>8}{milliseconds:>12.5}{mflop:>11.2}{mb:>11.3}{floor:>12}{share:>9}")
 }

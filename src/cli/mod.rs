@@ -1,5 +1,6 @@
 //! The commands, one a file. Each reads its inputs, calls the library and writes its outputs.
 
+mod baseline;
 mod benchmark;
 mod common;
 mod devices;
@@ -8,6 +9,7 @@ mod export;
 mod import;
 mod inspect;
 mod relax;
+mod run_folder;
 mod sample;
 mod score;
 mod search;
@@ -31,6 +33,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Search(search::Arguments),
+    Rss(baseline::RandomSearch),
+    BasinHopping(baseline::BasinHopping),
+    Evolve(baseline::Evolution),
     Sample(sample::Arguments),
     Evaluate(evaluate::Arguments),
     Score(score::Arguments),
@@ -47,6 +52,9 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Search(arguments) => arguments.run(),
+            Command::Rss(arguments) => arguments.run(),
+            Command::BasinHopping(arguments) => arguments.run(),
+            Command::Evolve(arguments) => arguments.run(),
             Command::Sample(arguments) => arguments.run(),
             Command::Evaluate(arguments) => arguments.run(),
             Command::Score(arguments) => arguments.run(),

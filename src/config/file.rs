@@ -1,5 +1,8 @@
 //! The configuration file as it is written: sections, keys with their units, defaults.
 
+use crate::baseline::{
+    BasinHoppingSettings, EvolutionSettings, PlacementSettings, RandomSearchSettings, RelaxationSection,
+};
 use crate::engine::{GuidanceSettings, Precision, Weighting};
 use crate::model::ModelSizes;
 use crate::potential::PotentialSettings;
@@ -38,6 +41,21 @@ pub struct File {
     /// What counts as success, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSection>,
+    /// How the baselines make up structures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementSettings>,
+    /// How the baselines relax them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relaxation: Option<RelaxationSection>,
+    /// Random structure search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_search: Option<RandomSearchSettings>,
+    /// Basin hopping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basin_hopping: Option<BasinHoppingSettings>,
+    /// Evolutionary search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evolution: Option<EvolutionSettings>,
 }
 
 /// `[system]`: template, free atoms, confinement; cell and periodicity where there is no template.

@@ -16,6 +16,7 @@
 //! notices every change within 32 neighbouring bits.
 
 use super::files::{remove_unfinished, storage_error, write_atomic};
+use super::summary::{RunStatus, Summary};
 use crate::engine::{ModelState, PlateauSchedule};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,36 @@ pub struct SearchProgress {
     pub target_first_evaluation: Option<u64>,
     /// Wall-clock time so far, s.
     pub seconds: f64,
+}
+
+impl SearchProgress {
+    /// Of a run that has not started.
+    pub fn new(seed: u64) -> Self {
+        SearchProgress {
+            iterations_done: 0,
+            seed,
+            evaluations: 0,
+            samples: 0,
+            best: None,
+            target_first_evaluation: None,
+            seconds: 0.0,
+        }
+    }
+
+    /// The summary of a run on `device` that has come this far.
+    pub fn summary(&self, status: RunStatus, device: &str) -> Summary {
+        Summary {
+            status,
+            seconds: self.seconds,
+            evaluations: self.evaluations,
+            samples: self.samples,
+            best_energy_ev: self.best.map(|best| best.energy_ev),
+            best_iteration: self.best.map(|best| best.iteration),
+            best_index: self.best.map(|best| best.index),
+            target_first_evaluation: self.target_first_evaluation,
+            ..Summary::new(self.seed, device)
+        }
+    }
 }
 
 /// A run after a finished iteration.

@@ -156,6 +156,34 @@ impl RunDirectory {
         self.checkpoints.write(&Checkpoint { progress, config_checksum: self.config_checksum, model })
     }
 
+    /// Appends a line to the metrics of a run that has no checkpoints.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn append_metrics(&mut self, metrics: &IterationMetrics) -> Result<()> {
+        self.metrics.append(metrics)
+    }
+
+    /// `summary.json` as it stands, if it can be read.
+    pub fn summary(&self) -> Option<Summary> {
+        RunDirectory::summary_of(&self.path)
+    }
+
+    /// The summary of the run in `folder`, if that can be read.
+    pub fn summary_of(folder: &Path) -> Option<Summary> {
+        fs::read(folder.join(SUMMARY)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Whether `folder` holds a run that can be resumed.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(CONFIG).is_file()
+    }
+
+    /// `archive.db` of the run in `folder`.
+    pub fn archive_of(folder: &Path) -> PathBuf {
+        folder.join(ARCHIVE)
+    }
+
     /// Replaces `summary.json`.
     ///
     /// # Errors
@@ -224,8 +252,7 @@ fn summary_bytes(summary: &Summary) -> Vec<u8> {
 
 fn seed_of_summary(folder: &Path) -> Result<u64> {
     let path = folder.join(SUMMARY);
-    let summary: Option<Summary> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    summary.map(|summary| summary.seed).ok_or_else(|| {
+    RunDirectory::summary_of(folder).map(|summary| summary.seed).ok_or_else(|| {
         let message = "is needed for the seed of a run without checkpoint, but is missing or damaged; start a new run";
         Error::bad_file(&path, message)
     })

@@ -5,6 +5,7 @@ use crate::archive::{Entry, Status};
 use crate::config::{Matching, Settings, Target};
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
+use crate::run::{Best, SearchProgress};
 use crate::system::{BondGraph, Structure, System, Vec3};
 use std::sync::atomic::AtomicBool;
 
@@ -78,6 +79,23 @@ impl Judge {
                 energy if energy > self.energy_ceiling => Status::AboveCeiling,
                 _ => Status::Ok,
             },
+        }
+    }
+
+    /// Counts `entry`, the next of a run, in `progress`: as sample and evaluation, the lowest energy, the first success.
+    pub fn count(&self, progress: &mut SearchProgress, entry: &Entry) {
+        progress.samples += 1;
+        if entry.status == Status::TooClose {
+            return;
+        }
+        progress.evaluations += 1;
+        if progress.target_first_evaluation.is_none() && self.is_target(entry) {
+            progress.target_first_evaluation = Some(progress.evaluations);
+        }
+        if let (Status::Ok, Some(energy_ev)) = (entry.status, entry.energy)
+            && progress.best.is_none_or(|best| energy_ev < best.energy_ev)
+        {
+            progress.best = Some(Best { energy_ev, iteration: entry.iteration, index: entry.index });
         }
     }
 

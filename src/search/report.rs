@@ -9,19 +9,6 @@ use crate::model::{ModelFile, Precision};
 use crate::run::{Best, IterationMetrics, PhaseSeconds, RunStatus, SearchProgress, Summary};
 use crate::system::xyz::format_frames;
 
-/// The progress of a run that has not started.
-pub(super) fn nothing_done(seed: u64) -> SearchProgress {
-    SearchProgress {
-        iterations_done: 0,
-        seed,
-        evaluations: 0,
-        samples: 0,
-        best: None,
-        target_first_evaluation: None,
-        seconds: 0.0,
-    }
-}
-
 impl Search<'_> {
     /// Closes `iteration`: metrics, the checkpoint from which the next one starts, then the results so far.
     pub(super) fn close_iteration(
@@ -65,21 +52,7 @@ impl Search<'_> {
 
     /// `progress` with the structures of one more iteration, which come in order of their index.
     fn counting(&self, mut progress: SearchProgress, entries: &[Entry]) -> SearchProgress {
-        for entry in entries {
-            progress.samples += 1;
-            if entry.status == Status::TooClose {
-                continue;
-            }
-            progress.evaluations += 1;
-            if progress.target_first_evaluation.is_none() && self.judge.is_target(entry) {
-                progress.target_first_evaluation = Some(progress.evaluations);
-            }
-            if let (Status::Ok, Some(energy_ev)) = (entry.status, entry.energy)
-                && progress.best.is_none_or(|best| energy_ev < best.energy_ev)
-            {
-                progress.best = Some(Best { energy_ev, iteration: entry.iteration, index: entry.index });
-            }
-        }
+        entries.iter().for_each(|entry| self.judge.count(&mut progress, entry));
         progress
     }
 
@@ -111,19 +84,8 @@ impl Search<'_> {
     /// Writes `summary.json`; structures of an unfinished iteration count too.
     pub(super) fn write_summary(&self, status: RunStatus) -> Result<Summary> {
         let unfinished = self.archive.entries(self.progress.iterations_done)?;
-        let progress = self.counting(self.progress, &unfinished);
-        let SearchProgress { seed, evaluations, samples, best, target_first_evaluation, .. } = progress;
-        let summary = Summary {
-            status,
-            seconds: self.seconds(),
-            evaluations,
-            samples,
-            best_energy_ev: best.map(|best| best.energy_ev),
-            best_iteration: best.map(|best| best.iteration),
-            best_index: best.map(|best| best.index),
-            target_first_evaluation,
-            ..Summary::new(seed, self.engine.device())
-        };
+        let progress = SearchProgress { seconds: self.seconds(), ..self.counting(self.progress, &unfinished) };
+        let summary = progress.summary(status, &self.engine.device());
         self.directory.write_summary(&summary)?;
         Ok(summary)
     }
@@ -134,14 +96,14 @@ impl Search<'_> {
     }
 }
 
-fn sorted(energies: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(energies: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut energies: Vec<f64> = energies.collect();
     energies.sort_by(f64::total_cmp);
     energies
 }
 
 /// The middle of sorted values, or the mean of the two in the middle.
-fn median(sorted: &[f64]) -> Option<f64> {
+pub(crate) fn median(sorted: &[f64]) -> Option<f64> {
     let n = sorted.len();
     match n {
         0 => None,

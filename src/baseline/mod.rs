@@ -1,0 +1,217 @@
+//! What a user would run instead of GO-Diff: random structure search, basin hopping and an evolutionary search. They share the
+//! system, the confinement, the potential, the archive, the target and the run folder with [`crate::search`], and every
+//! evaluation counts, those of relaxations included.
+//!
+//! All three make up structures and relax them; they differ in where the next start comes from. That is a [`Strategy`];
+//! [`BaselineRun`] relaxes side by side what the strategy proposes, one evaluation of each slot a round.
+//!
+//! **Counting.** Evaluations are numbered in the order in which they are made; evaluation e is the row (e / 1000, e % 1000) of the
+//! archive, so that an "iteration" of a baseline is 1000 evaluations.
+//!
+//! **Resuming.** Everything random is a pure function of the seed and the number of the relaxation, and all else follows from the
+//! answers of the potential. A run that goes on therefore starts over, with the archive answering in place of the potential as
+//! far as it reaches, and ends bit for bit like one that was left alone.
+
+mod basin_hopping;
+mod evolution;
+mod ledger;
+mod moves;
+mod placement;
+mod random_search;
+mod settings;
+mod splice;
+#[cfg(test)]
+mod tests;
+
+pub use settings::{
+    BasinHoppingSettings, EvolutionSettings, PlacementMethod, PlacementSettings, RandomSearchSettings,
+    RelaxationSection,
+};
+
+use crate::archive::Status;
+use crate::config::{File, Settings};
+use crate::error::{Error, Result};
+use crate::potential::Potential;
+use crate::relax::{RelaxSettings, Walker};
+use crate::run::{Reporter, Resumed, RunStatus, Summary};
+use crate::system::{Structure, Vec3};
+use basin_hopping::BasinHopping;
+use evolution::Evolution;
+use ledger::Ledger;
+use random_search::RandomSearch;
+use std::sync::atomic::AtomicBool;
+
+/// A method to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Baseline {
+    /// Relaxations from random structures.
+    RandomSearch,
+    /// Metropolis walks between relaxed structures (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997).
+    BasinHopping,
+    /// A population of minima, crossed and mutated (Deaven and Ho, Phys. Rev. Lett. 75, 288, 1995).
+    Evolution,
+}
+
+impl Baseline {
+    /// Every baseline.
+    pub const ALL: [Baseline; 3] = [Baseline::RandomSearch, Baseline::BasinHopping, Baseline::Evolution];
+
+    /// The name of its command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Baseline::RandomSearch => "rss",
+            Baseline::BasinHopping => "basin-hopping",
+            Baseline::Evolution => "evolve",
+        }
+    }
+
+    /// Leaves in `sections` what this method reads of the baselines' sections, with all defaults.
+    pub fn resolve(self, sections: &mut File) {
+        let (random_search, basin_hopping, evolution) =
+            (sections.random_search, sections.basin_hopping, sections.evolution);
+        forget_baselines(sections);
+        match self {
+            Baseline::RandomSearch => sections.random_search = Some(random_search.unwrap_or_default()),
+            Baseline::BasinHopping => sections.basin_hopping = Some(basin_hopping.unwrap_or_default()),
+            Baseline::Evolution => sections.evolution = Some(evolution.unwrap_or_default()),
+        }
+        sections.placement.get_or_insert_default();
+        sections.relaxation.get_or_insert_default();
+    }
+
+    /// Evaluations after which a run with these sections ends.
+    pub fn budget(self, sections: &File) -> u64 {
+        match self {
+            Baseline::RandomSearch => sections.random_search.unwrap_or_default().evaluations,
+            Baseline::BasinHopping => sections.basin_hopping.unwrap_or_default().evaluations,
+            Baseline::Evolution => sections.evolution.unwrap_or_default().evaluations,
+        }
+    }
+
+    fn strategy<'a>(self, settings: &'a Settings) -> Box<dyn Strategy + 'a> {
+        match self {
+            Baseline::RandomSearch => Box::new(RandomSearch::new(settings)),
+            Baseline::BasinHopping => Box::new(BasinHopping::new(settings)),
+            Baseline::Evolution => Box::new(Evolution::new(settings)),
+        }
+    }
+}
+
+/// Takes the sections of all baselines out of `sections`: a search by GO-Diff does not depend on them.
+pub fn forget_baselines(sections: &mut File) {
+    (sections.random_search, sections.basin_hopping, sections.evolution) = (None, None, None);
+}
+
+/// A relaxed structure that counts.
+#[derive(Debug, Clone, PartialEq)]
+struct Minimum {
+    /// Positions of the n free atoms, Å.
+    free: Vec<Vec3>,
+    /// eV.
+    energy: f64,
+}
+
+/// Where the next relaxation starts.
+trait Strategy {
+    /// Relaxations side by side.
+    fn n_slots(&self) -> usize;
+
+    /// The n free positions (Å) from which relaxation number `attempt` of the run starts, in `slot`.
+    ///
+    /// # Errors
+    /// `Failed` if no structure fits the allowed region.
+    fn start(&mut self, slot: usize, attempt: u64) -> Result<Vec<Vec3>>;
+
+    /// What the relaxation in `slot` has come to; `None` for one whose end is outside the energy bounds or has no energy.
+    fn relaxed(&mut self, slot: usize, minimum: Option<Minimum>);
+
+    /// Temperature to note beside every structure, eV; 0 where there is none.
+    fn kt_ev(&self) -> f64 {
+        0.0
+    }
+}
+
+/// A run of a baseline, opened and ready to go on from where its folder stands.
+pub struct BaselineRun<'a> {
+    settings: &'a Settings,
+    strategy: Box<dyn Strategy + 'a>,
+    ledger: Ledger<'a>,
+}
+
+impl<'a> BaselineRun<'a> {
+    /// Puts the parts together. `settings` must have gone through [`Baseline::resolve`]. With `stop_at_target` the run ends
+    /// where the target is found. `interrupted` may be set at any time, by a signal handler for example.
+    ///
+    /// # Errors
+    /// `BadInput` if the archive holds structures of another system or the potential has no energy for the target.
+    pub fn new(
+        method: Baseline,
+        settings: &'a Settings,
+        potential: Box<dyn Potential>,
+        run: Resumed,
+        reporter: Reporter,
+        stop_at_target: bool,
+        interrupted: &'a AtomicBool,
+    ) -> Result<Self> {
+        let strategy = method.strategy(settings);
+        let limits = ledger::Limits { evaluations: method.budget(&settings.sections), stop_at_target };
+        let ledger = Ledger::new(settings, potential, run, reporter, strategy.kt_ev(), limits, interrupted)?;
+        Ok(BaselineRun { settings, strategy, ledger })
+    }
+
+    /// Runs to the end, and leaves a summary behind however it ends.
+    ///
+    /// # Errors
+    /// `Failed` if no structure fits the allowed region, `Interrupted`, and what the potential and the run folder report.
+    /// After all of them the run can go on.
+    pub fn run(&mut self) -> Result<Summary> {
+        self.ledger.started()?;
+        let outcome = self.relax_until_done();
+        let outcome = self.ledger.save().and(outcome);
+        let status = match outcome {
+            Ok(()) => RunStatus::Done,
+            Err(Error::Interrupted) => RunStatus::Interrupted,
+            Err(_) => RunStatus::Failed,
+        };
+        let summary = self.ledger.finished(status);
+        outcome.and(summary)
+    }
+
+    fn relax_until_done(&mut self) -> Result<()> {
+        let limits = RelaxSettings::from(self.settings.sections.relaxation.unwrap_or_default());
+        let mut n_attempts = 0;
+        let mut slots: Vec<Slot> = Vec::new();
+        for slot in 0..self.strategy.n_slots() {
+            slots.push(self.next(slot, &mut n_attempts)?);
+        }
+        let mut trials: Vec<Structure> = slots.iter().map(|slot| slot.start.clone()).collect();
+        while let Some(answers) = self.ledger.evaluate(&trials)? {
+            for (k, answer) in answers.into_iter().enumerate() {
+                let slot = &mut slots[k];
+                let Some(ending) = slot.walker.advance(answer, &mut trials[k].positions, &limits) else { continue };
+                let walker = std::mem::replace(&mut slot.walker, Walker::new(&slot.start));
+                let relaxed = walker.finish(&slot.start, ending).structure;
+                let counts = self.ledger.status_of(&relaxed) == Status::Ok;
+                let free = relaxed.positions[self.settings.system.n_template()..].to_vec();
+                let energy = relaxed.energy.filter(|_| counts);
+                self.strategy.relaxed(k, energy.map(|energy| Minimum { free, energy }));
+                slots[k] = self.next(k, &mut n_attempts)?;
+                trials[k].clone_from(&slots[k].start);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next relaxation in `slot`.
+    fn next(&mut self, slot: usize, n_attempts: &mut u64) -> Result<Slot> {
+        let start = self.settings.system.structure(&self.strategy.start(slot, *n_attempts)?);
+        *n_attempts += 1;
+        Ok(Slot { walker: Walker::new(&start), start })
+    }
+}
+
+/// A relaxation on its way.
+struct Slot {
+    start: Structure,
+    walker: Walker,
+}

@@ -1,0 +1,83 @@
+//! Cut and splice (Deaven and Ho, Phys. Rev. Lett. 75, 288, 1995): one side of a plane from one parent, the other from the other.
+
+use super::moves::{Random, below, confine, direction, uniform};
+use crate::system::vector::{add, dot, norm, scale, sub};
+use crate::system::{System, Vec3};
+use std::collections::BTreeMap;
+
+/// A child of two `parents` (n × 3 free positions each, Å): the atoms of the first that lie furthest along a random direction, and
+/// of every species as many of the second as are missing, from the other end. The second is moved so that the centres of the
+/// free atoms coincide (in the plane, above a template or under confinement) and, for a free cluster, turned at random.
+pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Vec<Vec3> {
+    let n = system.n_free();
+    let in_plane = system.confinement.is_some() || system.n_template() > 0;
+    let [first, second] = parents.map(|free| centred(system, free));
+    let turn = if system.is_free_cluster() { rotation(random) } else { IDENTITY };
+    let mut along = direction(random);
+    if in_plane && along[0].abs() + along[1].abs() > 0.0 {
+        along = [along[0], along[1], 0.0];
+    }
+    let mut shift = first.centre;
+    if in_plane {
+        shift[2] = second.centre[2];
+    }
+    let first_atoms: Vec<Vec3> = first.around_centre;
+    let second_atoms: Vec<Vec3> = second.around_centre.iter().map(|&r| turned(&turn, r)).collect();
+
+    let by_height = |atoms: &[Vec3]| {
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| dot(atoms[b], along).total_cmp(&dot(atoms[a], along)).then(a.cmp(&b)));
+        order
+    };
+    let n_first = if n < 2 { n } else { 1 + below(random, n - 1) };
+    // By species: positions taken so far, from the first parent's upper and the second's lower end.
+    let mut taken: BTreeMap<u8, Vec<Vec3>> = BTreeMap::new();
+    for &atom in by_height(&first_atoms).iter().take(n_first) {
+        taken.entry(system.free_numbers[atom]).or_default().push(add(first_atoms[atom], first.centre));
+    }
+    for &atom in by_height(&second_atoms).iter().rev() {
+        let number = system.free_numbers[atom];
+        let of_species = taken.entry(number).or_default();
+        if of_species.len() < system.free_numbers.iter().filter(|&&z| z == number).count() {
+            of_species.push(add(second_atoms[atom], shift));
+        }
+    }
+    let place = |number: &u8| taken.get_mut(number).and_then(Vec::pop).unwrap_or(first.centre);
+    system.free_numbers.iter().map(place).map(|r| confine(system, r)).collect()
+}
+
+/// Atoms around their centre, with periodic images chosen next to one of them.
+struct Centred {
+    centre: Vec3,
+    around_centre: Vec<Vec3>,
+}
+
+fn centred(system: &System, free: &[Vec3]) -> Centred {
+    let reference = free.first().copied().unwrap_or([0.0; 3]);
+    let relative: Vec<Vec3> = free.iter().map(|&r| system.cell.minimum_image(sub(r, reference))).collect();
+    let sum = relative.iter().fold([0.0; 3], |sum, &r| add(sum, r));
+    let mean = scale(1.0 / free.len().max(1) as f64, sum);
+    Centred { centre: add(reference, mean), around_centre: relative.into_iter().map(|r| sub(r, mean)).collect() }
+}
+
+const IDENTITY: [Vec3; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+
+/// A rotation drawn uniformly: a random axis, orthogonalised with a second random direction.
+fn rotation(random: &mut Random) -> [Vec3; 3] {
+    let a = direction(random);
+    loop {
+        let other = direction(random);
+        let b = sub(other, scale(dot(other, a), a));
+        let length = norm(b);
+        if length > 1e-3 {
+            let b = scale(1.0 / length, b);
+            let c = crate::system::vector::cross(a, b);
+            // Mirror images are as good as the structure itself.
+            return [a, b, if uniform(random) < 0.5 { c } else { scale(-1.0, c) }];
+        }
+    }
+}
+
+fn turned(rotation: &[Vec3; 3], r: Vec3) -> Vec3 {
+    rotation.map(|row| dot(row, r))
+}

@@ -1,0 +1,332 @@
+//! Several methods × several seeds, counted alike: the table of the GO-Diff paper for any system.
+//!
+//! A benchmark is a folder of run folders, `NAME/seed-S`, and everything it says is read from these. A run that is finished is not
+//! touched again, one that was interrupted goes on, so that the same benchmark started again ends like one left alone.
+
+mod course;
+mod plot;
+mod statistics;
+mod table;
+
+pub use course::Course;
+pub use statistics::{Outcome, Row, wilson};
+pub use table::{markdown, text};
+
+use crate::baseline::{Baseline, BaselineRun, forget_baselines};
+use crate::config::Settings;
+use crate::engine::cuda::Cuda;
+use crate::engine::cuda::driver::Device;
+use crate::engine::{self, Engine, Place, Setup};
+use crate::error::{Error, Result};
+use crate::potential;
+use crate::run::{Reporter, Resumed, RunDirectory, RunStatus, Summary, write_atomic};
+use crate::search::Search;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GO-Diff.
+    Search,
+    /// Something to compare with.
+    Baseline(Baseline),
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Method; 4] = [
+        Method::Search,
+        Method::Baseline(Baseline::RandomSearch),
+        Method::Baseline(Baseline::BasinHopping),
+        Method::Baseline(Baseline::Evolution),
+    ];
+
+    /// The name of its command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Search => "search",
+            Method::Baseline(baseline) => baseline.name(),
+        }
+    }
+}
+
+/// A configuration and the method that it is run by.
+#[derive(Debug, Clone)]
+pub struct Entrant {
+    /// The configuration's name without its ending, and the method unless that is `search`: the name of the entrant's folder.
+    pub name: String,
+    /// Method.
+    pub method: Method,
+    /// Settings with the sections that the method reads.
+    pub settings: Settings,
+}
+
+impl Entrant {
+    /// Reads "CONFIG.toml" or "CONFIG.toml:METHOD".
+    ///
+    /// # Errors
+    /// `BadInput` for an unknown method and what [`Settings::load`] refuses; for a configuration without `[target]`, which
+    /// could not succeed.
+    pub fn parse(text: &str) -> Result<Self> {
+        let known = || Method::ALL.map(Method::name).join(", ");
+        let (path, method) = match text.rsplit_once(':') {
+            Some((path, name)) if !name.contains(['/', '\\', '.']) => {
+                let method = Method::ALL.into_iter().find(|method| method.name() == name);
+                let unknown =
+                    || Error::bad_input(format!("{text}: there is no method '{name}'; write one of {}", known()));
+                (Path::new(path), method.ok_or_else(unknown)?)
+            }
+            _ => (Path::new(text), Method::Search),
+        };
+        let mut settings = Settings::load(path)?;
+        if settings.target.is_none() {
+            let message = "a benchmark needs a [target]: without one no run can succeed";
+            return Err(Error::bad_file(path, message));
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = match method {
+            Method::Search => stem.into_owned(),
+            Method::Baseline(baseline) => format!("{stem}-{}", baseline.name()),
+        };
+        match method {
+            Method::Search => forget_baselines(&mut settings.sections),
+            Method::Baseline(baseline) => baseline.resolve(&mut settings.sections),
+        }
+        Ok(Entrant { name, method, settings })
+    }
+
+    /// Whether a run with this summary has nothing left to do.
+    fn is_finished(&self, summary: &Summary, to_the_end: bool) -> bool {
+        let done = summary.status == RunStatus::Done;
+        match self.method {
+            Method::Search => done,
+            Method::Baseline(baseline) => {
+                let found = summary.target_first_evaluation.is_some() && !to_the_end;
+                done && (found || summary.evaluations >= baseline.budget(&self.settings.sections))
+            }
+        }
+    }
+}
+
+/// A benchmark, planned.
+#[derive(Debug)]
+pub struct Benchmark {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What competes.
+    pub entrants: Vec<Entrant>,
+    /// Seeds that every entrant runs with.
+    pub seeds: Vec<u64>,
+    /// Whether baselines go on after they have found the target.
+    pub to_the_end: bool,
+}
+
+/// How the runs share the machine.
+pub struct Resources {
+    replicas: Replicas,
+    /// Runs at a time.
+    side_by_side: usize,
+    /// Threads of one run.
+    threads_a_run: usize,
+}
+
+/// Where the engines of a benchmark's searches come from.
+enum Replicas {
+    /// Each has its own.
+    Host(String),
+    /// Each has its own stream on one card.
+    Card(Box<Mutex<Device>>),
+}
+
+impl Resources {
+    /// Runs on `device` (as `--device` names it), `side_by_side` at a time, which share `n_threads` threads. Without
+    /// `side_by_side`, on a CPU, every run has one thread, since single threads waste nothing; a card takes one run at a time.
+    ///
+    /// # Errors
+    /// `BadInput` for a device that this build or machine does not have.
+    pub fn new(device: &str, side_by_side: Option<usize>, n_threads: usize) -> Result<Self> {
+        let replicas = match Place::of(device)? {
+            Place::Gpu(name) => Replicas::Card(Box::new(Mutex::new(Device::open(&name)?))),
+            Place::Cpu => Replicas::Host("cpu".into()),
+            Place::CpuF64 => Replicas::Host("cpu-f64".into()),
+        };
+        let card = matches!(replicas, Replicas::Card(_));
+        let side_by_side = side_by_side.unwrap_or(if card { 1 } else { n_threads }).max(1);
+        Ok(Resources { replicas, side_by_side, threads_a_run: (n_threads / side_by_side).max(1) })
+    }
+
+    fn engine(&self, setup: &Setup) -> Result<Box<dyn Engine>> {
+        match &self.replicas {
+            Replicas::Host(device) => engine::open(device, setup),
+            Replicas::Card(device) => {
+                // A panic elsewhere leaves the handle usable: it is only cloned.
+                let device = device.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+                Ok(Box::new(Cuda::new(&device, setup)?))
+            }
+        }
+    }
+}
+
+/// What has come of one entrant.
+#[derive(Debug, Clone, Serialize)]
+pub struct Results {
+    /// Line of the table.
+    #[serde(flatten)]
+    pub row: Row,
+    /// Its runs by seed.
+    pub runs: Vec<Outcome>,
+    /// Their lowest energies over evaluations.
+    #[serde(skip)]
+    pub courses: Vec<Course>,
+}
+
+impl Benchmark {
+    /// Does all runs that are not finished, seeds in the outer loop, so that after a while every method has been tried as often.
+    /// `say` hears a sentence about every run that ends. A run that fails (exit code 1) does not stop the others.
+    ///
+    /// # Errors
+    /// `BadInput` for two entrants of one name or a folder with runs of another configuration, `Interrupted`, and what the
+    /// potential and the run folders report.
+    pub fn run(&self, resources: &Resources, say: &(dyn Fn(String) + Sync), interrupted: &AtomicBool) -> Result<()> {
+        self.check_names()?;
+        let tasks: Vec<(&Entrant, u64)> =
+            self.seeds.iter().flat_map(|&seed| self.entrants.iter().map(move |entrant| (entrant, seed))).collect();
+        let next = AtomicUsize::new(0);
+        let failure: Mutex<Option<Error>> = Mutex::new(None);
+        let fail = |error: Error| {
+            failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+        };
+        let failed = || failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some();
+        let work = || -> Result<()> {
+            let threads = rayon::ThreadPoolBuilder::new().num_threads(resources.threads_a_run).build();
+            let threads = threads.map_err(|cause| Error::Failed(format!("cannot start threads: {cause}")))?;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&(entrant, seed)) = tasks.get(number) else { return Ok(()) };
+                if interrupted.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                if failed() || self.is_finished(entrant, seed) {
+                    continue;
+                }
+                let which = format!("{} seed {seed} ({}/{})", entrant.name, number + 1, tasks.len());
+                match threads.install(|| self.run_one(entrant, seed, resources, interrupted)) {
+                    Ok(summary) => say(format!("{which}: {}", describe(&summary))),
+                    Err(Error::Failed(message)) => say(format!("{which} failed: {message}")),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..resources.side_by_side.min(tasks.len()) {
+                scope.spawn(|| work().unwrap_or_else(fail));
+            }
+        });
+        failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// What the runs have come to so far; runs that were never started are left out.
+    ///
+    /// # Errors
+    /// `BadInput` or `Storage` if an archive cannot be read.
+    pub fn results(&self) -> Result<Vec<Results>> {
+        self.entrants.iter().map(|entrant| self.results_of(entrant)).collect()
+    }
+
+    /// Writes `results.json`, `results.md`, `energy.svg` and `success.svg`.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn write(&self, results: &[Results]) -> Result<()> {
+        let json = serde_json::to_string_pretty(results).map_err(|cause| Error::Failed(cause.to_string()))?;
+        write_atomic(&self.folder.join("results.json"), format!("{json}\n").as_bytes())?;
+        let rows: Vec<&Row> = results.iter().map(|results| &results.row).collect();
+        write_atomic(&self.folder.join("results.md"), markdown(&rows).as_bytes())?;
+        write_atomic(&self.folder.join("energy.svg"), plot::energy(results).as_bytes())?;
+        write_atomic(&self.folder.join("success.svg"), plot::success(results).as_bytes())
+    }
+
+    fn check_names(&self) -> Result<()> {
+        let twice = (1..self.entrants.len())
+            .find(|&k| self.entrants[..k].iter().any(|before| before.name == self.entrants[k].name));
+        twice.map_or(Ok(()), |k| {
+            let name = &self.entrants[k].name;
+            Err(Error::bad_input(format!("{name} is named twice; give the second configuration another file name")))
+        })
+    }
+
+    fn run_folder(&self, entrant: &Entrant, seed: u64) -> PathBuf {
+        self.folder.join(&entrant.name).join(format!("seed-{seed}"))
+    }
+
+    fn is_finished(&self, entrant: &Entrant, seed: u64) -> bool {
+        let folder = self.run_folder(entrant, seed);
+        RunDirectory::summary_of(&folder).is_some_and(|summary| entrant.is_finished(&summary, self.to_the_end))
+    }
+
+    fn run_one(
+        &self,
+        entrant: &Entrant,
+        seed: u64,
+        resources: &Resources,
+        interrupted: &AtomicBool,
+    ) -> Result<Summary> {
+        let mut settings = entrant.settings.clone();
+        settings.sections.search.seed = seed;
+        let folder = self.run_folder(entrant, seed);
+        let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")?;
+        let open = |device: &str| -> Result<Resumed> {
+            let run = if RunDirectory::exists(&folder) {
+                RunDirectory::resume(&folder, &settings.to_toml())?
+            } else {
+                let directory = RunDirectory::create(&folder, &settings.to_toml(), &Summary::new(seed, device))?;
+                Resumed { directory, seed, checkpoint: None, notes: Vec::new() }
+            };
+            settings.copy_files(&folder)?;
+            Ok(run)
+        };
+        match entrant.method {
+            Method::Search => {
+                let engine = resources.engine(&settings.setup())?;
+                let run = open(&engine.device())?;
+                Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?.run()
+            }
+            Method::Baseline(baseline) => {
+                let (run, reporter, stop) = (open("cpu")?, Reporter::quiet(), !self.to_the_end);
+                BaselineRun::new(baseline, &settings, potential, run, reporter, stop, interrupted)?.run()
+            }
+        }
+    }
+
+    fn results_of(&self, entrant: &Entrant) -> Result<Results> {
+        let (mut runs, mut courses) = (Vec::new(), Vec::new());
+        for &seed in &self.seeds {
+            let folder = self.run_folder(entrant, seed);
+            let Some(summary) = RunDirectory::summary_of(&folder) else { continue };
+            let finished = entrant.is_finished(&summary, self.to_the_end);
+            courses.push(Course::read(&folder, &entrant.settings.system)?);
+            runs.push(Outcome {
+                seed,
+                finished,
+                evaluations: summary.evaluations,
+                target_first_evaluation: summary.target_first_evaluation,
+                best_energy_ev: summary.best_energy_ev,
+                seconds: summary.seconds,
+            });
+        }
+        Ok(Results { row: Row::new(&entrant.name, entrant.method.name(), &runs), runs, courses })
+    }
+}
+
+fn describe(summary: &Summary) -> String {
+    let energy = summary.best_energy_ev.map_or(String::new(), |energy| format!(", lowest energy {energy:.4} eV"));
+    match summary.target_first_evaluation {
+        Some(evaluation) => {
+            format!("target at evaluation {evaluation} of {}{energy}, {:.1} s", summary.evaluations, summary.seconds)
+        }
+        None => format!("no target in {} evaluations{energy}, {:.1} s", summary.evaluations, summary.seconds),
+    }
+}

@@ -1,0 +1,94 @@
+//! `godiff rss`, `godiff basin-hopping`, `godiff evolve`: what a user would run instead, to compare with.
+
+use super::common::{Threads, in_file, print, watch_interrupts};
+use super::run_folder::RunArguments;
+use clap::Args;
+use godiff::baseline::{Baseline, BaselineRun};
+use godiff::{Result, potential};
+
+/// Random structure search: relaxations from random structures
+#[derive(Debug, Args)]
+#[command(after_help = "\
+[random_search], [placement] and [relaxation] of the configuration are used. Every evaluation of a relaxation counts, and
+enters archive.db; relaxed structures are those with small forces: `ase db archive.db 'fmax<0.05'`.
+
+Example:
+  godiff rss configs/pt-heptamer.toml --seed 3 --out runs/rss-3")]
+pub struct RandomSearch {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+/// Basin hopping: a Metropolis walk between relaxed structures
+#[derive(Debug, Args)]
+#[command(after_help = "\
+[basin_hopping], [placement] and [relaxation] of the configuration are used. Every evaluation of a relaxation counts, and
+enters archive.db; relaxed structures are those with small forces: `ase db archive.db 'fmax<0.05'`.
+
+Example:
+  godiff basin-hopping configs/lj13.toml --seed 3 --out runs/hopping-3")]
+pub struct BasinHopping {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+/// Evolutionary search: a population of minima, cut and spliced and mutated
+#[derive(Debug, Args)]
+#[command(after_help = "\
+[evolution], [placement] and [relaxation] of the configuration are used. Every evaluation of a relaxation counts, and
+enters archive.db; relaxed structures are those with small forces: `ase db archive.db 'fmax<0.05'`.
+
+Example:
+  godiff evolve configs/pt-heptamer.toml --seed 3 --out runs/evolve-3")]
+pub struct Evolution {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+#[derive(Debug, Args)]
+struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// End as soon as the configuration's [target] is found; the run may go on later with --resume
+    #[arg(long)]
+    stop_at_target: bool,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+impl RandomSearch {
+    pub fn run(self) -> Result<()> {
+        self.arguments.run(Baseline::RandomSearch)
+    }
+}
+
+impl BasinHopping {
+    pub fn run(self) -> Result<()> {
+        self.arguments.run(Baseline::BasinHopping)
+    }
+}
+
+impl Evolution {
+    pub fn run(self) -> Result<()> {
+        self.arguments.run(Baseline::Evolution)
+    }
+}
+
+impl Arguments {
+    fn run(self, method: Baseline) -> Result<()> {
+        let suffix = format!("-{}", method.name());
+        let mut settings = self.run.settings(&suffix)?;
+        method.resolve(&mut settings.sections);
+
+        self.threads.start()?;
+        let interrupted = watch_interrupts()?;
+        let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")
+            .map_err(|cause| in_file(&self.run.config, cause))?;
+        let run = self.run.open(&settings, "cpu", &suffix)?;
+        let folder = run.directory.path().to_owned();
+
+        let reporter = self.run.reporter();
+        BaselineRun::new(method, &settings, potential, run, reporter, self.stop_at_target, interrupted)?.run()?;
+        if self.run.json || self.run.quiet { Ok(()) } else { print(folder.display()) }
+    }
+}

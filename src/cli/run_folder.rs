@@ -1,0 +1,84 @@
+//! What all commands share that work in a run folder: configuration, seed, folder, resuming, how progress is shown.
+
+use clap::Args;
+use godiff::Result;
+use godiff::config::Settings;
+use godiff::run::{Reporter, Resumed, RunDirectory, Summary};
+use std::path::{Path, PathBuf};
+
+/// Where runs go without `--out`.
+const RUNS: &str = "runs";
+
+/// A run, new or resumed.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The configuration
+    #[arg(value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// Seed of everything random [default: the configuration's search.seed, which is 0 unless given]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// The run folder [default: the next free one in runs/, named after the configuration; with --resume the latest]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with a run that was interrupted or killed
+    #[arg(long)]
+    resume: bool,
+    /// Show nothing but errors
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Write progress and summary as JSON, one object a line, to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArguments {
+    /// The configuration with the run's seed: that of `--seed`, of the run to resume, or its own. `suffix` tells the folders of
+    /// one configuration's methods apart.
+    pub fn settings(&self, suffix: &str) -> Result<Settings> {
+        let mut settings = Settings::load(&self.config)?;
+        let seed_before = match self.resume {
+            true => Settings::seed_of_run(&self.folder_to_resume(suffix)?),
+            false => None,
+        };
+        settings.sections.search.seed = self.seed.or(seed_before).unwrap_or(settings.sections.search.seed);
+        Ok(settings)
+    }
+
+    /// Opens the folder and puts copies of the files there that `settings` names.
+    pub fn open(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
+        let run = match self.resume {
+            true => RunDirectory::resume(&self.folder_to_resume(suffix)?, &settings.to_toml())?,
+            false => self.new_run(settings, device, suffix)?,
+        };
+        settings.copy_files(run.directory.path())?;
+        Ok(run)
+    }
+
+    /// How progress is shown.
+    pub fn reporter(&self) -> Reporter {
+        Reporter::new(self.json, self.quiet)
+    }
+
+    fn folder_to_resume(&self, suffix: &str) -> Result<PathBuf> {
+        match &self.out {
+            Some(folder) => Ok(folder.clone()),
+            None => RunDirectory::latest(Path::new(RUNS), &self.name(suffix)),
+        }
+    }
+
+    fn new_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
+        let (seed, toml) = (settings.sections.search.seed, settings.to_toml());
+        let summary = Summary::new(seed, device);
+        let directory = match &self.out {
+            Some(folder) => RunDirectory::create(folder, &toml, &summary)?,
+            None => RunDirectory::create_next(Path::new(RUNS), &self.name(suffix), &toml, &summary)?,
+        };
+        Ok(Resumed { directory, seed, checkpoint: None, notes: Vec::new() })
+    }
+
+    /// The configuration's name without its ending, and the suffix.
+    fn name(&self, suffix: &str) -> String {
+        format!("{}{suffix}", self.config.file_stem().unwrap_or_default().to_string_lossy())
+    }
+}
