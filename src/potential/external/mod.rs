@@ -1,6 +1,6 @@
 //! Energies from other programs: i-PI clients, and ASE calculators in Python workers of godiff's own. Both speak i-PI's protocol.
 //!
-//! [`board`] holds what is to be done and decides about failures; every worker or client has a thread that carries structures
+//! `board` holds what is to be done and decides about failures; every worker or client has a thread that carries structures
 //! from there over its socket and answers back. The caller's thread only looks at the board.
 
 mod board;
