@@ -28,6 +28,35 @@ struct Region {
     unsigned kind, unused;
 };
 
+// Lattice vectors and the inverse of the completed cell, rows, Å and 1/Å; bit k of `periodic`: axis k repeats.
+struct Lattice {
+    Vector vectors[3];
+    Vector inverse[3];
+    unsigned periodic, unused;
+};
+
+// Moves a position by whole lattice vectors into the cell, along periodic axes; under confinement only along a and b.
+__device__ __forceinline__ Vector wrap(const Lattice& lattice, const Region& region, Vector x) {
+    const Vector fraction = combine(x, lattice.inverse);
+    const double a = floor(fraction.x), b = floor(fraction.y), c = floor(fraction.z);
+    const unsigned axes = region.kind == CONFINED ? lattice.periodic & 3u : lattice.periodic;
+    if ((axes & 1u) && a != 0.0) x = sub(x, scale(a, lattice.vectors[0]));
+    if ((axes & 2u) && b != 0.0) x = sub(x, scale(b, lattice.vectors[1]));
+    if ((axes & 4u) && c != 0.0) x = sub(x, scale(c, lattice.vectors[2]));
+    return x;
+}
+
+// The way (Å) from one place to another past the boundaries that repeat. Exact for ways shorter than half of the cell's
+// perpendicular widths.
+__device__ __forceinline__ Vector displacement(const Lattice& lattice, Vector from, Vector to) {
+    Vector way = sub(to, from);
+    const Vector fraction = combine(way, lattice.inverse);
+    if (lattice.periodic & 1u) way = sub(way, scale(round(fraction.x), lattice.vectors[0]));
+    if (lattice.periodic & 2u) way = sub(way, scale(round(fraction.y), lattice.vectors[1]));
+    if (lattice.periodic & 4u) way = sub(way, scale(round(fraction.z), lattice.vectors[2]));
+    return way;
+}
+
 // z brought into the confinement; NaN stays NaN.
 __device__ __forceinline__ double clamp_height(double z, Region region) {
     return z < region.z_lo ? region.z_lo : z > region.z_hi ? region.z_hi : z;

@@ -1,34 +1,40 @@
 // Noisy batches of many training steps: x_t = x_0 + σ_t·ε on the free atoms, t uniform in (1e-5, 1), and what the score loss
 // needs of them, loss = Σ scale·(offset + factor·score)² (DESIGN: `dsm` and `published`). Noise does not depend on the
-// weights, so the steps between two launches are noised at once.
+// weights, so the steps between two launches are noised at once. Beside them, if wanted, clean structures whose forces a step
+// compares, each drawn uniformly: loss = Σ scale·Huber(offset + factor·force) with offset = −target.
 //
-// CPU twins: noisy_batch and LossTask in src/engine/cpu/train.rs, src/diffusion/reverse.rs.
+// CPU twins: noisy_batch, force_batch and LossTask in src/engine/cpu/train.rs, ForceSet::members in src/engine/mod.rs,
+// src/diffusion/reverse.rs.
 #include "diffusion.cuh"
 
-// S = n_steps·batch structures a launch; structure s is slot s % batch of its step. An epoch visits the M members in a given
-// order, batch by batch; the slots that its last step leaves empty hold member 0 without noise and weigh nothing. Everything
-// is overwritten, `steps` moved on by n_steps.
+// S = n_steps·width structures a launch; structure s is slot s % width of its step. The first `batch` slots are noisy: an epoch
+// visits the M members in a given order, batch by batch; the slots that its last step leaves empty hold member 0 without noise
+// and weigh nothing. The other `batch`, where width = 2·batch, compare forces. Everything is overwritten, `steps` moved on by
+// n_steps.
 struct ForwardNoise {
     // Positions, Å, and Boltzmann weights of the training set: [M, n, 3], [M].
     const double* clean;
     const double* weights;
+    // Positions, Å, and forces, eV/Å, of the force set; unused where width = batch: [M', n, 3].
+    const double* force_clean;
+    const double* force_targets;
     // Members in the order of visiting: [epochs, M].
     const unsigned* order;
     // Training step of every structure: [S].
     unsigned* steps;
     // x_t, Å: [S, n, 3].
     double* positions;
-    // ε: [S, n, 3].
+    // ε, or −target: [S, n, 3].
     float* offset;
     // sin πt, cos πt: [S, 2].
     float* time_features;
-    // What multiplies the score in the residual, and the residual's square in the loss: [S], [S].
+    // What multiplies the output in the residual, and the residual's square (or Huber's function of it) in the loss: [S], [S].
     float* factor;
     float* scale;
     Region region;
     Sde sde;
-    NoiseKey time_key, forward_key;
-    unsigned n_members, batch, n_steps, n_free;
+    NoiseKey time_key, forward_key, force_key;
+    unsigned n_members, n_force_members, batch, width, n_steps, n_free;
     // Atoms over which the loss is a mean; whether the residual has σ_t² instead of σ_t.
     unsigned n_averaged, squared;
     // Structures in all, and in a block.
@@ -42,22 +48,40 @@ constexpr double T_MIN = 1e-5;
 
 // What one structure of a batch is.
 struct Slot {
-    unsigned step, index, member;
+    unsigned step, index;
+    // Of the training set, or of the force set for slots that compare forces.
+    unsigned member;
     // Structures in the step's batch; 0 for an empty slot.
     unsigned n_filled;
-    // Diffusion time, and σ_t in Å; 0 for an empty slot.
+    // Diffusion time, and σ_t in Å; 0 for an empty slot and for one that compares forces.
     double t, sigma;
 };
 
 __device__ __forceinline__ Slot slot_of(const ForwardNoise& arguments, unsigned structure) {
     const unsigned n_members = arguments.n_members, batch = arguments.batch;
-    const unsigned step = arguments.steps[structure], index = structure % batch;
+    const unsigned step = arguments.steps[structure], index = structure % arguments.width;
+    if (step >= arguments.n_ordered) return {step, index, 0, 0, 0.0, 0.0};
+    if (index >= batch) {
+        const Words words = philox4x32_10({index - batch, step, 0, 0}, arguments.force_key);
+        return {step, index, __umulhi(words.w0, arguments.n_force_members), batch, 0.0, 0.0};
+    }
     const unsigned steps_per_epoch = (n_members + batch - 1) / batch;
     const unsigned first = step % steps_per_epoch * batch;
-    if (first + index >= n_members || step >= arguments.n_ordered) return {step, index, 0, 0, 0.0, 0.0};
+    if (first + index >= n_members) return {step, index, 0, 0, 0.0, 0.0};
     const unsigned member = arguments.order[u64(step / steps_per_epoch) * n_members + first + index];
     const double t = T_MIN + (1.0 - T_MIN) * uniforms(arguments.time_key, index, step, 0).u0;
     return {step, index, member, min(batch, n_members - first), t, noise_scale(arguments.sde, t)};
+}
+
+// Factor of the slot's output in the residual, and of the residual in the loss.
+__device__ __forceinline__ float2 factor_and_scale(const ForwardNoise& arguments, const Slot& slot) {
+    if (slot.index >= arguments.batch) {
+        const double n_averaged = 3.0 * double(arguments.batch) * double(arguments.n_free);
+        return make_float2(1.0f, slot.n_filled > 0 ? float(1.0 / n_averaged) : 0.0f);
+    }
+    const float factor = float(arguments.squared ? slot.sigma * slot.sigma : slot.sigma);
+    const double n_averaged = double(slot.n_filled) * double(arguments.n_averaged);
+    return make_float2(factor, slot.n_filled > 0 ? float(arguments.weights[slot.member] / n_averaged) : 0.0f);
 }
 
 // Blocks of `per_block` structures; shared memory: per_block × Slot, and for a free cluster (n + 1)·per_block × 3 doubles.
@@ -72,9 +96,9 @@ KERNEL(128, forward_noise, ForwardNoise) {
     for (unsigned k = threadIdx.x; k < n_here; k += blockDim.x) {
         const unsigned structure = first + k;
         const Slot slot = slot_of(arguments, structure);
-        const double n_averaged = double(slot.n_filled) * double(arguments.n_averaged);
-        arguments.factor[structure] = float(arguments.squared ? slot.sigma * slot.sigma : slot.sigma);
-        arguments.scale[structure] = slot.n_filled > 0 ? float(arguments.weights[slot.member] / n_averaged) : 0.0f;
+        const float2 factors = factor_and_scale(arguments, slot);
+        arguments.factor[structure] = factors.x;
+        arguments.scale[structure] = factors.y;
         store_time_features(arguments.time_features, structure, slot.t);
         arguments.steps[structure] = slot.step + arguments.n_steps;
         slots[k] = slot;
@@ -84,7 +108,14 @@ KERNEL(128, forward_noise, ForwardNoise) {
         const unsigned atom = k % n_free;
         const u64 row = u64(first) * n_free + k;
         const Slot& slot = slots[k / n_free];
-        const Vector x0 = vector_at(arguments.clean, u64(slot.member) * n_free + atom);
+        const u64 member_row = u64(slot.member) * n_free + atom;
+        if (slot.index >= arguments.batch) {
+            store_vector(arguments.positions, row, vector_at(arguments.force_clean, member_row));
+            store_vector(arguments.offset, row, scale(-1.0, vector_at(arguments.force_targets, member_row)));
+            if (centred) store_vector(normals, k, {0.0, 0.0, 0.0});
+            continue;
+        }
+        const Vector x0 = vector_at(arguments.clean, member_row);
         Forward noised = {x0, {0.0, 0.0, 0.0}};
         if (slot.n_filled > 0) {
             const Uniforms u = uniforms(arguments.forward_key, slot.index, slot.step, atom);
@@ -104,6 +135,7 @@ KERNEL(128, forward_noise, ForwardNoise) {
     for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
         const u64 row = u64(first) * n_free + k;
         const Slot& slot = slots[k / n_free];
+        if (slot.index >= arguments.batch) continue;
         const Vector x0 = vector_at(arguments.clean, u64(slot.member) * n_free + k % n_free);
         const Vector noise = vector_at(normals, k);
         store_vector(arguments.positions, row, add(x0, scale(slot.sigma, noise)));

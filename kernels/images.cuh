@@ -76,12 +76,12 @@ __device__ __forceinline__ bool is_within(const CellConstants& cell, Vector r_i,
     return squared < cell.cutoff * cell.cutoff && distance > 0.0 && distance < cell.cutoff;
 }
 
-// Calls visit(shift) for every image of the atom at r_j around the one at r_i (three numbers each, Å, anywhere) with
-// 0 < distance < cutoff, in ascending order of the shift. `i` and `j` are r_i and r_j − origin folded; most pairs are far apart
-// and need no more than these.
+// Calls visit(shift, sure) for every image of the atom at r_j around the one at r_i (three numbers each, Å, anywhere) that f32
+// cannot rule out, in ascending order of the shift: `sure` where 0 < distance < cutoff, else f64 has to decide. `i` and `j` are r_i
+// and r_j − origin folded; most pairs are far apart and need no more than these.
 template <class Visit>
-__device__ __forceinline__ void for_each_within(const CellConstants& cell, const double* r_i, const Folded& i,
-                                                const double* r_j, const Folded& j, Visit visit) {
+__device__ __forceinline__ void for_each_near(const CellConstants& cell, const double* r_i, const Folded& i, const double* r_j,
+                                              const Folded& j, Visit visit) {
     float fa = j.a - i.a, fb = j.b - i.b, fc = j.c - i.c;
     Shift base = {i.shift.a - j.shift.a, i.shift.b - j.shift.b, i.shift.c - j.shift.c};
     if (!(i.sound && j.sound)) {
@@ -122,9 +122,17 @@ __device__ __forceinline__ void for_each_within(const CellConstants& cell, const
                 const float squared = (cell.outer - left_b) + along_c * cell.width_c * along_c * cell.width_c;
                 if (squared > cell.outer) continue;
                 const Shift shift = {base.a + sa, base.b + sb, base.c + sc};
-                const bool sure = squared < cell.inner && squared > cell.innermost;
-                if (sure || is_within(cell, vector_at(r_i, 0), vector_at(r_j, 0), shift)) visit(shift);
+                visit(shift, squared < cell.inner && squared > cell.innermost);
             }
         }
     }
+}
+
+// Calls visit(shift) for every image with 0 < distance < cutoff, as above.
+template <class Visit>
+__device__ __forceinline__ void for_each_within(const CellConstants& cell, const double* r_i, const Folded& i,
+                                                const double* r_j, const Folded& j, Visit visit) {
+    for_each_near(cell, r_i, i, r_j, j, [&](Shift shift, bool sure) {
+        if (sure || is_within(cell, vector_at(r_i, 0), vector_at(r_j, 0), shift)) visit(shift);
+    });
 }

@@ -7,9 +7,7 @@
 
 // S structures, of which number s is first_index + s of the iteration. Everything is overwritten in place.
 struct ReverseStep {
-    // Lattice vectors and the inverse of the completed cell, rows, Å and 1/Å.
-    Vector vectors[3];
-    Vector inverse[3];
+    Lattice lattice;
     Region region;
     Sde sde;
     double t_min;
@@ -24,24 +22,11 @@ struct ReverseStep {
     // sin πt, cos πt of the next step: [S, 2].
     float* time_features;
     NoiseKey key;
-    unsigned n_steps, first_index, n_structures, n_free, per_block;
-    // Bit k: axis k is periodic.
-    unsigned periodic;
+    unsigned n_steps, first_index, n_structures, n_free, per_block, unused;
 };
 
 __device__ __forceinline__ double time_of(const ReverseStep& arguments, unsigned step) {
     return 1.0 - (1.0 - arguments.t_min) * double(step) / double(arguments.n_steps - 1);
-}
-
-// Moves a position by whole lattice vectors into the cell, along periodic axes; under confinement only along a and b.
-__device__ __forceinline__ Vector wrap(const ReverseStep& arguments, Vector x) {
-    const Vector fraction = combine(x, arguments.inverse);
-    const double a = floor(fraction.x), b = floor(fraction.y), c = floor(fraction.z);
-    const unsigned axes = arguments.region.kind == CONFINED ? arguments.periodic & 3u : arguments.periodic;
-    if ((axes & 1u) && a != 0.0) x = sub(x, scale(a, arguments.vectors[0]));
-    if ((axes & 2u) && b != 0.0) x = sub(x, scale(b, arguments.vectors[1]));
-    if ((axes & 4u) && c != 0.0) x = sub(x, scale(c, arguments.vectors[2]));
-    return x;
 }
 
 // Start positions: under confinement uniform over the cell in the plane and over the heights; a free cluster normal and centred;
@@ -58,7 +43,7 @@ KERNEL(128, prior, ReverseStep) {
         if (region.kind == FREE_CLUSTER) {
             store_vector(normals, k, scale(arguments.prior_spread, normal_vector(u)));
         } else {
-            Vector x = combine({u.u0, u.u1, region.kind == CONFINED ? 0.0 : u.u2}, arguments.vectors);
+            Vector x = combine({u.u0, u.u1, region.kind == CONFINED ? 0.0 : u.u2}, arguments.lattice.vectors);
             if (region.kind == CONFINED) x.z = region.z_lo + (region.z_hi - region.z_lo) * u.u2;
             store_vector(arguments.positions, u64(first) * n_free + k, x);
         }
@@ -81,7 +66,8 @@ KERNEL(128, prior, ReverseStep) {
 KERNEL(128, reverse_step, ReverseStep) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
     const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
-    const bool centred = arguments.region.kind == FREE_CLUSTER;
+    const Region& region = arguments.region;
+    const bool centred = region.kind == FREE_CLUSTER;
     const double dt = (1.0 - arguments.t_min) / double(arguments.n_steps - 1);
     double* normals = shared_memory<double>();
     double* scores = normals + 3 * arguments.per_block * n_free;
@@ -114,7 +100,7 @@ KERNEL(128, reverse_step, ReverseStep) {
             const float* score = arguments.score + 3 * row;
             const Vector mean = reverse_mean(x, {double(score[0]), double(score[1]), double(score[2])}, g2, dt);
             const Uniforms u = uniforms(arguments.key, arguments.first_index + s, step, k % n_free);
-            moved = wrap(arguments, reverse_step_of(mean, spread, u, arguments.region, last));
+            moved = wrap(arguments.lattice, region, reverse_step_of(mean, spread, u, region, last));
         }
         store_vector(arguments.positions, row, moved);
     }

@@ -61,7 +61,7 @@ __device__ __forceinline__ float4 load_x(const RowSource& source, u64 at) {
 
 // Adds the rows of segments first..last, whose lists and counts begin at structure `listed`, to the thread's 4 × 4 entries.
 template <bool MIXED>
-__device__ __forceinline__ void add_rows(const RowSource& source, unsigned first, unsigned last, unsigned listed,
+__device__ __forceinline__ void add_rows(const RowSource source, unsigned first, unsigned last, unsigned listed,
                                          unsigned out, unsigned n_out, unsigned in, unsigned n_in, float (&sum)[4][4],
                                          float (&bias)[4]) {
     float* d_y_tile = shared_memory<float>();      // [ROWS][OUT_TILE]
@@ -110,7 +110,14 @@ __device__ __forceinline__ void add_rows(const RowSource& source, unsigned first
 template <bool MIXED>
 __device__ __forceinline__ void weight_tile(const WeightGradient& a) {
     unsigned j = 0;
-    while (j + 1 < a.n_jobs && a.jobs[j + 1].first_tile <= blockIdx.x) ++j;
+    for (unsigned end = a.n_jobs; end - j > 1;) {
+        const unsigned middle = (j + end) / 2;
+        if (a.jobs[middle].first_tile <= blockIdx.x) {
+            j = middle;
+        } else {
+            end = middle;
+        }
+    }
     const WeightJob& job = a.jobs[j];
     const unsigned tile = blockIdx.x - job.first_tile, n_across = (job.n_in + IN_TILE - 1) / IN_TILE;
     const unsigned out = tile / n_across * OUT_TILE, in = tile % n_across * IN_TILE;

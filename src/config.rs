@@ -330,7 +330,14 @@ mod tests {
     /// What a run folder keeps is a configuration of the same search, without anything outside the folder.
     #[test]
     fn resolved_configurations_read_back_the_same() {
-        for name in ["pt-adatom.toml", "pt-heptamer.toml", "pt-heptamer-ffg.toml", "lj13.toml", "smoke.toml"] {
+        for name in [
+            "pt-adatom.toml",
+            "pt-heptamer.toml",
+            "pt-heptamer-ffg.toml",
+            "pt-heptamer-mace.toml",
+            "lj13.toml",
+            "smoke.toml",
+        ] {
             let mut settings = shipped(name);
             settings.sections.search.seed = 17;
             let folder = TempDir::new().unwrap();

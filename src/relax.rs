@@ -115,7 +115,7 @@ pub fn relax(
 }
 
 /// Relaxes `structures` side by side: every round evaluates one step of all that are not done as one batch. Each ends exactly
-/// as it would alone. `interrupted` is asked before every round.
+/// as it would alone. `interrupted` is asked before every round. A potential that relaxes on its own hardware does so.
 ///
 /// # Errors
 /// `BadInput` for settings that are not positive and for what the potential refuses, `Evaluator` when it can evaluate nothing
@@ -128,6 +128,9 @@ pub fn relax_all(
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<Relaxed>> {
     settings.validate()?;
+    if let Some(relaxed) = potential.relax_all(structures, settings, interrupted)? {
+        return Ok(relaxed);
+    }
     let mut walkers: Vec<Walker> = structures.iter().map(Walker::new).collect();
     let mut endings: Vec<Option<Ending>> = vec![None; structures.len()];
     // The structures to evaluate next, and whose they are.

@@ -5,7 +5,8 @@
 //!     structures ← reverse diffusion from the prior, with the model as it stands; with guidance, from the second temperature
 //!                  on, a corrector along the predicted forces after every step
 //!     structures ← those without atoms on top of each other
-//!     E, F       ← potential; every answer is recorded durably before anything depends on it
+//!     E, F       ← potential, while later structures are still drawn; every answer is recorded durably before anything
+//!                  depends on it
 //!     buffer     ← drawn from everything recorded so far, with probabilities that follow exp(−E/kT)
 //!     model      ← trained on the buffer, weighted by softmax(−E/kT); with guidance, its force head on all F so far
 //!     checkpoint
@@ -17,32 +18,27 @@
 //! are neither sampled nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
 //! that was left alone.
 
+mod evaluation;
 mod judge;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use crate::archive::{Archive, Counts, Entry, Status};
+use crate::archive::{Archive, Counts, Entry};
 use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::diffusion::temperature;
 use crate::engine::{
-    Engine, ForceSet, FreePositions, GuidanceSettings, ModelState, Sampler, Stream, TrainingReport, TrainingSet,
-    profiler_range, relax_on_predicted_forces,
+    Engine, ForceSet, GuidanceSettings, ModelState, Stream, TrainingReport, TrainingSet, profiler_range,
 };
 use crate::error::{Error, Result};
 use crate::model::{Layout, Transferred, initial_parameters};
-use crate::potential::{Answer, Potential};
+use crate::potential::Potential;
 use crate::run::progress::{Phase, RunInfo};
 use crate::run::{PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
-use crate::system::Structure;
 use judge::Judge;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// Most structures sampled before they are evaluated: what a kill can cost.
-const SAMPLES_AT_ONCE: usize = 128;
 
 /// A search, opened and ready to go on from where its run folder stands.
 pub struct Search<'a> {
@@ -67,7 +63,7 @@ impl<'a> Search<'a> {
     /// `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
-    /// `BadInput` if the archive holds structures of another system or the potential has no energy for the target.
+    /// `BadInput` if the archive holds structures of another system, and what the engine and the run folder report.
     pub fn new(
         settings: &'a Settings,
         mut engine: Box<dyn Engine>,
@@ -76,8 +72,9 @@ impl<'a> Search<'a> {
         reporter: Reporter,
         interrupted: &'a AtomicBool,
     ) -> Result<Self> {
-        let judge = Judge::new(settings, &*potential)?;
         let Resumed { directory, checkpoint, notes, .. } = run;
+        potential.begin(directory.path())?;
+        let judge = Judge::new(settings);
         let seed = settings.sections.search.seed;
         let path = directory.archive_path();
         let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
@@ -111,8 +108,8 @@ impl<'a> Search<'a> {
     /// Runs to the end, and leaves a summary behind however it ends.
     ///
     /// # Errors
-    /// `Failed` if an iteration brings no structure to learn from or training diverges, `Interrupted`, and what the potential
-    /// and the run folder report. After all of them the run can go on from its last checkpoint.
+    /// `Failed` if an iteration brings no structure to learn from or training diverges, `BadInput` if the potential has no energy
+    /// for the target, `Interrupted`, and what the potential and the run folder report. After all of them the run can go on from its last checkpoint.
     pub fn run(&mut self) -> Result<Summary> {
         self.reporter.run_started(&RunInfo {
             directory: self.directory.path(),
@@ -122,7 +119,8 @@ impl<'a> Search<'a> {
             iterations: self.settings.sections.search.iterations as u32,
             first_iteration: self.progress.iterations_done,
         });
-        let outcome = self.write_summary(RunStatus::Running).and_then(|_| self.anneal());
+        let outcome =
+            self.write_summary(RunStatus::Running).and_then(|_| self.evaluate_target()).and_then(|()| self.anneal());
         let status = match outcome {
             Ok(()) => RunStatus::Done,
             Err(Error::Interrupted) => RunStatus::Interrupted,
@@ -130,6 +128,13 @@ impl<'a> Search<'a> {
         };
         let summary = self.write_summary(status).inspect(|summary| self.reporter.finished(summary));
         outcome.and(summary)
+    }
+
+    /// Asks the potential for the target's energy, if that is what is sought.
+    fn evaluate_target(&mut self) -> Result<()> {
+        let Search { settings, potential, judge, reporter, interrupted, .. } = self;
+        potential.notes().iter().for_each(|note| reporter.message(note));
+        judge.evaluate_target(settings, &**potential, interrupted)
     }
 
     fn anneal(&mut self) -> Result<()> {
@@ -148,16 +153,7 @@ impl<'a> Search<'a> {
 
     /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.
     fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut PhaseSeconds) -> Result<()> {
-        let recorded = self.archive.entries(iteration as u32)?;
-        for range in missing(&recorded, self.settings.sections.search.samples_per_iteration) {
-            let started = Instant::now();
-            let sampled = self.sample(iteration, range.clone())?;
-            seconds.sample += started.elapsed().as_secs_f64();
-
-            let started = Instant::now();
-            self.evaluate(iteration, kt_ev, range, &sampled)?;
-            seconds.evaluate += started.elapsed().as_secs_f64();
-        }
+        self.complete(iteration, kt_ev, seconds)?;
         let counts: Counts = self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect();
         let best = self.archive.best()?.and_then(|entry| entry.energy);
         self.reporter.evaluated(counts.ok as usize, counts.samples() as usize, best);
@@ -165,63 +161,6 @@ impl<'a> Search<'a> {
             0 => Err(nothing_to_learn_from(iteration, &counts)),
             _ => Ok(()),
         }
-    }
-
-    fn sample(&mut self, iteration: usize, range: Range<usize>) -> Result<Vec<FreePositions>> {
-        let _range = profiler_range("sample");
-        let Search { settings, engine, reporter, interrupted, .. } = self;
-        let guidance = guidance_in(settings, iteration);
-        let n_steps = settings.sections.diffusion.steps;
-        reporter.phase(Phase::Sample, n_steps + guidance.map_or(0, |guidance| guidance.relax_steps));
-        let mut advance = |step| {
-            reporter.advance(step);
-            stop_if(interrupted)
-        };
-        let sampler = if guidance.is_some() { Sampler::Guided } else { Sampler::Plain };
-        let mut sampled = engine.sample(stream(settings, iteration), range, sampler, &mut advance)?;
-        if let Some(guidance) = guidance {
-            let mut advance = |step| advance(n_steps + step);
-            relax_on_predicted_forces(&mut **engine, &settings.system, guidance, &mut sampled, &mut advance)?;
-        }
-        if sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
-            return Ok(sampled);
-        }
-        Err(Error::Failed(format!(
-            "iteration {iteration}: the model sends atoms to places that are not numbers; lower training.learning_rate"
-        )))
-    }
-
-    /// Records a status for each of the structures `range` of the iteration.
-    fn evaluate(&mut self, iteration: usize, kt_ev: f64, range: Range<usize>, sampled: &[FreePositions]) -> Result<()> {
-        let _range = profiler_range("evaluate");
-        let Search { settings, potential, judge, archive, reporter, interrupted, .. } = self;
-        let entry = |place: usize, status, answer| {
-            let (energy, forces) = match answer {
-                Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
-                _ => (None, None),
-            };
-            let (iteration, index) = (iteration as u32, (range.start + place) as u32);
-            Entry { iteration, index, kt_ev, status, free_positions: sampled[place].clone(), energy, forces }
-        };
-        let (rejected, accepted): (Vec<usize>, Vec<usize>) =
-            (0..sampled.len()).partition(|&place| judge.too_close(&sampled[place]));
-        let rejected: Vec<Entry> = rejected.into_iter().map(|place| entry(place, Status::TooClose, None)).collect();
-        archive.record(&rejected)?;
-
-        let structures: Vec<Structure> =
-            accepted.iter().map(|&place| settings.system.structure(&sampled[place])).collect();
-        reporter.phase(Phase::Evaluate, structures.len());
-        let mut n_answered = 0;
-        potential.evaluate(&structures, &mut |answers| {
-            n_answered += answers.len();
-            let entries: Vec<Entry> = answers
-                .into_iter()
-                .map(|(k, answer)| entry(accepted[k], judge.status(&answer), Some(answer)))
-                .collect();
-            archive.record(&entries)?;
-            reporter.advance(n_answered);
-            stop_if(interrupted)
-        })
     }
 
     /// Draws the structures to train on from everything recorded so far.
@@ -305,18 +244,6 @@ fn start_values(settings: &Settings) -> Transferred {
 fn weights(buffer: &[Entry], kt_ev: f64) -> Vec<f64> {
     let energies: Vec<f64> = buffer.iter().filter_map(|entry| entry.energy).collect();
     buffer::boltzmann_weights(&energies, kt_ev)
-}
-
-/// The indices below `n_samples` that are not recorded, in ranges of at most [`SAMPLES_AT_ONCE`].
-fn missing(recorded: &[Entry], n_samples: usize) -> Vec<Range<usize>> {
-    let ends = recorded.iter().map(|entry| entry.index as usize).chain([n_samples]);
-    let starts = std::iter::once(0).chain(recorded.iter().map(|entry| entry.index as usize + 1));
-    let gaps = starts.zip(ends).map(|(start, end)| start..end);
-    gaps.flat_map(|gap| {
-        let end = gap.end;
-        gap.step_by(SAMPLES_AT_ONCE).map(move |start| start..end.min(start + SAMPLES_AT_ONCE))
-    })
-    .collect()
 }
 
 fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> Error {

@@ -206,6 +206,32 @@ fn rooms_grow_where_structures_have_more_pairs() {
     assert!(run(&mut narrow) == expected, "with room for 3 pairs at first");
 }
 
+/// Several searches share one device: each engine has its own queue, and no bit depends on the others.
+#[test]
+fn replicas_share_a_device() {
+    let setup = setup(slab(), [16, 2, 8]);
+    let set = training_set(&setup, 6);
+    let run = |device: &Device, seed: u64| {
+        let mut engine = Cuda::new(device, &setup).unwrap();
+        engine.restore(&random_state(&setup, seed)).unwrap();
+        (trained(&mut engine, &set, 4), sampled(&mut engine, 0..3))
+    };
+    let device = device();
+    let alone: Vec<_> = (0..3).map(|seed| run(&device, seed)).collect();
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let replicas: Vec<_> = (0..3)
+            .map(|seed| {
+                scope.spawn({
+                    let (run, device) = (&run, &device);
+                    move || run(device, seed)
+                })
+            })
+            .collect();
+        replicas.into_iter().map(|replica| replica.join().unwrap()).collect()
+    });
+    assert!(together == alone);
+}
+
 #[test]
 fn saved_states_continue_bitwise() {
     let setup = setup(slab(), [16, 2, 8]);

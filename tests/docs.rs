@@ -123,13 +123,15 @@ fn the_tables_name_the_defaults() {
         let text = format!("[system]\nfree = \"Pt\"\n[potential]\nkind = \"{potential}\"\n[guidance]\n");
         load(&text).to_toml().parse::<Table>().unwrap()
     };
-    let defaults = [with_potential("emt"), with_potential("lennard-jones")];
+    let ase = "[system]\nfree = \"Pt\"\n[potential]\nkind = \"ase\"\ncalculator = \"ase.calculators.emt:EMT\"\n";
+    let ase = load(ase).to_toml().parse::<Table>().unwrap();
+    let defaults = [with_potential("emt"), with_potential("lennard-jones"), with_potential("i-pi"), ase];
     for (section, keys) in documented() {
         for (key, cell) in keys {
             let default = defaults.iter().find_map(|table| table.get(&section)?.get(&key));
             match (cell.as_str(), default) {
                 // Given above.
-                ("required", _) if ["free", "kind"].contains(&key.as_str()) => {}
+                ("required", _) if ["free", "kind", "calculator"].contains(&key.as_str()) => {}
                 ("required", None) if ["target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.

@@ -21,6 +21,16 @@ pub struct Compute {
     pub threads: Threads,
 }
 
+/// Where to compute energies.
+#[derive(Debug, Args)]
+pub struct EnergyCompute {
+    /// cpu, cuda[:INDEX], or auto: a GPU if there is one; potentials without GPU code run on the CPU all the same
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
 /// How many cores to use.
 #[derive(Debug, Args)]
 pub struct Threads {

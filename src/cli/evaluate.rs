@@ -1,6 +1,6 @@
 //! `godiff evaluate`: energies and forces of given structures.
 
-use super::common::{Threads, largest_force, potential_settings, print, stop_if, watch_interrupts, write_xyz};
+use super::common::{EnergyCompute, largest_force, potential_settings, print, stop_if, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::potential::{self, Answer};
 use godiff::system::read_structures;
@@ -21,14 +21,14 @@ pub struct Arguments {
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    threads: Threads,
+    compute: EnergyCompute,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let potential = potential::open(&potential_settings(&self.potential)?, None)?;
+        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
         let mut structures = read_structures(&self.input)?;
-        self.threads.start()?;
+        self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
 
         let mut answers: Vec<Option<Answer>> = vec![None; structures.len()];

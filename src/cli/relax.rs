@@ -1,6 +1,6 @@
 //! `godiff relax`: to the nearest minimum.
 
-use super::common::{FreeAtoms, Threads, largest_force, potential_settings, print, watch_interrupts, write_xyz};
+use super::common::{EnergyCompute, FreeAtoms, largest_force, potential_settings, print, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::relax::{Ending, RelaxSettings, relax_all};
 use godiff::system::read_structures;
@@ -30,15 +30,15 @@ pub struct Arguments {
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    threads: Threads,
+    compute: EnergyCompute,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let potential = potential::open(&potential_settings(&self.potential)?, None)?;
+        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
         let mut structures = read_structures(&self.input)?;
         self.free.mark(&mut structures)?;
-        self.threads.start()?;
+        self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
 
         let settings =

@@ -54,9 +54,10 @@ impl Arguments {
 
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
-        let potential = potential::open(&settings.sections.potential, Some(&settings.system))
-            .map_err(|cause| in_file(&self.config, cause))?;
         let engine = engine::open(&self.compute.device, &settings.setup())?;
+        // After the engine, so that a wrong device is not blamed on the configuration.
+        let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
+            .map_err(|cause| in_file(&self.config, cause))?;
         let run = match &resumed {
             Some(folder) => RunDirectory::resume(folder, &settings.to_toml())?,
             None => self.new_run(&settings, &engine.device())?,

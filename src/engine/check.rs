@@ -5,13 +5,16 @@ use crate::error::{Error, Result};
 use crate::model::Layout;
 
 impl Setup {
-    /// Refuses a radial basis of another size than the model's.
-    pub(super) fn check_radial_basis(&self) -> Result<()> {
+    /// Refuses a radial basis of another size than the model's, and guidance by a model that predicts no forces.
+    pub(super) fn check_model(&self) -> Result<()> {
         let k = self.sizes.radial_functions;
-        if self.radial_basis.offsets.len() == k && self.radial_basis.widths.len() == k {
-            return Ok(());
+        if self.radial_basis.offsets.len() != k || self.radial_basis.widths.len() != k {
+            return Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")));
         }
-        Err(Error::bad_input(format!("the model has {k} radial functions, but its radial basis does not")))
+        if self.guidance.is_some() && !self.sizes.force_head {
+            return Err(Error::bad_input("guidance needs a model with a force head"));
+        }
+        Ok(())
     }
 
     /// Refuses what only a GPU engine can do.
@@ -65,6 +68,9 @@ impl Setup {
     }
 
     fn needed_guidance(&self, what: &str) -> Result<GuidanceSettings> {
+        if !self.sizes.force_head {
+            return Err(Error::bad_input(format!("{what} needs a force head, but the model has none")));
+        }
         let refusal = || Error::bad_input(format!("{what} needs guidance, but the engine was opened without it"));
         self.guidance.ok_or_else(refusal)
     }

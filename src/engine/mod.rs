@@ -341,29 +341,54 @@ pub trait Engine: Send {
     fn restore(&mut self, state: &ModelState) -> Result<()>;
 }
 
-/// Opens `device`: "cpu", "cpu-f64", "cuda", "cuda:INDEX", or "auto": the first usable card, without one the CPU.
-///
-/// # Errors
-/// `BadInput` for an unknown device and for one that this build or machine does not have.
-pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
-    match device {
-        "auto" => open(&best_device(), setup),
-        "cpu" => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
-        "cpu-f64" => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
-        _ if device == "cuda" || device.starts_with("cuda:") || device.starts_with("emulator") => {
-            cuda::open(device, setup)
+/// What the name of a device stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The CPU, in single precision where that suffices.
+    Cpu,
+    /// The CPU, in double precision throughout.
+    CpuF64,
+    /// A GPU or the emulator, by the name that [`cuda::driver::Device::open`] takes.
+    Gpu(String),
+}
+
+impl Place {
+    /// Where `device` is: "cpu", "cpu-f64", "cuda", "cuda:INDEX", or "auto", the first usable card, without one the CPU.
+    ///
+    /// # Errors
+    /// `BadInput` for an unknown name. Whether this build and machine have the device shows when it is opened.
+    pub fn of(device: &str) -> Result<Self> {
+        match device {
+            "auto" => Ok(best_place()),
+            "cpu" => Ok(Place::Cpu),
+            "cpu-f64" => Ok(Place::CpuF64),
+            _ if device == "cuda" || device.starts_with("cuda:") || device.starts_with("emulator") => {
+                Ok(Place::Gpu(device.to_owned()))
+            }
+            _ => Err(crate::Error::bad_input(format!(
+                "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
+            ))),
         }
-        _ => Err(crate::Error::bad_input(format!(
-            "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
-        ))),
     }
 }
 
 /// What "auto" stands for on this machine.
-fn best_device() -> String {
+fn best_place() -> Place {
     let cards = cuda::cards().unwrap_or_default();
     match cards.iter().position(|(_, unusable)| unusable.is_none()) {
-        Some(index) => format!("cuda:{index}"),
-        None => "cpu".into(),
+        Some(index) => Place::Gpu(format!("cuda:{index}")),
+        None => Place::Cpu,
+    }
+}
+
+/// Opens the device that [`Place::of`] finds.
+///
+/// # Errors
+/// `BadInput` for an unknown device and for one that this build or machine does not have.
+pub fn open(device: &str, setup: &Setup) -> Result<Box<dyn Engine>> {
+    match Place::of(device)? {
+        Place::Cpu => Ok(Box::new(cpu::Cpu::<f32>::new(setup)?)),
+        Place::CpuF64 => Ok(Box::new(cpu::Cpu::<f64>::new(setup)?)),
+        Place::Gpu(name) => cuda::open(&name, setup),
     }
 }

@@ -3,8 +3,13 @@
 //! K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394 (1996), with ASE's parameters, cutoffs and zero of
 //! energy (every element's equilibrium fcc crystal), so that energies and forces agree with ASE's `EMT`.
 
+mod device;
 mod elements;
 mod frame;
+
+pub use device::EmtOnDevice;
+pub(crate) use elements::Element;
+pub(crate) use frame::Tables;
 
 use elements::{CutoffRule, Model, N_ELEMENTS};
 use frame::{Frame, Scratch};

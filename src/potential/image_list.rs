@@ -102,17 +102,19 @@ impl ImageList {
     }
 }
 
+/// The cell with the lattice vectors of axes without period set to zero: they say nothing, and may be anything.
+pub(super) fn repeating_part(cell: &Cell) -> Cell {
+    let vectors = std::array::from_fn(|axis| if cell.periodic[axis] { cell.vectors[axis] } else { [0.0; 3] });
+    Cell { vectors, ..*cell }
+}
+
 /// Lattice vectors and duals of the periodic axes, zero for the others.
 fn repeating(cell: &Cell) -> Result<([Vec3; 3], [Vec3; 3])> {
-    // Without the vectors that do not repeat, the completed cell is at right angles to the periodic axes there, which makes the
-    // bounds on the fractions the tightest.
     let keep =
         |vectors: [Vec3; 3]| std::array::from_fn(|axis| scale(f64::from(u8::from(cell.periodic[axis])), vectors[axis]));
-    let mut thinned = *cell;
-    for axis in (0..3).filter(|&axis| !cell.periodic[axis]) {
-        thinned.vectors[axis] = [0.0; 3];
-    }
-    let completed = thinned.completed()?;
+    // Without the vectors that do not repeat, the completed cell is at right angles to the periodic axes there, which makes the
+    // bounds on the fractions the tightest.
+    let completed = repeating_part(cell).completed()?;
     let [x, y, z] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(|axis| completed.fractional(axis));
     let duals = std::array::from_fn(|k| [x[k], y[k], z[k]]);
     Ok((keep(completed.vectors), keep(duals)))

@@ -2,16 +2,23 @@
 
 mod batch;
 pub mod emt;
+#[cfg(unix)]
+pub mod external;
+mod external_settings;
 mod image_list;
 pub mod lennard_jones;
 mod settings;
 
-pub use emt::Emt;
+pub use emt::{Emt, EmtOnDevice};
+pub use external_settings::{AseSettings, IpiSettings};
 pub use lennard_jones::{LennardJones, LennardJonesSettings};
 pub use settings::{PotentialSettings, open};
 
 use crate::error::Result;
+use crate::relax::{RelaxSettings, Relaxed};
 use crate::system::{Structure, Vec3};
+use std::path::Path;
+use std::time::Duration;
 
 /// Energy and forces of one structure.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +44,8 @@ pub trait Potential: Send + Sync {
     fn name(&self) -> String;
 
     /// Evaluates all `structures`; calls `deliver(indices_and_answers)` once for every batch of answers as it comes, in any
-    /// order, each index exactly once.
+    /// order, each index exactly once. A potential that waits for others also calls it without answers now and then, so that
+    /// the caller may stop.
     ///
     /// # Errors
     /// What `deliver` returns, `BadInput` for species without parameters, `Evaluator` when nothing can be evaluated any more.
@@ -46,4 +54,70 @@ pub trait Potential: Send + Sync {
         structures: &[Structure],
         deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
     ) -> Result<()>;
+
+    /// Relaxes `structures` where their energies are computed, if this potential can do that: then as [`crate::relax::relax_all`],
+    /// which asks here first, to the same minima. `None` leaves it to that. The settings are valid.
+    ///
+    /// # Errors
+    /// Those of [`crate::relax::relax_all`].
+    fn relax_all(
+        &self,
+        _structures: &[Structure],
+        _settings: &RelaxSettings,
+        _interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Relaxed>>> {
+        Ok(None)
+    }
+
+    /// Evaluates what `exchange` brings until it brings no more, while more is still being made.
+    ///
+    /// # Errors
+    /// Those of [`Potential::evaluate`] and of `exchange`.
+    fn evaluate_stream(&self, exchange: &mut dyn Exchange) -> Result<()> {
+        while let Some(questions) = exchange.next(PATIENCE)? {
+            let (numbers, structures): (Vec<usize>, Vec<Structure>) = questions.into_iter().unzip();
+            self.evaluate(&structures, &mut |answers| {
+                exchange.deliver(answers.into_iter().map(|(k, answer)| (numbers[k], answer)).collect())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Told once before the first evaluation of a search: the run folder, for logs and for what other programs need. External
+    /// evaluators start now, to be ready when the first structures are.
+    ///
+    /// # Errors
+    /// `Storage` if the folder cannot be written.
+    fn begin(&self, _folder: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    /// What happened since the last call that the user should read, a sentence each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How many structures it works on at once, where that is slow enough for sampling to go on meanwhile.
+    fn n_at_once(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Between two looks of a potential that has nothing to do.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Where the structures of [`Potential::evaluate_stream`] come from and their answers go.
+pub trait Exchange {
+    /// Structures to evaluate next, with numbers that come back with their answers. Waits for them up to `wait`; none is
+    /// possible. `None` when there will be no more.
+    ///
+    /// # Errors
+    /// Whatever should stop the evaluation.
+    fn next(&mut self, wait: Duration) -> Result<Option<Vec<(usize, Structure)>>>;
+
+    /// Takes answers. Also called without any now and then.
+    ///
+    /// # Errors
+    /// Whatever should stop the evaluation.
+    fn deliver(&mut self, answers: Vec<(usize, Answer)>) -> Result<()>;
 }

@@ -47,8 +47,11 @@ pub struct IterationMetrics {
 pub struct PhaseSeconds {
     /// Reverse process.
     pub sample: f64,
-    /// Potential.
+    /// Potential, from the first structure on; most of it while sampling goes on, where the potential is slow.
     pub evaluate: f64,
+    /// Part of the potential's time in which there was nothing to do but to wait for it.
+    #[serde(default)]
+    pub wait: f64,
     /// Training.
     pub train: f64,
 }
@@ -130,7 +133,7 @@ pub mod tests {
             force_loss: None,
             learning_rate: 9.5e-5,
             best_energy_ev: Some(5.4375),
-            seconds: PhaseSeconds { sample: 1.0, evaluate: 0.5, train: 8.0 },
+            seconds: PhaseSeconds { sample: 1.0, evaluate: 0.75, wait: 0.5, train: 8.0 },
         }
     }
 
@@ -146,7 +149,7 @@ pub mod tests {
             r#"{"iteration":4,"kt_ev":0.3333333333333333,"samples":32,"ok":27,"too_close":2,"below_floor":0,"#,
             r#""above_ceiling":0,"not_finite":0,"failed":3,"energy_min_ev":5.5,"energy_median_ev":6.25,"#,
             r#""energy_max_ev":1000.0,"buffer_median_ev":5.75,"effective_sample_size":12.5,"loss":0.875,"force_loss":null,"#,
-            r#""learning_rate":0.000095,"best_energy_ev":5.4375,"seconds":{"sample":1.0,"evaluate":0.5,"train":8.0}}"#
+            r#""learning_rate":0.000095,"best_energy_ev":5.4375,"seconds":{"sample":1.0,"evaluate":0.75,"wait":0.5,"train":8.0}}"#
         );
         assert_eq!(text.replace("9.5e-5", "0.000095"), expected);
         assert_eq!(serde_json::from_str::<IterationMetrics>(&text).unwrap(), example(4));

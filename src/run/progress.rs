@@ -345,8 +345,16 @@ fn describe(metrics: &IterationMetrics) -> String {
     for (name, value) in [("loss", metrics.loss), ("force loss", metrics.force_loss)] {
         text.extend(value.map(|value| format!("  {name} {value:.4}")));
     }
-    let seconds = seconds.sample + seconds.evaluate + seconds.train;
-    text + &format!("  {}", duration(Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+    if counts.failed > 0 {
+        text += &format!("  failed {}", counts.failed);
+    }
+    let time = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    text += &format!("  {}", time(seconds.sample + seconds.wait + seconds.train));
+    // Built-in potentials answer faster than anybody would care to read.
+    if seconds.wait >= 1.0 {
+        text += &format!(" ({} waiting for energies)", time(seconds.wait));
+    }
+    text
 }
 
 fn conclude(summary: &Summary, iterations: u32) -> String {
@@ -478,7 +486,7 @@ mod tests {
 runs/pt-adatom-001: cpu f32, potential emt, seed 3
 going on after iteration 4/10
 the disk is nearly full
-iteration  5/10  kT 0.333 eV  ok 27/32  lowest 5.5000  median 6.2500  best 5.4375 eV  loss 0.8750  10 s
+iteration  5/10  kT 0.333 eV  ok 27/32  lowest 5.5000  median 6.2500  best 5.4375 eV  loss 0.8750  failed 3  10 s
 done: 320 samples, 311 evaluations in 4 min 12 s; lowest energy 5.505790 eV (iteration 8/10, sample 14); target reached at evaluation 143
 ";
         assert_eq!(page.text(), expected);

@@ -1,10 +1,12 @@
 //! What becomes of a structure: whether it is worth evaluating, worth learning from, and the one that is sought.
 
+use super::stop_if;
 use crate::archive::{Entry, Status};
 use crate::config::{Matching, Settings, Target};
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
 use crate::system::{BondGraph, Structure, System, Vec3};
+use std::sync::atomic::AtomicBool;
 
 /// The criteria of one run.
 #[derive(Debug)]
@@ -25,29 +27,39 @@ enum Sought {
 }
 
 impl Judge {
-    /// The criteria of `settings`; the target's energy, where it matters, is the one `potential` gives.
-    ///
-    /// # Errors
-    /// What the potential answers, `BadInput` if it has no energy for the target.
-    pub fn new(settings: &Settings, potential: &dyn Potential) -> Result<Self> {
+    /// The criteria of `settings`. A target that is known by its energy is sought after [`Judge::evaluate_target`] only.
+    pub fn new(settings: &Settings) -> Self {
         let search = &settings.sections.search;
         let sought = match &settings.target {
-            None => None,
-            Some(Target { structure, matching: Matching::EnergyWithin(within) }) => {
-                Some(Sought::Energy(energy_of(structure, potential)? + within))
-            }
             Some(Target { structure, matching: Matching::BondGraph }) => {
                 let free = &structure.positions[settings.system.n_template()..];
                 Some(Sought::Bonds(bonds(&settings.system, free)))
             }
+            _ => None,
         };
-        Ok(Judge {
+        Judge {
             system: settings.system.clone(),
             min_distance: search.min_distance_angstrom,
             energy_floor: search.energy_floor_ev.unwrap_or(f64::NEG_INFINITY),
             energy_ceiling: search.energy_ceiling_ev.unwrap_or(f64::INFINITY),
             sought,
-        })
+        }
+    }
+
+    /// Asks `potential` for the target's energy, where that matters.
+    ///
+    /// # Errors
+    /// What the potential answers, `BadInput` if it has no energy for the target, `Interrupted`.
+    pub fn evaluate_target(
+        &mut self,
+        settings: &Settings,
+        potential: &dyn Potential,
+        interrupted: &AtomicBool,
+    ) -> Result<()> {
+        if let Some(Target { structure, matching: Matching::EnergyWithin(within) }) = &settings.target {
+            self.sought = Some(Sought::Energy(energy_of(structure, potential, interrupted)? + within));
+        }
+        Ok(())
     }
 
     /// True if a free atom is nearer than the minimum distance to another atom, periodic images included.
@@ -84,17 +96,18 @@ fn bonds(system: &System, free: &[Vec3]) -> BondGraph {
     BondGraph::new(&system.cell, &system.free_numbers, free)
 }
 
-fn energy_of(structure: &Structure, potential: &dyn Potential) -> Result<f64> {
-    let mut energy = None;
+fn energy_of(structure: &Structure, potential: &dyn Potential, interrupted: &AtomicBool) -> Result<f64> {
+    let mut outcome = None;
     potential.evaluate(std::slice::from_ref(structure), &mut |answers| {
-        for (_, answer) in answers {
-            if let Answer::Done(evaluation) = answer {
-                energy = Some(evaluation.energy);
-            }
-        }
-        Ok(())
+        outcome = answers.into_iter().map(|(_, answer)| answer).next().or(outcome.take());
+        stop_if(interrupted)
     })?;
-    energy.filter(|energy| energy.is_finite()).ok_or_else(|| {
-        Error::bad_input(format!("target.structure: the potential {} gives no energy for it", potential.name()))
-    })
+    match outcome {
+        Some(Answer::Done(evaluation)) if evaluation.energy.is_finite() => Ok(evaluation.energy),
+        Some(Answer::Failed(reason)) => Err(Error::Evaluator(format!("target.structure: its evaluation was {reason}"))),
+        _ => Err(Error::bad_input(format!(
+            "target.structure: the potential {} gives no energy for it",
+            potential.name()
+        ))),
+    }
 }

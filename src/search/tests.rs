@@ -1,12 +1,15 @@
 //! The loop with an engine of a few lines: what matters here is what is asked, recorded and repeated, not what is learnt.
 
+use super::evaluation::missing;
 use super::*;
-use crate::engine::{Loss, LossAndGradient, NoisyBatch, Progress};
+use crate::archive::Status;
+use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler};
 use crate::model::ModelFile;
-use crate::potential::Evaluation;
+use crate::potential::{Answer, Evaluation};
 use crate::random::{Noise, Purpose};
 use crate::run::{IterationMetrics, read_metrics};
-use crate::system::Vec3;
+use crate::system::{Structure, Vec3};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use tempfile::TempDir;
@@ -407,12 +410,7 @@ fn bounds_decide_the_status() {
 #[test]
 fn distances_count_across_the_boundary() {
     let bench = Bench::new();
-    let spring = Spring {
-        energy: bench.energy,
-        calls: bench.calls,
-        fuse: Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(NEVER), interrupted: AtomicBool::new(false) })),
-    };
-    let judge = Judge::new(&bench.settings, &spring).unwrap();
+    let judge = Judge::new(&bench.settings);
     let pair = |x: f64| [[0.1, 4.0, 4.0], [x, 4.0, 4.0]];
     assert!(judge.too_close(&pair(3.0)), "2.9 Å");
     assert!(!judge.too_close(&pair(3.2)), "3.1 Å");
@@ -432,8 +430,8 @@ fn missing_structures_come_in_ranges() {
         energy: None,
         forces: None,
     };
-    assert_eq!(missing(&[], 3), vec![0..3]);
-    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7), [2..4, 5..7]);
-    assert_eq!(missing(&[entry(0), entry(1)], 2), []);
-    assert_eq!(missing(&[], 300), [0..128, 128..256, 256..300]);
+    assert_eq!(missing(&[], 3, 128), vec![0..3]);
+    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7, 128), [2..4, 5..7]);
+    assert_eq!(missing(&[entry(0), entry(1)], 2, 128), []);
+    assert_eq!(missing(&[], 300, 128), [0..128, 128..256, 256..300]);
 }

@@ -43,7 +43,7 @@ impl<T: Real> Cpu<T> {
     /// # Errors
     /// `BadInput` if the radial basis does not fit the model's sizes, or guidance is asked of a model without force head.
     pub fn new(setup: &Setup) -> Result<Self> {
-        setup.check_radial_basis()?;
+        setup.check_model()?;
         setup.check_precision_of_cpu()?;
         let network = Network::new(setup);
         let n = network.layout.n_parameters();

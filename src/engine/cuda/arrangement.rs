@@ -1,5 +1,5 @@
 //! How the parameters stand on the device: widths rounded up to multiples of 4 and filled with zeros, so that kernels read four at a
-//! time; every matrix twice, as it is ([out][in], for gradients) and transposed ([in][out], for products).
+//! time; every matrix twice, as it is (\[out\]\[in\], for gradients) and transposed (\[in\]\[out\], for products).
 
 use crate::model::{HEAD_BLOCKS, Layout, ModelSizes, Tensor, head_sizes};
 
@@ -9,9 +9,9 @@ pub const NOWHERE: u32 = u32::MAX;
 /// Where a matrix and its bias stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix {
-    /// First element of [n_out][n_in] in the plain array.
+    /// First element of \[n_out\]\[n_in\] in the plain array.
     pub plain: usize,
-    /// First element of [n_in][n_out] in the transposed array.
+    /// First element of \[n_in\]\[n_out\] in the transposed array.
     pub transposed: usize,
     /// First element of the bias in the plain array; `None` without one.
     pub bias: Option<usize>,
@@ -35,7 +35,7 @@ pub struct Net {
 pub struct Gated {
     /// M.
     pub mix: Matrix,
-    /// The network on [s | ‖V‖].
+    /// The network on \[s | ‖V‖\].
     pub net: Net,
     /// Scalars in.
     pub scalars_in: usize,
@@ -58,7 +58,7 @@ pub struct Arrangement {
     pub plain_at: Vec<u32>,
     /// Place of every parameter in the transposed array, or [`NOWHERE`].
     pub transposed_at: Vec<u32>,
-    /// First element of the embedding, [100][F], in the plain array.
+    /// First element of the embedding, \[100\]\[F\], in the plain array.
     pub embedding: usize,
     /// The filters of all blocks; the bias is the column behind the K radial functions.
     pub filters: Option<Matrix>,

@@ -29,9 +29,9 @@ pub struct AtomList {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct TemplateEdges {
-    /// [T + 1].
+    /// \[T + 1\].
     pub group_starts: Pointer<u32>,
-    /// [T + 1].
+    /// \[T + 1\].
     pub edge_starts: Pointer<u32>,
     /// {filter row, one past the last edge}.
     pub groups: Pointer<[u32; 2]>,
@@ -43,11 +43,11 @@ pub struct TemplateEdges {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct FreeEdges {
-    /// [S][N + 1].
+    /// \[S\]\[N + 1\].
     pub starts: Pointer<u32>,
-    /// [S][2·max_pairs].
+    /// \[S\]\[2·max_pairs\].
     pub edges: Pointer<[f32; 4]>,
-    /// [S][2·max_pairs].
+    /// \[S\]\[2·max_pairs\].
     pub rows: Pointer<u32>,
 }
 
@@ -85,19 +85,19 @@ pub struct BlockBiases {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct BlockSaved {
-    /// [S·N][4F] state between message and update.
+    /// \[S·N\]\[4F\] state between message and update.
     pub middle: StoredPointer,
-    /// [S·N][3][2F].
+    /// \[S·N\]\[3\]\[2F\].
     pub mixed: StoredPointer,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub norm: StoredPointer,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub hidden: StoredPointer,
-    /// [S·N][3F].
+    /// \[S·N\]\[3F\].
     pub net: StoredPointer,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub context_hidden: StoredPointer,
-    /// [S·N][F].
+    /// \[S·N\]\[F\].
     pub x_mu: StoredPointer,
 }
 

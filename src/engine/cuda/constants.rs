@@ -5,10 +5,10 @@ use super::arrangement::{Arrangement, padded};
 use super::block::{TILE, TemplateEdges, WARPS, backward_shared_bytes};
 use super::driver::{Buffer, Stream};
 use super::filters::MAX_BLOCKS;
+use super::upload_some;
 use crate::engine::Setup;
 use crate::engine::cpu::graph::TemplateGraph;
 use crate::error::{Error, Result};
-use bytemuck::Pod;
 
 /// Sizes that every launch needs.
 #[derive(Debug, Clone, Copy)]
@@ -47,17 +47,17 @@ pub struct Constants {
     pub cutoff: f64,
     /// Whether the template has so few filter rows that tiles gather their gradient in shared memory.
     pub few_template_rows: bool,
-    /// [P] see [`Arrangement::plain_at`].
+    /// \[P\] see [`Arrangement::plain_at`].
     pub plain_at: Buffer<u32>,
-    /// [P] see [`Arrangement::transposed_at`].
+    /// \[P\] see [`Arrangement::transposed_at`].
     pub transposed_at: Buffer<u32>,
-    /// Centres of the radial functions, Å, [K].
+    /// Centres of the radial functions, Å, \[K\].
     pub offsets: Buffer<f32>,
-    /// Widths of the radial functions, Å, [K].
+    /// Widths of the radial functions, Å, \[K\].
     pub widths: Buffer<f32>,
     /// Atomic numbers of the species.
     pub numbers: Buffer<u32>,
-    /// Species of every atom, [N].
+    /// Species of every atom, \[N\].
     pub species_of: Buffer<u32>,
     /// 0, 1, … N − 1; the free atoms begin at T.
     pub atoms: Buffer<u32>,
@@ -185,9 +185,4 @@ impl Constants {
             edges: self.edges.pointer(),
         }
     }
-}
-
-/// `values` on the device, one zero where there are none: no kernel reads it, but every buffer has an address.
-fn upload_some<T: Pod>(stream: &Stream, values: &[T]) -> Result<Buffer<T>> {
-    if values.is_empty() { stream.zeros(1) } else { stream.upload(values) }
 }

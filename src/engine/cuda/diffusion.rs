@@ -2,7 +2,7 @@
 
 use super::driver::Shape;
 use crate::diffusion;
-use crate::system::System;
+use crate::system::{Cell, Images, System, Vec3};
 use bytemuck::{Pod, Zeroable};
 
 /// How free atoms are bound.
@@ -30,6 +30,27 @@ impl Region {
 
     pub(super) fn is_free_cluster(&self) -> bool {
         self.kind == FREE_CLUSTER
+    }
+}
+
+/// Lattice vectors, the inverse of the completed cell, and bit k for a periodic axis k.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Lattice {
+    vectors: [Vec3; 3],
+    inverse: [Vec3; 3],
+    periodic: u32,
+    unused: u32,
+}
+
+impl Lattice {
+    pub(super) fn new(cell: &Cell) -> Self {
+        Lattice {
+            vectors: cell.vectors,
+            inverse: Images::new(cell).inverse,
+            periodic: (0..3).map(|k| u32::from(cell.periodic[k]) << k).sum(),
+            unused: 0,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::driver::{Arguments, Buffer, Pointer, Stream};
 use crate::engine::{self, Setup, TrainingSet, Weighting};
 use crate::error::{Error, Result};
 use crate::random::{Noise, Purpose, host_generator};
+use crate::system::Vec3;
 use bytemuck::{Pod, Zeroable};
 use rand::seq::SliceRandom;
 
@@ -13,6 +14,8 @@ use rand::seq::SliceRandom;
 struct ForwardNoiseArguments {
     clean: Pointer<f64>,
     weights: Pointer<f64>,
+    force_clean: Pointer<f64>,
+    force_targets: Pointer<f64>,
     order: Pointer<u32>,
     steps: Pointer<u32>,
     positions: Pointer<f64>,
@@ -24,8 +27,11 @@ struct ForwardNoiseArguments {
     sde: Sde,
     time_key: [u32; 2],
     forward_key: [u32; 2],
+    force_key: [u32; 2],
     n_members: u32,
+    n_force_members: u32,
     batch: u32,
+    width: u32,
     n_steps: u32,
     n_free: u32,
     n_averaged: u32,
@@ -43,24 +49,26 @@ impl Arguments for ForwardNoiseArguments {
 /// Bytes of the kernel's `Slot`.
 const SLOT_BYTES: u32 = 32;
 
-/// Noisy batches of `n_steps` training steps of `batch` structures each: S = n_steps·batch. Structure s is slot s % batch of
-/// its step; slots that an epoch's last step leaves empty weigh nothing.
+/// What `n_steps` training steps compute of `width` structures each: S = n_steps·width. Structure s is slot s % width of its
+/// step. The first `batch` slots are noisy; those that an epoch's last step leaves empty weigh nothing. With forces to learn
+/// from, as many clean structures follow, whose forces are compared.
 pub struct ForwardNoise {
     n_steps: usize,
     batch: usize,
+    width: usize,
     n_free: usize,
     constants: ForwardNoiseArguments,
     set: Option<Set>,
     steps: Buffer<u32>,
     /// x_t, Å: \[S, n, 3\].
     pub positions: Buffer<f64>,
-    /// ε: \[S, n, 3\].
+    /// ε, or minus the target forces, eV/Å: \[S, n, 3\].
     pub offset: Buffer<f32>,
     /// sin πt, cos πt: \[S, 2\].
     pub time_features: Buffer<f32>,
-    /// The residual is offset + factor·score: \[S\].
+    /// The residual is offset + factor·output: \[S\].
     pub factor: Buffer<f32>,
-    /// The loss of a step is the sum of scale·residual²: \[S\].
+    /// The score loss of a step is the sum of scale·residual², the force loss that of scale·Huber(residual): \[S\].
     pub scale: Buffer<f32>,
 }
 
@@ -68,21 +76,26 @@ pub struct ForwardNoise {
 struct Set {
     clean: Buffer<f64>,
     weights: Buffer<f64>,
+    /// Positions and forces.
+    forces: Option<[Buffer<f64>; 2]>,
     order: Buffer<u32>,
     n_members: u32,
+    n_force_members: u32,
     n_steps: u32,
     time_key: [u32; 2],
     forward_key: [u32; 2],
+    force_key: [u32; 2],
 }
 
 impl ForwardNoise {
-    /// Room for `n_steps` steps of `setup`'s batch.
+    /// Room for `n_steps` steps of `setup`'s batch, and with `forces` for as many structures whose forces are compared.
     ///
     /// # Errors
     /// `Failed` without memory.
-    pub fn new(stream: &Stream, setup: &Setup, n_steps: usize) -> Result<Self> {
+    pub fn new(stream: &Stream, setup: &Setup, n_steps: usize, forces: bool) -> Result<Self> {
         let (batch, n_free) = (setup.training.batch, setup.system.n_free());
-        let n_structures = n_steps * batch;
+        let width = if forces { 2 * batch } else { batch };
+        let n_structures = n_steps * width;
         let (n_averaged, squared) = match setup.training.weighting {
             Weighting::Dsm => (n_free, 0),
             Weighting::Published => (setup.system.n_atoms(), 1),
@@ -90,11 +103,13 @@ impl ForwardNoise {
         Ok(ForwardNoise {
             n_steps,
             batch,
+            width,
             n_free,
             constants: ForwardNoiseArguments {
                 region: Region::new(&setup.system),
                 sde: Sde::new(&setup.sde),
                 batch: batch as u32,
+                width: width as u32,
                 n_steps: n_steps as u32,
                 n_free: n_free as u32,
                 n_averaged: n_averaged as u32,
@@ -113,33 +128,49 @@ impl ForwardNoise {
         })
     }
 
+    /// Structures of a step.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Takes `set` for the next `steps` training steps with the noise of `noise`, from step 0 on. Launches captured before must
     /// be captured anew.
     ///
     /// # Errors
-    /// `Failed` for an empty set, or without memory.
+    /// `Failed` for an empty set, one with forces where there is no room for them, or without them where there is, or without
+    /// memory.
     pub fn load(&mut self, stream: &Stream, noise: engine::Stream, set: &TrainingSet, steps: usize) -> Result<()> {
         let n_members = set.positions.len();
         if n_members == 0 {
             return Err(Error::Failed("there is nothing to train on: the training set is empty".into()));
         }
+        if set.forces.is_some() != (self.width > self.batch) {
+            return Err(Error::Failed("internal error: the training set and its room disagree about forces".into()));
+        }
         let n_epochs = steps.div_ceil(n_members.div_ceil(self.batch));
-        let clean: Vec<f64> = set.positions.iter().flatten().flatten().copied().collect();
+        let upload = |vectors: &[Vec<Vec3>]| -> Result<Buffer<f64>> {
+            stream.upload(&vectors.iter().flatten().flatten().copied().collect::<Vec<f64>>())
+        };
+        let forces = set.forces.as_ref().map(|set| Ok([upload(&set.positions)?, upload(&set.forces)?]));
+        let key = |purpose| Noise::new(noise.seed, purpose, noise.iteration).key();
         self.set = Some(Set {
-            clean: stream.upload(&clean)?,
+            clean: upload(&set.positions)?,
             weights: stream.upload(&set.weights)?,
+            forces: forces.transpose()?,
             order: stream.upload(&visiting_order(noise, n_members, n_epochs))?,
             n_members: n_members as u32,
+            n_force_members: set.forces.as_ref().map_or(0, |forces| forces.positions.len()) as u32,
             n_steps: steps as u32,
-            time_key: Noise::new(noise.seed, Purpose::Time, noise.iteration).key(),
-            forward_key: Noise::new(noise.seed, Purpose::Forward, noise.iteration).key(),
+            time_key: key(Purpose::Time),
+            forward_key: key(Purpose::Forward),
+            force_key: key(Purpose::ForceBatch),
         });
         self.start(stream, 0)
     }
 
     /// The next launch begins at training step `first_step`.
     pub fn start(&self, stream: &Stream, first_step: usize) -> Result<()> {
-        let steps: Vec<u32> = (0..self.n_steps * self.batch).map(|s| (first_step + s / self.batch) as u32).collect();
+        let steps: Vec<u32> = (0..self.n_steps * self.width).map(|s| (first_step + s / self.width) as u32).collect();
         stream.write(&self.steps, 0, &steps)
     }
 
@@ -151,9 +182,12 @@ impl ForwardNoise {
         let Some(set) = &self.set else {
             return Err(Error::Failed("internal error: there is no training set to noise".into()));
         };
+        let of_forces = |k: usize| set.forces.as_ref().map_or(Pointer::NULL, |buffers| buffers[k].pointer());
         let arguments = ForwardNoiseArguments {
             clean: set.clean.pointer(),
             weights: set.weights.pointer(),
+            force_clean: of_forces(0),
+            force_targets: of_forces(1),
             order: set.order.pointer(),
             steps: self.steps.pointer(),
             positions: self.positions.pointer(),
@@ -163,7 +197,9 @@ impl ForwardNoise {
             scale: self.scale.pointer(),
             time_key: set.time_key,
             forward_key: set.forward_key,
+            force_key: set.force_key,
             n_members: set.n_members,
+            n_force_members: set.n_force_members,
             n_ordered: set.n_steps,
             ..self.constants
         };

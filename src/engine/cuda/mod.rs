@@ -8,10 +8,13 @@ pub mod arrangement;
 pub mod block;
 #[doc(hidden)]
 pub mod constants;
+#[doc(hidden)]
+pub mod corrector;
 mod cost;
 #[doc(hidden)]
 pub mod diffusion;
 pub mod driver;
+pub(crate) mod emt;
 #[doc(hidden)]
 pub mod filters;
 #[doc(hidden)]
@@ -47,6 +50,7 @@ use super::{
 use crate::error::Result;
 use crate::system::Vec3;
 use adamw::TrainingState;
+use bytemuck::Pod;
 use driver::{Buffer, Device, Pointer};
 use network::{Batch, Network, Output, Term, Wanted, Workspace};
 use radius_graph::RadiusGraph;
@@ -93,7 +97,7 @@ impl Cuda {
     /// `BadInput` if the radial basis does not fit the model's sizes, or those are beyond the kernels' limits; `Failed` without
     /// memory.
     pub fn new(device: &Device, setup: &Setup) -> Result<Self> {
-        setup.check_radial_basis()?;
+        setup.check_model()?;
         let stream = device.stream()?;
         let network = Network::new(&stream, setup)?;
         let schedule = PlateauSchedule::new(setup.training.learning_rate);
@@ -183,6 +187,11 @@ fn with_reserve(n_pairs: usize) -> usize {
     n_pairs + n_pairs / 4
 }
 
+/// `values` on the device, one zero where there are none: no kernel reads it, but every buffer has an address.
+fn upload_some<T: Pod>(stream: &driver::Stream, values: &[T]) -> Result<Buffer<T>> {
+    if values.is_empty() { stream.zeros(1) } else { stream.upload(values) }
+}
+
 /// sin πt and cos πt.
 fn time_features(t: f64) -> [f32; 2] {
     let (sin, cos) = (std::f64::consts::PI * t).sin_cos();
@@ -209,7 +218,8 @@ impl Engine for Cuda {
         sampler: Sampler,
         progress: Progress,
     ) -> Result<Vec<FreePositions>> {
-        self.run_reverse(stream, range, sampler, progress)
+        let guidance = self.setup.guidance_of(sampler)?;
+        self.run_reverse(stream, range, guidance, progress)
     }
 
     fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {

@@ -1,6 +1,6 @@
 //! The score model on the device: which kernels run, in which order, forward and backward. READ FIRST of the GPU engine.
 //!
-//! What all structures share under given weights ([`Shared`]) is computed once; [`Workspace`] holds what a batch of structures
+//! What all structures share under given weights is computed once; [`Workspace`] holds what a batch of structures
 //! needs. As on the CPU, template atoms that nothing reads are left out: the last block runs on the free atoms alone, the block before
 //! on those that send to them.
 
@@ -26,15 +26,15 @@ use bytemuck::Zeroable;
 
 /// Parameters, moments, and the arranged copies that kernels read.
 pub struct Weights {
-    /// [P].
+    /// \[P\].
     pub parameters: Buffer<f32>,
-    /// [P] first moments.
+    /// \[P\] first moments.
     pub first: Buffer<f32>,
-    /// [P] second moments.
+    /// \[P\] second moments.
     pub second: Buffer<f32>,
     plain: Buffer<f32>,
     transposed: Buffer<f32>,
-    /// [P] summed gradient of a step.
+    /// \[P\] summed gradient of a step.
     gradient: Buffer<f32>,
     /// Σ g² of its parts.
     squares: Buffer<f64>,
@@ -46,9 +46,9 @@ struct Shared {
     template_rows: Stored,
     species_q: Buffer<f32>,
     species_hidden: Buffer<f32>,
-    /// [N][5F] senders of the first block.
+    /// \[N\]\[5F\] senders of the first block.
     senders: Stored,
-    /// [N][4F] state after the first message as far as the template makes it.
+    /// \[N\]\[4F\] state after the first message as far as the template makes it.
     start: Buffer<f32>,
 }
 
@@ -102,13 +102,13 @@ pub struct Term {
     pub first: usize,
     /// Its structures.
     pub n: usize,
-    /// [n][free atoms][3] see kernels/head.cu.
+    /// \[n\]\[free atoms\]\[3\] see kernels/head.cu.
     pub offset: Pointer<f32>,
-    /// [n].
+    /// \[n\].
     pub factor: Pointer<f32>,
-    /// [n].
+    /// \[n\].
     pub scale: Pointer<f32>,
-    /// [n][2] sin πt, cos πt; null for forces.
+    /// \[n\]\[2\] sin πt, cos πt; null for forces.
     pub time_features: Pointer<f32>,
     /// Huber's δ; 0 for squares.
     pub huber_delta: f32,
@@ -128,13 +128,13 @@ struct Level {
 
 /// One block's results for a batch.
 struct BlockBuffers {
-    /// [S·N][4F] after the block.
+    /// \[S·N\]\[4F\] after the block.
     state: Buffer<f32>,
-    /// [S·N][5F] of the next block.
+    /// \[S·N\]\[5F\] of the next block.
     senders: Stored,
 }
 
-/// What the backward pass reads and writes of one block; [S·N] rows each.
+/// What the backward pass reads and writes of one block; \[S·N\] rows each.
 struct BlockTape {
     middle: Stored,
     mixed: Stored,
@@ -504,7 +504,7 @@ impl Network {
         self.shared.template_rows.at(3 * self.constants.sizes.features * l)
     }
 
-    /// Runs a head on the batch's states: vectors of the wanted atoms, [structures][atoms][3], into `out`.
+    /// Runs a head on the batch's states: vectors of the wanted atoms, \[structures\]\[atoms\]\[3\], into `out`.
     pub fn head(
         &self,
         stream: &Stream,
@@ -913,7 +913,7 @@ impl Network {
         stream.launch(shape(sizes.n_parameters), &arguments)
     }
 
-    /// Takes `gradient` [P] for a step, in place of one that was computed.
+    /// Takes `gradient` \[P\] for a step, in place of one that was computed.
     pub fn take_gradient(&self, stream: &Stream, training: &Buffer<TrainingState>, gradient: &[f32]) -> Result<()> {
         stream.write(&self.weights.gradient, 0, gradient)?;
         let arguments = GradientSum {
@@ -949,7 +949,7 @@ impl Network {
         stream.launch(shape(sizes.n_parameters), &arguments)
     }
 
-    /// The summed gradient [P], read back.
+    /// The summed gradient \[P\], read back.
     pub fn read_gradient(&self, stream: &Stream) -> Result<Vec<f32>> {
         stream.read(&self.weights.gradient)
     }

@@ -57,7 +57,7 @@ impl Cuda {
         // Warm: rooms have grown, code is loaded.
         let before = self.state()?;
         self.train(stream, set, steps, &mut |_| Ok(()))?;
-        let mut room = self.train_room(steps)?;
+        let mut room = self.train_room(steps, false)?;
         let batch = self.setup.training.batch;
         room.noise.load(&self.stream, stream, set, steps)?;
         let queue_ahead = || room.queue_ahead(&self.stream, room.n_steps * batch);
@@ -84,7 +84,7 @@ impl Cuda {
     /// As [`Engine::sample`].
     pub fn profile_sampling(&mut self, stream: Stream, range: Range<usize>) -> Result<StepProfile> {
         self.sample(stream, range.clone(), crate::engine::Sampler::Plain, &mut |_| Ok(()))?;
-        let room = self.sample_room(range.len())?;
+        let room = self.sample_room(range.len(), None)?;
         self.network.filters(&self.stream, None, true)?;
         self.network.prepare(&self.stream)?;
         room.process.prior(&self.stream, stream, range.clone())?;

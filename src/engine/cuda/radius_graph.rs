@@ -90,7 +90,7 @@ impl Arguments for RadiusGraphArguments {
 }
 
 /// Most atoms of a structure: a pair's two atoms share 32 bits.
-const MOST_ATOMS: usize = u16::MAX as usize;
+pub(super) const MOST_ATOMS: usize = u16::MAX as usize;
 
 /// Most threads of a block, as the kernel says.
 const MOST_THREADS: u32 = 256;

@@ -1,20 +1,18 @@
 //! Launcher of `kernels/reverse_step.cu`: the structures of a sampling call, from the prior through every reverse step.
 
-use super::diffusion::{Blocks, Region, Sde};
+use super::diffusion::{Blocks, Lattice, Region, Sde};
 use super::driver::{Arguments, Buffer, Pointer, Stream};
 use crate::diffusion::ReverseSchedule;
 use crate::engine::{self, Setup};
 use crate::error::{Error, Result};
 use crate::random::{Noise, Purpose};
-use crate::system::{Images, Vec3};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct ReverseArguments {
-    vectors: [Vec3; 3],
-    inverse: [Vec3; 3],
+    lattice: Lattice,
     region: Region,
     sde: Sde,
     t_min: f64,
@@ -29,7 +27,7 @@ struct ReverseArguments {
     n_structures: u32,
     n_free: u32,
     per_block: u32,
-    periodic: u32,
+    unused: u32,
 }
 
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -76,8 +74,7 @@ impl ReverseProcess {
         Ok(ReverseProcess {
             n_structures,
             constants: ReverseArguments {
-                vectors: system.cell.vectors,
-                inverse: Images::new(&system.cell).inverse,
+                lattice: Lattice::new(&system.cell),
                 region: Region::new(system),
                 sde: Sde::new(&setup.sde),
                 t_min: reverse.t_min,
@@ -85,7 +82,6 @@ impl ReverseProcess {
                 n_steps: reverse.steps as u32,
                 n_free: n_free as u32,
                 per_block: Blocks::new(n_free as u32).per_block,
-                periodic: (0..3).map(|k| u32::from(system.cell.periodic[k]) << k).sum(),
                 ..Zeroable::zeroed()
             },
             positions: stream.zeros(n_coordinates)?,

@@ -1,16 +1,18 @@
 //! Training on the device: noise and edges of many steps at once, then all those steps in one launch.
 
 use super::adamw::TrainingState;
-use super::driver::Buffer;
+use super::driver::{Buffer, Pointer};
 use super::forward_noise::ForwardNoise;
 use super::network::{Batch, Output, Term, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::{Cuda, Launches, with_reserve};
-use crate::engine::{PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
+use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
 use crate::error::{Error, Result};
 
-/// Training steps a launch. Noise and edges do not depend on the weights, so those of all its steps are made together.
-const STEPS_PER_LAUNCH: usize = 100;
+/// Training steps a launch at most. Noise and edges do not depend on the weights, so those of all its steps are made together.
+const STEPS_PER_LAUNCH: usize = 200;
+/// Structures of all steps of a launch at most: edges of that many must fit into memory.
+const STRUCTURES_PER_LAUNCH: usize = 4096;
 
 /// What training keeps between calls.
 pub(super) struct TrainRoom {
@@ -31,7 +33,8 @@ impl Cuda {
     ) -> Result<TrainingReport> {
         let n_members = set.positions.len();
         let batch = self.setup.training.batch;
-        let mut room = self.train_room(steps)?;
+        let mut room = self.train_room(steps, set.forces.is_some())?;
+        let width = room.noise.width();
         room.noise.load(&self.stream, stream, set, steps)?;
         let schedule = PlateauSchedule::new(self.setup.training.learning_rate);
         self.stream.write(&self.training, 0, &[TrainingState::new(&schedule, 0)])?;
@@ -45,13 +48,13 @@ impl Cuda {
         let mut done = 0;
         while done < steps {
             let n_steps = room.n_steps.min(steps - done);
-            room.queue_ahead(&self.stream, n_steps * batch)?;
+            room.queue_ahead(&self.stream, n_steps * width)?;
             if let Some(needed) = room.graph.overflowed(&self.stream)? {
                 self.max_pairs = with_reserve(needed);
                 room.graph.grow(&self.stream, self.max_pairs)?;
-                room.work = Workspace::new(&self.stream, &self.network, batch, self.max_pairs, true)?;
+                room.work = Workspace::new(&self.stream, &self.network, width, self.max_pairs, true)?;
                 captured = None;
-                room.graph.run(&self.stream, &room.noise.positions, n_steps * batch)?;
+                room.graph.run(&self.stream, &room.noise.positions, n_steps * width)?;
             }
             if captured.as_ref().is_none_or(|(n, _)| *n != n_steps) {
                 self.plan_room(&mut room)?;
@@ -83,31 +86,34 @@ impl Cuda {
         }
         Ok(TrainingReport {
             loss: training.total_loss / steps.max(1) as f64,
-            force_loss: None,
+            force_loss: set.forces.is_some().then_some(training.total_force_loss / steps.max(1) as f64),
             learning_rate: training.learning_rate,
         })
     }
 
     /// Makes the table of weight gradients.
     pub(super) fn plan_room(&self, room: &mut TrainRoom) -> Result<()> {
-        let n = self.setup.training.batch;
-        let term = room.term(n, 0);
-        let whole = Batch { graph: &room.graph, first: 0, n };
-        self.network.plan(&self.stream, &mut room.work, &whole, &[term])
+        let terms = room.terms(self.setup.training.batch, 0, self.setup.guidance.as_ref());
+        let whole = Batch { graph: &room.graph, first: 0, n: room.noise.width() };
+        self.network.plan(&self.stream, &mut room.work, &whole, &terms)
     }
 
     /// The room of the last call if it serves, else a new one.
-    pub(super) fn train_room(&mut self, steps: usize) -> Result<TrainRoom> {
-        let n_steps = steps.clamp(1, STEPS_PER_LAUNCH);
-        if let Some(room) = self.train_room.take().filter(|room| room.n_steps == n_steps) {
+    pub(super) fn train_room(&mut self, steps: usize, forces: bool) -> Result<TrainRoom> {
+        let structures = self.setup.training.batch * if forces { 2 } else { 1 };
+        let n_steps = steps.min(STEPS_PER_LAUNCH).min(STRUCTURES_PER_LAUNCH / structures).max(1);
+        let serves =
+            |room: &TrainRoom| room.n_steps == n_steps && room.compares_forces(self.setup.training.batch) == forces;
+        if let Some(room) = self.train_room.take().filter(serves) {
             return Ok(room);
         }
         let (stream, setup) = (&self.stream, &self.setup);
-        let (batch, cutoff) = (setup.training.batch, setup.sizes.cutoff_angstrom);
+        let noise = ForwardNoise::new(stream, setup, n_steps, forces)?;
+        let (width, cutoff) = (noise.width(), setup.sizes.cutoff_angstrom);
         Ok(TrainRoom {
-            noise: ForwardNoise::new(stream, setup, n_steps)?,
-            graph: RadiusGraph::new(stream, &setup.system, cutoff, n_steps * batch, self.max_pairs)?,
-            work: Workspace::new(stream, &self.network, batch, self.max_pairs, true)?,
+            noise,
+            graph: RadiusGraph::new(stream, &setup.system, cutoff, n_steps * width, self.max_pairs)?,
+            work: Workspace::new(stream, &self.network, width, self.max_pairs, true)?,
             n_steps,
         })
     }
@@ -119,13 +125,14 @@ impl Cuda {
     /// Queues step `k` of a launch.
     pub(super) fn queue_step(&self, room: &TrainRoom, k: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
         let (stream, network, work) = (&self.stream, &self.network, &room.work);
-        let n = self.setup.training.batch;
-        let batch = Batch { graph: &room.graph, first: k * n, n };
+        let (n, width, guidance) = (self.setup.training.batch, room.noise.width(), self.setup.guidance.as_ref());
+        let batch = Batch { graph: &room.graph, first: k * width, n: width };
         network.filters(stream, Some((work, batch)), true)?;
         network.prepare(stream)?;
         network.backbone(stream, work, &batch, Wanted::Free)?;
-        network.backward(stream, work, &batch, &[room.term(n, k)])?;
-        network.sum_gradient(stream, work, &self.training, Some((ends_epoch, [n, 0], 0.0)))?;
+        network.backward(stream, work, &batch, &room.terms(n, k, guidance))?;
+        let force_weight = guidance.map_or(0.0, |guidance| guidance.force_weight as f32);
+        network.sum_gradient(stream, work, &self.training, Some((ends_epoch, [n, width - n], force_weight)))?;
         network.step(stream, &self.training, &self.setup.training)
     }
 }
@@ -137,19 +144,37 @@ impl TrainRoom {
         self.graph.run(stream, &self.noise.positions, n_structures)
     }
 
-    /// The score loss of step `k` of a launch, `n` structures each.
-    fn term(&self, n: usize, k: usize) -> Term {
-        let n_coordinates = self.noise.offset.len() / self.noise.factor.len();
-        Term {
-            output: Output::Score,
-            first: 0,
-            n,
-            offset: self.noise.offset.pointer().plus(k * n * n_coordinates),
-            factor: self.noise.factor.pointer().plus(k * n),
-            scale: self.noise.scale.pointer().plus(k * n),
-            time_features: self.noise.time_features.pointer().plus(2 * k * n),
-            huber_delta: 0.0,
-            weight: 1.0,
-        }
+    /// Whether steps of `batch` noisy structures compare forces too.
+    fn compares_forces(&self, batch: usize) -> bool {
+        self.noise.width() > batch
+    }
+
+    /// The losses of step `k` of a launch: of the score on `n` noisy structures, and of the forces on the clean ones behind them.
+    fn terms(&self, n: usize, k: usize, guidance: Option<&GuidanceSettings>) -> Vec<Term> {
+        let (noise, width) = (&self.noise, self.noise.width());
+        let n_coordinates = noise.offset.len() / noise.factor.len();
+        let term = |first: usize| {
+            let at = k * width + first;
+            Term {
+                output: Output::Score,
+                first,
+                n,
+                offset: noise.offset.pointer().plus(at * n_coordinates),
+                factor: noise.factor.pointer().plus(at),
+                scale: noise.scale.pointer().plus(at),
+                time_features: noise.time_features.pointer().plus(2 * at),
+                huber_delta: 0.0,
+                weight: 1.0,
+            }
+        };
+        let mut terms = vec![term(0)];
+        terms.extend(guidance.filter(|_| self.compares_forces(n)).map(|guidance| Term {
+            output: Output::Force,
+            time_features: Pointer::NULL,
+            huber_delta: guidance.huber_delta_ev_per_angstrom as f32,
+            weight: guidance.force_weight as f32,
+            ..term(n)
+        }));
+        terms
     }
 }

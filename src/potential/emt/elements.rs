@@ -3,6 +3,8 @@
 //! K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE tabulates and cuts them off. H, C, N
 //! and O are ASE's additions without physical claim.
 
+use bytemuck::{Pod, Zeroable};
+
 /// Bohr radius in Å as ASE derives it from CODATA 2014; the energies agree to 1e-7 eV only with its digits.
 const BOHR: f64 = 0.5291772105638411;
 
@@ -89,22 +91,23 @@ pub(super) fn largest(rule: CutoffRule, present: &[u8]) -> usize {
 /// T_a exp(−k_a r) w(r). Atom i collects the density n_i of its neighbours; the energy is
 /// Σ_i F_i(n_i) + Σ_{i<j} (u_i tail_j + u_j tail_i).
 #[derive(Debug, Clone)]
-pub(super) struct Model {
+pub(crate) struct Model {
     /// Distances at or beyond this do not interact, Å.
     pub range: f64,
     /// Below this distance w = 1 to the last bit, Å.
-    plateau: f64,
+    pub plateau: f64,
     /// Where w = ½, Å.
-    midpoint: f64,
+    pub midpoint: f64,
     /// Steepness of w, 1/Å.
-    steepness: f64,
+    pub steepness: f64,
     /// One entry for every element of the table.
     pub elements: [Element; N_ELEMENTS],
 }
 
-/// Constants of one element for one cutoff.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Element {
+/// Constants of one element for one cutoff. Kernels read it as it lies in memory (`EmtElement` in kernels/emt.cuh).
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Element {
     /// P, 1/Å³.
     density: f64,
     /// η, 1/Å.
@@ -142,7 +145,7 @@ pub(super) struct PairTerms {
 
 impl Model {
     /// The model whose cutoff is set by the element at the place `largest` of the table.
-    pub fn new(rule: CutoffRule, largest: usize) -> Self {
+    pub(super) fn new(rule: CutoffRule, largest: usize) -> Self {
         // w falls from the mean of the 3rd and 4th neighbour distances of that element's fcc crystal, to 1e-4 at the 4th.
         let nearest = BETA * TABLE[largest].s0 * BOHR;
         let midpoint = nearest * 0.5 * (3f64.sqrt() + 2.0);
@@ -170,7 +173,7 @@ impl Model {
 
     /// The terms of a pair of elements `i` and `j` (places in the table) at the distance `r` (Å).
     #[inline]
-    pub fn pair(&self, i: usize, j: usize, r: f64) -> PairTerms {
+    pub(super) fn pair(&self, i: usize, j: usize, r: f64) -> PairTerms {
         let (w, fall) = self.cutoff(r);
         let (a, b) = (&self.elements[i], &self.elements[j]);
         let spread_j = b.spread(w, r);

@@ -38,6 +38,33 @@ pub(super) struct Frame {
     coincident: bool,
 }
 
+/// What a kernel needs of a [`Frame`] and of the n atoms beside its T template atoms; N = T + n.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    /// Pair functions and constants of the elements.
+    pub model: Model,
+    /// Place in the table of elements, N.
+    pub element_of: Vec<u32>,
+    /// Pair energy within the template and of the other atoms with their own images, eV.
+    pub pair_energy: f64,
+    /// Density from the template at its atoms, from their own images at the others, N, 1/Å³.
+    pub density: Vec<f64>,
+    /// Embedding energy (eV) and slope (eV·Å³) of the template atoms at that density, T.
+    pub embedding: Vec<[f64; 2]>,
+    /// Forces of the template alone, T × 3, eV/Å.
+    pub forces: Vec<Vec3>,
+    /// Σ_j ∂n_i/∂R_j of each template atom i, T, 1/Å⁴.
+    pub gradient_sum: Vec<Vec3>,
+    /// For each template atom j, where its entries of the next two start; T + 1.
+    pub gradient_starts: Vec<u32>,
+    /// The template atoms i whose density it changes.
+    pub gradient_atoms: Vec<u32>,
+    /// ∂n_i/∂R_j, 1/Å⁴.
+    pub gradients: Vec<Vec3>,
+    /// Two template atoms share one place.
+    pub coincident: bool,
+}
+
 /// A pair within the cutoff. Moving i along `direction` shortens the distance.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
@@ -161,12 +188,9 @@ impl Frame {
         let range_squared = self.model.range * self.model.range;
         for i in n_template..positions.len() {
             let element_i = usize::from(elements[i]);
-            // An atom and its own images keep their distance: they add density and energy but no force.
-            for &r in self.images.self_distances() {
-                let terms = self.model.pair(element_i, element_i, r);
-                density[i] += terms.density[0];
-                sum.energy += 0.5 * terms.energy;
-            }
+            let (own_density, own_energy) = self.own_images(element_i);
+            density[i] += own_density;
+            sum.energy += own_energy;
             for j in 0..i {
                 let reduced = self.images.reduced(&wrapped[i], &wrapped[j]);
                 for &translation in self.images.translations() {
@@ -195,6 +219,47 @@ impl Frame {
             }
         }
         sum
+    }
+
+    /// Density (1/Å³) and energy (eV) that an atom of `element` gets from its own images: they keep their distance, so there is no
+    /// force.
+    fn own_images(&self, element: usize) -> (f64, f64) {
+        self.images.self_distances().iter().fold((0.0, 0.0), |(density, energy), &r| {
+            let terms = self.model.pair(element, element, r);
+            (density + terms.density[0], energy + 0.5 * terms.energy)
+        })
+    }
+
+    /// All of it that structures of this template and other atoms of `elements` (places in the table) need, as plain tables.
+    pub fn tables(&self, elements: &[u8]) -> Tables {
+        let own_images = elements.iter().map(|&element| self.own_images(usize::from(element)));
+        let (own_density, own_energy): (Vec<f64>, Vec<f64>) = own_images.unzip();
+        // Here each atom lists the neighbours that change its density, there those whose density it changes.
+        let mut changed: Vec<Vec<(u32, Vec3)>> = vec![Vec::new(); self.elements.len()];
+        for i in 0..self.elements.len() {
+            for &(j, gradient) in &self.gradient[self.first[i]..self.first[i + 1]] {
+                changed[j as usize].push((i as u32, gradient));
+            }
+        }
+        let mut gradient_starts = vec![0];
+        gradient_starts.extend(changed.iter().scan(0, |end, list| {
+            *end += list.len() as u32;
+            Some(*end)
+        }));
+        let (gradient_atoms, gradients) = changed.into_iter().flatten().unzip();
+        Tables {
+            model: self.model.clone(),
+            element_of: self.elements.iter().chain(elements).map(|&place| u32::from(place)).collect(),
+            pair_energy: self.pair_energy + own_energy.iter().sum::<f64>(),
+            density: [&self.density[..], &own_density].concat(),
+            embedding: self.embedding.iter().map(|&(energy, slope)| [energy, slope]).collect(),
+            forces: self.forces.clone(),
+            gradient_sum: self.gradient_sum.clone(),
+            gradient_starts,
+            gradient_atoms,
+            gradients,
+            coincident: self.coincident,
+        }
     }
 
     /// Embedding energy (eV) of all atoms and forces (N × 3, eV/Å) of pairs and embedding together.

@@ -15,9 +15,10 @@ use crate::error::{Error, Result};
 use card::{Card, Context};
 use cudarc::driver::sys::{self, CUresult};
 use sentence::{Refusal, cannot_start, too_old};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_int};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The oldest driver that has every function used here, as `cuDriverGetVersion` counts.
 const OLDEST_DRIVER: c_int = 12000;
@@ -28,7 +29,10 @@ const OLDEST_CAPABILITY: (u32, u32) = (8, 0);
 /// How to go on without a GPU.
 const OR_CPU: &str = "or use --device cpu";
 
-/// Opens "cuda" (the first card) or "cuda:INDEX".
+/// The cards that are open.
+static OPEN: Mutex<BTreeMap<usize, Weak<Card>>> = Mutex::new(BTreeMap::new());
+
+/// Opens "cuda" (the first card) or "cuda:INDEX". As long as a card is open, who opens it again shares its context and kernels.
 ///
 /// # Errors
 /// `BadInput` without kernels, driver, or a card of this index that can run them; `Failed` if the card refuses.
@@ -41,7 +45,14 @@ pub fn open(name: &str) -> Result<Arc<dyn RawDevice>> {
     }
     let properties = properties(index)?;
     usable(&properties).map_err(refuse)?;
-    Ok(Arc::new(Card::open(Context::retain(index)?, properties, kernels::modules())?))
+    // The map is whole, whatever happened to who held it.
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(card) = open.get(&index).and_then(Weak::upgrade) {
+        return Ok(card);
+    }
+    let card = Arc::new(Card::open(Context::retain(index)?, properties, kernels::modules())?);
+    open.insert(index, Arc::downgrade(&card));
+    Ok(card)
 }
 
 /// Every card of this machine, usable or not.

@@ -8,6 +8,7 @@
 
 mod ffi;
 
+use super::sentence::{CHECKPOINT_STANDS, out_of_memory};
 use super::{Properties, RawDevice, RawGraph, RawStream, Shape};
 use crate::error::{Error, Result};
 use ffi::{Launch, Memory, Outcome};
@@ -146,7 +147,7 @@ impl Emulator {
     }
 
     fn lose(&self, reason: String) -> Error {
-        let sentence = Error::Failed(reason.clone());
+        let sentence = Error::Failed(format!("{reason}: {CHECKPOINT_STANDS}"));
         lock(&self.state.lost).get_or_insert(reason);
         sentence
     }
@@ -220,7 +221,7 @@ impl RawDevice for Emulator {
                     self.state.used.fetch_sub(bytes, Ordering::Relaxed);
                 }
                 let free = total.saturating_sub(self.state.used.load(Ordering::Relaxed));
-                Err(super::out_of_memory(bytes, free, total))
+                Err(out_of_memory(bytes, Some((free, total))))
             }
         }
     }

@@ -8,6 +8,10 @@ mod cuda;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod nvtx;
+#[cfg(any(feature = "cuda", feature = "emulator"))]
+mod sentence;
+
+pub use nvtx::{Range, range};
 
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -88,12 +92,6 @@ impl<T> Pointer<T> {
 unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
-
-/// A range on the timeline of this thread from now until what it gives is dropped, if a profiler listens; ranges nest.
-#[must_use = "the range ends when this is dropped"]
-pub fn range(name: &'static str) -> impl Drop {
-    nvtx::range(name)
-}
 
 /// The cards of this machine, and why one cannot be used if so.
 ///
@@ -359,18 +357,6 @@ impl Graph {
     pub fn n_nodes(&self) -> usize {
         self.0.n_nodes()
     }
-}
-
-/// No room for `asked` bytes.
-#[cfg(feature = "emulator")]
-fn out_of_memory(asked: usize, free: usize, total: usize) -> Error {
-    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    Error::Failed(format!(
-        "the device is out of memory: {:.1} MiB were asked for, {:.1} of {:.1} MiB are free; lower the batch size or the number of samples",
-        mib(asked),
-        mib(free),
-        mib(total)
-    ))
 }
 
 fn check_range(what: &str, len: usize, first: usize, count: usize) -> Result<()> {

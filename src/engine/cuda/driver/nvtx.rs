@@ -9,29 +9,24 @@ use std::marker::PhantomData;
 
 /// A range on the timeline of this thread from now until it is dropped; ranges nest. Nothing without a profiler.
 pub fn range(name: &'static str) -> Range {
-    #[cfg(feature = "cuda")]
-    let open = injected::profiler().is_some_and(|profiler| profiler.push(name));
-    #[cfg(not(feature = "cuda"))]
-    let open = {
-        let _ = name;
-        false
-    };
-    Range { open, _this_thread: PhantomData }
+    Range { _open: injected::Open::begin(name), _this_thread: PhantomData }
 }
 
 /// What [`range`] gives. Stays on its thread, as the profiler keeps one stack of ranges for each.
+#[must_use = "the range ends when this is dropped"]
 pub struct Range {
-    open: bool,
+    _open: Option<injected::Open>,
     _this_thread: PhantomData<*const ()>,
 }
 
-impl Drop for Range {
-    fn drop(&mut self) {
-        #[cfg(feature = "cuda")]
-        if self.open
-            && let Some(profiler) = injected::profiler()
-        {
-            profiler.pop();
+/// Without the feature nobody is asked.
+#[cfg(not(feature = "cuda"))]
+mod injected {
+    pub enum Open {}
+
+    impl Open {
+        pub fn begin(_name: &str) -> Option<Self> {
+            None
         }
     }
 }
@@ -137,13 +132,13 @@ mod injected {
     }
 
     /// A profiler that listens.
-    pub struct Profiler {
+    struct Profiler {
         push: Push,
         pop: Pop,
     }
 
     /// The profiler of this process, asked for once; none if none is there or it wants no ranges.
-    pub fn profiler() -> Option<&'static Profiler> {
+    fn profiler() -> Option<&'static Profiler> {
         static PROFILER: OnceLock<Option<Profiler>> = OnceLock::new();
         PROFILER.get_or_init(attach).as_ref()
     }
@@ -169,18 +164,24 @@ mod injected {
         Some(Profiler { push, pop })
     }
 
-    impl Profiler {
-        /// Whether the range has begun.
-        pub fn push(&self, name: &str) -> bool {
-            let Ok(name) = CString::new(name) else { return false };
-            // SAFETY: the name ends in zero; the profiler copies it.
-            unsafe { (self.push)(name.as_ptr()) };
-            true
-        }
+    /// A range that has begun and ends when dropped.
+    pub struct Open(&'static Profiler);
 
-        pub fn pop(&self) {
-            // SAFETY: takes nothing; follows a push on this thread.
-            unsafe { (self.pop)() };
+    impl Open {
+        /// None without a profiler.
+        pub fn begin(name: &str) -> Option<Self> {
+            let profiler = profiler()?;
+            let name = CString::new(name).ok()?;
+            // SAFETY: the name ends in zero; the profiler copies it.
+            unsafe { (profiler.push)(name.as_ptr()) };
+            Some(Open(profiler))
+        }
+    }
+
+    impl Drop for Open {
+        fn drop(&mut self) {
+            // SAFETY: takes nothing; follows a push on this thread, which `Range` does not leave.
+            unsafe { (self.0.pop)() };
         }
     }
 }

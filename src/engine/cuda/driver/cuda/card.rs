@@ -1,6 +1,7 @@
 //! One card: its context, its memory and the kernels loaded on it.
 
-use super::sentence::{cannot_load, out_of_memory};
+use super::super::sentence::out_of_memory;
+use super::sentence::cannot_load;
 use super::stream::Queue;
 use super::{Properties, RawDevice, checked, handle, refusal, sentence};
 use crate::engine::cuda::driver::RawStream;

@@ -1,5 +1,6 @@
 //! What the user is told when the driver refuses.
 
+use super::super::sentence::{CHECKPOINT_STANDS, LESS_MEMORY};
 use crate::error::Error;
 
 /// `CUresult` codes that get a sentence of their own; names and numbers are those of the CUDA driver API.
@@ -60,40 +61,12 @@ pub fn is_fatal(code: u32) -> bool {
 pub fn at_work(refusal: &Refusal, during: &str) -> Error {
     let name = &refusal.name;
     Error::Failed(if is_fatal(refusal.code) {
-        format!(
-            "the GPU stopped in {during} ({name}): the last checkpoint of a search stands and --resume goes on from it; if it \
-             happens again, please report it"
-        )
+        format!("the GPU stopped in {during} ({name}): {CHECKPOINT_STANDS}; if it happens again, please report it")
     } else if refusal.code == code::OUT_OF_MEMORY {
         format!("the GPU has not enough memory in {during}: {LESS_MEMORY}")
     } else {
         format!("the CUDA driver refused {during} ({name}): the last checkpoint of a search stands; please report this")
     })
-}
-
-/// How to need less memory.
-const LESS_MEMORY: &str =
-    "lower training.batch or search.samples_per_iteration, or end other programs on the GPU; see nvidia-smi";
-
-/// `bytes` more could not be had. `memory` is what is free and in total, if the driver says.
-pub fn out_of_memory(bytes: usize, memory: Option<(usize, usize)>) -> Error {
-    let there = match memory {
-        Some((free, total)) => format!("{} of {} are free", readable(free), readable(total)),
-        None => "less is free".to_owned(),
-    };
-    Error::Failed(format!("the GPU has not enough memory: {} more are needed, {there}; {LESS_MEMORY}", readable(bytes)))
-}
-
-/// A number of bytes with three digits or so.
-fn readable(bytes: usize) -> String {
-    let mut amount = bytes as f64;
-    for unit in ["bytes", "KiB", "MiB"] {
-        if amount < 1024.0 {
-            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{amount:.1} {unit}") };
-        }
-        amount /= 1024.0;
-    }
-    format!("{amount:.1} GiB")
 }
 
 /// The driver is there and does not start.
@@ -144,6 +117,7 @@ pub fn cannot_load(refusal: &Refusal, module: &str, card: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::sentence::out_of_memory;
     use super::*;
 
     fn refusal(code: u32, name: &str) -> Refusal {

@@ -129,6 +129,7 @@ char* Stacks::stack(size_t index) {
             std::abort();
         }
         chunk = static_cast<char*>(memory);
+        forget();
         for (size_t i = 0; i < PER_CHUNK; ++i) {
             mprotect(chunk + i * STRIDE, GUARD_BYTES, PROT_NONE);
         }
@@ -136,12 +137,18 @@ char* Stacks::stack(size_t index) {
     return chunk + index % PER_CHUNK * STRIDE + GUARD_BYTES;
 }
 
+void Stacks::forget() {
+#ifdef GODIFF_ADDRESS_SANITIZER
+    for (char* chunk : chunks) {
+        if (chunk) {
+            __asan_unpoison_memory_region(chunk, PER_CHUNK * STRIDE);
+        }
+    }
+#endif
+}
+
 void Stacks::prepare(size_t index, Context& context, void (*entry)()) {
     char* bottom = stack(index);
-#ifdef GODIFF_ADDRESS_SANITIZER
-    // What was abandoned here left its red zones.
-    __asan_unpoison_memory_region(bottom, STACK_BYTES);
-#endif
     context.stack_bottom = bottom;
     context.stack_bytes = STACK_BYTES;
     context.fake_stack = nullptr;

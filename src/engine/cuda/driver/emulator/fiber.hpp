@@ -42,6 +42,9 @@ public:
     // Makes `context` start `entry` on stack `index`, whatever ran there before. `entry` must not return.
     void prepare(size_t index, Context& context, void (*entry)());
 
+    // To be called after fibers were left for ever in the midst of their calls: the address sanitizer forgets their variables.
+    void forget();
+
     // The address sanitizer's frames are larger.
 #ifdef GODIFF_ADDRESS_SANITIZER
     static constexpr size_t STACK_BYTES = 256 * 1024;

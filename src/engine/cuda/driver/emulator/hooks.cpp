@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace godiff_emulator {
 void note_access(const volatile void* address, size_t bytes, Access access);
@@ -40,6 +41,22 @@ void __tsan_read_range(void* address, size_t bytes) {
 }
 void __tsan_write_range(void* address, size_t bytes) {
     note_access(address, bytes, Access::write);
+}
+
+// Clang calls these in place of the C library's; GCC writes short copies out.
+void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
+    note_access(from, bytes, Access::read);
+    note_access(to, bytes, Access::write);
+    return std::memcpy(to, from, bytes);
+}
+void* __tsan_memmove(void* to, const void* from, size_t bytes) {
+    note_access(from, bytes, Access::read);
+    note_access(to, bytes, Access::write);
+    return std::memmove(to, from, bytes);
+}
+void* __tsan_memset(void* to, int value, size_t bytes) {
+    note_access(to, bytes, Access::write);
+    return std::memset(to, value, bytes);
 }
 
 }  // extern "C"

@@ -135,6 +135,9 @@ bool Scheduler::launch(const Launch& launch, Memory& memory, char* text_, size_t
         }
         run_block();
     }
+    if (failed) {
+        stacks.forget();
+    }
     free_block(shared);
     shared = {};
     char damage[256];

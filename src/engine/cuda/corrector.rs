@@ -1,0 +1,152 @@
+//! Launcher of `kernels/corrector.cu`: the correctors of a guided sampling call, one a structure.
+
+use super::diffusion::{Lattice, Region};
+use super::driver::{Arguments, Buffer, Pointer, Shape, Stream};
+use crate::diffusion::{ReverseSchedule, corrector_strength};
+use crate::engine::{GuidanceSettings, Setup};
+use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable};
+
+/// Calls so far, pairs kept, slot of the oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+struct History {
+    n_calls: u32,
+    n_pairs: u32,
+    oldest: u32,
+    unused: u32,
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct CorrectorArguments {
+    lattice: Lattice,
+    region: Region,
+    max_step: f64,
+    strengths: Pointer<f64>,
+    positions: Pointer<f64>,
+    forces: Pointer<f32>,
+    histories: Pointer<History>,
+    memory: Pointer<f64>,
+    n_steps: u32,
+    n_free: u32,
+    capacity: u32,
+    unused: u32,
+}
+
+impl Arguments for CorrectorArguments {
+    const KERNEL: &'static str = "corrector";
+}
+
+/// Most threads of a block, as the kernel says.
+const MOST_THREADS: u32 = 64;
+
+/// Warps of the largest block.
+const MOST_WARPS: u32 = MOST_THREADS / 32;
+
+/// Up to S correctors, each with the memory of its structure's way.
+pub struct Correctors {
+    n_structures: usize,
+    shape: Shape,
+    constants: CorrectorArguments,
+    strengths: Buffer<f64>,
+    histories: Buffer<History>,
+    memory: Buffer<f64>,
+    saved_histories: Buffer<History>,
+    saved_memory: Buffer<f64>,
+}
+
+impl Correctors {
+    /// Room for `n_structures` of `setup` under `guidance`.
+    ///
+    /// # Errors
+    /// `BadInput` for an impossible schedule, and for more free atoms or a longer history than a block has shared memory for;
+    /// `Failed` without memory.
+    pub fn new(stream: &Stream, setup: &Setup, guidance: &GuidanceSettings, n_structures: usize) -> Result<Self> {
+        let (system, reverse) = (&setup.system, setup.reverse);
+        let schedule = ReverseSchedule::new(reverse.steps, reverse.t_min)?;
+        let strengths: Vec<f64> = schedule.times().map(|t| corrector_strength(guidance, t)).collect();
+        let (n_free, capacity) = (system.n_free(), guidance.history);
+        let shared_bytes = 8 * (3 * n_free + 3 + MOST_WARPS as usize).saturating_add(capacity);
+        let room = stream.device().properties().shared_memory_per_block;
+        if shared_bytes > room {
+            return Err(Error::bad_input(format!(
+                "guidance of {n_free} free atoms with a history of {capacity} needs {shared_bytes} bytes of the GPU's shared \
+                 memory, which has {room}; lower guidance.history or use --device cpu"
+            )));
+        }
+        let n_remembered = n_structures * (6 * n_free + (capacity + 1) * (6 * n_free + 2));
+        Ok(Correctors {
+            n_structures,
+            shape: Shape {
+                blocks: [0, 1],
+                threads: (n_free as u32).next_multiple_of(32).clamp(32, MOST_THREADS),
+                shared_bytes: shared_bytes as u32,
+            },
+            constants: CorrectorArguments {
+                lattice: Lattice::new(&system.cell),
+                region: Region::new(system),
+                max_step: guidance.max_step_angstrom,
+                n_steps: reverse.steps as u32,
+                n_free: n_free as u32,
+                capacity: capacity as u32,
+                ..Zeroable::zeroed()
+            },
+            strengths: stream.upload(&strengths)?,
+            histories: stream.zeros(n_structures)?,
+            memory: stream.zeros(n_remembered)?,
+            saved_histories: stream.zeros(n_structures)?,
+            saved_memory: stream.zeros(n_remembered)?,
+        })
+    }
+
+    /// Before the first reverse step: nothing is remembered.
+    pub fn reset(&self, stream: &Stream) -> Result<()> {
+        stream.clear(&self.histories)
+    }
+
+    /// Corrects the first `n_structures` at `positions` \[n_structures, n, 3\], Å, by the `forces` predicted there
+    /// \[n_structures, n, 3\], eV/Å, with the strength of the reverse step just made: as many steps as calls since
+    /// [`Correctors::reset`]. After the last step nothing moves.
+    ///
+    /// # Errors
+    /// `Failed` if there is no room for them, or the launch fails.
+    pub fn step(
+        &self,
+        stream: &Stream,
+        n_structures: usize,
+        positions: &Buffer<f64>,
+        forces: &Buffer<f32>,
+    ) -> Result<()> {
+        let needed = 3 * n_structures * self.constants.n_free as usize;
+        if n_structures > self.n_structures || positions.len().min(forces.len()) < needed {
+            return Err(Error::Failed(format!(
+                "internal error: {n_structures} structures with {} coordinates and {} components of forces for {} correctors",
+                positions.len(),
+                forces.len(),
+                self.n_structures
+            )));
+        }
+        let arguments = CorrectorArguments {
+            strengths: self.strengths.pointer(),
+            positions: positions.pointer(),
+            forces: forces.pointer(),
+            histories: self.histories.pointer(),
+            memory: self.memory.pointer(),
+            ..self.constants
+        };
+        stream.launch(Shape { blocks: [n_structures as u32, 1], ..self.shape }, &arguments)
+    }
+
+    /// Keeps the present state for [`Correctors::rewind`].
+    pub fn save(&self, stream: &Stream) -> Result<()> {
+        stream.copy(&self.histories, &self.saved_histories)?;
+        stream.copy(&self.memory, &self.saved_memory)
+    }
+
+    /// Goes back to where [`Correctors::save`] was called.
+    pub fn rewind(&self, stream: &Stream) -> Result<()> {
+        stream.copy(&self.saved_histories, &self.histories)?;
+        stream.copy(&self.saved_memory, &self.memory)
+    }
+}

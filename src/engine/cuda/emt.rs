@@ -1,0 +1,451 @@
+//! Launchers of `kernels/emt.cu` and `kernels/emt_relax.cu`: effective medium theory and relaxation on it, many structures a launch.
+
+use super::driver::{Arguments, Buffer, Pointer, Shape, Stream};
+use super::radius_graph::{CellConstants, MOST_ATOMS};
+use super::{upload_some, with_reserve};
+use crate::error::{Error, Result};
+use crate::potential::Evaluation;
+use crate::potential::emt::{Element, Tables};
+use crate::relax::{Ending, RelaxSettings};
+use crate::system::vector::is_finite;
+use crate::system::{Cell, Vec3};
+use bytemuck::{Pod, Zeroable};
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct SystemArguments {
+    cell: CellConstants,
+    midpoint: f64,
+    steepness: f64,
+    plateau: f64,
+    pair_energy: f64,
+    template_positions: Pointer<Vec3>,
+    elements: Pointer<Element>,
+    element_of: Pointer<u32>,
+    density: Pointer<f64>,
+    embedding: Pointer<[f64; 2]>,
+    forces: Pointer<Vec3>,
+    gradient_sum: Pointer<Vec3>,
+    gradient_starts: Pointer<u32>,
+    gradient_atoms: Pointer<u32>,
+    gradients: Pointer<Vec3>,
+    n_free: u32,
+    n_template: u32,
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RoomArguments {
+    pairs: Pointer<[u32; 4]>,
+    terms: Pointer<f64>,
+    overflow: Pointer<u32>,
+    scratch: Pointer<u32>,
+    max_pairs: u32,
+    unused: u32,
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct EmtArguments {
+    system: SystemArguments,
+    room: RoomArguments,
+    positions: Pointer<Vec3>,
+    energies: Pointer<f64>,
+    forces: Pointer<Vec3>,
+}
+
+impl Arguments for EmtArguments {
+    const KERNEL: &'static str = "emt";
+}
+
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RelaxArguments {
+    system: SystemArguments,
+    room: RoomArguments,
+    states: Pointer<RelaxState>,
+    positions: Pointer<Vec3>,
+    trials: Pointer<Vec3>,
+    steps: Pointer<Vec3>,
+    gradients: Pointer<Vec3>,
+    forces: Pointer<Vec3>,
+    past_steps: Pointer<Vec3>,
+    past_changes: Pointer<Vec3>,
+    inverses: Pointer<f64>,
+    largest_force: f64,
+    longest_step: f64,
+    max_steps: u32,
+    history: u32,
+    n_rounds: u32,
+    unused: u32,
+}
+
+impl Arguments for RelaxArguments {
+    const KERNEL: &'static str = "emt_relax";
+}
+
+/// Where a relaxation stands.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RelaxState {
+    energy: f64,
+    lowest_energy: f64,
+    status: u32,
+    n_steps: u32,
+    n_evaluations: u32,
+    n_shortenings: u32,
+    n_pairs: u32,
+    oldest: u32,
+}
+
+/// How a relaxation ended.
+#[derive(Debug, Clone)]
+struct End {
+    state: RelaxState,
+    ending: Ending,
+}
+
+impl RelaxState {
+    /// How it ended, `None` if it goes on; the numbers of the status are those of the kernel.
+    fn end(self) -> Result<Option<End>> {
+        let ending = match self.status {
+            0 => return Ok(None),
+            1 => Ending::Converged,
+            2 => Ending::MaxSteps,
+            3 => Ending::Stuck,
+            4 => Ending::NotFinite,
+            other => return Err(Error::Failed(format!("internal error: a relaxation ended with status {other}"))),
+        };
+        Ok(Some(End { state: self, ending }))
+    }
+}
+
+/// Most threads of a block, as the kernels say.
+const MOST_THREADS: u32 = 256;
+
+/// Rows of a pair's terms in f64, as the kernels keep them.
+const TERMS: usize = 8;
+
+/// Pairs of a free atom that there is room for at first: on a surface it has some thirty, in bulk half of some sixty.
+const PAIRS_PER_ATOM: usize = 48;
+
+/// Most steps that a relaxation on the device learns from.
+pub const MOST_HISTORY: usize = 64;
+
+/// Evaluations of a relaxation between two looks at whether all have ended.
+const ROUNDS_PER_LAUNCH: u32 = 32;
+
+/// Device memory that the structures of one launch may take, bytes; a single one may take more.
+const MOST_MEMORY: usize = 256 << 20;
+
+/// Where a relaxation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walked {
+    /// Free positions where the last step was accepted, n × 3, Å.
+    pub positions: Vec<Vec3>,
+    /// Energy and forces of all atoms there.
+    pub evaluation: Evaluation,
+    /// Steps accepted.
+    pub n_steps: usize,
+    /// Evaluations until the end, rejected steps included.
+    pub n_evaluations: usize,
+    /// Why it ended.
+    pub ending: Ending,
+}
+
+/// Effective medium theory for structures of one template and one set of n free atoms, the template first: N = T + n.
+pub struct DeviceEmt {
+    system: SystemArguments,
+    /// What `system` points to.
+    _tables: DeviceTables,
+    n_template: usize,
+    n_free: usize,
+    /// The energy of every structure is infinite.
+    coincident: bool,
+    threads: u32,
+    shared_bytes: u32,
+    /// Counts that do not fit into shared memory, a structure.
+    n_scratch: Option<usize>,
+    max_pairs: usize,
+    room: Option<Room>,
+}
+
+struct DeviceTables {
+    template_positions: Buffer<Vec3>,
+    elements: Buffer<Element>,
+    element_of: Buffer<u32>,
+    density: Buffer<f64>,
+    embedding: Buffer<[f64; 2]>,
+    forces: Buffer<Vec3>,
+    gradient_sum: Buffer<Vec3>,
+    gradient_starts: Buffer<u32>,
+    gradient_atoms: Buffer<u32>,
+    gradients: Buffer<Vec3>,
+}
+
+/// Slots for the pairs of so many structures.
+struct Room {
+    n_structures: usize,
+    max_pairs: usize,
+    pairs: Buffer<[u32; 4]>,
+    terms: Buffer<f64>,
+    overflow: Buffer<u32>,
+    scratch: Option<Buffer<u32>>,
+}
+
+impl DeviceEmt {
+    /// Brings a template (T positions, Å) and what `tables` say of it and of the free atoms to the device. `origin` (Å) is a place
+    /// near the atoms; nothing but speed depends on it.
+    ///
+    /// # Errors
+    /// `BadInput` for structures too large for the device, `Failed` without memory.
+    ///
+    /// # Panics
+    /// For a cell that [`Cell::completed`] refuses; tables of such a cell do not exist.
+    pub(crate) fn new(
+        stream: &Stream,
+        cell: &Cell,
+        template_positions: &[Vec3],
+        origin: Vec3,
+        tables: &Tables,
+    ) -> Result<Self> {
+        let (n_atoms, n_template) = (tables.element_of.len(), template_positions.len());
+        let n_free = n_atoms - n_template;
+        let counts = n_free * n_atoms + 1;
+        let inside = 8 * (32 + n_atoms) + 28 * n_atoms + 4 * 32;
+        // The relaxation keeps the weights of its two loops beside.
+        let room = stream.device().properties().shared_memory_per_block.saturating_sub(8 * MOST_HISTORY);
+        if n_atoms > MOST_ATOMS || inside > room {
+            return Err(Error::bad_input(format!(
+                "a structure has {n_atoms} atoms, too many for EMT on the GPU; use --device cpu"
+            )));
+        }
+        let n_scratch = (inside + 4 * counts > room).then_some(counts);
+        let device = DeviceTables {
+            template_positions: upload_some(stream, template_positions)?,
+            elements: stream.upload(&tables.model.elements)?,
+            element_of: upload_some(stream, &tables.element_of)?,
+            density: upload_some(stream, &tables.density)?,
+            embedding: upload_some(stream, &tables.embedding)?,
+            forces: upload_some(stream, &tables.forces)?,
+            gradient_sum: upload_some(stream, &tables.gradient_sum)?,
+            gradient_starts: stream.upload(&tables.gradient_starts)?,
+            gradient_atoms: upload_some(stream, &tables.gradient_atoms)?,
+            gradients: upload_some(stream, &tables.gradients)?,
+        };
+        let model = &tables.model;
+        Ok(DeviceEmt {
+            system: SystemArguments {
+                cell: CellConstants::new(cell, origin, model.range),
+                midpoint: model.midpoint,
+                steepness: model.steepness,
+                plateau: model.plateau,
+                pair_energy: tables.pair_energy,
+                template_positions: device.template_positions.pointer(),
+                elements: device.elements.pointer(),
+                element_of: device.element_of.pointer(),
+                density: device.density.pointer(),
+                embedding: device.embedding.pointer(),
+                forces: device.forces.pointer(),
+                gradient_sum: device.gradient_sum.pointer(),
+                gradient_starts: device.gradient_starts.pointer(),
+                gradient_atoms: device.gradient_atoms.pointer(),
+                gradients: device.gradients.pointer(),
+                n_free: n_free as u32,
+                n_template: n_template as u32,
+            },
+            _tables: device,
+            n_template,
+            n_free,
+            coincident: tables.coincident,
+            threads: ((n_free * n_atoms) as u32).next_multiple_of(32).clamp(32, MOST_THREADS),
+            shared_bytes: (if n_scratch.is_some() { inside } else { inside + 4 * counts }) as u32,
+            n_scratch,
+            max_pairs: PAIRS_PER_ATOM * n_free,
+            room: None,
+        })
+    }
+
+    /// Gives structures slots for `max_pairs` pairs, as if no more had ever been needed.
+    #[cfg(all(test, feature = "emulator"))]
+    pub fn set_max_pairs(&mut self, max_pairs: usize) {
+        self.max_pairs = max_pairs;
+    }
+
+    /// Slots for the pairs of a structure.
+    #[cfg(all(test, feature = "emulator"))]
+    pub fn max_pairs(&self) -> usize {
+        self.max_pairs
+    }
+
+    /// How many structures should go into one launch: more do, but ask for much memory.
+    pub fn structures_at_once(&self) -> usize {
+        let n_vectors = self.n_template + (2 * MOST_HISTORY + 8) * self.n_free;
+        let bytes = (16 + 8 * TERMS) * self.max_pairs + 4 * self.n_scratch.unwrap_or(0) + 24 * n_vectors;
+        (MOST_MEMORY / bytes).max(1)
+    }
+
+    /// Energies and forces of the S structures with their free atoms at `positions` (S × n, Å). Where two atoms share one place the
+    /// energy is infinite and the forces are not numbers; where a position is not finite neither is.
+    ///
+    /// # Errors
+    /// `Failed` without memory, or when the device fails.
+    pub fn evaluate(&mut self, stream: &Stream, positions: &[Vec3]) -> Result<Vec<Evaluation>> {
+        let n_atoms = self.n_template + self.n_free;
+        if self.coincident {
+            return Ok(positions.chunks_exact(self.n_free).map(|free| self.nowhere(free)).collect());
+        }
+        let n_structures = positions.len() / self.n_free;
+        let positions = stream.upload(positions)?;
+        let energies = stream.zeros::<f64>(n_structures)?;
+        let forces = stream.zeros::<Vec3>(n_structures * n_atoms)?;
+        loop {
+            let arguments = EmtArguments {
+                system: self.system,
+                room: self.room(stream, n_structures)?,
+                positions: positions.pointer(),
+                energies: energies.pointer(),
+                forces: forces.pointer(),
+            };
+            stream.launch(self.shape(n_structures, 0), &arguments)?;
+            if !self.grow_if_needed(stream)? {
+                break;
+            }
+        }
+        let (energies, forces) = (stream.read(&energies)?, stream.read(&forces)?);
+        let forces = forces.chunks_exact(n_atoms).map(<[Vec3]>::to_vec);
+        Ok(energies.into_iter().zip(forces).map(|(energy, forces)| Evaluation { energy, forces }).collect())
+    }
+
+    /// Relaxes the S structures that start with their free atoms at `starts` (S × n, Å), as [`crate::relax::relax_all`] does.
+    /// `interrupted` is asked now and then.
+    ///
+    /// # Errors
+    /// `Interrupted`, and as [`DeviceEmt::evaluate`]. The settings must be valid, their history at most [`MOST_HISTORY`].
+    pub fn relax(
+        &mut self,
+        stream: &Stream,
+        starts: &[Vec3],
+        settings: &RelaxSettings,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Vec<Walked>> {
+        let (ends, positions) = self.walk(stream, starts, settings, interrupted)?;
+        // The kernel has no use for the forces on the template.
+        let evaluations = self.evaluate(stream, &positions)?;
+        let walked = positions.chunks_exact(self.n_free).zip(evaluations).zip(ends);
+        let walked = walked.map(|((positions, evaluation), End { state, ending })| Walked {
+            positions: positions.to_vec(),
+            evaluation,
+            n_steps: state.n_steps as usize,
+            n_evaluations: state.n_evaluations as usize,
+            ending,
+        });
+        Ok(walked.collect())
+    }
+
+    /// Ends and positions of the relaxations.
+    fn walk(
+        &mut self,
+        stream: &Stream,
+        starts: &[Vec3],
+        settings: &RelaxSettings,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<(Vec<End>, Vec<Vec3>)> {
+        let n_structures = starts.len() / self.n_free;
+        let start = RelaxState { lowest_energy: f64::INFINITY, ..Zeroable::zeroed() };
+        if self.coincident {
+            let end = End { state: RelaxState { n_evaluations: 1, ..start }, ending: Ending::NotFinite };
+            return Ok((vec![end; n_structures], starts.to_vec()));
+        }
+        let history = settings.history;
+        let states = stream.upload(&vec![start; n_structures])?;
+        let (positions, trials) = (stream.upload(starts)?, stream.upload(starts)?);
+        let (steps, gradients, forces) =
+            (stream.zeros(starts.len())?, stream.zeros(starts.len())?, stream.zeros(starts.len())?);
+        let past = starts.len() * history.max(1);
+        let (past_steps, past_changes) = (stream.zeros(past)?, stream.zeros(past)?);
+        let inverses = stream.zeros(n_structures * history.max(1))?;
+        loop {
+            if interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let arguments = RelaxArguments {
+                system: self.system,
+                room: self.room(stream, n_structures)?,
+                states: states.pointer(),
+                positions: positions.pointer(),
+                trials: trials.pointer(),
+                steps: steps.pointer(),
+                gradients: gradients.pointer(),
+                forces: forces.pointer(),
+                past_steps: past_steps.pointer(),
+                past_changes: past_changes.pointer(),
+                inverses: inverses.pointer(),
+                largest_force: settings.fmax_ev_per_angstrom,
+                longest_step: settings.max_step_angstrom,
+                max_steps: u32::try_from(settings.max_steps).unwrap_or(u32::MAX),
+                history: history as u32,
+                n_rounds: ROUNDS_PER_LAUNCH,
+                unused: 0,
+            };
+            stream.launch(self.shape(n_structures, history), &arguments)?;
+            // Structures that lacked room wait where they were.
+            if self.grow_if_needed(stream)? {
+                continue;
+            }
+            let states = stream.read(&states)?;
+            if let Some(ends) = states.into_iter().map(RelaxState::end).collect::<Result<Option<Vec<End>>>>()? {
+                return Ok((ends, stream.read(&positions)?));
+            }
+        }
+    }
+
+    fn shape(&self, n_structures: usize, history: usize) -> Shape {
+        let shared_bytes = self.shared_bytes + 8 * history as u32;
+        Shape { blocks: [n_structures as u32, 1], threads: self.threads, shared_bytes }
+    }
+
+    /// Room for `n_structures`, that of the last launch if it serves.
+    fn room(&mut self, stream: &Stream, n_structures: usize) -> Result<RoomArguments> {
+        let serves = |room: &Room| room.n_structures >= n_structures && room.max_pairs == self.max_pairs;
+        let room = match self.room.take().filter(serves) {
+            Some(room) => room,
+            None => Room {
+                n_structures,
+                max_pairs: self.max_pairs,
+                pairs: stream.zeros(n_structures * self.max_pairs)?,
+                terms: stream.zeros(n_structures * TERMS * self.max_pairs)?,
+                overflow: stream.zeros(1)?,
+                scratch: self.n_scratch.map(|n| stream.zeros(n_structures * n)).transpose()?,
+            },
+        };
+        let arguments = RoomArguments {
+            pairs: room.pairs.pointer(),
+            terms: room.terms.pointer(),
+            overflow: room.overflow.pointer(),
+            scratch: room.scratch.as_ref().map_or(Pointer::NULL, Buffer::pointer),
+            max_pairs: self.max_pairs as u32,
+            unused: 0,
+        };
+        self.room = Some(room);
+        Ok(arguments)
+    }
+
+    /// Waits for the launch. Whether a structure had more pairs than slots: the next launch has more of them.
+    fn grow_if_needed(&mut self, stream: &Stream) -> Result<bool> {
+        let Some(room) = &self.room else { return Ok(false) };
+        let needed = stream.read(&room.overflow)?[0] as usize;
+        if needed == 0 {
+            return Ok(false);
+        }
+        self.max_pairs = with_reserve(needed);
+        self.room = None;
+        Ok(true)
+    }
+
+    /// The answer where two template atoms share one place.
+    fn nowhere(&self, free: &[Vec3]) -> Evaluation {
+        let energy = if free.iter().all(|&position| is_finite(position)) { f64::INFINITY } else { f64::NAN };
+        Evaluation { energy, forces: vec![[f64::NAN; 3]; self.n_template + self.n_free] }
+    }
+}

@@ -1,0 +1,362 @@
+//! One client or worker at the other end of a socket: handshake, calls, deadlines.
+
+use super::board::{Board, Task, WorkerId};
+use super::message::{self, Posed, Reply, WORD, word};
+use super::orientation::{Orientation, boxed, triangular_inverse};
+use crate::error::Result;
+use crate::system::Structure;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How often a wait for bytes looks whether the search still goes on.
+const GLANCE: Duration = Duration::from_millis(100);
+/// How often an idle connection looks whether its client is still there.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// On this machine.
+    Unix(UnixStream),
+    /// Anywhere.
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    /// Settles how long reads and writes block, and that small messages leave at once.
+    fn prepare(&self) -> std::io::Result<()> {
+        match self {
+            Stream::Unix(stream) => {
+                stream.set_nonblocking(false)?;
+                stream.set_read_timeout(Some(GLANCE))?;
+                stream.set_write_timeout(Some(GLANCE))
+            }
+            Stream::Tcp(stream) => {
+                stream.set_nonblocking(false)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(GLANCE))?;
+                stream.set_write_timeout(Some(GLANCE))
+            }
+        }
+    }
+
+    fn set_nonblocking(&self, on: bool) -> std::io::Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_nonblocking(on),
+            Stream::Tcp(stream) => stream.set_nonblocking(on),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Unix(stream) => stream.read(buffer),
+            Stream::Tcp(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tcp(stream) => stream.write(bytes),
+        }
+    }
+}
+
+/// Why a connection is of no more use. Its text completes the sentence "it …".
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// The other end is closed.
+    Left,
+    /// No answer in time.
+    Hung(Duration),
+    /// Bytes that the protocol does not know.
+    Rubbish(String),
+    /// The search ends; nobody's fault.
+    Closing,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Left => f.write_str("closed the connection"),
+            Fault::Hung(limit) => write!(f, "gave no answer within {:.3} s", limit.as_secs_f64()),
+            Fault::Rubbish(what) => f.write_str(what),
+            Fault::Closing => f.write_str("was told to end"),
+        }
+    }
+}
+
+/// What to tell the other end, and how to present structures to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Manner {
+    /// Structures in a batch; 1 for single requests.
+    pub batch: usize,
+    /// Length of missing lattice vectors, Å, for clients, which want cells in the protocol's form; `None` for godiff's own workers,
+    /// which take any cell and are told elements and periodicity.
+    pub box_angstrom: Option<f64>,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    manner: Manner,
+    /// Whether a batch was announced; a client that needs no initialisation cannot be told.
+    batched: bool,
+    /// The text of the last `INIT`.
+    told: Option<String>,
+    /// Whether the client has said anything in this call: one that has not was gone before, which is no structure's fault.
+    heard: bool,
+}
+
+impl Connection {
+    /// Takes over a fresh `stream`.
+    ///
+    /// # Errors
+    /// [`Fault::Left`] if it is closed already.
+    pub fn new(stream: Stream, manner: Manner) -> std::result::Result<Self, Fault> {
+        stream.prepare().map_err(|_| Fault::Left)?;
+        // godiff's own workers are told before their first structure.
+        let batched = manner.box_angstrom.is_none() && manner.batch > 1;
+        Ok(Connection { stream, manner, batched, told: None, heard: false })
+    }
+
+    /// Structures that a call may carry.
+    pub fn most(&self) -> usize {
+        if self.batched { self.manner.batch } else { 1 }
+    }
+
+    /// Asks for the client's state until it is ready, initialising it where it wants that, `limit` long.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn get_ready(
+        &mut self,
+        structure: Option<&Structure>,
+        board: &Board,
+        limit: Duration,
+    ) -> std::result::Result<(), Fault> {
+        self.heard = false;
+        let mut wire = Wire { stream: &mut self.stream, board, start: Instant::now(), limit };
+        let text = match (structure, self.manner.box_angstrom) {
+            (Some(structure), None) => Some(self_description(structure, self.manner.batch)),
+            _ => None,
+        };
+        if text.is_some() && text != self.told {
+            wire.ask_state()?;
+            self.heard = true;
+            wire.send(&message::init(text.as_deref().unwrap_or_default()))?;
+            self.told = text;
+        }
+        for _ in 0..2 {
+            let state = wire.ask_state()?;
+            self.heard = true;
+            match &state {
+                b"READY       " => return Ok(()),
+                b"NEEDINIT    " if structure.is_none() && self.manner.box_angstrom.is_none() => return Ok(()),
+                b"NEEDINIT    " => {
+                    self.batched = self.manner.batch > 1;
+                    let text = if self.batched { format!(" batch_size:{}", self.manner.batch) } else { " ".to_owned() };
+                    wire.send(&message::init(&text))?;
+                }
+                other => return Err(unexpected(other)),
+            }
+        }
+        Err(Fault::Rubbish("wanted to be initialised again and again".into()))
+    }
+
+    /// Evaluates `tasks`, at most [`Connection::most`], in one call.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn call(&mut self, tasks: &[Task], board: &Board) -> std::result::Result<Vec<Reply>, Fault> {
+        let limit = board.call_limit();
+        self.get_ready(tasks.first().map(|task| &task.structure), board, limit)?;
+        let posed: Result<Vec<Posed>> = tasks.iter().map(|task| self.pose(&task.structure)).collect();
+        let posed = posed.map_err(|error| Fault::Rubbish(format!("could not be asked: {error}")))?;
+        let size = if self.batched { self.manner.batch } else { 0 };
+        let question = if self.batched { message::batch(&posed, size) } else { message::single(&posed[0]) };
+        let mut wire = Wire { stream: &mut self.stream, board, start: Instant::now(), limit };
+        wire.send(&question)?;
+        // A write of its own: some clients take a word that arrives in two pieces for two.
+        wire.send(&word("GETFORCE"))?;
+        let answer = wire.word()?;
+        if answer != word("FORCEREADY") {
+            return Err(unexpected(&answer));
+        }
+        message::replies(&posed, size, &mut |buffer: &mut [u8]| wire.fill(buffer))?.map_err(Fault::Rubbish)
+    }
+
+    fn pose(&self, structure: &Structure) -> Result<Posed> {
+        let Structure { cell, positions, .. } = structure;
+        let Some(box_angstrom) = self.manner.box_angstrom else {
+            let (cell, inverse) = (cell.vectors, [[0.0; 3]; 3]);
+            return Ok(Posed { cell, inverse, positions: positions.clone(), orientation: Orientation::IDENTITY });
+        };
+        let vectors = boxed(cell, box_angstrom)?;
+        let orientation = Orientation::of(&vectors);
+        let cell = orientation.cell(&vectors);
+        let positions = positions.iter().map(|&position| orientation.there(position)).collect();
+        Ok(Posed { cell, inverse: triangular_inverse(&cell), positions, orientation })
+    }
+
+    /// Whether an idle client is still there: open, and silent as it should be.
+    pub fn alive(&mut self) -> bool {
+        let look = |stream: &mut Stream| -> std::io::Result<usize> {
+            stream.set_nonblocking(true)?;
+            let outcome = stream.read(&mut [0]);
+            stream.set_nonblocking(false)?;
+            outcome
+        };
+        look(&mut self.stream).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Says goodbye; whether it is heard does not matter.
+    pub fn dismiss(mut self) {
+        let _ = self.stream.write(&word("EXIT"));
+    }
+}
+
+/// Elements, periodicity and batch in the text of `INIT`, for godiff's own workers.
+fn self_description(structure: &Structure, batch: usize) -> String {
+    let numbers: Vec<String> = structure.numbers.iter().map(u8::to_string).collect();
+    let periodic = structure.cell.periodic.map(|periodic| if periodic { "1" } else { "0" });
+    format!("batch_size:{batch},numbers:{},pbc:{}", numbers.join(" "), periodic.join(" "))
+}
+
+fn unexpected(word: &[u8; WORD]) -> Fault {
+    Fault::Rubbish(format!(
+        "sent an unexpected message \"{}\"",
+        String::from_utf8_lossy(word).trim_end().escape_debug()
+    ))
+}
+
+/// Bytes of one exchange, until its deadline.
+struct Wire<'a> {
+    stream: &'a mut Stream,
+    board: &'a Board,
+    start: Instant,
+    limit: Duration,
+}
+
+impl Wire<'_> {
+    fn send(&mut self, bytes: &[u8]) -> std::result::Result<(), Fault> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(0) => return Err(Fault::Left),
+                Ok(n) => sent += n,
+                Err(error) => self.go_on_after(&error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> std::result::Result<(), Fault> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.stream.read(&mut buffer[filled..]) {
+                Ok(0) => return Err(Fault::Left),
+                Ok(n) => filled += n,
+                Err(error) => self.go_on_after(&error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn word(&mut self) -> std::result::Result<[u8; WORD], Fault> {
+        let mut word = [0; WORD];
+        self.fill(&mut word).map(|()| word)
+    }
+
+    fn ask_state(&mut self) -> std::result::Result<[u8; WORD], Fault> {
+        self.send(&word("STATUS"))?;
+        self.word()
+    }
+
+    fn go_on_after(&self, error: &std::io::Error) -> std::result::Result<(), Fault> {
+        match error.kind() {
+            ErrorKind::Interrupted => Ok(()),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut if self.board.closing() => Err(Fault::Closing),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut if self.start.elapsed() > self.limit => {
+                Err(Fault::Hung(self.limit))
+            }
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(()),
+            _ => Err(Fault::Left),
+        }
+    }
+}
+
+/// How the service of a connection ended.
+#[derive(Debug)]
+pub struct Served {
+    /// The fault that ended it.
+    pub fault: Fault,
+    /// Whether anything was answered.
+    pub answered: bool,
+}
+
+/// Times in a row that a client may answer with what is not a number before others are preferred for good.
+const NOT_NUMBERS_IN_A_ROW: u32 = 3;
+
+/// Brings structures from `board` to the connection and answers back, until one of them ends. `restartable` says that after an
+/// answer that is not a number a fresh worker would be better; a client is kept, unless it does nothing else and there are others.
+pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board, restartable: bool) -> Served {
+    let mut answered = false;
+    let mut n_bad = 0;
+    loop {
+        let ended = |fault| Served { fault, answered };
+        let (round, tasks) = match board.take(id, connection.most(), IDLE) {
+            super::board::Work::Tasks(round, tasks) => (round, tasks),
+            super::board::Work::Nothing if connection.alive() => continue,
+            super::board::Work::Nothing => return ended(Fault::Left),
+            super::board::Work::Closing => return ended(Fault::Closing),
+        };
+        if !connection.alive() {
+            board.give_back(round, tasks);
+            return ended(Fault::Left);
+        }
+        let start = Instant::now();
+        let replies = match connection.call(&tasks, board) {
+            Ok(replies) => replies,
+            Err(fault) => {
+                match fault {
+                    Fault::Closing => board.give_back(round, tasks),
+                    Fault::Left if !connection.heard => board.give_back(round, tasks),
+                    _ => board.failed(round, id, tasks, &fault.to_string()),
+                }
+                return ended(fault);
+            }
+        };
+        let time = start.elapsed();
+        let is_number = |reply: &Reply| {
+            let evaluation = &reply.evaluation;
+            evaluation.energy.is_finite() && evaluation.forces.iter().flatten().all(|x| x.is_finite())
+        };
+        let (good, bad): (Vec<_>, Vec<_>) = tasks.into_iter().zip(replies).partition(|(_, reply)| is_number(reply));
+        answered |= !good.is_empty();
+        n_bad = if good.is_empty() { n_bad + 1 } else { 0 };
+        let why = bad.first().map(|(_, reply)| refusal(&reply.text));
+        if let Some(why) = &why {
+            // Before the answers, which show that not everything fails.
+            board.failed(round, id, bad.into_iter().map(|(task, _)| task).collect(), why);
+        }
+        board.answered(round, good.into_iter().map(|(task, reply)| (task, reply.evaluation)).collect(), time);
+        if let Some(why) = why
+            && (restartable || n_bad >= NOT_NUMBERS_IN_A_ROW && board.n_workers() > 1)
+        {
+            return Served { fault: Fault::Rubbish(why), answered };
+        }
+    }
+}
+
+/// What to say of an answer that is not a number: the reason that godiff's own worker sends along, if there is one.
+fn refusal(text: &str) -> String {
+    let object: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    match object.as_ref().and_then(|object| object.get("error")?.as_str()) {
+        Some(error) => format!("raised {}", super::shortened(error)),
+        None => "gave an energy or forces that are not numbers".to_owned(),
+    }
+}

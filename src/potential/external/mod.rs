@@ -1,0 +1,259 @@
+//! Energies from other programs: i-PI clients, and ASE calculators in Python workers of godiff's own. Both speak i-PI's protocol.
+//!
+//! [`board`] holds what is to be done and decides about failures; every worker or client has a thread that carries structures
+//! from there over its socket and answers back. The caller's thread only looks at the board.
+
+mod board;
+mod connection;
+mod limits;
+mod message;
+mod orientation;
+mod server;
+mod start;
+mod units;
+mod workers;
+
+pub use units::{BOHR_ANGSTROM, HARTREE_EV};
+
+use super::{Answer, AseSettings, Exchange, IpiSettings, Potential};
+use crate::error::{Error, Result};
+use crate::run::write_atomic;
+use crate::system::xyz::format_frames;
+use crate::system::{Structure, System};
+use board::Board;
+use limits::Limits;
+use server::Server;
+use start::start_structure;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use workers::{PrivateFolder, Worker};
+
+/// Longest that the caller waits before it may look whether it should stop.
+const BEAT: Duration = Duration::from_millis(20);
+/// File name of the clients' start structure in a run folder.
+const START_FILE: &str = "start.xyz";
+/// Folder of the workers' logs in a run folder.
+const LOGS: &str = "workers";
+
+/// The first line of `text`, at most 300 characters of it.
+fn shortened(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+/// A potential that other processes compute.
+#[derive(Debug)]
+pub struct External {
+    name: String,
+    board: Arc<Board>,
+    /// Structures that can be under way at once.
+    n_at_once: usize,
+    kind: Kind,
+    running: Mutex<Running>,
+    /// One evaluation at a time.
+    call: Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Ase(AseSettings),
+    Ipi(IpiSettings, Option<System>),
+}
+
+/// Threads, and what they work with.
+#[derive(Debug, Default)]
+struct Running {
+    begun: bool,
+    /// The address, until its thread takes it.
+    server: Option<Server>,
+    threads: Vec<JoinHandle<()>>,
+    private: Option<PrivateFolder>,
+}
+
+/// The content of a lock whose holders leave nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl External {
+    /// An ASE calculator; its workers start with [`Potential::begin`] or the first evaluation.
+    pub fn ase(settings: AseSettings) -> Self {
+        let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds);
+        External {
+            name: settings.calculator.clone(),
+            board: Arc::new(Board::new(limits, None)),
+            n_at_once: settings.workers * settings.batch,
+            kind: Kind::Ase(settings),
+            running: Mutex::default(),
+            call: Mutex::new(()),
+        }
+    }
+
+    /// An i-PI server at the address of `settings`, which is bound here. `system` is what clients are told to start from.
+    ///
+    /// # Errors
+    /// `BadInput` if the address cannot be had.
+    pub fn ipi(settings: IpiSettings, system: Option<&System>) -> Result<Self> {
+        let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds);
+        let server = Some(Server::bind(&settings)?);
+        let patience = limits.startup;
+        Ok(External {
+            name: "i-pi".into(),
+            board: Arc::new(Board::new(limits, Some(patience))),
+            n_at_once: settings.batch,
+            kind: Kind::Ipi(settings, system.cloned()),
+            running: Mutex::new(Running { server, ..Running::default() }),
+            call: Mutex::new(()),
+        })
+    }
+
+    /// The address that i-PI clients connect to, while nobody has begun yet.
+    pub fn address(&self) -> Option<String> {
+        locked(&self.running).server.as_ref().map(Server::address)
+    }
+
+    /// Starts workers or lets clients in, once; with a `folder` logs and start file go there.
+    fn start(&self, folder: Option<&Path>) -> Result<()> {
+        let mut running = locked(&self.running);
+        if std::mem::replace(&mut running.begun, true) {
+            return Ok(());
+        }
+        match &self.kind {
+            Kind::Ase(settings) => {
+                let private = PrivateFolder::new()?;
+                let logs = match folder {
+                    Some(folder) => {
+                        let logs = folder.join(LOGS);
+                        std::fs::create_dir_all(&logs)
+                            .map_err(|cause| Error::storage(&logs, format!("cannot be made ({cause})")))?;
+                        logs
+                    }
+                    None => private.path().to_owned(),
+                };
+                for number in 0..settings.workers {
+                    let log = logs.join(format!("worker-{number}.log"));
+                    let log_stays = folder.is_some();
+                    let private = private.path().to_owned();
+                    let worker = Worker { number, settings: settings.clone(), private, log, log_stays };
+                    let board = Arc::clone(&self.board);
+                    running.threads.push(std::thread::spawn(move || worker.run(&board)));
+                }
+                running.private = Some(private);
+            }
+            Kind::Ipi(settings, system) => {
+                let Some(server) = running.server.take() else { return Ok(()) };
+                let mut note = format!("i-PI clients are expected at {}", server.address());
+                if let (Some(system), Some(folder)) = (system, folder) {
+                    let path = folder.join(START_FILE);
+                    let structure = start_structure(system, settings.box_angstrom)?;
+                    write_atomic(&path, format_frames(&[structure.into()]).as_bytes())?;
+                    note += &format!("; they can start from {}", path.display());
+                }
+                self.board.note(note);
+                let board = Arc::clone(&self.board);
+                running.threads.push(std::thread::spawn(move || server.run(&board)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses structures that clients, which know one composition, would take for others.
+    fn check_composition(&self, first: &mut Option<Structure>, structures: &[(usize, Structure)]) -> Result<()> {
+        let Kind::Ipi(..) = &self.kind else { return Ok(()) };
+        for (number, structure) in structures {
+            let first = first.get_or_insert_with(|| structure.clone());
+            if structure.numbers != first.numbers || structure.cell.periodic != first.cell.periodic {
+                return Err(Error::bad_input(format!(
+                    "structure {} has other elements or another periodicity than the first, and i-PI cannot tell its clients; \
+                     evaluate them apart",
+                    number + 1
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Potential for External {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn evaluate(
+        &self,
+        structures: &[Structure],
+        deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+    ) -> Result<()> {
+        let questions = Some(structures.iter().cloned().enumerate().collect());
+        self.evaluate_stream(&mut AtOnce { questions, deliver })
+    }
+
+    fn evaluate_stream(&self, exchange: &mut dyn Exchange) -> Result<()> {
+        let _alone = locked(&self.call);
+        self.start(None)?;
+        self.board.open_round();
+        let mut n_under_way = 0;
+        let mut more = true;
+        let mut first = None;
+        while more || n_under_way > 0 {
+            if more {
+                match exchange.next(if n_under_way == 0 { BEAT } else { Duration::ZERO })? {
+                    Some(structures) => {
+                        self.check_composition(&mut first, &structures)?;
+                        n_under_way += structures.len();
+                        self.board.add(structures);
+                    }
+                    None => more = false,
+                }
+            }
+            let wait = if n_under_way > 0 { BEAT } else { Duration::ZERO };
+            let answers = self.board.collect(wait)?;
+            n_under_way -= answers.len();
+            exchange.deliver(answers)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&self, folder: &Path) -> Result<()> {
+        self.start(Some(folder))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.board.notes()
+    }
+
+    fn n_at_once(&self) -> Option<usize> {
+        Some(self.n_at_once)
+    }
+}
+
+impl Drop for External {
+    fn drop(&mut self) {
+        self.board.close();
+        for thread in locked(&self.running).threads.drain(..) {
+            // A panic of the thread has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// All questions at once.
+struct AtOnce<'a> {
+    questions: Option<Vec<(usize, Structure)>>,
+    deliver: &'a mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+}
+
+impl Exchange for AtOnce<'_> {
+    fn next(&mut self, _wait: Duration) -> Result<Option<Vec<(usize, Structure)>>> {
+        Ok(self.questions.take())
+    }
+
+    fn deliver(&mut self, answers: Vec<(usize, Answer)>) -> Result<()> {
+        (self.deliver)(answers)
+    }
+}

@@ -1,0 +1,11 @@
+"""ASE's socket client with EMT: ase_client.py START NAME. Used by tests/external_ipi.rs and docs/results/external.md."""
+
+import sys
+
+from ase.calculators.emt import EMT
+from ase.calculators.socketio import SocketClient
+from ase.io import read
+
+atoms = read(sys.argv[1])
+atoms.calc = EMT()
+SocketClient(unixsocket=sys.argv[2]).run(atoms, use_stress=False)
