@@ -7,15 +7,15 @@ use godiff::engine::cuda::Cuda;
 use godiff::engine::cuda::driver::{Device, Shape};
 use godiff::engine::cuda::half::HalfConversion;
 use godiff::engine::{
-    Engine, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
+    Engine, ForceSet, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
 };
 use godiff::error::Result;
 use godiff::model::{Layout, RadialBasis};
 use godiff::system::{Images, vector::sub};
 use half::f16;
 use reference::systems::{
-    Named, Random, all_losses, cluster, prior_structures, random_batch, random_engine, random_state, rattled, setup,
-    single_structures, slab, stepped_adatom, thin_bulk,
+    Named, Random, all_losses, cluster, prior_structures, random_batch, random_engine, random_state, random_vectors,
+    rattled, setup, single_structures, slab, stepped_adatom, thin_bulk,
 };
 use reference::{Reference, assert_close, difference, difference_within, flat, largest, tolerance};
 
@@ -241,6 +241,26 @@ fn training_follows_the_cpu() {
                 assert_close(&what, &found, &expected, 3.0 * tolerance::MIXED);
             }
         }
+    }
+}
+
+/// Both heads in a step, and the corrector along the predicted forces.
+#[test]
+fn guidance_follows_the_cpu() {
+    let setup = mixed(setup(slab(), [16, 2, 8]));
+    let known =
+        ForceSet { positions: prior_structures(&setup.system, 6, 9), forces: random_vectors(&setup.system, 6, 10) };
+    let set = TrainingSet { forces: Some(known), ..training_set(&setup, 6) };
+    let run = |engine: &mut dyn Engine| {
+        let report = engine.train(STREAM, &set, 5, &mut quiet).unwrap();
+        let samples = engine.sample(STREAM, 0..4, Sampler::Guided, &mut quiet).unwrap();
+        ([report.loss, report.force_loss.unwrap()], flat(&samples))
+    };
+    let (losses, samples) = run(&mut engine_with(&setup, 4));
+    let (expected_losses, expected) = run(&mut random_engine::<f64>(&as_f32(&setup), 4));
+    assert_close("losses", &losses, &expected_losses, tolerance::MIXED);
+    if let Some(wrong) = difference_within(&samples, &expected, 0.05) {
+        panic!("{wrong}");
     }
 }
 

@@ -2,7 +2,7 @@
 //! system, the confinement, the potential, the archive, the target and the run folder with [`crate::search`], and every
 //! evaluation counts, those of relaxations included.
 //!
-//! All three make up structures and relax them; they differ in where the next start comes from. That is a [`Strategy`];
+//! All three make up structures and relax them; they differ in where the next start comes from. That is a `Strategy`;
 //! [`BaselineRun`] relaxes side by side what the strategy proposes, one evaluation of each slot a round.
 //!
 //! **Counting.** Evaluations are numbered in the order in which they are made; evaluation e is the row (e / 1000, e % 1000) of the
