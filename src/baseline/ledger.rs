@@ -181,11 +181,16 @@ impl<'a> Ledger<'a> {
             entries.push(entry);
         }
         let missing: Vec<usize> = (0..structures.len()).filter(|&k| entries[k].is_none()).collect();
-        if missing.len() == structures.len() {
-            self.ask(structures, first, &missing, &mut entries)?;
-        } else if !missing.is_empty() {
+        let asked = if missing.len() == structures.len() {
+            self.ask(structures, first, &missing, &mut entries)
+        } else {
             let unanswered: Vec<Structure> = missing.iter().map(|&k| structures[k].clone()).collect();
-            self.ask(&unanswered, first, &missing, &mut entries)?;
+            self.ask(&unanswered, first, &missing, &mut entries)
+        };
+        if let Err(error) = asked {
+            // What was answered before is recorded, so the summary counts it.
+            entries.into_iter().flatten().try_for_each(|entry| self.count(entry).map(|_| ()))?;
+            return Err(error);
         }
         entries.into_iter().map(|entry| self.count(entry.ok_or_else(|| self.no_answer())?)).collect()
     }
@@ -198,6 +203,9 @@ impl<'a> Ledger<'a> {
         places: &[usize],
         entries: &mut [Option<Entry>],
     ) -> Result<()> {
+        if structures.is_empty() {
+            return Ok(());
+        }
         let asked = Instant::now();
         let n_template = self.settings.system.n_template();
         let iteration = self.iteration();

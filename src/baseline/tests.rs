@@ -1,1 +1,339 @@
+//! Runs of the three methods on a system of three atoms: what is asked, counted, recorded and repeated.
 
+use super::moves::{exchange, shake};
+use super::placement::Placement;
+use super::splice::splice;
+use super::*;
+use crate::archive::{Archive, Entry};
+use crate::potential::{Answer, Emt, Evaluation};
+use crate::random::{Purpose, host_generator};
+use crate::run::{IterationMetrics, RunDirectory, read_metrics};
+use crate::system::elements::covalent_radius;
+use crate::system::same_bond_graph;
+use crate::system::vector::{norm, sub};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+/// Three atoms in a triangle are sought, on a slab of one layer.
+const CONFIG: &str = "
+[system]
+template = 'slab.xyz'
+free = 'CuAu2'
+confinement = { above_template_angstrom = [0.5, 5.0] }
+[potential]
+kind = 'emt'
+[search]
+seed = 5
+[relaxation]
+max_steps = 40
+[random_search]
+evaluations = 1130
+side_by_side = 3
+[basin_hopping]
+evaluations = 1130
+walkers = 2
+relocate_share = 0.3
+restart_after = 5
+[evolution]
+evaluations = 1130
+population = 3
+side_by_side = 2
+[target]
+structure = 'target.xyz'
+match = 'bond-graph'
+";
+
+/// `CONFIG` with `replaced` texts, resolved for `method`.
+fn settings(method: Baseline, replaced: &[(&str, &str)]) -> Settings {
+    let folder = TempDir::new().unwrap();
+    let mut text = CONFIG.to_owned();
+    for (from, to) in replaced {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    std::fs::write(folder.path().join("config.toml"), text).unwrap();
+    let lattice = "Lattice=\"8.0 0.0 0.0 0.0 8.0 0.0 0.0 0.0 20.0\" Properties=species:S:1:pos:R:3 pbc=\"T T F\"";
+    let mut slab = String::new();
+    for (x, y) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)] {
+        slab += &format!("Cu {:.4} {:.4} 5.0\n", f64::from(x) * 8.0 / 3.0, f64::from(y) * 8.0 / 3.0);
+    }
+    std::fs::write(folder.path().join("slab.xyz"), format!("9\n{lattice}\n{slab}")).unwrap();
+    let triangle = "Cu 1.0 1.0 7.0\nAu 3.4 1.0 7.0\nAu 2.2 3.1 7.0\n";
+    std::fs::write(folder.path().join("target.xyz"), format!("12\n{lattice}\n{slab}{triangle}")).unwrap();
+    let mut settings = Settings::load(&folder.path().join("config.toml")).unwrap();
+    method.resolve(&mut settings.sections);
+    settings
+}
+
+/// EMT that counts, and after so many calls presses Ctrl-C.
+struct Counting {
+    emt: Emt,
+    n_calls: Arc<AtomicUsize>,
+    interrupt: Option<(usize, &'static AtomicBool)>,
+}
+
+impl Potential for Counting {
+    fn name(&self) -> String {
+        "emt".into()
+    }
+
+    fn evaluate(
+        &self,
+        structures: &[Structure],
+        deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+    ) -> Result<()> {
+        // One answer at a time, the last first, as external evaluators may.
+        for (k, structure) in structures.iter().enumerate().rev() {
+            let n_calls = self.n_calls.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some((after, flag)) = self.interrupt
+                && n_calls >= after
+            {
+                flag.store(true, Ordering::Relaxed);
+            }
+            let Evaluation { energy, forces } = self.emt.energy_and_forces(structure)?;
+            deliver(vec![(k, Answer::Done(Evaluation { energy, forces }))])?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs or resumes in `folder`; gives the outcome and the number of calls.
+fn run(
+    method: Baseline,
+    settings: &Settings,
+    folder: &Path,
+    interrupt_after: Option<usize>,
+    stop_at_target: bool,
+) -> (Result<Summary>, usize) {
+    let interrupted: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
+    let n_calls = Arc::new(AtomicUsize::new(0));
+    let interrupt = interrupt_after.map(|after| (after, interrupted));
+    let potential = Counting { emt: Emt::new(false), n_calls: n_calls.clone(), interrupt };
+    let run = if RunDirectory::exists(folder) {
+        RunDirectory::resume(folder, &settings.to_toml()).unwrap()
+    } else {
+        let directory = RunDirectory::create(folder, &settings.to_toml(), &Summary::new(5, "cpu")).unwrap();
+        Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
+    };
+    let reporter = Reporter::quiet();
+    let opened = BaselineRun::new(method, settings, Box::new(potential), run, reporter, stop_at_target, interrupted);
+    let outcome = opened.and_then(|mut run| run.run());
+    (outcome, n_calls.load(Ordering::Relaxed))
+}
+
+/// Everything in the archive of `folder`, iteration by iteration.
+fn entries(settings: &Settings, folder: &Path) -> Vec<Entry> {
+    let archive = Archive::open(&RunDirectory::archive_of(folder), &settings.system).unwrap();
+    (0..3).flat_map(|iteration| archive.entries(iteration).unwrap()).collect()
+}
+
+fn metrics(folder: &Path) -> Vec<IterationMetrics> {
+    let mut lines = read_metrics(&folder.join("metrics.jsonl")).unwrap();
+    lines.iter_mut().for_each(|line| line.seconds = Default::default());
+    lines
+}
+
+#[test]
+fn every_evaluation_counts_and_is_recorded() {
+    for method in Baseline::ALL {
+        let (settings, place) = (settings(method, &[]), TempDir::new().unwrap());
+        let folder = place.path().join("run");
+        let (summary, n_calls) = run(method, &settings, &folder, None, false);
+        let summary = summary.unwrap();
+        let entries = entries(&settings, &folder);
+        assert_eq!((summary.evaluations, n_calls, entries.len()), (1130, 1130, 1130), "{method:?}");
+        let keys: Vec<(u32, u32)> = entries.iter().map(|entry| (entry.iteration, entry.index)).collect();
+        assert_eq!(keys, (0..1130).map(|e| (e / 1000, e % 1000)).collect::<Vec<_>>());
+
+        // By hand: the first entry whose free atoms are bonded like the target's.
+        let sought = &settings.target.as_ref().unwrap().structure.positions[9..];
+        let (cell, numbers) = (&settings.system.cell, &settings.system.free_numbers[..]);
+        let hit = |entry: &Entry| same_bond_graph(cell, numbers, &entry.free_positions, numbers, sought);
+        let first = entries.iter().position(hit).map(|place| place as u64 + 1);
+        assert!(first.is_some(), "{method:?} must find three atoms in a triangle");
+        assert_eq!(summary.target_first_evaluation, first, "{method:?}");
+
+        let lowest = entries.iter().filter_map(|entry| entry.energy).fold(f64::INFINITY, f64::min);
+        assert_eq!(summary.best_energy_ev, Some(lowest));
+        let lines = metrics(&folder);
+        assert_eq!(lines.iter().map(|line| line.samples).collect::<Vec<_>>(), [1000, 130]);
+        assert_eq!(lines[1].best_energy_ev, Some(lowest));
+    }
+}
+
+#[test]
+fn relaxations_end_in_minima() {
+    let method = Baseline::RandomSearch;
+    let settings = settings(method, &[("max_steps = 40", "max_steps = 400")]);
+    let place = TempDir::new().unwrap();
+    let folder = place.path().join("run");
+    run(method, &settings, &folder, None, false).0.unwrap();
+    let largest = |entry: &Entry| entry.forces.as_ref().unwrap()[9..].iter().map(|&f| norm(f)).fold(0.0, f64::max);
+    let n_minima = entries(&settings, &folder).iter().filter(|entry| largest(entry) < 0.05).count();
+    // 1130 evaluations at 20 to 110 a relaxation.
+    assert!((10..60).contains(&n_minima), "{n_minima}");
+}
+
+#[test]
+fn interrupted_runs_ask_for_nothing_twice_and_end_alike() {
+    for method in Baseline::ALL {
+        let (settings, place) = (settings(method, &[]), TempDir::new().unwrap());
+        let (alone, folder) = (place.path().join("alone"), place.path().join("run"));
+        let expected = run(method, &settings, &alone, None, false).0.unwrap();
+        let mut n_calls = 0;
+        for after in [1, 2, 350, 651, 99] {
+            let (outcome, calls) = run(method, &settings, &folder, Some(after), false);
+            assert!(matches!(outcome, Err(Error::Interrupted)), "{method:?} {after}: {outcome:?}");
+            n_calls += calls;
+        }
+        let (outcome, calls) = run(method, &settings, &folder, None, false);
+        assert_eq!(n_calls + calls, 1130, "{method:?}");
+        let summary = outcome.unwrap();
+        assert_eq!(Summary { seconds: 0.0, ..summary }, Summary { seconds: 0.0, ..expected }, "{method:?}");
+        assert!(entries(&settings, &folder) == entries(&settings, &alone), "{method:?}");
+        assert_eq!(metrics(&folder), metrics(&alone));
+        let best = |folder: &Path| std::fs::read(folder.join("best.xyz")).unwrap();
+        assert_eq!(best(&folder), best(&alone));
+    }
+}
+
+#[test]
+fn a_run_that_stopped_at_its_target_can_go_on() {
+    let method = Baseline::BasinHopping;
+    let (settings, place) = (settings(method, &[]), TempDir::new().unwrap());
+    let (alone, folder) = (place.path().join("alone"), place.path().join("run"));
+    let expected = run(method, &settings, &alone, None, false).0.unwrap();
+    let (stopped, calls) = run(method, &settings, &folder, None, true);
+    let stopped = stopped.unwrap();
+    assert_eq!(stopped.target_first_evaluation, expected.target_first_evaluation);
+    // Both walkers are asked about at once.
+    assert!(stopped.evaluations - stopped.target_first_evaluation.unwrap() < 2);
+    let (whole, more) = run(method, &settings, &folder, None, false);
+    assert_eq!((calls + more, whole.unwrap().evaluations), (1130, 1130));
+    assert!(entries(&settings, &folder) == entries(&settings, &alone));
+}
+
+#[test]
+fn the_archive_of_another_run_is_refused() {
+    let method = Baseline::RandomSearch;
+    let place = TempDir::new().unwrap();
+    let (one, other) = (place.path().join("one"), place.path().join("other"));
+    let seven = settings(method, &[("seed = 5", "seed = 7")]);
+    assert!(matches!(run(method, &seven, &other, Some(50), false).0, Err(Error::Interrupted)));
+    let five = settings(method, &[]);
+    assert!(matches!(run(method, &five, &one, Some(50), false).0, Err(Error::Interrupted)));
+    std::fs::copy(RunDirectory::archive_of(&other), RunDirectory::archive_of(&one)).unwrap();
+    let error = run(method, &five, &one, None, false).0.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("archive.db: holds other structures than this run makes up"), "{error}");
+}
+
+/// A floor above every energy leaves nothing to hop from, and the run ends all the same.
+#[test]
+fn minima_outside_the_bounds_do_not_count() {
+    for method in Baseline::ALL {
+        let settings = settings(method, &[("seed = 5", "seed = 5\nenergy_floor_ev = 1e6")]);
+        let place = TempDir::new().unwrap();
+        let summary = run(method, &settings, &place.path().join("run"), None, false).0.unwrap();
+        assert_eq!((summary.evaluations, summary.best_energy_ev), (1130, None));
+    }
+}
+
+#[test]
+fn atoms_are_placed_next_to_one_another() {
+    let settings = settings(
+        Baseline::RandomSearch,
+        &[("free = 'CuAu2'", "free = 'CuAu6'"), ("[target]\nstructure = 'target.xyz'\nmatch = 'bond-graph'\n", "")],
+    );
+    let placement = Placement::new(&settings);
+    let system = &settings.system;
+    let confinement = system.confinement.unwrap();
+    for attempt in 0..50 {
+        let free = placement.structure(attempt).unwrap();
+        assert_eq!(free, placement.structure(attempt).unwrap());
+        assert_ne!(free, placement.structure(attempt + 1).unwrap());
+        for (i, &ri) in free.iter().enumerate() {
+            assert!((confinement.z_lo..=confinement.z_hi).contains(&ri[2]));
+            let ratio = |number: u8, other: Vec3| {
+                let bond = covalent_radius(system.free_numbers[i]) + covalent_radius(number);
+                norm(system.cell.minimum_image(sub(other, ri))) / bond
+            };
+            let others = (0..free.len()).filter(|&j| j != i).map(|j| ratio(system.free_numbers[j], free[j]));
+            let nearest_free = others.fold(f64::INFINITY, f64::min);
+            let template = system.template_positions.iter().map(|&r| ratio(29, r)).fold(f64::INFINITY, f64::min);
+            assert!(nearest_free.min(template) > 0.75 - 1e-12);
+            assert!(nearest_free < 1.25, "atom {i} of {attempt} is alone");
+        }
+    }
+}
+
+#[test]
+fn uniform_placement_scatters_them() {
+    let uniform = "[placement]\nmethod = 'uniform'\n[relaxation]";
+    let settings = settings(Baseline::RandomSearch, &[("[relaxation]", uniform)]);
+    let placement = Placement::new(&settings);
+    let heights: Vec<f64> = (0..200).flat_map(|attempt| placement.structure(attempt).unwrap()).map(|r| r[2]).collect();
+    let mean = heights.iter().sum::<f64>() / heights.len() as f64;
+    // Between 5.5 and 10 Å, the lowest places taken by the template.
+    assert!((7.3..8.6).contains(&mean), "{mean}");
+}
+
+#[test]
+fn no_room_is_said() {
+    let crowded = "[placement]\nshortest_bond = 3.0\nlongest_bond = 4.0\n[relaxation]";
+    let settings = settings(Baseline::RandomSearch, &[("[relaxation]", crowded)]);
+    let error = Placement::new(&settings).structure(0).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("no room was found for the free atoms in 100 random structures"), "{error}");
+}
+
+#[test]
+fn children_have_the_atoms_of_their_parents() {
+    let free = "free = 'CuAu6'";
+    let no_target = ("[target]\nstructure = 'target.xyz'\nmatch = 'bond-graph'\n", "");
+    let settings = settings(Baseline::Evolution, &[("free = 'CuAu2'", free), no_target]);
+    let placement = Placement::new(&settings);
+    let [a, b] = [0, 1].map(|attempt| placement.structure(attempt).unwrap());
+    let mut random = host_generator(1, Purpose::Move, 0);
+    let (mut n_from_a, n_children) = (0, 200);
+    for _ in 0..n_children {
+        let child = splice(&settings.system, [&a, &b], &mut random);
+        assert_eq!(child.len(), 7);
+        assert!(child.iter().flatten().all(|x| x.is_finite()));
+        let of_a = |r: &&Vec3| a.iter().any(|&q| norm(settings.system.cell.minimum_image(sub(q, **r))) < 1e-9);
+        n_from_a += child.iter().filter(of_a).count();
+    }
+    // One to six of seven, evenly; more would mean that the second parent is not heard.
+    let share = n_from_a as f64 / f64::from(7 * n_children);
+    assert!((0.42..0.58).contains(&share), "{share}");
+    let twin = splice(&settings.system, [&a, &a], &mut random);
+    let close = |q: &Vec3| a.iter().any(|&r| norm(settings.system.cell.minimum_image(sub(r, *q))) < 1e-9);
+    assert!(twin.iter().all(close), "a structure spliced with itself is itself");
+}
+
+#[test]
+fn moves_stay_in_bounds() {
+    let settings = settings(Baseline::Evolution, &[]);
+    let free = Placement::new(&settings).structure(0).unwrap();
+    let system = &settings.system;
+    let confinement = system.confinement.unwrap();
+    let mut random = host_generator(1, Purpose::Move, 0);
+    for _ in 0..100 {
+        let shaken = shake(system, &free, 1.5, 1.0, &mut random);
+        assert!(system.closest_contact(&shaken) >= 1.0);
+        for (before, after) in free.iter().zip(&shaken) {
+            assert!((confinement.z_lo..=confinement.z_hi).contains(&after[2]));
+            let moved = system.cell.minimum_image(sub(*after, *before));
+            assert!(moved.iter().all(|x| x.abs() <= 1.5 + 1e-12), "{moved:?}");
+        }
+        let exchanged = exchange(system, &free, &mut random).unwrap();
+        assert!(
+            exchanged[0] == free[1] && exchanged[1] == free[0] || exchanged[0] == free[2] && exchanged[2] == free[0]
+        );
+    }
+    let one_species =
+        Settings { system: crate::system::System { free_numbers: vec![79; 3], ..system.clone() }, ..settings.clone() };
+    assert_eq!(exchange(&one_species.system, &free, &mut random), None);
+}
