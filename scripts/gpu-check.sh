@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-tests=(cuda_network cuda_engine cuda_geometry cuda_guidance cuda_emt)
+tests=(cuda_network cuda_engine cuda_geometry cuda_guidance cuda_emt cuda_mixed)
 
 fail() {
     printf '%s\n' "$1" >&2
