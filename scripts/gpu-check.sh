@@ -20,16 +20,17 @@ fail() {
 
 pack() {
     local folder="$1" name executable
-    mkdir -p "$folder/tests" "$folder/reference" "$folder/fixtures"
+    rm -rf "$folder/tests" "$folder/reference" "$folder/configs" "$folder/benches/peer"
+    mkdir -p "$folder/tests" "$folder/reference"
     export GODIFF_REQUIRE_CUDA=1
     cargo build --release --locked --features emulator
-    cp target/release/godiff "$folder/"
+    strip -o "$folder/godiff" target/release/godiff
     for name in "${tests[@]}"; do
         [ -f "tests/$name.rs" ] || continue
         executable="$(cargo test --release --locked --features emulator --test "$name" --no-run --message-format=json |
-            sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)"
+            sed -n "s|.*\"executable\":\"\([^\"]*/$name-[^\"]*\)\".*|\1|p")"
         [ -n "$executable" ] || fail "cargo named no executable of the test $name"
-        cp "$executable" "$folder/tests/$name"
+        strip -o "$folder/tests/$name" "$executable"
     done
     cp -r configs "$folder/"
     mkdir -p "$folder/benches"
