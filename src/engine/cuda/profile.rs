@@ -1,11 +1,12 @@
 //! How long each kernel of a training step and of a reverse step takes, against the floor of the card.
 
 use super::Cuda;
+use super::adamw::TrainingState;
 use super::cost::{Cost, Costs, Load};
 use super::driver::Recorded;
 use super::network::Batch;
 use super::radius_graph::RadiusGraph;
-use crate::engine::{Engine, Stream, TrainingSet};
+use crate::engine::{Engine, PlateauSchedule, Stream, TrainingSet};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;
@@ -63,7 +64,11 @@ impl Cuda {
         let queue_ahead = || room.queue_ahead(&self.stream, room.n_steps * batch);
         queue_ahead()?;
         let ahead = f64::from(self.stream.time(queue_ahead)?) / room.n_steps as f64;
-        let ends_epoch = self.stream.zeros(room.n_steps.max(steps))?;
+        // Every step taken below counts on in the training state, which looks up whether an epoch ends with it: one that is
+        // recorded, two rows of a launch, two rows of equal launches.
+        let ends_epoch = self.stream.zeros(1 + 2 * room.n_steps + 2 * REPEATS)?;
+        let schedule = PlateauSchedule::new(self.setup.training.learning_rate);
+        self.stream.write(&self.training, 0, &[TrainingState::new(&schedule, 0)])?;
         self.plan_room(&mut room)?;
         let recorded = self.stream.record(|| self.queue_step(&room, 0, &ends_epoch))?;
         let n_steps = room.n_steps;
