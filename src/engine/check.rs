@@ -1,6 +1,8 @@
-//! What every engine asks of its input before it computes anything.
+//! What every engine asks of its input before it computes anything, and how it says that training diverged.
 
-use super::{FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, Sampler, Setup, TrainingSet};
+use super::{
+    FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, Sampler, Setup, Stream, TrainingSet,
+};
 use crate::error::{Error, Result};
 use crate::model::Layout;
 
@@ -115,5 +117,24 @@ impl Setup {
             }
         }
         Ok(())
+    }
+}
+
+impl Stream {
+    /// The refusal to go on after training step `step`, counted from 1, whose loss is no finite number.
+    pub(super) fn diverged(self, step: usize, loss: f64) -> Error {
+        let iteration = self.iteration;
+        Error::Failed(format!(
+            "training diverged: the loss became {loss} in step {step} of iteration {iteration}; lower training.learning_rate"
+        ))
+    }
+
+    /// The same after `steps` steps, the last of which left parameters that are no finite numbers.
+    pub(super) fn lost_parameters(self, steps: usize) -> Error {
+        let iteration = self.iteration;
+        Error::Failed(format!(
+            "training diverged: step {steps} of iteration {iteration} left parameters that are not finite; lower \
+             training.learning_rate"
+        ))
     }
 }

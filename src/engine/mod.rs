@@ -34,6 +34,24 @@ pub enum Weighting {
     Published,
 }
 
+impl Weighting {
+    /// What the score is multiplied by in the residual, for noise of standard deviation `sigma` (Å).
+    fn factor(self, sigma: f64) -> f64 {
+        match self {
+            Weighting::Dsm => sigma,
+            Weighting::Published => sigma * sigma,
+        }
+    }
+
+    /// Atoms of a structure that the mean runs over.
+    fn n_averaged(self, system: &System) -> usize {
+        match self {
+            Weighting::Dsm => system.n_free(),
+            Weighting::Published => system.n_atoms(),
+        }
+    }
+}
+
 /// In what a GPU engine keeps the arrays that it moves most: filters, messages, and what the forward pass saves for the backward
 /// pass. Arithmetic, weights, outputs and gradients are f32 under both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

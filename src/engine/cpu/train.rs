@@ -6,11 +6,11 @@ use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
 use crate::diffusion::{forward_noise, remove_centre};
 use crate::engine::{
-    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet, Weighting,
+    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::random::{Noise, Purpose, host_generator};
-use crate::system::Vec3;
+use crate::system::{System, Vec3};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -76,11 +76,7 @@ impl<T: Real> Cpu<T> {
             let force_loss = losses.get(1).copied().unwrap_or(0.0);
             let loss = losses[0] + force_weight * force_loss;
             if !loss.is_finite() {
-                return Err(Error::Failed(format!(
-                    "training diverged: the loss became {loss} in step {} of iteration {}; lower training.learning_rate",
-                    step + 1,
-                    stream.iteration
-                )));
+                return Err(stream.diverged(step + 1, loss));
             }
             self.optimizer_step();
             total += losses[0];
@@ -93,11 +89,7 @@ impl<T: Real> Cpu<T> {
             progress(step + 1)?;
         }
         if !self.weights.flat.iter().all(|p| p.wide().is_finite()) {
-            return Err(Error::Failed(format!(
-                "training diverged: step {steps} of iteration {} left parameters that are not finite; lower \
-                 training.learning_rate",
-                stream.iteration
-            )));
+            return Err(stream.lost_parameters(steps));
         }
         let n_steps = steps.max(1) as f64;
         Ok(TrainingReport {
@@ -167,12 +159,11 @@ impl<T: Real> Cpu<T> {
         self.chunks.resize_with(self.chunks.len().max(parts.len()), Chunk::default);
         self.gradients.resize_with(self.gradients.len().max(parts.len()), Vec::new);
         let (network, weights, shared, sde) = (&self.network, &self.weights, &self.shared, self.setup.sde);
-        let (n_free, n_atoms) = (network.system.n_free(), network.system.n_atoms());
         let partial: Vec<f64> = (parts.par_iter())
             .zip(self.chunks.par_iter_mut().zip(self.gradients.par_iter_mut()))
             .map(|((k, range), (chunk, gradient))| {
                 let Term { batch, loss, weight } = terms[*k];
-                let task = LossTask { batch, loss, weight, sde, n_free, n_atoms };
+                let task = LossTask { batch, loss, weight, sde, system: &network.system };
                 let output = if loss.target_forces().is_some() { Output::Force } else { Output::Score };
                 gradient.clear();
                 gradient.resize(network.gradient_len(), T::ZERO);
@@ -227,28 +218,24 @@ struct LossTask<'a> {
     /// Factor of the gradient, not of the loss.
     weight: f64,
     sde: crate::diffusion::Sde,
-    n_free: usize,
-    n_atoms: usize,
+    system: &'a System,
 }
 
 impl LossTask<'_> {
     /// The share in the loss of the structures from `first` on, and its gradient, times the weight, with respect to their
     /// outputs [rows, 3].
     fn loss_and_gradient<T: Real>(&self, first: usize, out: &[T]) -> (f64, Vec<T>) {
-        let (mut loss, n_structures) = (0.0, self.batch.positions.len() as f64);
-        let force_scale = 1.0 / (n_structures * 3.0 * self.n_free as f64);
+        let (mut loss, n_structures, n_free) = (0.0, self.batch.positions.len() as f64, self.system.n_free());
+        let force_scale = 1.0 / (n_structures * 3.0 * n_free as f64);
         let mut d_out = Vec::with_capacity(out.len());
         for (row, out) in out.chunks_exact(3).enumerate() {
-            let (b, atom) = (first + row / self.n_free, row % self.n_free);
+            let (b, atom) = (first + row / n_free, row % n_free);
             // residual = offset + factor·out; the loss is the sum of scale·residual², or of Huber's function of it.
             let (offset, factor, scale) = match self.loss {
                 Loss::Score(weighting) => {
                     let sigma = self.sde.noise_scale(self.batch.times[b]);
-                    let (factor, n) = match weighting {
-                        Weighting::Dsm => (sigma, self.n_free),
-                        Weighting::Published => (sigma * sigma, self.n_atoms),
-                    };
-                    (self.batch.noise[b][atom], factor, self.batch.weights[b] / (n_structures * n as f64))
+                    let n = weighting.n_averaged(self.system) as f64;
+                    (self.batch.noise[b][atom], weighting.factor(sigma), self.batch.weights[b] / (n_structures * n))
                 }
                 Loss::Force(target) | Loss::Huber { target, .. } => (target[b][atom].map(|f| -f), 1.0, force_scale),
             };

@@ -96,10 +96,7 @@ impl ForwardNoise {
         let (batch, n_free) = (setup.training.batch, setup.system.n_free());
         let width = if forces { 2 * batch } else { batch };
         let n_structures = n_steps * width;
-        let (n_averaged, squared) = match setup.training.weighting {
-            Weighting::Dsm => (n_free, 0),
-            Weighting::Published => (setup.system.n_atoms(), 1),
-        };
+        let weighting = setup.training.weighting;
         Ok(ForwardNoise {
             n_steps,
             batch,
@@ -112,8 +109,8 @@ impl ForwardNoise {
                 width: width as u32,
                 n_steps: n_steps as u32,
                 n_free: n_free as u32,
-                n_averaged: n_averaged as u32,
-                squared,
+                n_averaged: weighting.n_averaged(&setup.system) as u32,
+                squared: u32::from(weighting == Weighting::Published),
                 n_structures: n_structures as u32,
                 per_block: Blocks::new(n_free as u32).per_block,
                 ..Zeroable::zeroed()

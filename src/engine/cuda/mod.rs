@@ -45,7 +45,7 @@ pub use driver::{Properties, cards};
 
 use super::{
     Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Precision, Progress,
-    Sampler, Setup, Stream, TrainingReport, TrainingSet, Weighting,
+    Sampler, Setup, Stream, TrainingReport, TrainingSet,
 };
 use crate::error::Result;
 use crate::system::Vec3;
@@ -263,10 +263,8 @@ impl Engine for Cuda {
         let (output, offset, factor, scale, huber_delta) = match loss {
             Loss::Score(weighting) => {
                 let sigma = batch.times.iter().map(|&t| self.setup.sde.noise_scale(t));
-                let (factor, n_averaged): (Vec<f64>, _) = match weighting {
-                    Weighting::Dsm => (sigma.collect(), n_free),
-                    Weighting::Published => (sigma.map(|s| s * s).collect(), system.n_atoms() as f64),
-                };
+                let factor: Vec<f64> = sigma.map(|sigma| weighting.factor(sigma)).collect();
+                let n_averaged = weighting.n_averaged(system) as f64;
                 let scale: Vec<f64> = batch.weights.iter().map(|w| w / (n as f64 * n_averaged)).collect();
                 (Output::Score, flat(&batch.noise, 1.0), factor, scale, 0.0)
             }

@@ -7,7 +7,7 @@ use super::network::{Batch, Output, Term, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::{Cuda, Launches, with_reserve};
 use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Training steps a launch at most. Noise and edges do not depend on the weights, so those of all its steps are made together.
 const STEPS_PER_LAUNCH: usize = 200;
@@ -67,10 +67,7 @@ impl Cuda {
             done += n_steps;
             let training = self.stream.read(&self.training)?[0];
             if training.bad_step > 0 {
-                return Err(Error::Failed(format!(
-                    "training diverged: the loss became {} in step {} of iteration {}; lower training.learning_rate",
-                    training.loss, training.bad_step, stream.iteration
-                )));
+                return Err(stream.diverged(training.bad_step as usize, training.loss));
             }
             progress(done)?;
         }
@@ -78,11 +75,7 @@ impl Cuda {
         self.train_room = Some(room);
         let training = self.stream.read(&self.training)?[0];
         if !self.stream.read(&self.network.weights.parameters)?.iter().all(|p| p.is_finite()) {
-            return Err(Error::Failed(format!(
-                "training diverged: step {steps} of iteration {} left parameters that are not finite; lower \
-                 training.learning_rate",
-                stream.iteration
-            )));
+            return Err(stream.lost_parameters(steps));
         }
         Ok(TrainingReport {
             loss: training.total_loss / steps.max(1) as f64,
