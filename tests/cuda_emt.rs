@@ -4,7 +4,10 @@
 #![cfg(feature = "emulator")]
 
 mod common;
+#[path = "common/device.rs"]
+mod device;
 
+use device::{device, device_names};
 use godiff::engine::cuda::driver::Device;
 use godiff::potential::{Answer, Emt, EmtOnDevice, Evaluation, Potential, PotentialSettings, open};
 use godiff::random::{Noise, Purpose};
@@ -16,18 +19,6 @@ use std::path::Path;
 use std::process::Command;
 
 const NEVER: &dyn Fn() -> bool = &|| false;
-
-/// The devices under test.
-fn devices() -> Vec<String> {
-    match std::env::var("GODIFF_TEST_DEVICE") {
-        Ok(device) => vec![device],
-        Err(_) => ["forward", "reverse", "random"].map(|order| format!("emulator:order={order}")).to_vec(),
-    }
-}
-
-fn device() -> Device {
-    Device::open(&devices()[0]).expect("the device under test")
-}
 
 fn on_device(asap_cutoff: bool) -> EmtOnDevice {
     EmtOnDevice::new(&device(), asap_cutoff, None).expect("EMT on the device under test")
@@ -136,7 +127,7 @@ fn results_depend_on_the_structure_alone() {
     let island = read_structure(Path::new("configs/structures/pt7-hexagon-hcp.xyz")).unwrap();
     let structures: Vec<Structure> = (0..5).map(|seed| shaken(&island, 7, 0.6, seed)).collect();
     let mut seen: Option<Vec<Evaluation>> = None;
-    for name in devices() {
+    for name in device_names() {
         let emt = EmtOnDevice::new(&Device::open(&name).unwrap(), false, None).unwrap();
         assert_like_cpu(&name, &emt, false, &structures);
         let together = evaluate(&emt, &structures);
@@ -257,7 +248,7 @@ fn a_search_on_the_device_gets_its_energies_there() {
         confinement: None,
     };
     let settings = PotentialSettings::Emt { asap_cutoff: false };
-    let potential = open(&settings, Some(&system), &devices()[0]).unwrap();
+    let potential = open(&settings, Some(&system), &device_names()[0]).unwrap();
     assert_eq!(potential.name(), "emt");
     let target = Structure { fixed: vec![false; 79], ..island.clone() };
     let found = evaluate(&*potential, &[system.structure(&island.positions[72..]), target]);
@@ -270,7 +261,7 @@ fn a_search_on_the_device_gets_its_energies_there() {
     for (system, sentence) in
         [(no_parameters, "EMT has no parameters for Fe"), (nowhere, "atom 1 of the template has a position")]
     {
-        let Err(error) = open(&settings, Some(&system), &devices()[0]) else { panic!("{sentence}") };
+        let Err(error) = open(&settings, Some(&system), &device_names()[0]) else { panic!("{sentence}") };
         assert!(error.to_string().starts_with(sentence) && error.exit_code() == 2, "{error}");
     }
     let Err(error) = open(&settings, None, "tpu") else { panic!("an unknown device") };
@@ -387,7 +378,7 @@ fn a_relaxation_depends_on_its_start_alone() {
     let starts: Vec<Structure> = (1..=4).map(|seed| shaken(&adatom, 1, 1.0, seed)).collect();
     let settings = RelaxSettings { max_steps: 200, ..RelaxSettings::default() };
     let mut seen: Option<Vec<Relaxed>> = None;
-    for name in devices() {
+    for name in device_names() {
         let emt = EmtOnDevice::new(&Device::open(&name).unwrap(), false, None).unwrap();
         let together = relaxed(&emt, &starts, &settings);
         let alone = starts.iter().flat_map(|start| relaxed(&emt, std::slice::from_ref(start), &settings));
@@ -446,7 +437,7 @@ fn an_interrupt_ends_it() {
 
 #[test]
 fn the_commands_take_a_device() {
-    let device = devices().remove(0);
+    let device = device_names().remove(0);
     let place = tempfile::tempdir().unwrap();
     let minimum = format!("{}/configs/structures/pt-adatom-minimum.xyz", env!("CARGO_MANIFEST_DIR"));
     let run = |arguments: &[&str]| {

@@ -8,27 +8,15 @@ use godiff::engine::cuda::Cuda;
 use godiff::engine::cuda::driver::Device;
 use godiff::engine::{Engine, FreePositions, ModelState, Sampler, Setup, Stream, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
-use godiff::model::Layout;
 use godiff::system::System;
+use reference::device::device;
 use reference::systems::{
-    Named, all_losses, channel, cluster, heptamer, prior_structures, random_batch, random_engine, random_state,
-    rattled, setup, single_structures, slab, stepped_adatom, thin_bulk,
+    Named, all_losses, assert_follows, channel, cluster, heptamer, prior_structures, random_batch, random_cuda,
+    random_engine, random_state, rattled, setup, slab, stepped_adatom, thin_bulk,
 };
-use reference::{assert_close, difference_within, flat, largest, tolerance};
+use reference::{assert_close, difference_within, flat, tolerance};
 
 const STREAM: Stream = Stream { seed: 5, iteration: 2 };
-
-/// The device under test: the emulator, or what `GODIFF_TEST_DEVICE` names.
-fn device() -> Device {
-    let name = std::env::var("GODIFF_TEST_DEVICE").unwrap_or_else(|_| "emulator".into());
-    Device::open(&name).expect("the device under test")
-}
-
-fn engine_with(setup: &Setup, seed: u64) -> Cuda {
-    let mut engine = Cuda::new(&device(), setup).expect("an engine");
-    engine.restore(&random_state(setup, seed)).expect("its state");
-    engine
-}
 
 fn quiet(_: usize) -> Result<()> {
     Ok(())
@@ -58,7 +46,7 @@ fn outputs_follow_the_cpu() {
     each(|what, setup| {
         let positions = prior_structures(&setup.system, 3, 8);
         let times = [0.01, 0.5, 1.0];
-        let (mut found, mut expected) = (engine_with(&setup, 4), random_engine::<f64>(&setup, 4));
+        let (mut found, mut expected) = (random_cuda(&setup, 4), random_engine::<f64>(&setup, 4));
         let scores = expected.score(&positions, &times).unwrap();
         assert_close(&format!("{what}: score"), &flat(&found.score(&positions, &times).unwrap()), &flat(&scores), 2e-5);
         let forces = expected.forces(&positions).unwrap().unwrap();
@@ -71,29 +59,13 @@ fn outputs_follow_the_cpu() {
     });
 }
 
-/// As `assert_narrow_follows` of the CPU engine: errors are measured by the mean magnitude of single structures' gradients.
 #[test]
 fn gradients_follow_the_cpu() {
     each(|what, setup| {
         let batch = random_batch(&setup.system, 3, 6);
-        let (mut engine, mut oracle) = (engine_with(&setup, 4), random_engine::<f64>(&setup, 4));
+        let mut engine = random_cuda(&setup, 4);
         for (kind, loss) in all_losses(&setup.system, 3, 9) {
-            let found = engine.loss_and_gradient(&batch, &loss).unwrap();
-            let expected = oracle.loss_and_gradient(&batch, &loss).unwrap();
-            assert_close(&format!("{what}: {kind}"), &[found.loss], &[expected.loss], tolerance::F32);
-            let mut magnitude = vec![0.0; expected.gradient.len()];
-            for (single, loss) in single_structures(&batch, &loss) {
-                let gradient = oracle.loss_and_gradient(&single, &loss).unwrap().gradient;
-                magnitude.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += g.abs() / 3.0);
-            }
-            for tensor in &Layout::new(&setup.sizes).tensors {
-                let range = tensor.range();
-                let bound = tolerance::F32 * largest(&magnitude[range.clone()]);
-                if let Some(wrong) = difference_within(&found.gradient[range.clone()], &expected.gradient[range], bound)
-                {
-                    panic!("{what}: {kind}: {}: {wrong}", tensor.name);
-                }
-            }
+            assert_follows(&format!("{what}: {kind}"), &mut engine, &setup, 4, &batch, &loss);
         }
     });
 }
@@ -117,7 +89,7 @@ fn training_follows_the_cpu() {
             setup.training.weighting = weighting;
             // Six members in batches of four: every second step of an epoch has two.
             let set = training_set(&setup, 6);
-            let (loss, state) = trained(&mut engine_with(&setup, 4), &set, 5);
+            let (loss, state) = trained(&mut random_cuda(&setup, 4), &set, 5);
             let (expected_loss, expected) = trained(&mut random_engine::<f64>(&setup, 4), &set, 5);
             assert_close(&format!("{name}: loss"), &[loss], &[expected_loss], 1e-4);
             assert_eq!(state.steps, 5);
@@ -149,7 +121,7 @@ fn sampled(engine: &mut dyn Engine, range: std::ops::Range<usize>) -> Vec<FreePo
 fn sampling_follows_the_cpu() {
     for (name, system) in SYSTEMS {
         let setup = setup(system(), [16, 2, 8]);
-        let found = sampled(&mut engine_with(&setup, 4), 3..8);
+        let found = sampled(&mut random_cuda(&setup, 4), 3..8);
         let expected = sampled(&mut random_engine::<f64>(&setup, 4), 3..8);
         let bound = 1e-4;
         if let Some(wrong) = difference_within(&flat(&found), &flat(&expected), bound) {
@@ -162,11 +134,11 @@ fn sampling_follows_the_cpu() {
 fn a_structure_depends_on_its_index_alone() {
     for system in [slab, cluster, thin_bulk] {
         let setup = setup(system(), [16, 2, 8]);
-        let mut engine = engine_with(&setup, 4);
+        let mut engine = random_cuda(&setup, 4);
         let whole = sampled(&mut engine, 0..6);
         assert_eq!(sampled(&mut engine, 0..2), whole[..2]);
         assert_eq!(sampled(&mut engine, 5..6), whole[5..]);
-        assert_eq!(sampled(&mut engine_with(&setup, 4), 2..5), whole[2..5]);
+        assert_eq!(sampled(&mut random_cuda(&setup, 4), 2..5), whole[2..5]);
     }
 }
 
@@ -180,11 +152,11 @@ fn captured_or_not_every_bit_is_the_same() {
         let (loss, state) = trained(engine, &set, 7);
         (loss, state, sampled(engine, 0..3))
     };
-    let mut engine = engine_with(&setup, 4);
+    let mut engine = random_cuda(&setup, 4);
     let first = run(&mut engine);
     assert!(run(&mut engine) == first, "a second time");
-    assert!(run(&mut engine_with(&setup, 1)) == first, "in a new engine");
-    let mut direct = engine_with(&setup, 1);
+    assert!(run(&mut random_cuda(&setup, 1)) == first, "in a new engine");
+    let mut direct = random_cuda(&setup, 1);
     direct.capture_launches(false);
     assert!(run(&mut direct) == first, "without captured launches");
 }
@@ -200,8 +172,8 @@ fn rooms_grow_where_structures_have_more_pairs() {
         let scores = engine.score(&set.positions, &[0.5; 6]).unwrap();
         (samples, loss, state, scores)
     };
-    let expected = run(&mut engine_with(&setup, 4));
-    let mut narrow = engine_with(&setup, 4);
+    let expected = run(&mut random_cuda(&setup, 4));
+    let mut narrow = random_cuda(&setup, 4);
     narrow.expect_pairs(3);
     assert!(run(&mut narrow) == expected, "with room for 3 pairs at first");
 }
@@ -236,10 +208,10 @@ fn replicas_share_a_device() {
 fn saved_states_continue_bitwise() {
     let setup = setup(slab(), [16, 2, 8]);
     let set = training_set(&setup, 6);
-    let mut engine = engine_with(&setup, 4);
+    let mut engine = random_cuda(&setup, 4);
     trained(&mut engine, &set, 4);
     let saved = engine.state().unwrap();
-    let mut other = engine_with(&setup, 9);
+    let mut other = random_cuda(&setup, 9);
     other.restore(&saved).unwrap();
     assert!(other.state().unwrap() == saved, "the round trip keeps every bit");
     assert!(trained(&mut other, &set, 3) == trained(&mut engine, &set, 3));
@@ -252,7 +224,7 @@ fn saved_states_continue_bitwise() {
 #[test]
 fn steps_with_a_given_gradient_follow_the_cpu() {
     let setup = setup(slab(), [16, 2, 8]);
-    let (mut engine, mut oracle) = (engine_with(&setup, 4), random_engine::<f64>(&setup, 4));
+    let (mut engine, mut oracle) = (random_cuda(&setup, 4), random_engine::<f64>(&setup, 4));
     for scale in [1e-3, 1.0, 50.0] {
         let n = oracle.state().unwrap().parameters.len();
         let gradient: Vec<f64> = (0..n).map(|k| scale * (0.1 * k as f64).sin()).collect();
@@ -272,7 +244,7 @@ fn divergence_is_one_sentence_and_changes_nothing() {
     let set = training_set(&careful, 6);
     let mut reckless = careful.clone();
     reckless.training.learning_rate = 1e30;
-    let mut engine = engine_with(&reckless, 4);
+    let mut engine = random_cuda(&reckless, 4);
     let before = engine.state().unwrap();
     let error = engine.train(STREAM, &set, 5, &mut quiet).unwrap_err();
     assert_eq!(error.exit_code(), 1);
@@ -287,13 +259,13 @@ fn divergence_is_one_sentence_and_changes_nothing() {
 #[test]
 fn an_interrupted_call_changes_nothing() {
     let setup = setup(slab(), [16, 2, 8]);
-    let mut engine = engine_with(&setup, 4);
+    let mut engine = random_cuda(&setup, 4);
     let before = engine.state().unwrap();
     let stop = |_: usize| Err(Error::Interrupted);
     assert!(matches!(engine.train(STREAM, &training_set(&setup, 6), 3, &mut { stop }), Err(Error::Interrupted)));
     assert!(engine.state().unwrap() == before);
     assert!(matches!(engine.sample(STREAM, 0..2, Sampler::Plain, &mut { stop }), Err(Error::Interrupted)));
-    let expected = sampled(&mut engine_with(&setup, 4), 0..2);
+    let expected = sampled(&mut random_cuda(&setup, 4), 0..2);
     assert_eq!(sampled(&mut engine, 0..2), expected);
 }
 
@@ -303,7 +275,7 @@ fn the_papers_slab_with_many_filter_rows() {
     let system: System = rattled(heptamer(), 0.05, 1);
     let setup = setup(system, [8, 3, 6]);
     let set = training_set(&setup, 4);
-    let (loss, state) = trained(&mut engine_with(&setup, 4), &set, 1);
+    let (loss, state) = trained(&mut random_cuda(&setup, 4), &set, 1);
     let (expected_loss, expected) = trained(&mut random_engine::<f64>(&setup, 4), &set, 1);
     assert_close("loss", &[loss], &[expected_loss], 1e-5);
     assert_close("moments", &state.first_moment, &expected.first_moment, 1e-4);
@@ -312,7 +284,7 @@ fn the_papers_slab_with_many_filter_rows() {
 #[test]
 fn bad_input_is_refused_as_on_the_cpu() {
     let setup = setup(slab(), [8, 1, 4]);
-    let (mut engine, mut cpu) = (engine_with(&setup, 4), Cpu::<f32>::new(&setup).unwrap());
+    let (mut engine, mut cpu) = (random_cuda(&setup, 4), Cpu::<f32>::new(&setup).unwrap());
     let short = vec![vec![[0.0; 3]; 2]];
     let sentence = |engine: &mut dyn Engine| {
         [

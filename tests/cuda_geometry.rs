@@ -17,10 +17,10 @@ use godiff::engine::{FreePositions, Setup, Stream, TrainingSet, Weighting};
 use godiff::random::{Noise, Purpose};
 use godiff::system::vector::{add, scale};
 use godiff::system::{Cell, Confinement, PairSearch, System, Vec3, radius_graph};
+use reference::device::device_names;
 use reference::systems::{
     Named, Random, channel, cluster, heptamer, prior_structures, rattled, setup, slab, stepped_adatom, thin_bulk,
 };
-use std::env;
 
 /// What f64 on the device may differ by from f64 on the CPU, where other roundings and libraries are at work: Å.
 const EXACT: f64 = 1e-9;
@@ -44,16 +44,8 @@ fn stack() -> System {
 
 const CUTOFF: f64 = 6.0;
 
-/// The devices under test.
-fn devices() -> Vec<String> {
-    match env::var("GODIFF_TEST_DEVICE") {
-        Ok(device) => vec![device],
-        Err(_) => ["forward", "reverse", "random"].map(|order| format!("emulator:order={order}")).to_vec(),
-    }
-}
-
 fn streams() -> Vec<driver::Stream> {
-    devices().iter().map(|name| stream(name)).collect()
+    device_names().iter().map(|name| stream(name)).collect()
 }
 
 fn stream(device: &str) -> driver::Stream {
@@ -168,7 +160,7 @@ fn graphs_equal_those_of_the_cpu() {
 /// Cells of any shape and periodicity, atoms far outside of them.
 #[test]
 fn graphs_in_random_cells() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     let mut random = Random::new(8);
     let mut n_pairs = 0;
     for trial in 0..300 {
@@ -197,7 +189,7 @@ fn graphs_in_random_cells() {
 /// Lattices: distances equal to the cutoff to the last digit, which f32 cannot tell apart.
 #[test]
 fn graphs_at_the_cutoff() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     for period in [1.0, 1.5, 2.0, 3.0] {
         let cell = Cell { vectors: [[period, 0.0, 0.0], [0.0, period, 0.0], [0.0, 0.0, period]], periodic: [true; 3] };
         let free = vec![[0.0; 3], [0.5 * period, 0.5 * period, 0.5 * period], [0.5 * period, 0.0, 0.25]];
@@ -223,7 +215,7 @@ fn graphs_at_the_cutoff() {
 /// Atoms on each other, far outside, and nowhere: no edge more than the CPU finds, and no fault.
 #[test]
 fn graphs_of_odd_positions() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     for (name, system) in SYSTEMS {
         let system = system();
         let sound = prior_structures(&system, 1, 3).remove(0);
@@ -328,7 +320,7 @@ fn overflow_is_seen_and_cured() {
 /// So many free atoms that the counts do not fit into shared memory.
 #[test]
 fn graphs_with_counts_outside_shared_memory() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     let mut random = Random::new(6);
     let cell = Cell { vectors: [[14.0, 0.0, 0.0], [2.0, 13.0, 0.0], [0.0, 1.0, 15.0]], periodic: [true; 3] };
     let mut atoms =
@@ -345,7 +337,7 @@ fn graphs_with_counts_outside_shared_memory() {
 
 #[test]
 fn structures_beyond_the_device_are_refused() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     for (n, sentence) in
         [(70_000, "more than the 65535 of the GPU engine"), (30_000, "bytes of the GPU's shared memory")]
     {
@@ -629,7 +621,7 @@ fn check_forward_noise(name: &str, setup: &Setup, stream: &driver::Stream) {
 /// so far out that tail probabilities underflow, wide apart and close together.
 #[test]
 fn truncated_heights_to_their_last_digits() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     for (z_lo, z_hi) in
         [(-3.0, 2.0), (0.5, 0.9), (-40.0, -1.0), (1e-3, 2e-3), (35.0, 60.0), (-35.01, -35.0), (900.0, 901.0)]
     {
@@ -661,7 +653,7 @@ fn truncated_heights_to_their_last_digits() {
 /// A buffer smaller than the batch fills each step as far as it goes.
 #[test]
 fn small_training_sets_leave_slots_empty() {
-    let stream = stream(&devices()[0]);
+    let stream = stream(&device_names()[0]);
     let setup = setup(slab(), [8, 1, 4]);
     let mut kernel = ForwardNoise::new(&stream, &setup, 2, false).unwrap();
     kernel.load(&stream, NOISE, &training_set(&setup.system, 3), 5).unwrap();

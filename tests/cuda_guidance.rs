@@ -15,12 +15,12 @@ use godiff::engine::{
 use godiff::model::RadialBasis;
 use godiff::system::vector::{add, norm, scale, sub};
 use godiff::system::{System, Vec3, radius_graph};
+use reference::device::{device, device_names};
 use reference::systems::{
-    Named, Random, all_free, channel, cluster, heptamer, prior_structures, random_engine, random_state, random_vectors,
-    setup, slab, thin_bulk,
+    Named, Random, all_free, channel, cluster, heptamer, prior_structures, random_cuda, random_engine, random_state,
+    random_vectors, setup, slab, thin_bulk,
 };
 use reference::{assert_close, difference_within, flat, tolerance};
-use std::env;
 use std::ops::Range;
 
 const STREAM: Stream = Stream { seed: 21, iteration: 4 };
@@ -29,15 +29,7 @@ const SYSTEMS: [Named; 4] = [("slab", slab), ("cluster", cluster), ("thin bulk",
 
 /// The devices under test.
 fn devices() -> Vec<Device> {
-    let names = match env::var("GODIFF_TEST_DEVICE") {
-        Ok(device) => vec![device],
-        Err(_) => ["forward", "reverse", "random"].map(|order| format!("emulator:order={order}")).to_vec(),
-    };
-    names.iter().map(|name| Device::open(name).expect("a device")).collect()
-}
-
-fn device() -> Device {
-    devices().remove(0)
+    device_names().iter().map(|name| Device::open(name).expect("a device")).collect()
 }
 
 fn guided(system: System, guidance: GuidanceSettings) -> Setup {
@@ -45,9 +37,7 @@ fn guided(system: System, guidance: GuidanceSettings) -> Setup {
 }
 
 fn cuda(setup: &Setup) -> Cuda {
-    let mut engine = Cuda::new(&device(), setup).unwrap();
-    engine.restore(&random_state(setup, 2)).unwrap();
-    engine
+    random_cuda(setup, 2)
 }
 
 /// Rough ground: hills and valleys, and forces that no energy has, so that curvatures of both signs are met.

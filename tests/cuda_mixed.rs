@@ -4,7 +4,7 @@
 mod reference;
 
 use godiff::engine::cuda::Cuda;
-use godiff::engine::cuda::driver::{Device, Shape};
+use godiff::engine::cuda::driver::Shape;
 use godiff::engine::cuda::half::HalfConversion;
 use godiff::engine::{
     Engine, ForceSet, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
@@ -13,25 +13,14 @@ use godiff::error::Result;
 use godiff::model::{Layout, RadialBasis};
 use godiff::system::{Images, vector::sub};
 use half::f16;
+use reference::device::device;
 use reference::systems::{
-    Named, Random, all_losses, cluster, prior_structures, random_batch, random_engine, random_state, random_vectors,
-    rattled, setup, single_structures, slab, stepped_adatom, thin_bulk,
+    Named, Random, all_losses, cluster, gradient_magnitude, prior_structures, random_batch, random_cuda, random_engine,
+    random_state, random_vectors, rattled, setup, slab, stepped_adatom, thin_bulk,
 };
 use reference::{Reference, assert_close, difference, difference_within, flat, largest, tolerance};
 
 const STREAM: Stream = Stream { seed: 5, iteration: 2 };
-
-/// The device under test: the emulator, or what `GODIFF_TEST_DEVICE` names.
-fn device() -> Device {
-    let name = std::env::var("GODIFF_TEST_DEVICE").unwrap_or_else(|_| "emulator".into());
-    Device::open(&name).expect("the device under test")
-}
-
-fn engine_with(setup: &Setup, seed: u64) -> Cuda {
-    let mut engine = Cuda::new(&device(), setup).expect("an engine");
-    engine.restore(&random_state(setup, seed)).expect("its state");
-    engine
-}
 
 fn mixed(setup: Setup) -> Setup {
     Setup { precision: Precision::Mixed, ..setup }
@@ -149,7 +138,7 @@ fn outputs_follow_the_cpu() {
     each(|what, setup| {
         let positions = prior_structures(&setup.system, 3, 8);
         let times = [0.01, 0.5, 1.0];
-        let (mut engine, mut oracle) = (engine_with(&setup, 4), random_engine::<f64>(&as_f32(&setup), 4));
+        let (mut engine, mut oracle) = (random_cuda(&setup, 4), random_engine::<f64>(&as_f32(&setup), 4));
         let score = flat(&engine.score(&positions, &times).unwrap());
         let expected = flat(&oracle.score(&positions, &times).unwrap());
         errors.push(format!("{what}: score"), &score, &expected, largest(&expected));
@@ -168,16 +157,12 @@ fn gradients_follow_the_cpu() {
     let mut errors = Errors::default();
     each(|what, setup| {
         let batch = random_batch(&setup.system, 3, 6);
-        let (mut engine, mut oracle) = (engine_with(&setup, 4), random_engine::<f64>(&as_f32(&setup), 4));
+        let (mut engine, mut oracle) = (random_cuda(&setup, 4), random_engine::<f64>(&as_f32(&setup), 4));
         for (kind, loss) in all_losses(&setup.system, 3, 9) {
             let found = engine.loss_and_gradient(&batch, &loss).unwrap();
             let expected = oracle.loss_and_gradient(&batch, &loss).unwrap();
             errors.push(format!("{what}: {kind}"), &[found.loss], &[expected.loss], expected.loss.abs());
-            let mut magnitude = vec![0.0; expected.gradient.len()];
-            for (single, loss) in single_structures(&batch, &loss) {
-                let gradient = oracle.loss_and_gradient(&single, &loss).unwrap().gradient;
-                magnitude.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += g.abs() / 3.0);
-            }
+            let magnitude = gradient_magnitude(&mut oracle, &batch, &loss);
             for tensor in &Layout::new(&setup.sizes).tensors {
                 let part = |values: &[f64]| values[tensor.range()].to_vec();
                 let (found, expected) = (part(&found.gradient), part(&expected.gradient));
@@ -231,7 +216,7 @@ fn training_follows_the_cpu() {
             let mut setup = mixed(setup(system(), [16, 2, 8]));
             setup.training.weighting = weighting;
             let set = training_set(&setup, 6);
-            let (loss, state) = trained(&mut engine_with(&setup, 4), &set, 5);
+            let (loss, state) = trained(&mut random_cuda(&setup, 4), &set, 5);
             let (expected_loss, expected) = trained(&mut random_engine::<f64>(&as_f32(&setup), 4), &set, 5);
             assert_close(&format!("{name}: loss"), &[loss], &[expected_loss], tolerance::MIXED);
             for tensor in &Layout::new(&setup.sizes).tensors {
@@ -256,7 +241,7 @@ fn guidance_follows_the_cpu() {
         let samples = engine.sample(STREAM, 0..4, Sampler::Guided, &mut quiet).unwrap();
         ([report.loss, report.force_loss.unwrap()], flat(&samples))
     };
-    let (losses, samples) = run(&mut engine_with(&setup, 4));
+    let (losses, samples) = run(&mut random_cuda(&setup, 4));
     let (expected_losses, expected) = run(&mut random_engine::<f64>(&as_f32(&setup), 4));
     assert_close("losses", &losses, &expected_losses, tolerance::MIXED);
     if let Some(wrong) = difference_within(&samples, &expected, 0.05) {
@@ -269,7 +254,7 @@ fn guidance_follows_the_cpu() {
 fn sampling_follows_the_cpu() {
     for (name, system) in SYSTEMS {
         let setup = mixed(setup(system(), [16, 2, 8]));
-        let found = flat(&sampled(&mut engine_with(&setup, 4), 3..8));
+        let found = flat(&sampled(&mut random_cuda(&setup, 4), 3..8));
         let expected = flat(&sampled(&mut random_engine::<f64>(&as_f32(&setup), 4), 3..8));
         if let Some(wrong) = difference_within(&found, &expected, 0.01) {
             panic!("{name}: {wrong}");
@@ -287,14 +272,14 @@ fn every_bit_is_the_same() {
         let (loss, state) = trained(engine, &set, 7);
         (loss, state, sampled(engine, 0..3))
     };
-    let mut engine = engine_with(&setup, 4);
+    let mut engine = random_cuda(&setup, 4);
     let first = run(&mut engine);
     assert!(run(&mut engine) == first, "a second time");
     assert_eq!(sampled(&mut engine, 1..2), first.2[1..2]);
-    let mut direct = engine_with(&setup, 1);
+    let mut direct = random_cuda(&setup, 1);
     direct.capture_launches(false);
     assert!(run(&mut direct) == first, "without captured launches");
-    let mut narrow = engine_with(&setup, 1);
+    let mut narrow = random_cuda(&setup, 1);
     narrow.expect_pairs(3);
     assert!(run(&mut narrow) == first, "with room for 3 pairs at first");
 }
@@ -320,7 +305,7 @@ fn values_beyond_the_range_saturate() {
     let setup = mixed(setup(slab(), [16, 2, 8]));
     let batch = random_batch(&setup.system, 3, 6);
     let computed = |setup: &Setup, factor: f64| {
-        let mut engine = engine_with(setup, 4);
+        let mut engine = random_cuda(setup, 4);
         engine.restore(&with_large_filters(setup, factor)).unwrap();
         let gradient = engine.loss_and_gradient(&batch, &Loss::Score(Weighting::Dsm)).unwrap().gradient;
         (flat(&engine.score(&batch.positions, &batch.times).unwrap()), gradient)
@@ -340,7 +325,7 @@ fn values_beyond_the_range_saturate() {
 fn divergence_is_found() {
     let mut reckless = mixed(setup(slab(), [16, 2, 8]));
     reckless.training.learning_rate = 1e30;
-    let mut engine = engine_with(&reckless, 4);
+    let mut engine = random_cuda(&reckless, 4);
     let before = engine.state().unwrap();
     let error = engine.train(STREAM, &training_set(&reckless, 6), 5, &mut quiet).unwrap_err();
     let sentence = error.to_string();
@@ -374,7 +359,7 @@ fn training_leads_to_the_site() {
         distances[distances.len() / 2]
     };
     let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8], forces: None };
-    let mut engine = engine_with(&setup, 3);
+    let mut engine = random_cuda(&setup, 3);
     let before = median_distance(&mut engine);
     let losses: Vec<f64> =
         (0..9).map(|k| engine.train(Stream { iteration: k, ..STREAM }, &set, 100, &mut quiet).unwrap().loss).collect();
@@ -386,7 +371,7 @@ fn training_leads_to_the_site() {
 #[test]
 fn the_device_says_so() {
     let setup = setup(slab(), [8, 1, 4]);
-    let device = |setup: &Setup| engine_with(setup, 1).device();
+    let device = |setup: &Setup| random_cuda(setup, 1).device();
     assert!(device(&setup).contains("f32"), "{}", device(&setup));
     assert!(device(&mixed(setup.clone())).contains("mixed precision"));
 }

@@ -4,19 +4,13 @@
 mod reference;
 
 use godiff::engine::cuda::Cuda;
-use godiff::engine::cuda::driver::Device;
 use godiff::engine::{Engine, Loss, Weighting};
 use godiff::model::Layout;
+use reference::device::device;
 use reference::{Reference, assert_close, flat, tolerance};
 
 const FILES: [&str; 3] =
     ["painn_mixed_small.safetensors", "painn_heptamer_full.safetensors", "painn_stepped_published.safetensors"];
-
-/// The device under test: the emulator, or what `GODIFF_TEST_DEVICE` names.
-fn device() -> Device {
-    let name = std::env::var("GODIFF_TEST_DEVICE").unwrap_or_else(|_| "emulator".into());
-    Device::open(&name).expect("the device under test")
-}
 
 fn on_each(check: impl Fn(&Reference, Cuda)) {
     let device = device();

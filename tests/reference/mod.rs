@@ -1,6 +1,8 @@
 //! Reference values of independent codes, and how close results must come to them.
 #![allow(dead_code)]
 
+#[path = "../common/device.rs"]
+pub mod device;
 pub mod systems;
 
 use godiff::diffusion::Sde;

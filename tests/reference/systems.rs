@@ -1,9 +1,11 @@
 //! Small made-up systems, models and batches: every kind of cell, template and species list that the engine can meet.
 
+use super::device::device;
 use super::{assert_close, difference_within, fresh_state, largest, tolerance};
 use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
+use godiff::engine::cuda::Cuda;
 use godiff::engine::{
     Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Setup,
     TrainingSettings, Weighting,
@@ -170,6 +172,13 @@ pub fn random_engine<T: Real>(setup: &Setup, seed: u64) -> Cpu<T> {
     engine
 }
 
+/// A GPU engine on `setup` with [`random_state`], on the device under test.
+pub fn random_cuda(setup: &Setup, seed: u64) -> Cuda {
+    let mut engine = Cuda::new(&device(), setup).expect("an engine");
+    engine.restore(&random_state(setup, seed)).expect("its state");
+    engine
+}
+
 /// The first `n` structures of the prior.
 pub fn prior_structures(system: &System, n: u32, seed: u64) -> Vec<FreePositions> {
     let noise = Noise::new(seed, Purpose::Prior, 0);
@@ -240,19 +249,27 @@ pub fn single_structures(batch: &NoisyBatch, loss: &Loss) -> Vec<(NoisyBatch, Lo
         .collect()
 }
 
-/// Asserts that f32 finds loss and gradient of the f64 oracle, tensor by tensor. Random noise makes the gradients of structures
-/// cancel, and rounding stays behind: errors are measured by the mean magnitude of single structures' gradients.
-pub fn assert_narrow_follows(what: &str, setup: &Setup, seed: u64, batch: &NoisyBatch, loss: &Loss) {
-    let found = random_engine::<f32>(setup, seed).loss_and_gradient(batch, loss).expect("f32");
+/// Mean magnitude of the gradients that the structures of a batch have alone. Random noise makes them cancel, and rounding stays
+/// behind: errors of their sum are measured by this.
+pub fn gradient_magnitude(oracle: &mut Cpu<f64>, batch: &NoisyBatch, loss: &Loss) -> Vec<f64> {
+    let singles = single_structures(batch, loss);
+    let mut magnitude = Vec::new();
+    for (single, loss) in &singles {
+        let gradient = oracle.loss_and_gradient(single, loss).expect("f64").gradient;
+        magnitude.resize(gradient.len(), 0.0);
+        magnitude.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += g.abs() / singles.len() as f64);
+    }
+    magnitude
+}
+
+/// Asserts that `engine`, which computes in f32 from [`random_state`] of `seed`, finds loss and gradient of the f64 oracle, tensor by
+/// tensor, relative to [`gradient_magnitude`].
+pub fn assert_follows(what: &str, engine: &mut dyn Engine, setup: &Setup, seed: u64, batch: &NoisyBatch, loss: &Loss) {
+    let found = engine.loss_and_gradient(batch, loss).expect("f32");
     let mut oracle = random_engine::<f64>(setup, seed);
     let expected = oracle.loss_and_gradient(batch, loss).expect("f64");
     assert_close(&format!("{what}: loss"), &[found.loss], &[expected.loss], tolerance::F32);
-    let mut magnitude = vec![0.0; expected.gradient.len()];
-    for (single, loss) in single_structures(batch, loss) {
-        let gradient = oracle.loss_and_gradient(&single, &loss).expect("f64").gradient;
-        let n = batch.positions.len() as f64;
-        magnitude.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += g.abs() / n);
-    }
+    let magnitude = gradient_magnitude(&mut oracle, batch, loss);
     for tensor in &Layout::new(&setup.sizes).tensors {
         let bound = tolerance::F32 * largest(&magnitude[tensor.range()]);
         let wrong = difference_within(&found.gradient[tensor.range()], &expected.gradient[tensor.range()], bound);
@@ -260,4 +277,9 @@ pub fn assert_narrow_follows(what: &str, setup: &Setup, seed: u64, batch: &Noisy
             panic!("{what}: {}: {wrong}", tensor.name);
         }
     }
+}
+
+/// [`assert_follows`] for the CPU engine.
+pub fn assert_narrow_follows(what: &str, setup: &Setup, seed: u64, batch: &NoisyBatch, loss: &Loss) {
+    assert_follows(what, &mut random_engine::<f32>(setup, seed), setup, seed, batch, loss);
 }
