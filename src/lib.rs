@@ -11,7 +11,7 @@
 //! - [`potential`]: sources of energies and forces;
 //! - [`relax`], [`lbfgs`]: local relaxation;
 //! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
-//! - [`benchmark`]: methods × seeds, counted alike;
+//! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
@@ -43,6 +43,7 @@ pub mod archive;
 pub mod baseline;
 pub mod benchmark;
 pub mod buffer;
+pub mod campaign;
 pub mod config;
 pub mod diffusion;
 pub mod engine;

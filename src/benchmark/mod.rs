@@ -5,26 +5,25 @@
 
 mod course;
 mod plot;
+mod resources;
 mod statistics;
 mod table;
 
 pub use course::Course;
+pub(crate) use resources::Replica;
+pub use resources::Resources;
 pub use statistics::{Outcome, Row, wilson};
 pub use table::{markdown, text};
 
 use crate::baseline::{Baseline, BaselineRun, forget_baselines};
 use crate::config::Settings;
-use crate::engine::cuda::Cuda;
-use crate::engine::cuda::driver::Device;
-use crate::engine::{self, Engine, Place, Setup};
 use crate::error::{Error, Result};
 use crate::potential;
 use crate::run::{Reporter, Resumed, RunDirectory, RunStatus, Summary, write_atomic};
 use crate::search::Search;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +50,11 @@ impl Method {
             Method::Baseline(baseline) => baseline.name(),
         }
     }
+
+    /// The method that [`Method::name`] calls `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
 }
 
 /// A configuration and the method that it is run by.
@@ -74,23 +78,30 @@ impl Entrant {
         let known = || Method::ALL.map(Method::name).join(", ");
         let (path, method) = match text.rsplit_once(':') {
             Some((path, name)) if !name.contains(['/', '\\', '.']) => {
-                let method = Method::ALL.into_iter().find(|method| method.name() == name);
                 let unknown =
                     || Error::bad_input(format!("{text}: there is no method '{name}'; write one of {}", known()));
-                (Path::new(path), method.ok_or_else(unknown)?)
+                (Path::new(path), Method::named(name).ok_or_else(unknown)?)
             }
             _ => (Path::new(text), Method::Search),
         };
-        let mut settings = Settings::load(path)?;
-        if settings.target.is_none() {
-            let message = "a benchmark needs a [target]: without one no run can succeed";
-            return Err(Error::bad_file(path, message));
-        }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = match method {
             Method::Search => stem.into_owned(),
             Method::Baseline(baseline) => format!("{stem}-{}", baseline.name()),
         };
+        Entrant::load(name, method, path)
+    }
+
+    /// The configuration at `path`, run by `method` under the name `name`.
+    ///
+    /// # Errors
+    /// Those of [`Entrant::parse`].
+    pub fn load(name: String, method: Method, path: &Path) -> Result<Self> {
+        let mut settings = Settings::load(path)?;
+        if settings.target.is_none() {
+            let message = "a benchmark needs a [target]: without one no run can succeed";
+            return Err(Error::bad_file(path, message));
+        }
         match method {
             Method::Search => forget_baselines(&mut settings.sections),
             Method::Baseline(baseline) => baseline.resolve(&mut settings.sections),
@@ -99,7 +110,7 @@ impl Entrant {
     }
 
     /// Whether a run with this summary has nothing left to do.
-    fn is_finished(&self, summary: &Summary, to_the_end: bool) -> bool {
+    pub(crate) fn is_finished(&self, summary: &Summary, to_the_end: bool) -> bool {
         let done = summary.status == RunStatus::Done;
         match self.method {
             Method::Search => done,
@@ -122,52 +133,6 @@ pub struct Benchmark {
     pub seeds: Vec<u64>,
     /// Whether baselines go on after they have found the target.
     pub to_the_end: bool,
-}
-
-/// How the runs share the machine.
-pub struct Resources {
-    replicas: Replicas,
-    /// Runs at a time.
-    side_by_side: usize,
-    /// Threads of one run.
-    threads_a_run: usize,
-}
-
-/// Where the engines of a benchmark's searches come from.
-enum Replicas {
-    /// Each has its own.
-    Host(String),
-    /// Each has its own stream on one card.
-    Card(Box<Mutex<Device>>),
-}
-
-impl Resources {
-    /// Runs on `device` (as `--device` names it), `side_by_side` at a time, which share `n_threads` threads. Without
-    /// `side_by_side`, on a CPU, every run has one thread, since single threads waste nothing; a card takes one run at a time.
-    ///
-    /// # Errors
-    /// `BadInput` for a device that this build or machine does not have.
-    pub fn new(device: &str, side_by_side: Option<usize>, n_threads: usize) -> Result<Self> {
-        let replicas = match Place::of(device)? {
-            Place::Gpu(name) => Replicas::Card(Box::new(Mutex::new(Device::open(&name)?))),
-            Place::Cpu => Replicas::Host("cpu".into()),
-            Place::CpuF64 => Replicas::Host("cpu-f64".into()),
-        };
-        let card = matches!(replicas, Replicas::Card(_));
-        let side_by_side = side_by_side.unwrap_or(if card { 1 } else { n_threads }).max(1);
-        Ok(Resources { replicas, side_by_side, threads_a_run: (n_threads / side_by_side).max(1) })
-    }
-
-    fn engine(&self, setup: &Setup) -> Result<Box<dyn Engine>> {
-        match &self.replicas {
-            Replicas::Host(device) => engine::open(device, setup),
-            Replicas::Card(device) => {
-                // A panic elsewhere leaves the handle usable: it is only cloned.
-                let device = device.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-                Ok(Box::new(Cuda::new(&device, setup)?))
-            }
-        }
-    }
 }
 
 /// What has come of one entrant.
@@ -194,38 +159,22 @@ impl Benchmark {
         self.check_names()?;
         let tasks: Vec<(&Entrant, u64)> =
             self.seeds.iter().flat_map(|&seed| self.entrants.iter().map(move |entrant| (entrant, seed))).collect();
-        let next = AtomicUsize::new(0);
-        let failure: Mutex<Option<Error>> = Mutex::new(None);
-        let fail = |error: Error| {
-            failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
-        };
-        let failed = || failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some();
-        let work = || -> Result<()> {
-            let threads = rayon::ThreadPoolBuilder::new().num_threads(resources.threads_a_run).build();
-            let threads = threads.map_err(|cause| Error::Failed(format!("cannot start threads: {cause}")))?;
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&(entrant, seed)) = tasks.get(number) else { return Ok(()) };
-                if interrupted.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                if failed() || self.is_finished(entrant, seed) {
-                    continue;
-                }
-                let which = format!("{} seed {seed} ({}/{})", entrant.name, number + 1, tasks.len());
-                match threads.install(|| self.run_one(entrant, seed, resources, interrupted)) {
-                    Ok(summary) => say(format!("{which}: {}", describe(&summary))),
-                    Err(Error::Failed(message)) => say(format!("{which} failed: {message}")),
-                    Err(error) => return Err(error),
-                }
+        resources.share(tasks.len(), &|number, place| {
+            let (entrant, seed) = tasks[number];
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..resources.side_by_side.min(tasks.len()) {
-                scope.spawn(|| work().unwrap_or_else(fail));
+            if self.is_finished(entrant, seed) {
+                return Ok(());
             }
-        });
-        failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
+            let which = format!("{} seed {seed} ({}/{})", entrant.name, number + 1, tasks.len());
+            match self.run_one(entrant, seed, place, interrupted) {
+                Ok(summary) => say(format!("{which}: {}", describe(&summary))),
+                Err(Error::Failed(message)) => say(format!("{which} failed: {message}")),
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })
     }
 
     /// What the runs have come to so far; runs that were never started are left out.
@@ -249,7 +198,7 @@ impl Benchmark {
         write_atomic(&self.folder.join("success.svg"), plot::success(results).as_bytes())
     }
 
-    fn check_names(&self) -> Result<()> {
+    pub(crate) fn check_names(&self) -> Result<()> {
         let twice = (1..self.entrants.len())
             .find(|&k| self.entrants[..k].iter().any(|before| before.name == self.entrants[k].name));
         twice.map_or(Ok(()), |k| {
@@ -258,20 +207,22 @@ impl Benchmark {
         })
     }
 
-    fn run_folder(&self, entrant: &Entrant, seed: u64) -> PathBuf {
+    /// The folder of `entrant`'s run with `seed`.
+    pub fn run_folder(&self, entrant: &Entrant, seed: u64) -> PathBuf {
         self.folder.join(&entrant.name).join(format!("seed-{seed}"))
     }
 
-    fn is_finished(&self, entrant: &Entrant, seed: u64) -> bool {
+    pub(crate) fn is_finished(&self, entrant: &Entrant, seed: u64) -> bool {
         let folder = self.run_folder(entrant, seed);
         RunDirectory::summary_of(&folder).is_some_and(|summary| entrant.is_finished(&summary, self.to_the_end))
     }
 
-    fn run_one(
+    /// Starts the run of `entrant` with `seed`, or goes on with it, to its end.
+    pub(crate) fn run_one(
         &self,
         entrant: &Entrant,
         seed: u64,
-        resources: &Resources,
+        place: &Replica,
         interrupted: &AtomicBool,
     ) -> Result<Summary> {
         let mut settings = entrant.settings.clone();
@@ -290,7 +241,7 @@ impl Benchmark {
         };
         match entrant.method {
             Method::Search => {
-                let engine = resources.engine(&settings.setup())?;
+                let engine = place.engine(&settings.setup())?;
                 let run = open(&engine.device())?;
                 Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?.run()
             }
@@ -321,7 +272,8 @@ impl Benchmark {
     }
 }
 
-fn describe(summary: &Summary) -> String {
+/// What a run has come to, in a sentence.
+pub(crate) fn describe(summary: &Summary) -> String {
     let energy = summary.best_energy_ev.map_or(String::new(), |energy| format!(", lowest energy {energy:.4} eV"));
     match summary.target_first_evaluation {
         Some(evaluation) => {

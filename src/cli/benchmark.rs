@@ -32,7 +32,7 @@ pub struct Arguments {
     /// Runs of every method, with the seeds 0 to N − 1
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     runs: u64,
-    /// Runs at a time [default: one for every thread on a CPU, one on a GPU]
+    /// Runs at a time [default: one for every thread on a CPU, one a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "kernels")]
     side_by_side: Option<u16>,
     /// Let baselines go on to the end of their budget after they have found the target
@@ -41,7 +41,8 @@ pub struct Arguments {
     /// Time the kernels of a step instead
     #[arg(long)]
     kernels: bool,
-    /// auto, cpu, cpu-f64 or cuda[:INDEX]; see `godiff devices` [default: auto, with --kernels cuda]
+    /// auto, cpu, cpu-f64 or cuda[:INDEX[,INDEX…]]; over several GPUs the runs are spread; see `godiff devices` [default:
+    /// auto, with --kernels cuda]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// With --kernels: training steps of a timed launch

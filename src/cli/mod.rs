@@ -2,6 +2,7 @@
 
 mod baseline;
 mod benchmark;
+mod campaign;
 mod common;
 mod devices;
 mod evaluate;
@@ -44,6 +45,7 @@ enum Command {
     Export(export::Arguments),
     Inspect(inspect::Arguments),
     Benchmark(benchmark::Arguments),
+    Campaign(campaign::Arguments),
     Devices(devices::Arguments),
 }
 
@@ -63,6 +65,7 @@ impl Cli {
             Command::Export(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Benchmark(arguments) => arguments.run(),
+            Command::Campaign(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),
         }
     }

@@ -380,12 +380,42 @@ impl Place {
             "auto" => Ok(best_place()),
             "cpu" => Ok(Place::Cpu),
             "cpu-f64" => Ok(Place::CpuF64),
+            _ if device.starts_with("cuda:") && device.contains(',') => Err(crate::Error::bad_input(format!(
+                "device '{device}': one device is expected here, such as cuda:0; runs of `godiff benchmark` and `godiff campaign` \
+                 spread over several, named as in cuda:0,1"
+            ))),
             _ if device == "cuda" || device.starts_with("cuda:") || device.starts_with("emulator") => {
                 Ok(Place::Gpu(device.to_owned()))
             }
             _ => Err(crate::Error::bad_input(format!(
                 "unknown device '{device}': known are auto, cpu, cpu-f64 and cuda[:INDEX]"
             ))),
+        }
+    }
+}
+
+impl Place {
+    /// Where `devices` are: one device, as [`Place::of`] takes it, or several cards, "cuda:INDEX,INDEX,…" (or emulators alike).
+    ///
+    /// # Errors
+    /// `BadInput` for an unknown name, and for a card that is named twice.
+    pub fn list(devices: &str) -> Result<Vec<Self>> {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let Some((kind @ ("cuda" | "emulator"), numbers)) = devices.split_once(':') else {
+            return Ok(vec![Place::of(devices)?]);
+        };
+        let mut numbers: Vec<&str> = numbers.split(',').collect();
+        if numbers.len() == 1 || !numbers.iter().all(|number| is_number(number)) {
+            return Ok(vec![Place::of(devices)?]);
+        }
+        let places = numbers.iter().map(|number| Place::Gpu(format!("{kind}:{number}"))).collect();
+        numbers.sort_unstable();
+        match numbers.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => Err(crate::Error::bad_input(format!(
+                "device '{devices}': {kind}:{} is named twice; name each device once and let --side-by-side put several runs on it",
+                twice[0]
+            ))),
+            None => Ok(places),
         }
     }
 }

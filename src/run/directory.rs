@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::{Table, Value};
 
 const CONFIG: &str = "config.toml";
@@ -23,6 +24,10 @@ const BEST: &str = "best.xyz";
 const MODEL: &str = "model.safetensors";
 const REPORT: &str = "report.html";
 const LOCK: &str = ".lock";
+
+/// How often a lock is tried again, and the time between two attempts.
+const LOCK_ATTEMPTS: usize = 3;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Files that show that a folder holds a run. `summary.json` alone is what a kill in the first moment leaves.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
@@ -179,6 +184,12 @@ impl RunDirectory {
         folder.join(CONFIG).is_file()
     }
 
+    /// Whether a process works in `folder` now, as far as this machine can see: on file systems without locks between machines
+    /// what another machine does stays hidden.
+    pub fn is_in_use(folder: &Path) -> bool {
+        File::open(folder.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// `archive.db` of the run in `folder`.
     pub fn archive_of(folder: &Path) -> PathBuf {
         folder.join(ARCHIVE)
@@ -235,7 +246,16 @@ fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |error: io::Error| output_folder_error(folder, &error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
+    // Who only asks whether the folder is in use holds the lock for a moment.
+    let mut outcome = file.try_lock();
+    for _ in 0..LOCK_ATTEMPTS {
+        if !matches!(outcome, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        outcome = file.try_lock();
+    }
+    match outcome {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))

@@ -206,7 +206,7 @@ impl Engine for Cuda {
             Precision::Mixed => "mixed precision",
         };
         match properties.name.as_str() {
-            "emulator" => format!("emulator {precision}"),
+            name if name.starts_with("emulator") => format!("{name} {precision}"),
             name => format!("cuda {precision}, {name}, sm_{}{}", properties.capability.0, properties.capability.1),
         }
     }

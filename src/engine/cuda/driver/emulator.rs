@@ -4,6 +4,7 @@
 //! `emulator:KEY=VALUE,...` sets, with the environment's `GODIFF_EMULATOR_<KEY>` as default:
 //! - `order`: `forward`, `reverse` or `random`, in which threads run that could all run;
 //! - `memory`: bytes of device memory, beyond which an allocation fails;
+//! - a number alone: which of several emulators this is; each is a device of its own;
 //! - `fail_launch`: number of the launch, from 1 on, that ends like a kernel fault; all later calls fail as well.
 
 mod ffi;
@@ -33,7 +34,7 @@ const SEED: u64 = 0x9e37_79b9;
 pub fn open(name: &str) -> Result<Arc<dyn RawDevice>> {
     let settings = Settings::read(name)?;
     let properties = Properties {
-        name: "emulator".to_owned(),
+        name: settings.index.map_or("emulator".to_owned(), |index| format!("emulator:{index}")),
         capability: (8, 6),
         multiprocessors: 82,
         shared_memory_per_block: SHARED_MEMORY,
@@ -56,6 +57,7 @@ struct Settings {
     order: Order,
     memory: usize,
     fail_launch: Option<u64>,
+    index: Option<u32>,
 }
 
 /// The order of threads that could all run; the numbers are those of scheduler.hpp.
@@ -68,7 +70,7 @@ enum Order {
 
 impl Settings {
     fn read(name: &str) -> Result<Self> {
-        let mut settings = Settings { order: Order::Forward, memory: MEMORY, fail_launch: None };
+        let mut settings = Settings { order: Order::Forward, memory: MEMORY, fail_launch: None, index: None };
         for key in ["order", "memory", "fail_launch"] {
             let variable = format!("GODIFF_EMULATOR_{}", key.to_uppercase());
             if let Ok(value) = std::env::var(&variable) {
@@ -96,6 +98,7 @@ impl Settings {
             ("order", "random") => self.order = Order::Random,
             ("memory", bytes) => self.memory = bytes.parse().map_err(drop)?,
             ("fail_launch", number) => self.fail_launch = Some(number.parse().map_err(drop)?),
+            (index, "") if self.index.is_none() => self.index = Some(index.parse().map_err(drop)?),
             _ => return Err(()),
         }
         Ok(())

@@ -1,0 +1,85 @@
+//! `godiff campaign status`: how the runs stand, and the table so far.
+
+use crate::cli::common::print;
+use clap::Args;
+use godiff::benchmark::{Row, text};
+use godiff::campaign::{Campaign, RunState, States};
+use godiff::{Error, Result};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Shows how the runs of a campaign stand, and the benchmark's table so far
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads only summaries, so tasks are not disturbed. Whether a process works on a run shows in its lock; on file systems without locks
+between machines a run elsewhere counts as stopped. --write puts results.json, results.md, energy.svg and success.svg into the
+folder, as godiff benchmark does.
+
+Examples:
+  godiff campaign status pt7
+  godiff campaign status pt7 --json")]
+pub struct Arguments {
+    /// The campaign's folder
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Print JSON instead
+    #[arg(long)]
+    json: bool,
+    /// Also write the table and the curves into the folder
+    #[arg(long)]
+    write: bool,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    states: States,
+    runs: Vec<Run>,
+    table: &'a [Row],
+}
+
+#[derive(Serialize)]
+struct Run {
+    task: usize,
+    run: String,
+    state: RunState,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let campaign = Campaign::open(&self.folder)?;
+        show(&campaign, self.json)?;
+        if self.write { write(&campaign) } else { Ok(()) }
+    }
+}
+
+/// Prints how `campaign` stands.
+pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
+    let (states, rows) = (campaign.states(), campaign.rows());
+    let counts: States = states.iter().copied().collect();
+    if json {
+        let run = |(task, &state): (usize, &RunState)| Run { task, run: campaign.name_of(task), state };
+        let runs = states.iter().enumerate().map(run).collect();
+        let status = Status { states: counts, runs, table: &rows };
+        return print(serde_json::to_string_pretty(&status).map_err(|cause| Error::Failed(cause.to_string()))?);
+    }
+    let States { finished, running, stopped, failed, waiting } = counts;
+    print(format!(
+        "{} runs: {finished} finished, {running} running, {stopped} stopped, {failed} failed, {waiting} waiting",
+        states.len()
+    ))?;
+    for (task, state) in states.iter().enumerate() {
+        let note = match state {
+            RunState::Failed => "failed",
+            RunState::Stopped => "stopped",
+            _ => continue,
+        };
+        print(format!("task {task}, {}: {note}", campaign.name_of(task)))?;
+    }
+    print(text(&rows.iter().collect::<Vec<&Row>>()))
+}
+
+/// Writes the benchmark's table and curves into the campaign's folder.
+pub fn write(campaign: &Campaign) -> Result<()> {
+    let benchmark = campaign.benchmark();
+    benchmark.write(&benchmark.results()?)
+}

@@ -1,0 +1,69 @@
+//! `godiff campaign run`: does tasks.
+
+use super::plan::numbers;
+use crate::cli::common::{Threads, watch_interrupts};
+use clap::Args;
+use godiff::benchmark::Resources;
+use godiff::campaign::Campaign;
+use godiff::{Error, Result};
+use std::path::PathBuf;
+
+/// Does tasks of a campaign here: what schedulers call
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run that was begun goes on, one that is finished is left alone (exit code 0 at once). Exit code 130, and death by a signal,
+are worth another start; other codes but 0 are errors that another start would meet again.
+
+Examples:
+  godiff campaign run pt7 --task 3
+  godiff campaign run pt7 --task 0,1,2,3 --device cuda
+  godiff campaign run pt7 --run pt-heptamer-rss/seed-0
+  godiff campaign run pt7 --device cuda:0,1")]
+pub struct Arguments {
+    /// The campaign's folder
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Numbers of tasks, such as 3 or 0-3,8, done side by side [default: all that are not finished]
+    #[arg(long, value_name = "LIST")]
+    task: Option<String>,
+    /// One run by the name of its folder
+    #[arg(long, value_name = "NAME/seed-S", conflicts_with = "task")]
+    run: Option<String>,
+    /// auto, cpu, cpu-f64 or cuda[:INDEX[,INDEX…]]; over several GPUs the runs are spread
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// Runs at a time [default: all that are named; without --task one for every thread on a CPU, one a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    side_by_side: Option<u16>,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        self.threads.start()?;
+        let campaign = Campaign::open(&self.folder)?;
+        let (tasks, named) = match (&self.task, &self.run) {
+            (Some(list), _) => (self.tasks_listed(list, &campaign)?, true),
+            (None, Some(name)) => (vec![campaign.task_named(name)?], true),
+            (None, None) => {
+                ((0..campaign.n_tasks()).filter(|&task| !campaign.is_finished(task)).collect::<Vec<_>>(), false)
+            }
+        };
+        let interrupted = watch_interrupts()?;
+        let side_by_side = self.side_by_side.map(usize::from).or(named.then_some(tasks.len()));
+        let resources = Resources::new(&self.device, side_by_side, rayon::current_num_threads())?;
+        campaign.work(&tasks, &resources, &|line| eprintln!("{line}"), interrupted)
+    }
+
+    fn tasks_listed(&self, list: &str, campaign: &Campaign) -> Result<Vec<usize>> {
+        let n_tasks = campaign.n_tasks();
+        let task = |number: u64| {
+            usize::try_from(number).ok().filter(|&task| task < n_tasks).ok_or_else(|| {
+                let message = format!("has no task {number}; its tasks are 0 to {}", n_tasks - 1);
+                Error::bad_file(&self.folder, message)
+            })
+        };
+        numbers(list, "--task")?.into_iter().map(task).collect()
+    }
+}
