@@ -7,6 +7,7 @@ use godiff::archive::{Selection, Status, Stored, export};
 use godiff::potential::{Emt, LennardJones, LennardJonesSettings};
 use godiff::system::Structure;
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -172,6 +173,49 @@ fn batches_with_the_client_of_ipi() {
     let socket = run.socket.clone();
     run.client(&mut ipi_driver(&python, &socket));
     check(&run.finish(), emt);
+}
+
+/// The address of this machine that others would use, or the loopback where there is no network. Nothing is sent.
+fn own_address() -> String {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let towards_others = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    towards_others.map_or("127.0.0.1".to_owned(), |address| address.ip().to_string())
+}
+
+/// As from other machines: the port is open on every interface, and clients come by the address that others would use. One is
+/// killed on the way, and another takes its place.
+#[test]
+fn clients_come_from_other_machines_over_tcp() {
+    let Some(python) = python() else { return };
+    let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let (host, address) = (own_address(), format!("0.0.0.0:{port}"));
+    let mut run = Run::start(
+        "tcp",
+        &smoke(&format!("kind = \"i-pi\"\ntcp_address = \"{address}\"\nstartup_limit_seconds = 60.0")),
+    );
+    run.client(
+        Command::new(&python)
+            .arg(root().join("tests/python/ase_client.py"))
+            .args(["run/start.xyz", &format!("{host}:{port}")]),
+    );
+    let start = Instant::now();
+    while !run.said().contains("client 1 from ") {
+        assert!(start.elapsed() < Duration::from_secs(60), "no client: {}", run.said());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let lost = run.processes.len() - 1;
+    run.processes[lost].kill().unwrap();
+    let mut driver = Command::new(python.with_file_name("i-pi-py_driver"));
+    driver.args(["-a", &host, "-p", &port.to_string(), "-m", "custom", "-P"]);
+    driver.arg(root().join("tests/python/ipi_emt.py")).args(["-o", "template=run/start.xyz"]);
+    run.client(&mut driver);
+    check(&run.finish(), emt);
+    let said = run.said();
+    assert!(said.contains(&format!("i-PI clients are expected at {address}; they can start from ")), "{said}");
+    assert!(
+        said.contains(&format!("client 1 from {host}:")) && said.contains(&format!("client 2 from {host}:")),
+        "{said}"
+    );
 }
 
 const LENNARD_JONES: &str = "

@@ -20,6 +20,7 @@ use crate::benchmark::{Benchmark, Entrant, Method};
 use crate::error::{Error, Result};
 use crate::run::write_atomic;
 use manifest::{ListedEntrant, ListedRun, Manifest};
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,7 @@ pub struct Planned {
 
 impl Campaign {
     /// The campaign in `folder`, which is made, or extended by the runs that it does not list yet: each of `entrants` with each
-    /// of `seeds`, seeds in the outer loop. `to_the_end`: baselines go on after they have found the target.
+    /// of `seeds` (no seed twice), seeds in the outer loop. `to_the_end`: baselines go on after they have found the target.
     ///
     /// # Errors
     /// `BadInput` for a folder that holds something else or another campaign under the same names, without any run, and while
@@ -59,6 +60,15 @@ impl Campaign {
     pub fn plan(folder: &Path, entrants: Vec<Entrant>, seeds: &[u64], to_the_end: bool) -> Result<Planned> {
         let folder = &absolute(folder)?;
         check_folder(folder)?;
+        if entrants.is_empty() && !folder.join(MANIFEST).exists() {
+            return Err(Error::bad_input("a campaign needs at least one configuration"));
+        }
+        if let Some(k) = (1..entrants.len()).find(|&k| entrants[..k].iter().any(|other| other.name == entrants[k].name))
+        {
+            let message =
+                format!("{} is named twice; give the second configuration another file name", entrants[k].name);
+            return Err(Error::bad_input(message));
+        }
         let unusable = |cause: std::io::Error| {
             Error::bad_file(
                 folder,
@@ -93,20 +103,13 @@ impl Campaign {
         }
         let first_new = campaign.runs.len();
         let numbers: Vec<usize> = entrants.into_iter().map(|entrant| campaign.enter(entrant)).collect::<Result<_>>()?;
-        if let Some(k) = (1..numbers.len()).find(|&k| numbers[..k].contains(&numbers[k])) {
-            let name = &campaign.benchmark.entrants[numbers[k]].name;
-            let message = format!("{name} is named twice; give the second configuration another file name");
-            return Err(Error::bad_input(message));
-        }
+        let listed: HashSet<(usize, u64)> = campaign.runs.iter().copied().collect();
         for &seed in seeds {
             for &entrant in &numbers {
-                if !campaign.runs.contains(&(entrant, seed)) {
+                if !listed.contains(&(entrant, seed)) {
                     campaign.runs.push((entrant, seed));
                 }
             }
-        }
-        if campaign.runs.is_empty() {
-            return Err(Error::bad_input("a campaign needs at least one configuration"));
         }
         campaign.collect_seeds();
         campaign.manifest().write(&folder.join(MANIFEST))?;

@@ -27,7 +27,7 @@ enum Starter {
 }
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct Plan {
     /// Configurations, each with the method to run it by, `search` unless given; none: those that the campaign has
     #[arg(value_name = "CONFIG.toml[:METHOD]")]
     configs: Vec<String>,
@@ -92,7 +92,7 @@ fn share(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-impl Arguments {
+impl Plan {
     pub fn run(self) -> Result<()> {
         let (Some(out), Some(starter)) = (&self.out, self.starter) else {
             return Err(Error::bad_input("godiff campaign needs --out and --for; see godiff campaign --help"));

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 /// Shows how the runs of a campaign stand, and the benchmark's table so far
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads only summaries, so tasks are not disturbed. Whether a process works on a run shows in its lock; on file systems without locks
-between machines a run elsewhere counts as stopped. --write puts results.json, results.md, energy.svg and success.svg into the
-folder, as godiff benchmark does.
+Reads only summaries, so tasks are not disturbed. Whether a process works on a run shows in its lock;
+on file systems without locks between machines a run elsewhere counts as stopped. --write puts
+results.json, results.md, energy.svg and success.svg into the folder, as godiff benchmark does.
 
 Examples:
   godiff campaign status pt7

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 /// Does tasks of a campaign here: what schedulers call
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run that was begun goes on, one that is finished is left alone (exit code 0 at once). Exit code 130, and death by a signal,
-are worth another start; other codes but 0 are errors that another start would meet again.
+A run that was begun goes on, one that is finished is left alone (exit code 0 at once). Exit code
+130, and death by a signal, are worth another start; other codes but 0 are errors that another start
+would meet again.
 
 Examples:
   godiff campaign run pt7 --task 3
