@@ -125,9 +125,10 @@ impl Slurm {
             slurmd.wait().unwrap();
         }
         for worker in &tasks {
-            // The task, its batch script, and the daemon of the job step.
-            let step = parent(worker.parent);
-            [Some(worker.pid), Some(worker.parent), step].into_iter().flatten().for_each(|pid| signal(pid, "KILL"));
+            // The daemon of the job step, its batch script, the task: none may outlive another and tell of it.
+            let step = parent(worker.parent).expect("a batch script has a step");
+            let all = [step, worker.parent, worker.pid].map(|pid| pid.to_string());
+            Command::new("kill").arg("-KILL").args(all).output().unwrap();
         }
         tasks.len()
     }

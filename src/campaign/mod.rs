@@ -220,15 +220,15 @@ impl Campaign {
             return Err(Error::bad_input(message));
         }
         let known = self.benchmark.entrants.iter().position(|known| known.name == entrant.name);
-        if let Some(number) = known {
-            if self.benchmark.entrants[number].settings.to_toml() != entrant.settings.to_toml() {
-                let message = format!(
-                    "the campaign has runs of another configuration under the name {}; give the new one another file name, or \
-                     plan another campaign",
-                    entrant.name
-                );
-                return Err(Error::bad_file(&copy, message));
-            }
+        if let Some(number) = known
+            && self.benchmark.entrants[number].settings.to_toml() != entrant.settings.to_toml()
+        {
+            let message = format!(
+                "the campaign has runs of another configuration under the name {}; give the new one another file name, or \
+                 plan another campaign",
+                entrant.name
+            );
+            return Err(Error::bad_file(&copy, message));
         }
         let own = copy.parent().unwrap_or(folder);
         fs::create_dir_all(own)

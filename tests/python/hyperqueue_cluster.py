@@ -65,14 +65,15 @@ def worker(server, own):
     cluster = LocalCluster(own)
     link = pathlib.Path(own) / "hq-current"
     other = link.with_name("other")
-    other.symlink_to((pathlib.Path(server) / "hq-current").resolve())
+    other.symlink_to((pathlib.Path(server) / "hq-current").resolve(strict=True))
     os.replace(other, link)
     cluster.start_worker(WorkerConfig(cores=1))
     return cluster
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
+    # HyperQueue's own link is relative to where it was started.
+    match sys.argv[1:2] + [os.path.abspath(path) for path in sys.argv[2:]]:
         case ["submit", server, path]:
             sys.exit(submit(server, path))
         case ["server", folder]:
