@@ -30,7 +30,7 @@ pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    plan: plan::Plan,
+    plan: Box<plan::Plan>,
 }
 
 #[derive(Debug, Subcommand)]
