@@ -8,9 +8,11 @@ mod evaluate;
 mod export;
 mod import;
 mod inspect;
+mod minima;
 mod relax;
 mod run_folder;
 mod sample;
+mod scan;
 mod score;
 mod search;
 
@@ -42,6 +44,8 @@ enum Command {
     Relax(relax::Arguments),
     Import(import::Arguments),
     Export(export::Arguments),
+    Minima(minima::Arguments),
+    Scan(scan::Arguments),
     Inspect(inspect::Arguments),
     Benchmark(benchmark::Arguments),
     Devices(devices::Arguments),
@@ -61,6 +65,8 @@ impl Cli {
             Command::Relax(arguments) => arguments.run(),
             Command::Import(arguments) => arguments.run(),
             Command::Export(arguments) => arguments.run(),
+            Command::Minima(arguments) => arguments.run(),
+            Command::Scan(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Benchmark(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),
