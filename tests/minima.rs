@@ -94,7 +94,7 @@ fn minima_of_searches_and_baselines() {
     refuses(place, &["minima", "nothing", out[0], out[1]], 2, "no such archive");
     refuses(
         place,
-        &["minima", "run", "--energy-tolerance", "-1", out[0], out[1]],
+        &["minima", "run", "--energy-tolerance=-1", out[0], out[1]],
         2,
         "the tolerance of the energy is -1; give a number",
     );
