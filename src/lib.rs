@@ -12,6 +12,8 @@
 //! - [`relax`], [`lbfgs`]: local relaxation;
 //! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
+//! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;
+//! - [`landscape`]: the energy of one atom over its template;
 //! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
@@ -48,7 +50,9 @@ pub mod config;
 pub mod diffusion;
 pub mod engine;
 pub mod error;
+pub mod landscape;
 pub mod lbfgs;
+pub mod minima;
 pub mod model;
 pub mod potential;
 pub mod random;

@@ -32,6 +32,7 @@ use crate::engine::{
     Engine, ForceSet, GuidanceSettings, ModelState, Stream, TrainingReport, TrainingSet, profiler_range,
 };
 use crate::error::{Error, Result};
+use crate::minima;
 use crate::model::{Layout, Transferred, initial_parameters};
 use crate::potential::Potential;
 use crate::run::progress::{Phase, RunInfo};
@@ -126,8 +127,10 @@ impl<'a> Search<'a> {
             Err(Error::Interrupted) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failed,
         };
-        let summary = self.write_summary(status).inspect(|summary| self.reporter.finished(summary));
-        outcome.and(summary)
+        let summary = self.write_summary(status);
+        let minima = minima::write(self.directory.path());
+        let summary = summary.inspect(|summary| self.reporter.finished(summary));
+        outcome.and(minima).and(summary)
     }
 
     /// Asks the potential for the target's energy, if that is what is sought.

@@ -9,6 +9,10 @@ use crate::system::{Cell, Structure};
 use rusqlite::{Row, params};
 use std::path::Path;
 
+/// Columns that [`read`] expects.
+pub(super) const STORED_COLUMNS: &str =
+    "unique_id, key_value_pairs, numbers, positions, cell, pbc, constraints, energy, forces";
+
 /// Which structures to read, and in what order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
@@ -50,7 +54,7 @@ pub fn export(path: &Path, selection: Selection, visit: &mut dyn FnMut(Stored) -
         }
     };
     let sql = format!(
-        "SELECT unique_id, key_value_pairs, numbers, positions, cell, pbc, constraints, energy, forces FROM systems
+        "SELECT {STORED_COLUMNS} FROM systems
          WHERE unique_id BETWEEN ?1 AND ?2 AND {condition} ORDER BY {order} LIMIT ?3"
     );
     let (first, last) = file.key.of_archive();
@@ -63,7 +67,8 @@ pub fn export(path: &Path, selection: Selection, visit: &mut dyn FnMut(Stored) -
     Ok::<(), Error>(())
 }
 
-fn read(file: &ArchiveFile, row: &Row) -> rusqlite::Result<Stored> {
+/// The structure in a row of [`STORED_COLUMNS`].
+pub(super) fn read(file: &ArchiveFile, row: &Row) -> rusqlite::Result<Stored> {
     let (iteration, index) = file.key.parse(row.get_ref(0)?.as_str()?)?;
     let pairs = key_value_pairs(row, 1)?;
     let broken = |what: &str| damaged(format!("{what} of iteration {iteration}, sample {index}"));

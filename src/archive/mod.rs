@@ -9,12 +9,14 @@
 
 mod entry;
 mod export;
+mod reader;
 mod rows;
 mod schema;
 mod sentences;
 
 pub use entry::{Counts, Entry, Status};
 pub use export::{Selection, Stored, export};
+pub use reader::{Listed, Reader};
 
 use crate::buffer::Candidate;
 use crate::error::{Error, Result};

@@ -11,6 +11,7 @@ use crate::search::report::{median, sorted};
 use crate::system::Structure;
 use crate::system::xyz::format_frames;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -145,6 +146,11 @@ impl<'a> Ledger<'a> {
     pub fn status_of(&self, structure: &Structure) -> Status {
         let forces = structure.forces.clone().unwrap_or_default();
         self.judge.status(&Answer::Done(Evaluation { energy: structure.energy.unwrap_or(f64::NAN), forces }))
+    }
+
+    /// The run folder.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Puts on the disk what is not there yet.

@@ -31,6 +31,7 @@ pub use settings::{
 use crate::archive::Status;
 use crate::config::{File, Settings};
 use crate::error::{Error, Result};
+use crate::minima;
 use crate::potential::Potential;
 use crate::relax::{RelaxSettings, Walker};
 use crate::run::{Reporter, Resumed, RunStatus, Summary};
@@ -174,7 +175,8 @@ impl<'a> BaselineRun<'a> {
             Err(_) => RunStatus::Failed,
         };
         let summary = self.ledger.finished(status);
-        outcome.and(summary)
+        let minima = minima::write(self.ledger.folder());
+        outcome.and(minima).and(summary)
     }
 
     fn relax_until_done(&mut self) -> Result<()> {

@@ -9,9 +9,11 @@ mod evaluate;
 mod export;
 mod import;
 mod inspect;
+mod minima;
 mod relax;
 mod run_folder;
 mod sample;
+mod scan;
 mod score;
 mod search;
 
@@ -43,6 +45,8 @@ enum Command {
     Relax(relax::Arguments),
     Import(import::Arguments),
     Export(export::Arguments),
+    Minima(minima::Arguments),
+    Scan(scan::Arguments),
     Inspect(inspect::Arguments),
     Benchmark(benchmark::Arguments),
     Campaign(campaign::Arguments),
@@ -63,6 +67,8 @@ impl Cli {
             Command::Relax(arguments) => arguments.run(),
             Command::Import(arguments) => arguments.run(),
             Command::Export(arguments) => arguments.run(),
+            Command::Minima(arguments) => arguments.run(),
+            Command::Scan(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Benchmark(arguments) => arguments.run(),
             Command::Campaign(arguments) => arguments.run(),

@@ -11,8 +11,8 @@ use godiff::{Result, engine, potential};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The run folder holds config.toml (as resolved), archive.db (everything evaluated; `ase db` and `ase gui` open it),
-best.xyz, model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends a run cleanly; --resume goes on,
-also after a kill, and ends as if nothing had happened.
+best.xyz, minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends
+a run cleanly; --resume goes on, also after a kill, and ends as if nothing had happened.
 
 Examples:
   godiff search configs/pt-adatom.toml

@@ -279,7 +279,12 @@ fn interrupted_everywhere(sections: &str) {
             n_runs += 1;
             // Later parts get longer, or they would never finish an iteration.
             match bench.run(steps + 3 * n_runs) {
-                Err(Error::Interrupted) => {}
+                Err(Error::Interrupted) => {
+                    // What is found by then is left behind.
+                    let archive = Archive::open(&bench.folder().join("archive.db"), &bench.settings.system).unwrap();
+                    let found = archive.best().unwrap().is_some();
+                    assert_eq!(bench.folder().join("minima.xyz").exists(), found, "interrupted after {steps}");
+                }
                 result => break result.unwrap(),
             }
         };

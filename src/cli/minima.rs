@@ -1,0 +1,137 @@
+//! `godiff minima`: the distinct structures of runs.
+
+use super::common::{EnergyCompute, in_file, potential_settings, print, watch_interrupts, write_xyz};
+use clap::Args;
+use godiff::config::Settings;
+use godiff::minima::{LOWEST, Minimum, Source, Tolerances, distinct, relaxed};
+use godiff::potential::{self, Potential};
+use godiff::relax::RelaxSettings;
+use godiff::{Error, Result};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// Lists the distinct structures that runs have found, by energy: symmetry-equivalent ones count as one
+///
+/// Two structures are the same if their energies differ by at most the tolerance and one symmetry operation of the template brings
+/// each free atom of one within a distance of a like atom of the other; without a template, if the sorted distances around their
+/// atoms agree. Mirror images are the same. The tolerances are 0.3 eV and 0.4 Å for samples, which are not relaxed, and 0.02 eV
+/// and 0.2 Å for relaxed structures. Of baselines only the ends of relaxations count.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each frame carries count, relaxed, first_ and last_ evaluation, iteration and index, and the symmetry of all atoms.
+
+Examples:
+  godiff minima runs/pt-adatom-001 -o minima.xyz
+  godiff minima runs/au3-001 runs/au3-002 --relax --lowest 20 -o minima.xyz")]
+pub struct Arguments {
+    /// Folders of runs on one system, or their archive.db
+    #[arg(value_name = "DIR|archive.db", required = true)]
+    inputs: Vec<PathBuf>,
+    /// Keep the N distinct structures of lowest energy
+    #[arg(long, value_name = "N", default_value_t = LOWEST as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    lowest: u32,
+    /// Relax them, and merge what becomes the same
+    #[arg(long)]
+    relax: bool,
+    /// Potential to relax with: as of `godiff relax` [default: that of the first run]
+    #[arg(long, value_name = "NAME", requires = "relax")]
+    potential: Option<String>,
+    /// Largest force that may remain on a free atom, eV/Å
+    #[arg(long, value_name = "FORCE", requires = "relax", default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
+    fmax: f64,
+    /// Largest difference in energy of structures that count as one, eV; with --relax, of relaxed ones
+    #[arg(long, value_name = "EV")]
+    energy_tolerance: Option<f64>,
+    /// Largest distance between their atoms, Å; with --relax, of relaxed ones
+    #[arg(long, value_name = "ANGSTROM")]
+    distance_tolerance: Option<f64>,
+    /// The file to write (extended XYZ)
+    #[arg(short, long, value_name = "OUT.xyz")]
+    output: PathBuf,
+    #[command(flatten)]
+    compute: EnergyCompute,
+}
+
+/// Rows of the table that is printed.
+const SHOWN: usize = 10;
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let sources: Vec<Source> = self.inputs.iter().map(|path| Source::of(path)).collect();
+        let as_found = if sources.iter().all(Source::is_relaxed) { Tolerances::RELAXED } else { Tolerances::SAMPLES };
+        // Before anything is computed, so that a wrong number costs no time.
+        let (before, after) = match self.relax {
+            true => (as_found, self.tolerances(Tolerances::RELAXED)),
+            false => (self.tolerances(as_found), Tolerances::RELAXED),
+        };
+        after.validate()?;
+        let potential = if self.relax { Some(self.open_potential()?) } else { None };
+        let mut minima = distinct(&sources, before, self.lowest as usize)?;
+        if minima.is_empty() {
+            let message = "holds no such structure yet; start its run again with --resume";
+            return Err(Error::bad_file(&sources[0].archive, message));
+        }
+        if let Some(potential) = potential {
+            minima = self.relax(minima, &*potential, after)?;
+        }
+        let frames: Vec<_> = minima.iter().map(|minimum| minimum.frame(sources.len())).collect();
+        write_xyz(&self.output, &frames)?;
+        print_table(&minima)?;
+        print(format!("{} distinct structures written to {}", minima.len(), self.output.display()))
+    }
+
+    /// `otherwise` unless the user said something else.
+    fn tolerances(&self, otherwise: Tolerances) -> Tolerances {
+        Tolerances {
+            energy_ev: self.energy_tolerance.unwrap_or(otherwise.energy_ev),
+            distance_angstrom: self.distance_tolerance.unwrap_or(otherwise.distance_angstrom),
+        }
+    }
+
+    fn relax(&self, minima: Vec<Minimum>, potential: &dyn Potential, tolerances: Tolerances) -> Result<Vec<Minimum>> {
+        self.compute.threads.start()?;
+        let interrupted = watch_interrupts()?;
+        let settings = RelaxSettings { fmax_ev_per_angstrom: self.fmax, ..RelaxSettings::default() };
+        let n_starts = minima.len();
+        let relaxation = relaxed(minima, potential, &settings, tolerances, &|| interrupted.load(Ordering::Relaxed))?;
+        if relaxation.minima.is_empty() {
+            let message =
+                format!("the potential {} has no energy for any of the {n_starts} structures", potential.name());
+            return Err(Error::Evaluator(message));
+        }
+        print(format!(
+            "{n_starts} structures relaxed in {} evaluations, {} of them unconverged, {} left out as the potential failed",
+            relaxation.n_evaluations, relaxation.n_unconverged, relaxation.n_failed
+        ))?;
+        Ok(relaxation.minima)
+    }
+
+    fn open_potential(&self) -> Result<Box<dyn Potential>> {
+        if let Some(name) = &self.potential {
+            return potential::open(&potential_settings(name)?, None, &self.compute.device);
+        }
+        let config = Source::of(&self.inputs[0]).archive.with_file_name("config.toml");
+        if !config.is_file() {
+            let message = "is needed for the potential to relax with; name a potential with --potential";
+            return Err(Error::bad_file(&config, message));
+        }
+        let settings = Settings::load(&config)?;
+        potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
+            .map_err(|cause| in_file(&config, cause))
+    }
+}
+
+fn print_table(minima: &[Minimum]) -> Result<()> {
+    let lowest = minima[0].energy_ev;
+    print("      energy/eV   above/eV   count  first found  symmetry")?;
+    for (k, minimum) in minima.iter().take(SHOWN).enumerate() {
+        let symmetry = minimum.symmetry.as_ref().map_or("-", |symmetry| symmetry.symbol.as_str());
+        let Minimum { energy_ev, count, first, .. } = minimum;
+        let above = energy_ev - lowest;
+        print(format!("{:>3} {energy_ev:>11.4} {above:>10.4} {count:>7} {:>12}  {symmetry}", k + 1, first.evaluation))?;
+    }
+    match minima.len() {
+        n if n > SHOWN => print(format!("    … {} more", n - SHOWN)),
+        _ => Ok(()),
+    }
+}

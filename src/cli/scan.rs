@@ -1,0 +1,106 @@
+//! `godiff scan`: the energy landscape of one atom.
+
+use super::common::{EnergyCompute, in_file, print, watch_interrupts, write_xyz};
+use clap::Args;
+use godiff::config::Settings;
+use godiff::landscape::{Landscape, ScanSettings, scan, svg};
+use godiff::run::write_atomic;
+use godiff::system::System;
+use godiff::{Error, Result, potential};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// Scans the energy of one free atom over its template: a grid over the cell, at each point the height of lowest energy
+///
+/// At every point heights at most 0.5 Å apart are tried across the confinement, and the best is relaxed along z. Nothing else moves.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A point takes some 15 evaluations. The file is JSON (grid, a, b, energies_ev, heights_angstrom), extended XYZ (a structure for
+each point) or a picture, as its name ends.
+
+Examples:
+  godiff scan configs/pt-adatom.toml -o landscape.svg
+  godiff scan configs/pt-adatom.toml --grid 16x10 -o landscape.json")]
+pub struct Arguments {
+    /// The configuration, whose [system] has a template, one free atom and a confinement
+    #[arg(value_name = "CONFIG.toml")]
+    config: PathBuf,
+    /// Points along the lattice vectors a and b [default: at most 0.25 Å apart]
+    #[arg(long, value_name = "NxM", value_parser = parse_grid)]
+    grid: Option<[usize; 2]>,
+    /// Leave the atom at the best of the heights tried
+    #[arg(long)]
+    no_relax: bool,
+    /// The file to write: .json, .xyz or .svg
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    #[command(flatten)]
+    compute: EnergyCompute,
+}
+
+/// What to write.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Xyz,
+    Svg,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let format = self.format()?;
+        let Settings { sections, system, .. } = Settings::load(&self.config)?;
+        let potential = potential::open(&sections.potential, Some(&system), &self.compute.device)
+            .map_err(|cause| in_file(&self.config, cause))?;
+        self.compute.threads.start()?;
+        let interrupted = watch_interrupts()?;
+        let settings = ScanSettings {
+            grid: self.grid,
+            relax: !self.no_relax,
+            min_distance_angstrom: sections.search.min_distance_angstrom,
+            energy_floor_ev: sections.search.energy_floor_ev,
+            ..ScanSettings::default()
+        };
+        let landscape = scan(&system, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))
+            .map_err(|cause| in_file(&self.config, cause))?;
+        self.write(format, &landscape, &system)?;
+        let [n_a, n_b] = landscape.grid;
+        let n_evaluations = landscape.n_evaluations;
+        if let Some(index) = landscape.lowest() {
+            let (energy, [x, y, z]) = (landscape.energies_ev[index], landscape.position(index));
+            print(format!("lowest energy {energy:.6} eV, the atom at ({x:.3}, {y:.3}, {z:.3}) Å"))?;
+        }
+        let path = self.output.display();
+        print(format!("{n_a} x {n_b} points in {n_evaluations} evaluations written to {path}"))
+    }
+
+    fn format(&self) -> Result<Format> {
+        match self.output.extension().and_then(|ending| ending.to_str()) {
+            Some("json") => Ok(Format::Json),
+            Some("xyz" | "extxyz") => Ok(Format::Xyz),
+            Some("svg") => Ok(Format::Svg),
+            _ => Err(Error::bad_file(&self.output, "the ending says what to write; give .json, .xyz or .svg")),
+        }
+    }
+
+    fn write(&self, format: Format, landscape: &Landscape, system: &System) -> Result<()> {
+        match format {
+            Format::Json => {
+                let mut text = serde_json::to_string(landscape).expect("numbers are JSON");
+                text.push('\n');
+                write_atomic(&self.output, text.as_bytes())
+            }
+            Format::Xyz => {
+                let structures = (0..landscape.energies_ev.len()).filter_map(|k| landscape.structure(system, k));
+                write_xyz(&self.output, &structures.map(Into::into).collect::<Vec<_>>())
+            }
+            Format::Svg => write_atomic(&self.output, svg(landscape, system).as_bytes()),
+        }
+    }
+}
+
+/// Two numbers as in `16x10`.
+fn parse_grid(text: &str) -> std::result::Result<[usize; 2], String> {
+    let numbers = text.split_once('x').and_then(|(a, b)| Some([a.parse().ok()?, b.parse().ok()?]));
+    numbers.ok_or_else(|| "give the points along a and b, such as 16x10".into())
+}

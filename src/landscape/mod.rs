@@ -1,0 +1,311 @@
+//! The energy landscape of one free atom over its template: a grid over the cell, at each point the height of lowest energy.
+
+mod svg;
+#[cfg(test)]
+mod tests;
+
+pub use svg::svg;
+
+use crate::error::{Error, Result};
+use crate::potential::{Answer, Evaluation, Potential};
+use crate::relax::RelaxSettings;
+use crate::system::vector::{add, norm, scale};
+use crate::system::{Confinement, Structure, System, Vec3};
+use serde::{Deserialize, Serialize};
+
+/// Distance of neighbouring grid points, Å, unless a grid is given: at most this.
+const SPACING: f64 = 0.25;
+/// Distance of the heights that are tried first, Å: at most this. Finer than any well along z is wide.
+const HEIGHT_SPACING: f64 = 0.5;
+/// Heights are known this well, Å, where the forces do not decide before.
+const HEIGHT_PRECISION: f64 = 1e-5;
+/// Rounds after which a height is left as it is.
+const MAX_ROUNDS: usize = 60;
+/// Most points of a grid.
+const MOST_POINTS: usize = 1_000_000;
+/// Structures handed to the potential at once.
+const AT_ONCE: usize = 1024;
+
+/// How a landscape is scanned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScanSettings {
+    /// Points along a and b; without it they lie 0.25 Å apart or a little less.
+    pub grid: Option<[usize; 2]>,
+    /// Whether the height is relaxed, or left at the best of those tried, at most 0.5 Å apart.
+    pub relax: bool,
+    /// A height is relaxed when the force along z is no larger, eV/Å.
+    pub fmax_ev_per_angstrom: f64,
+    /// Places nearer to another atom, Å, are not evaluated.
+    pub min_distance_angstrom: f64,
+    /// Energies below this, eV, are taken for failures of the potential.
+    pub energy_floor_ev: Option<f64>,
+}
+
+impl Default for ScanSettings {
+    fn default() -> Self {
+        ScanSettings {
+            grid: None,
+            relax: true,
+            fmax_ev_per_angstrom: RelaxSettings::default().fmax_ev_per_angstrom,
+            min_distance_angstrom: 1.0,
+            energy_floor_ev: None,
+        }
+    }
+}
+
+/// Lowest energies of one atom over the points of a grid. Point (i, j) lies at (i/n_a)·a + (j/n_b)·b and is entry i·n_b + j.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Landscape {
+    /// n_a and n_b, the points along a and b.
+    pub grid: [usize; 2],
+    /// The lattice vector a, Å; it lies in the xy plane.
+    pub a: Vec3,
+    /// The lattice vector b, Å.
+    pub b: Vec3,
+    /// Energy of the whole structure, eV; not a number (null in JSON) where the atom has no place or the potential no energy.
+    #[serde(with = "numbers_or_null")]
+    pub energies_ev: Vec<f64>,
+    /// Height z of the atom there, Å; likewise.
+    #[serde(with = "numbers_or_null")]
+    pub heights_angstrom: Vec<f64>,
+    /// Evaluations of the potential that it took.
+    pub n_evaluations: usize,
+}
+
+impl Landscape {
+    /// Where the atom sits at point `index`, Å.
+    pub fn position(&self, index: usize) -> Vec3 {
+        let site = site(self.grid, [self.a, self.b], index);
+        [site[0], site[1], self.heights_angstrom[index]]
+    }
+
+    /// The point of lowest energy, the first if there are several; none without any energy.
+    pub fn lowest(&self) -> Option<usize> {
+        let known = (0..self.energies_ev.len()).filter(|&k| self.energies_ev[k].is_finite());
+        known.min_by(|&i, &j| self.energies_ev[i].total_cmp(&self.energies_ev[j]))
+    }
+
+    /// The whole structure with the atom at point `index`, and its energy; none without energy.
+    pub fn structure(&self, system: &System, index: usize) -> Option<Structure> {
+        let energy = self.energies_ev[index].is_finite().then(|| self.energies_ev[index])?;
+        Some(Structure { energy: Some(energy), ..system.structure(&[self.position(index)]) })
+    }
+}
+
+/// Scans the landscape of the one free atom of `system`. `interrupted` is asked before every batch.
+///
+/// # Errors
+/// `BadInput` for a system without template or confinement or with more than one free atom, for an impossible grid, and for what
+/// the potential refuses; `Evaluator` if it has no energy anywhere or can evaluate nothing any more; `Interrupted`.
+pub fn scan(
+    system: &System,
+    potential: &dyn Potential,
+    settings: &ScanSettings,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Landscape> {
+    let confinement = check(system)?;
+    let [a, b, _] = system.cell.vectors;
+    let grid = settings.grid.unwrap_or([a, b].map(|vector| (norm(vector) / SPACING).ceil().max(1.0) as usize));
+    if grid.contains(&0) || grid[0].saturating_mul(grid[1]) > MOST_POINTS {
+        let [n_a, n_b] = grid;
+        return Err(Error::bad_input(format!(
+            "a grid of {n_a} × {n_b} points is impossible; give at least one along each vector and at most {MOST_POINTS} in all"
+        )));
+    }
+    let mut scan = Scan { system, potential, settings, interrupted, n_evaluations: 0 };
+    let heights = heights(confinement);
+    let column = |index| Column::new(site(grid, [a, b], index), confinement);
+    let mut columns: Vec<Column> = (0..grid[0] * grid[1]).map(column).collect();
+    // Columns by the thousand, so that memory does not grow with the grid.
+    for columns in columns.chunks_mut(AT_ONCE) {
+        scan.try_heights(columns, &heights)?;
+        if settings.relax {
+            scan.relax(columns)?;
+        }
+    }
+    let landscape = Landscape {
+        grid,
+        a,
+        b,
+        energies_ev: columns.iter().map(|column| column.best.map_or(f64::NAN, |best| best.energy)).collect(),
+        heights_angstrom: columns.iter().map(|column| column.best.map_or(f64::NAN, |best| best.z)).collect(),
+        n_evaluations: scan.n_evaluations,
+    };
+    match landscape.lowest() {
+        Some(_) => Ok(landscape),
+        None => Err(Error::Evaluator(format!(
+            "the potential {} has no energy that counts for the free atom at any point; check the confinement and the energy \
+             floor",
+            potential.name()
+        ))),
+    }
+}
+
+/// The heights allowed in a system whose landscape can be drawn.
+fn check(system: &System) -> Result<Confinement> {
+    let refuse = |message: String| Err(Error::bad_input(message));
+    if system.n_template() == 0 {
+        return refuse("a landscape needs atoms to lie over; give a template in [system]".into());
+    }
+    if system.n_free() != 1 {
+        let n = system.n_free();
+        return refuse(format!("a landscape is that of one free atom, but there are {n}; name one in system.free"));
+    }
+    // A system with confinement has a and b in the xy plane.
+    let needed = "a landscape needs the heights between which the free atom is sought; give system.confinement, with the \
+                  lattice vectors a and b in the xy plane";
+    system.confinement.ok_or_else(|| Error::bad_input(needed))
+}
+
+/// Place of grid point `index` in the plane, Å.
+fn site(grid: [usize; 2], [a, b]: [Vec3; 2], index: usize) -> Vec3 {
+    let along = |k: usize, n: usize, vector: Vec3| scale(k as f64 / n as f64, vector);
+    add(along(index / grid[1], grid[0], a), along(index % grid[1], grid[1], b))
+}
+
+/// Heights that are tried first, Å, both ends among them.
+fn heights(Confinement { z_lo, z_hi }: Confinement) -> Vec<f64> {
+    let n = ((z_hi - z_lo) / HEIGHT_SPACING).ceil().max(1.0) as usize;
+    (0..=n).map(|k| if k == n { z_hi } else { z_lo + (z_hi - z_lo) * k as f64 / n as f64 }).collect()
+}
+
+/// The atom at one height.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sample {
+    /// Å.
+    z: f64,
+    /// eV.
+    energy: f64,
+    /// Force on the atom along z, eV/Å.
+    force: f64,
+}
+
+/// The search for the best height at one point.
+#[derive(Debug)]
+struct Column {
+    site: Vec3,
+    /// The minimum lies between these heights, Å.
+    lo: f64,
+    hi: f64,
+    best: Option<Sample>,
+    /// Another sample, near the best.
+    other: Option<Sample>,
+}
+
+impl Column {
+    fn new(site: Vec3, Confinement { z_lo, z_hi }: Confinement) -> Self {
+        Column { site, lo: z_lo, hi: z_hi, best: None, other: None }
+    }
+
+    /// Narrows the bracket around the lowest energy by what was found at height `z`; nothing counts as higher than anything.
+    fn take(&mut self, z: f64, sample: Option<Sample>) {
+        let better = sample.is_some_and(|sample| self.best.is_none_or(|best| sample.energy < best.energy));
+        let bound = if better { self.best.map(|best| best.z) } else { Some(z) };
+        let centre = if better { Some(z) } else { self.best.map(|best| best.z) };
+        if let (Some(bound), Some(centre)) = (bound, centre) {
+            if bound < centre {
+                self.lo = self.lo.max(bound);
+            } else {
+                self.hi = self.hi.min(bound);
+            }
+        }
+        if better {
+            (self.other, self.best) = (self.best, sample);
+        } else {
+            // The nearer of the two tells more about the slope.
+            let apart = |sample: &Sample| self.best.map_or(0.0, |best| (sample.z - best.z).abs());
+            self.other = [sample, self.other].into_iter().flatten().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+        }
+    }
+
+    /// The height to try next; none once the force is small, pushes out of the confinement, or the bracket is narrow.
+    fn next(&self, round: usize, fmax: f64) -> Option<f64> {
+        let best = self.best?;
+        let end = if best.force > 0.0 { self.hi } else { self.lo };
+        if best.force.abs() <= fmax || (end - best.z).abs() < HEIGHT_PRECISION {
+            return None;
+        }
+        let halfway = 0.5 * (best.z + end);
+        // Where the force vanishes if it is linear; halving now and then keeps a bad guess from creeping.
+        let secant = self.other.map(|other| best.z - best.force * (best.z - other.z) / (best.force - other.force));
+        let within = |z: &f64| (*z - best.z) * (end - best.z) > 0.0 && (*z - best.z).abs() < (end - best.z).abs();
+        Some(secant.filter(within).filter(|_| round % 3 != 2).unwrap_or(halfway))
+    }
+}
+
+struct Scan<'a> {
+    system: &'a System,
+    potential: &'a dyn Potential,
+    settings: &'a ScanSettings,
+    interrupted: &'a dyn Fn() -> bool,
+    n_evaluations: usize,
+}
+
+impl Scan<'_> {
+    /// Puts every column at the best of `heights`, with its neighbours as bracket.
+    fn try_heights(&mut self, columns: &mut [Column], heights: &[f64]) -> Result<()> {
+        for &z in heights {
+            let trials: Vec<(usize, f64)> = (0..columns.len()).map(|k| (k, z)).collect();
+            self.evaluate(columns, &trials)?;
+        }
+        Ok(())
+    }
+
+    fn relax(&mut self, columns: &mut [Column]) -> Result<()> {
+        for round in 0..MAX_ROUNDS {
+            let next = |k: usize| Some((k, columns[k].next(round, self.settings.fmax_ev_per_angstrom)?));
+            let trials: Vec<(usize, f64)> = (0..columns.len()).filter_map(next).collect();
+            if trials.is_empty() {
+                break;
+            }
+            self.evaluate(columns, &trials)?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates columns at heights.
+    fn evaluate(&mut self, columns: &mut [Column], trials: &[(usize, f64)]) -> Result<()> {
+        if (self.interrupted)() {
+            return Err(Error::Interrupted);
+        }
+        let place = |&(k, z): &(usize, f64)| [columns[k].site[0], columns[k].site[1], z];
+        let places: Vec<Vec3> = trials.iter().map(place).collect();
+        let has_room = |&k: &usize| self.system.closest_contact(&[places[k]]) >= self.settings.min_distance_angstrom;
+        let open: Vec<usize> = (0..trials.len()).filter(has_room).collect();
+        let structures: Vec<Structure> = open.iter().map(|&k| self.system.structure(&[places[k]])).collect();
+        let mut found: Vec<Option<Sample>> = vec![None; trials.len()];
+        self.potential.evaluate(&structures, &mut |answers| {
+            for (number, answer) in answers {
+                found[open[number]] = self.sample(trials[open[number]].1, answer);
+            }
+            if (self.interrupted)() { Err(Error::Interrupted) } else { Ok(()) }
+        })?;
+        self.n_evaluations += structures.len();
+        for (&(k, z), sample) in trials.iter().zip(found) {
+            columns[k].take(z, sample);
+        }
+        Ok(())
+    }
+
+    /// What `answer` says about the atom at height `z`, if it counts.
+    fn sample(&self, z: f64, answer: Answer) -> Option<Sample> {
+        let Answer::Done(Evaluation { energy, forces }) = answer else { return None };
+        let force = forces.last().map(|force| force[2])?;
+        let above_floor = self.settings.energy_floor_ev.is_none_or(|floor| energy >= floor);
+        (energy.is_finite() && force.is_finite() && above_floor).then_some(Sample { z, energy, force })
+    }
+}
+
+/// Numbers in JSON, with null for what is not one.
+mod numbers_or_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        numbers.iter().map(|x| x.is_finite().then_some(*x)).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let numbers = Vec::<Option<f64>>::deserialize(deserializer)?;
+        Ok(numbers.into_iter().map(|x| x.unwrap_or(f64::NAN)).collect())
+    }
+}

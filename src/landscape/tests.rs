@@ -1,0 +1,152 @@
+use super::*;
+use crate::potential::Emt;
+use crate::relax::relax;
+use crate::system::{Cell, ConfinementSpec, read_structure};
+use std::path::Path;
+
+fn adatom() -> System {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/structures/pt-stepped.xyz");
+    let template = read_structure(&path).unwrap();
+    System::new(Some(&template), "Pt", Some(ConfinementSpec::AboveTemplate([0.0, 4.0])), None).unwrap()
+}
+
+const NEVER: &dyn Fn() -> bool = &|| false;
+
+/// Lowest place of the adatom with EMT, eV.
+const MINIMUM: f64 = 5.505784;
+
+#[test]
+fn the_lowest_point_of_the_adatoms_landscape_leads_to_its_minimum() {
+    let system = adatom();
+    let emt = Emt::with_system(false, &system).unwrap();
+    let settings = ScanSettings { grid: Some([20, 12]), ..ScanSettings::default() };
+    let landscape = scan(&system, &emt, &settings, NEVER).unwrap();
+    assert_eq!((landscape.energies_ev.len(), landscape.heights_angstrom.len()), (240, 240));
+    let lowest = landscape.lowest().unwrap();
+    let energy = landscape.energies_ev[lowest];
+    // No point can lie below the minimum, and the next one is at most half a diagonal of the grid away.
+    assert!(energy > MINIMUM - 1e-6 && energy < MINIMUM + 0.2, "{energy}");
+    let start = landscape.structure(&system, lowest).unwrap();
+    let relaxed = relax(&start, &emt, &RelaxSettings::default(), NEVER).unwrap();
+    assert!((relaxed.energy - MINIMUM).abs() < 3e-4, "{}", relaxed.energy);
+    // Every height is that of a minimum along z, or an end of the confinement.
+    let confinement = system.confinement.unwrap();
+    for index in (0..240).step_by(7) {
+        let position = landscape.position(index);
+        let at = |z: f64| emt.energy_and_forces(&system.structure(&[[position[0], position[1], z]])).unwrap();
+        let here = at(position[2]);
+        assert!((here.energy - landscape.energies_ev[index]).abs() < 1e-9);
+        let force = here.forces[system.n_template()][2];
+        let held = position[2] == confinement.z_lo && force < 0.0 || position[2] == confinement.z_hi && force > 0.0;
+        assert!(held || force.abs() <= settings.fmax_ev_per_angstrom, "point {index}: {force}");
+        assert!([-0.05, 0.05].iter().all(|dz| held || at(position[2] + dz).energy > here.energy), "point {index}");
+    }
+    // Only the best of the heights tried: never lower, and cheaper.
+    let coarse = scan(&system, &emt, &ScanSettings { relax: false, ..settings }, NEVER).unwrap();
+    let pairs = || landscape.energies_ev.iter().zip(&coarse.energies_ev);
+    assert!(pairs().all(|(fine, coarse)| fine <= coarse) && pairs().any(|(fine, coarse)| fine + 0.01 < *coarse));
+    assert!(coarse.n_evaluations < landscape.n_evaluations && landscape.n_evaluations < 240 * 20);
+}
+
+/// z above the mean plane: a well at a height that depends on the place.
+struct Wells;
+
+fn well(x: f64, y: f64) -> f64 {
+    3.0 + 0.8 * x - 0.3 * y
+}
+
+impl Potential for Wells {
+    fn name(&self) -> String {
+        "wells".into()
+    }
+
+    fn evaluate(
+        &self,
+        structures: &[Structure],
+        deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+    ) -> Result<()> {
+        let answer = |structure: &Structure| {
+            let [x, y, z] = structure.positions[1];
+            let (d, mut forces) = (z - well(x, y), vec![[0.0; 3]; 2]);
+            forces[1][2] = -4.0 * d - 4.0 * d.powi(3);
+            match x > 2.9 {
+                true => Answer::Failed("out of its depth".into()),
+                false => Answer::Done(Evaluation { energy: x + 2.0 * d * d + d.powi(4), forces }),
+            }
+        };
+        deliver(structures.iter().map(answer).enumerate().collect())
+    }
+}
+
+fn wells(confinement: [f64; 2]) -> System {
+    let cell = Cell { vectors: [[4.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0; 3]], periodic: [true, true, false] };
+    let template = Structure::new(cell, vec![78], vec![[0.0; 3]]);
+    System::new(Some(&template), "Pt", Some(ConfinementSpec::Absolute(confinement)), None).unwrap()
+}
+
+#[test]
+fn heights_follow_a_known_surface() {
+    let settings = ScanSettings { grid: Some([5, 3]), fmax_ev_per_angstrom: 1e-4, ..ScanSettings::default() };
+    let landscape = scan(&wells([0.5, 4.0]), &Wells, &settings, NEVER).unwrap();
+    for i in 0..5 {
+        for j in 0..3 {
+            let index = 3 * i + j;
+            let (x, y) = (0.8 * i as f64 + j as f64 / 3.0, j as f64);
+            let (energy, height) = (landscape.energies_ev[index], landscape.heights_angstrom[index]);
+            if x > 2.9 {
+                assert!(energy.is_nan() && height.is_nan() && landscape.structure(&wells([0.5, 4.0]), index).is_none());
+                continue;
+            }
+            let best = well(x, y).min(4.0);
+            assert!((height - best).abs() < 1e-3, "({i}, {j}): {height}, not {best}");
+            let d = best - well(x, y);
+            assert!((energy - (x + 2.0 * d * d + d.powi(4))).abs() < 1e-5, "({i}, {j}): {energy}");
+            let position = landscape.position(index);
+            assert!((position[0] - x).abs() < 1e-12 && (position[1] - y).abs() < 1e-12 && position[2] == height);
+        }
+    }
+    assert_eq!(landscape.lowest(), Some(0));
+    // Too close to the one atom of the template at the origin at its best height there.
+    let far = ScanSettings { min_distance_angstrom: 3.1, ..settings };
+    let kept_off = scan(&wells([0.5, 4.0]), &Wells, &far, NEVER).unwrap();
+    assert!(kept_off.heights_angstrom[0] >= 3.1 && kept_off.energies_ev[0] > landscape.energies_ev[0] + 0.015);
+    assert!(kept_off.heights_angstrom[0] < 3.101, "{}", kept_off.heights_angstrom[0]);
+
+    let text = serde_json::to_string(&landscape).unwrap();
+    assert!(text.contains("null") && text.starts_with("{\"grid\":[5,3],\"a\":[4.0,0.0,0.0],\"b\":"), "{text}");
+    let again: Landscape = serde_json::from_str(&text).unwrap();
+    let bits = |l: &Landscape| l.energies_ev.iter().map(|x| x.is_finite().then(|| x.to_bits())).collect::<Vec<_>>();
+    assert_eq!(
+        (bits(&again), again.grid, again.n_evaluations),
+        (bits(&landscape), landscape.grid, landscape.n_evaluations)
+    );
+
+    let picture = svg(&landscape, &wells([0.5, 4.0]));
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    // Points, and those of the far sides again.
+    assert_eq!(picture.matches("<path fill=\"#").count(), 6 * 4);
+    assert!(picture.contains("#cccccc") && picture.contains("<circle") && picture.contains("0.000 eV"));
+}
+
+#[test]
+fn what_has_no_landscape_is_refused() {
+    let settings = ScanSettings { grid: Some([2, 2]), ..ScanSettings::default() };
+    let refused = |system: &System, settings: &ScanSettings, code: u8, sentence: &str| {
+        let error = scan(system, &Wells, settings, NEVER).expect_err(sentence);
+        assert!(error.to_string().contains(sentence), "{error}");
+        assert_eq!(error.exit_code(), code);
+    };
+    let good = wells([0.5, 4.0]);
+    let bare = System { template_numbers: vec![], template_positions: vec![], ..good.clone() };
+    refused(&bare, &settings, 2, "a landscape needs atoms to lie over; give a template");
+    let two = System { free_numbers: vec![78; 2], ..good.clone() };
+    refused(&two, &settings, 2, "that of one free atom, but there are 2");
+    let open = System { confinement: None, ..good.clone() };
+    refused(&open, &settings, 2, "give system.confinement");
+    for grid in [[0, 3], [1_000_000, 2], [usize::MAX, 2]] {
+        refused(&good, &ScanSettings { grid: Some(grid), ..settings }, 2, "points is impossible; give at least one");
+    }
+    let floor = ScanSettings { energy_floor_ev: Some(1e6), ..settings };
+    refused(&good, &floor, 3, "the potential wells has no energy that counts");
+    assert!(matches!(scan(&good, &Wells, &settings, &|| true), Err(Error::Interrupted)));
+}

@@ -1,0 +1,318 @@
+//! The distinct structures that runs have found, from the lowest energy on.
+//!
+//! Structures are taken in order of their energy. One joins the first earlier one from which it differs by less than the
+//! tolerances, in energy and in [geometry](Comparison); otherwise it is a new one. So each [`Minimum`] is the lowest of its kind,
+//! and what lies more than the tolerance above the last one that is asked for is never read: the effort grows with the number of
+//! structures, not with its square.
+//!
+//! What a search samples is not relaxed: it lies near a minimum, higher by what the displacements cost. Hence the generous
+//! [`Tolerances::SAMPLES`] there, and [`relaxed`], after which [`Tolerances::RELAXED`] tell minima apart.
+
+mod comparison;
+mod source;
+mod symmetry;
+#[cfg(test)]
+mod tests;
+
+pub use comparison::{Comparison, Shape};
+pub use source::Source;
+pub use symmetry::{GroupKind, Operation, Symmetry, operations, symmetry};
+
+use crate::archive::Reader;
+use crate::error::{Error, Result};
+use crate::potential::Potential;
+use crate::relax::{Ending, RelaxSettings, relax_all};
+use crate::run::write_atomic;
+use crate::system::Structure;
+use crate::system::xyz::{Frame, format_frames};
+use source::Candidate;
+use std::path::Path;
+
+/// How many distinct structures are kept unless something else is asked for.
+pub const LOWEST: usize = 50;
+
+/// The file of a run folder that holds its distinct structures.
+const MINIMA: &str = "minima.xyz";
+
+/// How different two structures of one kind may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerances {
+    /// Largest difference of their energies, eV.
+    pub energy_ev: f64,
+    /// Largest distance of a free atom from its counterpart, Å.
+    pub distance_angstrom: f64,
+}
+
+impl Tolerances {
+    /// For structures as they were sampled. Displacements of 0.1 Å cost about 0.05 eV an atom.
+    pub const SAMPLES: Tolerances = Tolerances { energy_ev: 0.3, distance_angstrom: 0.4 };
+
+    /// For relaxed structures: forces of 0.05 eV/Å leave soft modes some 0.1 Å and few meV from their minimum.
+    pub const RELAXED: Tolerances = Tolerances { energy_ev: 0.02, distance_angstrom: 0.2 };
+
+    /// Checks that both are numbers from 0 on.
+    ///
+    /// # Errors
+    /// `BadInput` naming the one that is not.
+    pub fn validate(&self) -> Result<()> {
+        for (what, value, unit) in [("energy", self.energy_ev, "eV"), ("distance", self.distance_angstrom, "Å")] {
+            if !(value.is_finite() && value >= 0.0) {
+                let message = format!("the tolerance of the {what} is {value}; give a number of {unit}, 0 or more");
+                return Err(Error::bad_input(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Within this distance, Å, atoms count as symmetric.
+    fn symmetry_angstrom(&self) -> f64 {
+        0.5 * self.distance_angstrom
+    }
+}
+
+/// Where and when a structure was found. They are ordered by the number of evaluations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Occurrence {
+    /// Evaluations of its run up to and with this one.
+    pub evaluation: u64,
+    /// The run, as its place among the sources.
+    pub run: usize,
+    /// Iteration of the run, from 0.
+    pub iteration: u32,
+    /// Index within the iteration, from 0.
+    pub index: u32,
+}
+
+/// A distinct structure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Minimum {
+    /// The one of lowest energy, with energy and, where they are known, forces.
+    pub structure: Structure,
+    /// Its energy, eV.
+    pub energy_ev: f64,
+    /// How often it was found.
+    pub count: usize,
+    /// The runs that found it, as their places among the sources, ascending.
+    pub runs: Vec<usize>,
+    /// The first time, by evaluations.
+    pub first: Occurrence,
+    /// The last time, by evaluations.
+    pub last: Occurrence,
+    /// Whether no force on a free atom exceeds the limit of its relaxation.
+    pub relaxed: bool,
+    /// Symmetry of all atoms, template and free, within half the tolerance of the geometry. `None` for clusters and wires.
+    pub symmetry: Option<Symmetry>,
+}
+
+impl Minimum {
+    /// Its frame in a structure file: the structure, with count, occurrences and symmetry in the comment line. Runs are only
+    /// spoken of where there are several.
+    pub fn frame(&self, n_runs: usize) -> Frame {
+        let mut frame = Frame::from(self.structure.clone())
+            .with_info("count", self.count as i64)
+            .with_info("relaxed", self.relaxed);
+        if n_runs > 1 {
+            frame = frame.with_info("n_runs", self.runs.len() as i64);
+        }
+        for (when, at) in [("first", self.first), ("last", self.last)] {
+            if n_runs > 1 {
+                frame = frame.with_info(&format!("{when}_run"), at.run as i64);
+            }
+            frame = frame
+                .with_info(&format!("{when}_evaluation"), at.evaluation as i64)
+                .with_info(&format!("{when}_iteration"), i64::from(at.iteration))
+                .with_info(&format!("{when}_index"), i64::from(at.index));
+        }
+        let Some(Symmetry { kind, number, symbol }) = &self.symmetry else { return frame };
+        let group = match kind {
+            GroupKind::Layer => "layer_group",
+            GroupKind::Space => "space_group",
+        };
+        frame.with_info(group, i64::from(*number)).with_info("symmetry", symbol.as_str())
+    }
+
+    /// Takes in `other`, which is of the same kind and not lower.
+    fn join(&mut self, other: Minimum) {
+        self.count += other.count;
+        self.runs.extend(other.runs);
+        self.runs.sort_unstable();
+        self.runs.dedup();
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// The `lowest` distinct structures of the archives of `sources`, by energy. Only structures with status `ok` count. Empty if
+/// there are none yet.
+///
+/// # Errors
+/// `BadInput` for archives that cannot be opened or are of different systems, and tolerances that are not numbers; `Storage` if
+/// reading fails.
+pub fn distinct(sources: &[Source], tolerances: Tolerances, lowest: usize) -> Result<Vec<Minimum>> {
+    tolerances.validate()?;
+    let readers = sources.iter().map(|source| Reader::open(&source.archive)).collect::<Result<Vec<_>>>()?;
+    let mut candidates = Vec::new();
+    for (run, (source, reader)) in sources.iter().zip(&readers).enumerate() {
+        candidates.extend(source.candidates(run, reader)?);
+    }
+    check_systems(&readers, &candidates)?;
+    candidates.sort_by(|a, b| a.energy_ev.total_cmp(&b.energy_ev).then(a.at.cmp(&b.at)));
+
+    let mut kinds: Option<Kinds> = None;
+    for candidate in candidates {
+        if kinds.as_ref().is_some_and(|kinds| kinds.none_is_like(candidate.energy_ev, lowest)) {
+            break;
+        }
+        let structure = candidate.structure(&readers)?;
+        let kinds = kinds.get_or_insert_with(|| Kinds::new(&structure, tolerances));
+        let Candidate { at, energy_ev, relaxed, .. } = candidate;
+        let minimum = Minimum {
+            structure,
+            energy_ev,
+            count: 1,
+            runs: vec![at.run],
+            first: at,
+            last: at,
+            relaxed,
+            symmetry: None,
+        };
+        kinds.sort_in(minimum, lowest);
+    }
+    Ok(kinds.map_or_else(Vec::new, Kinds::finish))
+}
+
+/// Writes `minima.xyz` into the run folder `folder`: what [`distinct`] finds in its archive, unrelaxed. Nothing is written while
+/// there is nothing to write.
+///
+/// # Errors
+/// Those of [`distinct`], and `Storage` if the file cannot be written.
+pub fn write(folder: &Path) -> Result<()> {
+    let source = Source::of(folder);
+    let minima = distinct(std::slice::from_ref(&source), source.tolerances(), LOWEST)?;
+    if minima.is_empty() {
+        return Ok(());
+    }
+    let frames: Vec<Frame> = minima.iter().map(|minimum| minimum.frame(1)).collect();
+    write_atomic(&folder.join(MINIMA), format_frames(&frames).as_bytes())
+}
+
+/// What relaxing has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relaxation {
+    /// The distinct relaxed structures, by energy. Each has the counts and occurrences of all that led to it.
+    pub minima: Vec<Minimum>,
+    /// Evaluations of the potential, rejected steps included.
+    pub n_evaluations: usize,
+    /// Structures whose relaxation ended before the forces were small; they are among `minima`.
+    pub n_unconverged: usize,
+    /// Structures that the potential could not evaluate; they are left out.
+    pub n_failed: usize,
+}
+
+/// Relaxes `minima`, such as those of [`distinct`], and merges what becomes the same.
+///
+/// # Errors
+/// Those of [`relax_all`], and `BadInput` for tolerances that are not numbers.
+pub fn relaxed(
+    minima: Vec<Minimum>,
+    potential: &dyn Potential,
+    settings: &RelaxSettings,
+    tolerances: Tolerances,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Relaxation> {
+    tolerances.validate()?;
+    let starts: Vec<Structure> = minima.iter().map(|minimum| minimum.structure.clone()).collect();
+    let ends = relax_all(&starts, potential, settings, interrupted)?;
+    let mut relaxation = Relaxation { minima: Vec::new(), n_evaluations: 0, n_unconverged: 0, n_failed: 0 };
+    let mut found = Vec::new();
+    for (minimum, end) in minima.into_iter().zip(ends) {
+        relaxation.n_evaluations += end.n_evaluations;
+        match end.ending {
+            Ending::Failed(_) | Ending::NotFinite => relaxation.n_failed += 1,
+            _ => {
+                let relaxed = end.converged();
+                relaxation.n_unconverged += usize::from(!relaxed);
+                found.push(Minimum { structure: end.structure, energy_ev: end.energy, relaxed, ..minimum });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.energy_ev.total_cmp(&b.energy_ev).then(a.first.cmp(&b.first)));
+    let Some(first) = found.first() else { return Ok(relaxation) };
+    let mut kinds = Kinds::new(&first.structure, tolerances);
+    for minimum in found {
+        kinds.sort_in(minimum, usize::MAX);
+    }
+    relaxation.minima = kinds.finish();
+    Ok(relaxation)
+}
+
+/// The distinct structures so far, by energy.
+struct Kinds {
+    comparison: Comparison,
+    tolerances: Tolerances,
+    found: Vec<(Minimum, Shape)>,
+}
+
+impl Kinds {
+    fn new(example: &Structure, tolerances: Tolerances) -> Self {
+        Kinds { comparison: Comparison::new(example), tolerances, found: Vec::new() }
+    }
+
+    /// Whether nothing of this or a higher energy can be one of the `lowest` kinds any more.
+    fn none_is_like(&self, energy_ev: f64, lowest: usize) -> bool {
+        let above = |(last, _): &(Minimum, Shape)| energy_ev - last.energy_ev > self.tolerances.energy_ev;
+        self.found.len() >= lowest && self.found.last().is_none_or(above)
+    }
+
+    /// Lets `minimum`, which is not lower than any before, join its kind, or start one if there are fewer than `lowest`.
+    fn sort_in(&mut self, minimum: Minimum, lowest: usize) {
+        let shape = self.comparison.shape(&minimum.structure);
+        let Kinds { comparison, tolerances, found } = self;
+        let near = found.partition_point(|(earlier, _)| minimum.energy_ev - earlier.energy_ev > tolerances.energy_ev);
+        let same = |(_, other): &(Minimum, Shape)| comparison.same(other, &shape, tolerances.distance_angstrom);
+        match found[near..].iter().position(same) {
+            Some(k) => found[near + k].0.join(minimum),
+            None if found.len() < lowest => found.push((minimum, shape)),
+            None => {}
+        }
+    }
+
+    fn finish(self) -> Vec<Minimum> {
+        let tolerance = self.tolerances.symmetry_angstrom();
+        let label = |(minimum, _): (Minimum, Shape)| {
+            let symmetry = symmetry(&minimum.structure, tolerance);
+            Minimum { symmetry, ..minimum }
+        };
+        self.found.into_iter().map(label).collect()
+    }
+}
+
+/// Refuses archives whose structures differ in more than where their free atoms are.
+fn check_systems(readers: &[Reader], candidates: &[Candidate]) -> Result<()> {
+    let mut first: Option<Structure> = None;
+    for (run, reader) in readers.iter().enumerate() {
+        let Some(candidate) = candidates.iter().find(|candidate| candidate.at.run == run) else { continue };
+        let structure = candidate.structure(readers)?;
+        let Some(first) = &first else {
+            first = Some(structure);
+            continue;
+        };
+        let fixed =
+            |s: &Structure| -> Vec<_> { (0..s.n_atoms()).filter(|&k| s.fixed[k]).map(|k| s.positions[k]).collect() };
+        let difference = if structure.numbers != first.numbers || structure.fixed != first.fixed {
+            "other atoms"
+        } else if structure.cell != first.cell {
+            "another cell"
+        } else if fixed(&structure) != fixed(first) {
+            "another template"
+        } else {
+            continue;
+        };
+        let message = format!(
+            "holds structures with {difference} than {}; compare runs of one system",
+            readers[0].path().display()
+        );
+        return Err(Error::bad_file(reader.path(), message));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Where the structures come from: archives, and which of their rows count.
+
+use super::{Occurrence, Tolerances};
+use crate::archive::{Reader, Status};
+use crate::baseline::RelaxationSection;
+use crate::error::{Error, Result};
+use crate::relax::RelaxSettings;
+use crate::run::RunDirectory;
+use crate::system::Structure;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The archive of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Its `archive.db`.
+    pub archive: PathBuf,
+    /// If given, only structures count on whose free atoms no force, eV/Å, is larger: the ends of relaxations, not the way there.
+    pub fmax_ev_per_angstrom: Option<f64>,
+}
+
+/// What tells in a run's configuration whether it relaxes.
+#[derive(Deserialize)]
+struct Sections {
+    random_search: Option<toml::Table>,
+    basin_hopping: Option<toml::Table>,
+    evolution: Option<toml::Table>,
+    relaxation: Option<RelaxationSection>,
+}
+
+impl Source {
+    /// The archive of the run in the folder `path`, or the archive `path`. Baselines relax, so that only the ends of their
+    /// relaxations count; of a search every sample does. An archive without its run's `config.toml` beside it is taken for a
+    /// search's.
+    pub fn of(path: &Path) -> Source {
+        let archive = if path.is_dir() { RunDirectory::archive_of(path) } else { path.to_owned() };
+        let config = archive.with_file_name("config.toml");
+        let sections: Option<Sections> =
+            std::fs::read_to_string(config).ok().and_then(|text| toml::from_str(&text).ok());
+        let limit = sections.and_then(|sections| {
+            let Sections { random_search, basin_hopping, evolution, relaxation } = sections;
+            let relaxes = random_search.or(basin_hopping).or(evolution).is_some();
+            relaxes.then(|| relaxation.unwrap_or_default().fmax_ev_per_angstrom)
+        });
+        Source { archive, fmax_ev_per_angstrom: limit }
+    }
+
+    /// Whether all that counts is relaxed.
+    pub fn is_relaxed(&self) -> bool {
+        self.fmax_ev_per_angstrom.is_some()
+    }
+
+    /// What tells its structures apart.
+    pub fn tolerances(&self) -> Tolerances {
+        if self.is_relaxed() { Tolerances::RELAXED } else { Tolerances::SAMPLES }
+    }
+
+    /// What counts of this source, which is number `run` and open as `reader`.
+    pub(super) fn candidates(&self, run: usize, reader: &Reader) -> Result<Vec<Candidate>> {
+        let small = self.fmax_ev_per_angstrom.unwrap_or(RelaxSettings::default().fmax_ev_per_angstrom);
+        let mut evaluation = 0;
+        let mut candidates = Vec::new();
+        for row in reader.list()? {
+            evaluation += u64::from(row.status != Status::TooClose);
+            let relaxed = row.fmax.is_some_and(|fmax| fmax <= small);
+            let (Status::Ok, Some(energy_ev)) = (row.status, row.energy) else { continue };
+            if relaxed || !self.is_relaxed() {
+                let at = Occurrence { evaluation, run, iteration: row.iteration, index: row.index };
+                candidates.push(Candidate { at, energy_ev, relaxed });
+            }
+        }
+        Ok(candidates)
+    }
+}
+
+/// A structure that counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub at: Occurrence,
+    pub energy_ev: f64,
+    pub relaxed: bool,
+}
+
+impl Candidate {
+    /// Its atoms, from the reader of its run.
+    pub fn structure(&self, readers: &[Reader]) -> Result<Structure> {
+        let reader = &readers[self.at.run];
+        let stored = reader.get(self.at.iteration, self.at.index)?;
+        let lost = || Error::storage(reader.path(), "lost a row while it was read; try again");
+        stored.map(|stored| stored.structure).ok_or_else(lost)
+    }
+}
