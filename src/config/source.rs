@@ -15,13 +15,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// `text`, the contents of `path`.
+    pub fn new(text: String, path: &Path) -> Self {
+        Source { path: path.to_owned(), text }
+    }
+
     /// Reads `path`.
     ///
     /// # Errors
     /// `BadInput` if the file cannot be read as UTF-8 text.
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Source { path: path.to_owned(), text }),
+            Ok(text) => Ok(Source::new(text, path)),
             Err(cause) => Err(Error::bad_input(format!("cannot read the configuration {}: {cause}", path.display()))),
         }
     }

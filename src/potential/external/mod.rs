@@ -3,6 +3,7 @@
 //! `board` holds what is to be done and decides about failures; every worker or client has a thread that carries structures
 //! from there over its socket and answers back. The caller's thread only looks at the board.
 
+mod ask;
 mod board;
 mod connection;
 mod limits;
@@ -13,6 +14,8 @@ mod start;
 mod units;
 mod workers;
 
+#[doc(hidden)]
+pub use ask::ask;
 pub use units::{BOHR_ANGSTROM, HARTREE_EV};
 
 use super::{Answer, AseSettings, Exchange, IpiSettings, Potential};
