@@ -9,10 +9,14 @@ mod allocations;
 mod archives;
 #[path = "fuzz/engine.rs"]
 mod engine;
+#[path = "fuzz/hostile_pickles.rs"]
+mod hostile_pickles;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
 #[path = "fuzz/parsers.rs"]
 mod parsers;
+#[path = "fuzz/regressions.rs"]
+mod regressions;
 #[path = "fuzz/watch.rs"]
 mod watch;
 

@@ -223,7 +223,8 @@ impl ArchiveFile {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let foreign = || Error::bad_file(path, "is not an archive written by godiff; give the archive.db of a run");
         if !schema::is_plain(&connection).map_err(|error| open_error(path, &error))? {
-            return Err(foreign());
+            let message = "holds views, triggers or computed columns, which no archive of godiff has; give the archive.db of a run";
+            return Err(Error::bad_file(path, message));
         }
         let read = |name: &str| -> Result<String> {
             let sql = "SELECT value FROM information WHERE name = ?1";

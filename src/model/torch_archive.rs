@@ -166,6 +166,35 @@ mod tests {
         assert_eq!(complaint, "has no storage: a/data/0 decompresses to more than 16 times the archive's size");
     }
 
+    /// Many tensors may view one storage, which is decompressed once; different ones share what may be decompressed.
+    #[test]
+    fn storages_are_read_once() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        let storages = (0..40).map(|k| (format!("a/data/{k}"), vec![0; 48]));
+        for (name, content) in [("a/data.pkl".to_owned(), b"}.".to_vec())].into_iter().chain(storages) {
+            zip.start_file(name, deflated).unwrap();
+            zip.write_all(&content).unwrap();
+        }
+        let bytes = zip.finish().unwrap().into_inner();
+        let (mut archive, _) = TorchArchive::open(&bytes).unwrap();
+        let left = archive.left;
+        for _ in 0..100 {
+            assert_eq!(archive.elements(&view(3, &[2], &[1])).unwrap(), [0.0; 2]);
+        }
+        assert_eq!(archive.left, left - 48);
+        archive.left = 100;
+        let other = |key: usize| TensorView { key: key.to_string(), ..view(0, &[2], &[1]) };
+        assert!((1..3).all(|key| archive.elements(&other(key)).is_ok()));
+        let complaint = archive.elements(&other(3)).unwrap_err();
+        assert_eq!(complaint, "has no storage: a/data/3 decompresses to more than 16 times the archive's size");
+        assert!(archive.check_room(16 * bytes.len() / 4).is_ok());
+        assert_eq!(
+            archive.check_room(1 << 40).unwrap_err(),
+            format!("its shapes ask for 1099511627776 parameters, more than {} bytes can hold", bytes.len())
+        );
+    }
+
     #[test]
     fn strides_are_honoured() {
         assert_eq!(row_major(&view(0, &[2, 3], &[3, 1])), Some(vec![0, 1, 2, 3, 4, 5]));

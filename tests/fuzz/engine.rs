@@ -117,6 +117,21 @@ impl Parser {
         }
     }
 
+    /// Reads one `input` under the same watch and within the same bounds.
+    ///
+    /// # Errors
+    /// The sentence of a refusal.
+    ///
+    /// # Panics
+    /// If the input is not taken as it should be.
+    pub fn take(&self, input: &[u8]) -> Result<(), String> {
+        silence();
+        let copy = input.to_vec();
+        let watch = Watch::start("given", move |_| copy.clone());
+        watch.begin(0);
+        self.judge(input).unwrap_or_else(|why| panic!("{} {why}", self.name)).0
+    }
+
     /// Reads as many inputs as `GODIFF_FUZZ` says, from `GODIFF_FUZZ_SEED` on or only the one of `GODIFF_FUZZ_INPUT`.
     ///
     /// # Panics

@@ -481,6 +481,13 @@ fn client(name: &'static str, seeds: Vec<Vec<u8>>, batch: usize, box_angstrom: O
     }
 }
 
+/// A client that is asked for one structure and announces a text of `length` bytes that it never sends.
+pub fn client_text(length: i32) -> Vec<u8> {
+    let mut bytes = conversation(&["READY", "READY", "FORCEREADY"], &[1.5], questions()[0].n_atoms(), &[]);
+    bytes.extend(length.to_ne_bytes());
+    bytes
+}
+
 /// Clients of i-PI's protocol, asked for a batch.
 pub fn ipi() -> Parser {
     let n = questions()[0].n_atoms();
