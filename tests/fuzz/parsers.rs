@@ -6,7 +6,7 @@ use godiff::config::Settings;
 use godiff::model::{ModelFile, Precision, parse_checkpoint};
 use godiff::potential::PotentialSettings;
 use godiff::potential::external::ask;
-use godiff::run::{Checkpoint, IterationMetrics, Summary, parse_metrics};
+use godiff::run::{Checkpoint, Flaw, IterationMetrics, Summary, parse_metrics};
 use godiff::system::elements::parse_formula;
 use godiff::system::poscar::parse_poscar;
 use godiff::system::xyz::{format_frames, parse_frames, read_frames};
@@ -272,8 +272,8 @@ pub fn checkpoint() -> Parser {
         ),
         read: Box::new(|bytes| {
             let checkpoint = Checkpoint::from_bytes(bytes).map_err(|flaw| match flaw {
-                godiff::run::Flaw::Damaged(why) => why,
-                godiff::run::Flaw::Newer(version) => format!("newer {version}"),
+                Flaw::Damaged(why) => refused(godiff::Error::bad_file(Path::new("iteration-00001.bin"), why)),
+                Flaw::Newer(version) => format!("it is of the newer format {version}"),
             })?;
             let written = checkpoint.to_bytes();
             let again = Checkpoint::from_bytes(&written).expect("what is written can be read").to_bytes();
@@ -301,7 +301,9 @@ pub fn records() -> Parser {
             "{ } [ ] : , \" null \"ok\": \"status\":\"done\" \"seconds\": \"iteration\": 1e999 -1 18446744073709551616 \\u0000 \n",
         ),
         read: Box::new(|bytes| {
-            let summary = serde_json::from_slice::<Summary>(bytes).map(drop).map_err(|error| error.to_string());
+            let summary = serde_json::from_slice::<Summary>(bytes)
+                .map(drop)
+                .map_err(|error| refused(godiff::Error::bad_file(Path::new("summary.json"), error)));
             let lines = parse_metrics(text(bytes)?, Path::new("metrics.jsonl")).map_err(refused);
             let lines = lines.map(|lines: Vec<IterationMetrics>| assert!(lines.len() <= bytes.len()));
             // A file of one torn line is an empty one.
@@ -470,7 +472,7 @@ fn client(name: &'static str, seeds: Vec<Vec<u8>>, batch: usize, box_angstrom: O
             })?;
             assert!(!answers.is_empty() && answers.len() <= structures.len());
             for answer in answers {
-                let evaluation = answer?;
+                let evaluation = answer.map_err(|why| godiff::Error::Evaluator(why).to_string())?;
                 assert!(evaluation.forces.len() == structures[0].n_atoms() && evaluation.energy.is_finite());
             }
             Ok(())

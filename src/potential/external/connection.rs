@@ -359,3 +359,23 @@ pub fn refusal(text: &str) -> String {
         Err(_) => "gave an energy or forces that are not numbers".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_fit_for_a_terminal() {
+        for (text, said) in [
+            (r#"{"error": "ValueError: no", "more": [1, {"a": null}]}"#, "raised ValueError: no"),
+            (r#"{"error": "\u001b[2Jno\u007f\nmore"}"#, "raised  [2Jno "),
+            ("{}", "gave an energy or forces that are not numbers"),
+            (r#"{"error": 5}"#, "gave an energy or forces that are not numbers"),
+            ("[[[", "gave an energy or forces that are not numbers"),
+        ] {
+            assert_eq!(refusal(text), said);
+        }
+        let long = refusal(&serde_json::json!({ "error": "é".repeat(1000) }).to_string());
+        assert_eq!(long, format!("raised {}…", "é".repeat(300)));
+    }
+}
