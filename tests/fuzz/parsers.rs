@@ -472,7 +472,7 @@ fn client(name: &'static str, seeds: Vec<Vec<u8>>, batch: usize, box_angstrom: O
             })?;
             assert!(!answers.is_empty() && answers.len() <= structures.len());
             for answer in answers {
-                let evaluation = answer.map_err(|why| godiff::Error::Evaluator(why).to_string())?;
+                let evaluation = answer?;
                 assert!(evaluation.forces.len() == structures[0].n_atoms() && evaluation.energy.is_finite());
             }
             Ok(())

@@ -37,6 +37,24 @@ fn many_columns_and_keys() {
     xyz().take(format!("1\n{keys}\nH 0 0 0\n").as_bytes()).unwrap();
 }
 
+/// Every further `=` copied the value before it.
+#[test]
+fn a_value_of_many_parts() {
+    let line = format!("note{}", "=".repeat(1_000_000));
+    xyz().take(format!("1\n{line}\nH 0 0 0\n").as_bytes()).unwrap();
+}
+
+/// Every dot of a key is a table in a table: the stack overflowed.
+#[test]
+fn keys_of_many_parts() {
+    let deep = format!("[system]\nfree = 'Pt'\n{}a = 1\n", "a.".repeat(100_000));
+    refuses(
+        configuration(),
+        deep.as_bytes(),
+        "line 3: a key has more than 16 parts joined by dots; write tables in tables",
+    );
+}
+
 /// Names and shapes were copied wherever a pickle used them again, four hundred bytes for one.
 #[test]
 fn names_and_shapes_that_are_used_again() {
