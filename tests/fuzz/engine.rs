@@ -36,6 +36,9 @@ fn silence() {
 /// What becomes of changed bytes before they are read, such as a checksum made to fit.
 pub type Pack = Box<dyn Fn(&mut Random, Vec<u8>) -> Vec<u8> + Send + Sync>;
 
+/// Reads an input and checks what it gave.
+pub type Read = Box<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+
 /// One way to make inputs.
 pub struct Form {
     /// Valid inputs, before `pack`.
@@ -53,7 +56,7 @@ pub struct Parser {
     /// Words of the format.
     pub tokens: Vec<&'static [u8]>,
     /// Reads an input and checks what it gave; `Err` holds the sentence of a refusal.
-    pub read: Box<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>,
+    pub read: Read,
     /// Bytes that reading may take at once, whatever the input, and for each byte of it.
     pub memory: (usize, usize),
     /// Inputs are cut to this length.
@@ -153,6 +156,9 @@ impl Parser {
         let (first, mut n_bytes) = (numbers.start, 0);
         for number in numbers.clone() {
             let input = parser.input(seed, number);
+            if numbers.end - first == 1 {
+                keep(parser.name, number, &input);
+            }
             watch.begin(number);
             let before = cpu_seconds();
             let judged = parser.judge(&input);

@@ -91,7 +91,7 @@ pub fn xyz() -> Parser {
             assert_eq!(format_frames(&again), written);
             Ok(())
         }),
-        memory: (100 * KB, 300),
+        memory: (100 * KB, 100),
         longest: usize::MAX,
     }
 }
@@ -114,7 +114,7 @@ pub fn poscar() -> Parser {
             structure.validate().expect("what the reader accepts is valid");
             Ok(())
         }),
-        memory: (100 * KB, 300),
+        memory: (100 * KB, 100),
         longest: usize::MAX,
     }
 }
@@ -160,7 +160,7 @@ pub fn configuration() -> Parser {
             }
             Ok(())
         }),
-        memory: (4000 * KB, 1000),
+        memory: (4000 * KB, 100),
         longest: usize::MAX,
     }
 }
@@ -194,7 +194,7 @@ pub fn names() -> Parser {
             assert!(formula.as_ref().is_ok_and(|numbers| !numbers.is_empty()) || formula.is_err());
             formula.map(drop).or(potential.map(drop)).or(device)
         }),
-        memory: (100 * KB, 50),
+        memory: (100 * KB, 100),
         longest: usize::MAX,
     }
 }
@@ -230,7 +230,7 @@ pub fn model() -> Parser {
             model.sizes.check().expect("what the reader accepts has possible sizes");
             Ok(())
         }),
-        memory: (1500 * KB, 400),
+        memory: (1500 * KB, 40),
         longest: usize::MAX,
     }
 }
@@ -280,7 +280,7 @@ pub fn checkpoint() -> Parser {
             assert_eq!(again, written);
             Ok(())
         }),
-        memory: (100 * KB, 30),
+        memory: (100 * KB, 20),
         longest: usize::MAX,
     }
 }
@@ -309,7 +309,7 @@ pub fn records() -> Parser {
             // A file of one torn line is an empty one.
             if bytes.contains(&b'\n') { lines } else { summary }
         }),
-        memory: (100 * KB, 60),
+        memory: (100 * KB, 100),
         longest: usize::MAX,
     }
 }
@@ -414,7 +414,7 @@ pub fn pickle() -> Parser {
             model.sizes.check().expect("what the reader accepts has possible sizes");
             Ok(())
         }),
-        memory: (2000 * KB, 200),
+        memory: (2000 * KB, 120),
         longest: usize::MAX,
     }
 }
@@ -477,7 +477,7 @@ fn client(name: &'static str, seeds: Vec<Vec<u8>>, batch: usize, box_angstrom: O
             }
             Ok(())
         }),
-        memory: (300 * KB, 30),
+        memory: (300 * KB, 20),
         // What a socket takes before anybody reads.
         longest: 100_000,
     }
