@@ -67,7 +67,18 @@ impl Settings {
     /// # Errors
     /// `BadInput` with the file and line of the first thing that cannot be used.
     pub fn load(path: &Path) -> Result<Self> {
-        let source = Source::read(path)?;
+        Self::resolve(Source::read(path)?)
+    }
+
+    /// The configuration in `text`, the contents of the file `path`; structures are sought relative to that.
+    ///
+    /// # Errors
+    /// `BadInput` as [`Settings::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        Self::resolve(Source::new(text.to_owned(), path))
+    }
+
+    fn resolve(source: Source) -> Result<Self> {
         let mut sections: File = source.parse()?;
         check_numbers(&sections, &source)?;
         baselines::check(&sections, &source)?;

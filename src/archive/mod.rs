@@ -224,6 +224,10 @@ impl ArchiveFile {
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let foreign = || Error::bad_file(path, "is not an archive written by godiff; give the archive.db of a run");
+        if !schema::is_plain(&connection).map_err(|error| open_error(path, &error))? {
+            let message = "holds views, triggers or computed columns, which no archive of godiff has; give the archive.db of a run";
+            return Err(Error::bad_file(path, message));
+        }
         let read = |name: &str| -> Result<String> {
             let sql = "SELECT value FROM information WHERE name = ?1";
             match connection.query_row(sql, [name], |row| row.get(0)).optional() {
@@ -268,6 +272,9 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         // EXTRA is FULL and one sync of the folder more, without which a power cut could bring the journal of a finished
         // transaction back.
         connection.pragma_update(None, "synchronous", "EXTRA")?;
+        // The file may come from anywhere: what its schema defines is not trusted, and its pages are checked.
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
         Ok(connection)
     };
     open().map_err(|error| open_error(path, &error))

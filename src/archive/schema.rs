@@ -62,6 +62,16 @@ pub fn create(connection: &mut Connection, calculator: &str, seed: u64) -> rusql
     Ok(key)
 }
 
+/// Whether all names of the schema belong to plain tables: a view, a virtual table or a generated column computes whatever its
+/// author wanted, also without end, and a trigger acts when a row is written.
+pub fn is_plain(connection: &Connection) -> rusqlite::Result<bool> {
+    // Views and virtual tables have no root page.
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR rootpage = 0)
+                  AND NOT EXISTS (SELECT 1 FROM sqlite_master t JOIN pragma_table_xinfo(t.name) c
+                                  WHERE t.type = 'table' AND c.hidden <> 0)";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
 /// The archive's own half of every `unique_id`, so that archives can be merged with `ase db`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(u64);

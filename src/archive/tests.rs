@@ -390,3 +390,28 @@ fn foreign_rows_are_left_alone() {
     assert_eq!(archive.counts().unwrap().ok, 1);
     assert_eq!(archive.best().unwrap().unwrap().energy, Some(1.0));
 }
+
+/// A view may never end, and a trigger acts on what a run stores: neither is read or written through.
+#[test]
+fn schemas_that_compute_are_refused() {
+    for sql in [
+        "ALTER TABLE information RENAME TO told;
+         CREATE VIEW information AS WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n)
+             SELECT name, value FROM told, n WHERE x < 0",
+        "CREATE TRIGGER stored AFTER INSERT ON systems BEGIN DELETE FROM keys; END",
+        "ALTER TABLE information ADD COLUMN more BLOB GENERATED ALWAYS AS (zeroblob(900000000))",
+        "CREATE VIRTUAL TABLE more USING fts5(text)",
+    ] {
+        let (folder, archive) = new_archive();
+        drop(archive);
+        let path = folder.path().join("archive.db");
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let (code, said) = message(Archive::open(&path, &system()));
+        assert!(code == 2 && said.contains("archive.db: holds views, triggers or computed columns"), "{sql}: {said}");
+        let exported = export(&path, Selection::All, &mut |_| Ok(())).unwrap_err();
+        assert_eq!(exported.to_string(), said);
+    }
+    let (folder, archive) = new_archive();
+    drop(archive);
+    Archive::open(&folder.path().join("archive.db"), &system()).unwrap();
+}

@@ -6,6 +6,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
+/// Most words that dots may join to a key.
+const MOST_PARTS: usize = 16;
+
 /// The text of one configuration file.
 #[derive(Debug)]
 pub struct Source {
@@ -15,13 +18,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// `text`, the contents of `path`.
+    pub fn new(text: String, path: &Path) -> Self {
+        Source { path: path.to_owned(), text }
+    }
+
     /// Reads `path`.
     ///
     /// # Errors
     /// `BadInput` if the file cannot be read as UTF-8 text.
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Source { path: path.to_owned(), text }),
+            Ok(text) => Ok(Source::new(text, path)),
             Err(cause) => Err(Error::bad_input(format!("cannot read the configuration {}: {cause}", path.display()))),
         }
     }
@@ -31,6 +39,10 @@ impl Source {
     /// # Errors
     /// `BadInput` with the line.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        if let Some(offset) = too_deep(&self.text) {
+            let message = format!("a key has more than {MOST_PARTS} parts joined by dots; write tables in tables");
+            return Err(self.error_at(Some(offset), message));
+        }
         let table = DeTable::parse(&self.text).map_err(|cause| self.syntax_error(&cause))?;
         if let Some((key, span)) = non_finite(table.get_ref(), "") {
             let value = &self.text[span.clone()];
@@ -76,6 +88,26 @@ impl Source {
     }
 }
 
+/// Where more than [`MOST_PARTS`] words are joined by dots, if anywhere. Every dot of a key is a table in a table, through which the
+/// parser recurses; it limits brackets and braces itself, but not dots.
+fn too_deep(text: &str) -> Option<usize> {
+    let (mut n_dots, mut empty) = (0, true);
+    for (offset, byte) in text.bytes().enumerate() {
+        match byte {
+            // Dots without words between them are an ellipsis in a comment or a text.
+            b'.' => (n_dots, empty) = (if empty { 1 } else { n_dots + 1 }, true),
+            b' ' | b'\t' => {}
+            b'"' | b'\'' | b'_' | b'-' => empty = false,
+            _ if byte.is_ascii_alphanumeric() || !byte.is_ascii() => empty = false,
+            _ => (n_dots, empty) = (0, true),
+        }
+        if n_dots >= MOST_PARTS {
+            return Some(offset);
+        }
+    }
+    None
+}
+
 /// Name and place of the first number that is not finite.
 fn non_finite(table: &DeTable, prefix: &str) -> Option<(String, Range<usize>)> {
     table.iter().find_map(|(name, value)| {
@@ -93,5 +125,34 @@ fn non_finite_value(value: &toml::Spanned<DeValue>, key: &str) -> Option<(String
         DeValue::Array(items) => items.iter().find_map(|item| non_finite_value(item, key)),
         DeValue::Table(inner) => non_finite(inner, &format!("{key}.")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_may_not_nest_without_end() {
+        let refused = |text: &str| {
+            let error = Source::new(text.into(), Path::new("deep.toml")).parse::<toml::Table>().unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        let sentence = "a key has more than 16 parts joined by dots; write tables in tables";
+        for (text, line) in [
+            (format!("\n{}a = 1", "a.".repeat(100_000)), 2),
+            (format!("x = 1\n[ {}b]\n", "\"a b\" . ".repeat(16)), 2),
+            (format!("x = {{ {}y = 1 }}\n", "é.".repeat(16)), 1),
+        ] {
+            let said = refused(&text);
+            assert_eq!(said, format!("deep.toml, line {line}: {sentence}"));
+        }
+        let fine = format!(
+            "{}b = 1.5\n# and so on{}\nt = '../../../../../../../../../../../../../../../../../x'",
+            "a.".repeat(15),
+            ".".repeat(99)
+        );
+        assert!(Source::new(fine, Path::new("deep.toml")).parse::<toml::Table>().is_ok());
     }
 }

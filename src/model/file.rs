@@ -51,7 +51,15 @@ impl ModelFile {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path)
             .map_err(|error| Error::bad_file(path, format_args!("the model file cannot be read: {error}")))?;
-        Self::from_bytes(&bytes).map_err(|complaint| Error::bad_file(path, complaint))
+        Self::parse(&bytes, path)
+    }
+
+    /// The model in `bytes`, the contents of the file `path` (named in errors).
+    ///
+    /// # Errors
+    /// `BadInput` as [`ModelFile::read`].
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        Self::from_bytes(bytes).map_err(|complaint| Error::bad_file(path, complaint))
     }
 
     /// Writes the model to `path` in `precision`. The same model gives the same bytes; a crash leaves the old file or

@@ -11,7 +11,7 @@ use super::{EMBEDDING_ROWS, Layout, ModelSizes, RadialBasis};
 use crate::diffusion::Sde;
 use crate::engine::Weighting;
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 const EMBEDDING: &str = "representation.embedding.weight";
@@ -28,11 +28,21 @@ const WIDTHS: &str = "representation.radial_basis.widths";
 /// `BadInput` with the path and what is wrong: no readable zip archive, no pickle of plain data, a tensor missing, of
 /// another shape, or left over, which means another architecture.
 pub fn import(path: &Path) -> Result<ModelFile> {
-    read(path).map_err(|complaint| Error::bad_file(path, complaint))
+    let bytes = std::fs::read(path)
+        .map_err(|error| Error::bad_file(path, format_args!("the checkpoint cannot be read: {error}")))?;
+    parse_checkpoint(&bytes, path)
 }
 
-fn read(path: &Path) -> std::result::Result<ModelFile, String> {
-    let (mut archive, pickle) = TorchArchive::open(path)?;
+/// The model in `bytes`, the contents of the checkpoint `path` (named in errors).
+///
+/// # Errors
+/// `BadInput` as [`import`].
+pub fn parse_checkpoint(bytes: &[u8], path: &Path) -> Result<ModelFile> {
+    parse(bytes).map_err(|complaint| Error::bad_file(path, complaint))
+}
+
+fn parse(bytes: &[u8]) -> std::result::Result<ModelFile, String> {
+    let (mut archive, pickle) = TorchArchive::open(bytes)?;
     let state = StateDict::find(&pickle)?;
     let sizes = state.sizes(&mut archive)?;
     sizes.check().map_err(|error| error.to_string())?;
@@ -45,6 +55,7 @@ fn read(path: &Path) -> std::result::Result<ModelFile, String> {
             sizes.features, sizes.blocks
         ));
     }
+    archive.check_room(layout.n_parameters())?;
     let mut parameters = Vec::new();
     for tensor in &layout.tensors {
         parameters.extend(state.values(&mut archive, &tensor.name, &tensor.shape)?);
@@ -65,18 +76,17 @@ fn read(path: &Path) -> std::result::Result<ModelFile, String> {
 
 /// The model's tensors by the names of [`Layout`].
 struct StateDict<'a> {
-    tensors: BTreeMap<String, &'a TensorView>,
+    pickle: &'a Pickle,
+    tensors: BTreeMap<String, Id>,
 }
 
 impl<'a> StateDict<'a> {
     /// Finds the model in the checkpoint: in its `state_dict`, or at the top.
     fn find(pickle: &'a Pickle) -> std::result::Result<Self, String> {
         let dict = pickle.get(pickle.root(), "state_dict").unwrap_or(pickle.root());
-        let all: BTreeMap<&str, &TensorView> = pickle
-            .entries(dict)
-            .iter()
-            .filter_map(|(key, value)| Some((pickle.text(*key)?, pickle.tensor(*value)?)))
-            .collect();
+        let entries = pickle.entries(dict).iter().filter(|(_, value)| pickle.is_tensor(*value));
+        let all: BTreeMap<&str, Id> = entries.filter_map(|(key, value)| Some((pickle.text(*key)?, *value))).collect();
+        let shape = |name: &str| Some(pickle.tensor(*all.get(name)?)?.shape);
         let prefixes: Vec<&str> = all.keys().filter_map(|name| name.strip_suffix(EMBEDDING)).collect();
         let prefix = match prefixes[..] {
             [] => return Err(format!("the checkpoint holds no tensor {EMBEDDING}: it is no PaiNN of SchNetPack")),
@@ -89,19 +99,19 @@ impl<'a> StateDict<'a> {
                 ));
             }
         };
-        let features = match all[&format!("{prefix}{EMBEDDING}")[..]].shape[..] {
-            [_, features] => features,
+        let features = match shape(&format!("{prefix}{EMBEDDING}")).as_deref() {
+            Some(&[_, features]) => features,
             _ => return Err(format!("its tensor {EMBEDDING} is no matrix: the checkpoint holds another architecture")),
         };
 
         let mut tensors = BTreeMap::new();
-        for (name, view) in &all {
+        for (name, id) in &all {
             let Some(name) = name.strip_prefix(prefix) else { continue };
             let name = match head_block(name) {
                 None => name.to_owned(),
                 Some((head, rest)) => {
                     let first = format!("{prefix}heads.{head}.net.0.scalar_net.0.weight");
-                    let scalars = all.get(&first[..]).and_then(|view| view.shape.first().copied());
+                    let scalars = shape(&first).and_then(|shape| shape.first().copied());
                     let role = match scalars {
                         Some(scalars) if Some(scalars) == features.checked_add(2) => "score",
                         Some(scalars) if scalars == features => "force",
@@ -111,21 +121,23 @@ impl<'a> StateDict<'a> {
                     format!("{role}.{rest}")
                 }
             };
-            if tensors.insert(name.clone(), *view).is_some() {
+            if tensors.insert(name.clone(), *id).is_some() {
                 return Err(format!("the checkpoint has two heads of the same kind, both with a tensor {name}"));
             }
         }
-        Ok(StateDict { tensors })
+        Ok(StateDict { pickle, tensors })
+    }
+
+    fn tensor(&self, name: &str) -> std::result::Result<TensorView, String> {
+        let found = self.tensors.get(name).and_then(|id| self.pickle.tensor(*id));
+        found.ok_or_else(|| format!("its tensor {name} is missing"))
     }
 
     /// Sizes from the shapes, the cutoff from its buffer or from the last radial function, which sits on it.
-    fn sizes(&self, archive: &mut TorchArchive) -> std::result::Result<ModelSizes, String> {
-        let shape = |name| {
-            let view = self.tensors.get(name).ok_or(format!("its tensor {name} is missing"))?;
-            match view.shape[..] {
-                [rows, columns] => Ok((rows as usize, columns as usize)),
-                _ => Err(format!("its tensor {name} is no matrix")),
-            }
+    fn sizes(&self, archive: &mut TorchArchive<'_>) -> std::result::Result<ModelSizes, String> {
+        let shape = |name| match self.tensor(name)?.shape[..] {
+            [rows, columns] => Ok((rows as usize, columns as usize)),
+            _ => Err(format!("its tensor {name} is no matrix")),
         };
         let (_, features) = shape(EMBEDDING)?;
         let (filters, radial_functions) = shape(FILTERS)?;
@@ -141,12 +153,17 @@ impl<'a> StateDict<'a> {
     }
 
     /// The finite elements of a tensor that must have `shape`.
-    fn values(&self, archive: &mut TorchArchive, name: &str, shape: &[usize]) -> std::result::Result<Vec<f64>, String> {
-        let view = self.tensors.get(name).ok_or(format!("its tensor {name} is missing"))?;
+    fn values(
+        &self,
+        archive: &mut TorchArchive<'_>,
+        name: &str,
+        shape: &[usize],
+    ) -> std::result::Result<Vec<f64>, String> {
+        let view = self.tensor(name)?;
         if !view.shape.iter().copied().eq(shape.iter().map(|size| *size as u64)) {
             return Err(format!("its tensor {name} has shape {:?} instead of {shape:?}", view.shape));
         }
-        let values = archive.elements(view).map_err(|complaint| format!("its tensor {name} {complaint}"))?;
+        let values = archive.elements(&view).map_err(|complaint| format!("its tensor {name} {complaint}"))?;
         match values.iter().find(|x| !x.is_finite()) {
             Some(x) => Err(format!("its tensor {name} holds {x}: the model is damaged")),
             None => Ok(values),
@@ -168,7 +185,7 @@ fn noise_levels(pickle: &Pickle) -> Sde {
     let mut seen = vec![top];
     let mut found = [None, None];
     let mut next = 0;
-    let mut known = std::collections::HashSet::from([top]);
+    let mut known = HashSet::from([top]);
     while next < seen.len() {
         for (slot, key) in found.iter_mut().zip(["sigma_min", "sigma_max"]) {
             *slot = slot.or_else(|| pickle.number(pickle.get(seen[next], key)?));
@@ -180,18 +197,19 @@ fn noise_levels(pickle: &Pickle) -> Sde {
 }
 
 /// Atomic numbers whose embedding rows have second moments of their gradient in AdamW's state.
-fn species(pickle: &Pickle, archive: &mut TorchArchive, features: usize) -> std::result::Result<Vec<u8>, String> {
-    let moments = || -> Option<&TensorView> {
+fn species(pickle: &Pickle, archive: &mut TorchArchive<'_>, features: usize) -> std::result::Result<Vec<u8>, String> {
+    let moments = || -> Option<TensorView> {
         let states = pickle.get(pickle.root(), "optimizer_states")?;
         let state = pickle.get(*pickle.children(states).first()?, "state")?;
-        let of_embedding = |view: &&TensorView| view.shape == [EMBEDDING_ROWS as u64, features as u64];
+        let of_embedding = |view: &TensorView| view.shape == [EMBEDDING_ROWS as u64, features as u64];
         let second = |id: Id| pickle.tensor(pickle.get(id, "exp_avg_sq")?).filter(of_embedding);
-        // the embedding is the model's first parameter
-        pickle.entries(state).iter().find_map(|(_, parameter)| second(*parameter))
+        // the embedding is the model's first parameter; one value may stand under many numbers
+        let mut seen = HashSet::new();
+        pickle.entries(state).iter().filter(|(_, id)| seen.insert(*id)).find_map(|(_, id)| second(*id))
     };
     let Some(moments) = moments() else { return Ok(Vec::new()) };
     let values =
-        archive.elements(moments).map_err(|complaint| format!("the embedding's optimiser state {complaint}"))?;
+        archive.elements(&moments).map_err(|complaint| format!("the embedding's optimiser state {complaint}"))?;
     // row 0 belongs to no element
     let rows = values.chunks_exact(features).enumerate().skip(1);
     Ok(rows.filter(|(_, row)| row.iter().any(|x| *x != 0.0)).map(|(number, _)| number as u8).collect())

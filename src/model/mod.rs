@@ -11,7 +11,7 @@ mod torch_archive;
 mod transfer;
 
 pub use file::{ModelFile, Precision};
-pub use import::import;
+pub use import::{import, parse_checkpoint};
 pub use initial::initial_parameters;
 pub use layout::{EMBEDDING_ROWS, GatedSizes, HEAD_BLOCKS, Layout, Tensor, head_sizes};
 pub use sizes::{ModelSizes, RadialBasis};

@@ -3,18 +3,19 @@
 //! A pickle is a program for a stack machine. Here the machine knows data only: a class or function stays a name, calling
 //! one makes an opaque [`Node::Object`], but for the three calls a state dict is made of (tensors, parameters, ordered
 //! dictionaries). Opcodes: Python's `pickletools`. All values live in one list and refer to each other by index, so a
-//! hostile nesting costs no recursion, and memory stays within a constant times the input.
+//! hostile nesting costs no recursion. Nothing is copied however often it is used, so memory stays within a constant times
+//! the input.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-/// Longest name of a class or storage. Names and shapes are copied wherever they are used, so without limits a pickle
-/// could make much of little.
+/// Longest name of a storage; torch numbers them.
 const MAX_NAME: usize = 512;
 /// Most dimensions of a tensor, as in torch.
 const MAX_DIMENSIONS: usize = 64;
 
-/// Index of a value in its [`Pickle`].
-pub(super) type Id = usize;
+/// Index of a value in its [`Pickle`], which is no longer than [`super::torch_archive`] reads.
+pub(super) type Id = u32;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,24 +24,45 @@ pub(super) enum Node {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(String),
+    Text(Rc<str>),
     /// Byte strings, integers beyond 64 bits: present, but of no use to a model.
     Opaque,
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// A class or function, "module.name".
-    Global(String),
+    /// A class or function.
+    Global(Rc<Name>),
     /// What the archive stores outside the pickle; for torch ('storage', class, key, device, elements).
     Persistent(Id),
     /// A view of a storage.
-    Tensor(TensorView),
-    /// An instance of a class that is not known here, with the entries and the state it was given.
-    Object {
-        class: Id,
-        entries: Vec<(Id, Id)>,
-        state: Option<Id>,
-    },
+    Tensor(Box<StoredTensor>),
+    /// An instance of a class that is not known here.
+    Object(Box<Object>),
+}
+
+/// A class or function, as the pickle names it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Name {
+    pub module: Rc<str>,
+    pub name: Rc<str>,
+}
+
+/// Entries and state that an instance was given.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Object {
+    entries: Vec<(Id, Id)>,
+    state: Option<Id>,
+}
+
+/// A tensor by the values it was made of, which were checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StoredTensor {
+    class: Rc<Name>,
+    key: Rc<str>,
+    n_stored: u64,
+    offset: u64,
+    shape: Id,
+    stride: Id,
 }
 
 /// Where the elements of a tensor stand, all in elements.
@@ -101,10 +123,15 @@ impl Pickle {
 
     /// Keys and values of a dictionary, or of an object that behaves like one; empty for anything else.
     pub fn entries(&self, id: Id) -> &[(Id, Id)] {
-        match &self.nodes[id] {
-            Node::Dict(entries) | Node::Object { entries, .. } => entries,
+        match self.node(id) {
+            Node::Dict(entries) => entries,
+            Node::Object(object) => &object.entries,
             _ => &[],
         }
+    }
+
+    fn node(&self, id: Id) -> &Node {
+        &self.nodes[id as usize]
     }
 
     /// The value under the text `key`; the last one, as in Python, should it be there twice.
@@ -114,33 +141,44 @@ impl Pickle {
     }
 
     pub fn text(&self, id: Id) -> Option<&str> {
-        match &self.nodes[id] {
+        match self.node(id) {
             Node::Text(text) => Some(text),
             _ => None,
         }
     }
 
     pub fn number(&self, id: Id) -> Option<f64> {
-        match self.nodes[id] {
+        match *self.node(id) {
             Node::Int(value) => Some(value as f64),
             Node::Float(value) => Some(value),
             _ => None,
         }
     }
 
-    pub fn tensor(&self, id: Id) -> Option<&TensorView> {
-        match &self.nodes[id] {
-            Node::Tensor(view) => Some(view),
-            _ => None,
-        }
+    pub fn is_tensor(&self, id: Id) -> bool {
+        matches!(self.node(id), Node::Tensor(_))
+    }
+
+    /// The tensor `id`, if it is one.
+    pub fn tensor(&self, id: Id) -> Option<TensorView> {
+        let Node::Tensor(tensor) = self.node(id) else { return None };
+        let StoredTensor { class, key, n_stored, offset, shape, stride } = &**tensor;
+        Some(TensorView {
+            storage_class: format!("{}.{}", class.module, class.name),
+            key: key.to_string(),
+            n_stored: *n_stored,
+            offset: *offset,
+            shape: sizes(&self.nodes, *shape)?,
+            stride: sizes(&self.nodes, *stride)?,
+        })
     }
 
     /// The values directly inside `id`.
     pub fn children(&self, id: Id) -> Vec<Id> {
-        match &self.nodes[id] {
+        match self.node(id) {
             Node::Tuple(items) | Node::List(items) => items.clone(),
             Node::Dict(entries) => entries.iter().map(|(_, value)| *value).collect(),
-            Node::Object { entries, state, .. } => entries.iter().map(|(_, value)| *value).chain(*state).collect(),
+            Node::Object(object) => object.entries.iter().map(|(_, value)| *value).chain(object.state).collect(),
             _ => Vec::new(),
         }
     }
@@ -244,12 +282,12 @@ impl Machine<'_> {
             b'h' => self.recall(1)?,
             b'j' => self.recall(4)?,
             b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                self.push(Node::Global(format!("{module}.{name}")));
+                let (module, name) = (self.line()?.into(), self.line()?.into());
+                self.push(Node::Global(Rc::new(Name { module, name })));
             }
             0x93 => {
                 let (name, module) = (self.pop_text()?, self.pop_text()?);
-                self.push(Node::Global(format!("{module}.{name}")));
+                self.push(Node::Global(Rc::new(Name { module, name })));
             }
             b'Q' => {
                 let id = self.pop()?;
@@ -257,19 +295,19 @@ impl Machine<'_> {
             }
             b'R' => self.reduce()?,
             0x81 => {
-                let (_arguments, class) = (self.pop()?, self.pop()?);
-                self.push(Node::Object { class, entries: Vec::new(), state: None });
+                let (_arguments, _class) = (self.pop()?, self.pop()?);
+                self.push(Node::Object(Box::default()));
             }
             0x92 => {
-                let (_keywords, _arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
-                self.push(Node::Object { class, entries: Vec::new(), state: None });
+                let (_keywords, _arguments, _class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.push(Node::Object(Box::default()));
             }
             b'b' => {
                 let given = self.pop()?;
                 let top = *self.stack.last().ok_or(Fault::Senseless)?;
                 // dictionaries get attributes (a state dict's `_metadata`), which no one needs
-                if let Node::Object { state, .. } = &mut self.nodes[top] {
-                    *state = Some(given);
+                if let Node::Object(object) = &mut self.nodes[top as usize] {
+                    object.state = Some(given);
                 }
             }
             opcode => return Err(Fault::Unsupported(opcode)),
@@ -280,63 +318,52 @@ impl Machine<'_> {
     /// Calls a function: ordered dictionaries, tensors and parameters are made, everything else stays an object.
     fn reduce(&mut self) -> Step<()> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Node::Tuple(arguments) = &self.nodes[arguments] else { return Err(Fault::Senseless) };
-        let name = if let Node::Global(name) = &self.nodes[function] { &name[..] } else { "" };
+        let Node::Tuple(arguments) = self.node(arguments) else { return Err(Fault::Senseless) };
+        let name = if let Node::Global(name) = self.node(function) { (&*name.module, &*name.name) } else { ("", "") };
         let made = match (name, &arguments[..]) {
-            ("collections.OrderedDict", []) => Node::Dict(Vec::new()),
-            ("torch._utils._rebuild_tensor_v2", [storage, offset, shape, stride, ..]) => {
-                Node::Tensor(self.tensor(*storage, *offset, *shape, *stride).ok_or(Fault::Senseless)?)
+            (("collections", "OrderedDict"), []) => Node::Dict(Vec::new()),
+            (("torch._utils", "_rebuild_tensor_v2"), [storage, offset, shape, stride, ..]) => {
+                let tensor = self.tensor(*storage, *offset, *shape, *stride).ok_or(Fault::Senseless)?;
+                Node::Tensor(Box::new(tensor))
             }
-            ("torch._utils._rebuild_parameter", [data, ..]) => {
+            (("torch._utils", "_rebuild_parameter"), [data, ..]) => {
                 let data = *data;
                 self.stack.push(data);
                 return Ok(());
             }
-            _ => Node::Object { class: function, entries: Vec::new(), state: None },
+            _ => Node::Object(Box::default()),
         };
         self.push(made);
         Ok(())
     }
 
-    fn tensor(&self, storage: Id, offset: Id, shape: Id, stride: Id) -> Option<TensorView> {
-        let Node::Persistent(id) = self.nodes[storage] else { return None };
-        let Node::Tuple(parts) = &self.nodes[id] else { return None };
+    fn tensor(&self, storage: Id, offset: Id, shape: Id, stride: Id) -> Option<StoredTensor> {
+        let Node::Persistent(id) = *self.node(storage) else { return None };
+        let Node::Tuple(parts) = self.node(id) else { return None };
         let &[kind, class, key, _device, n_stored, ..] = &parts[..] else { return None };
         let (Node::Text(kind), Node::Global(class), Node::Text(key)) =
-            (&self.nodes[kind], &self.nodes[class], &self.nodes[key])
+            (self.node(kind), self.node(class), self.node(key))
         else {
             return None;
         };
-        if kind != "storage" || key.len() > MAX_NAME || class.len() > MAX_NAME {
-            return None;
-        }
-        let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
-        (shape.len() == stride.len()).then_some(TensorView {
-            storage_class: class.clone(),
-            key: key.clone(),
-            n_stored: self.size(n_stored)?,
-            offset: self.size(offset)?,
+        let n_dimensions = sizes(&self.nodes, shape)?.len();
+        let usual = &**kind == "storage" && [key, &class.module, &class.name].iter().all(|name| name.len() <= MAX_NAME);
+        (usual && sizes(&self.nodes, stride)?.len() == n_dimensions).then_some(StoredTensor {
+            class: Rc::clone(class),
+            key: Rc::clone(key),
+            n_stored: size(&self.nodes, n_stored)?,
+            offset: size(&self.nodes, offset)?,
             shape,
             stride,
         })
     }
 
-    fn size(&self, id: Id) -> Option<u64> {
-        match self.nodes[id] {
-            Node::Int(value) => u64::try_from(value).ok(),
-            _ => None,
-        }
-    }
-
-    fn sizes(&self, id: Id) -> Option<Vec<u64>> {
-        match &self.nodes[id] {
-            Node::Tuple(items) if items.len() <= MAX_DIMENSIONS => items.iter().map(|item| self.size(*item)).collect(),
-            _ => None,
-        }
+    fn node(&self, id: Id) -> &Node {
+        &self.nodes[id as usize]
     }
 
     fn push(&mut self, node: Node) {
-        self.stack.push(self.nodes.len());
+        self.stack.push(self.nodes.len() as Id);
         self.nodes.push(node);
     }
 
@@ -362,8 +389,8 @@ impl Machine<'_> {
 
     fn push_text(&mut self, width: usize) -> Step<()> {
         let n = self.length(width)?;
-        let text = String::from_utf8_lossy(self.take(n)?).into_owned();
-        self.push(Node::Text(text));
+        let text = String::from_utf8_lossy(self.take(n)?);
+        self.push(Node::Text(text.into()));
         Ok(())
     }
 
@@ -384,10 +411,10 @@ impl Machine<'_> {
 
     fn extend_list(&mut self, items: Vec<Id>) -> Step<()> {
         let top = *self.stack.last().ok_or(Fault::Senseless)?;
-        match &mut self.nodes[top] {
+        match &mut self.nodes[top as usize] {
             Node::List(list) => list.extend(items),
             // what a list of an unknown class holds is of no use
-            Node::Object { .. } => {}
+            Node::Object(_) => {}
             _ => return Err(Fault::Senseless),
         }
         Ok(())
@@ -395,8 +422,9 @@ impl Machine<'_> {
 
     fn extend_dict(&mut self, given: Vec<(Id, Id)>) -> Step<()> {
         let top = *self.stack.last().ok_or(Fault::Senseless)?;
-        match &mut self.nodes[top] {
-            Node::Dict(entries) | Node::Object { entries, .. } => entries.extend(given),
+        match &mut self.nodes[top as usize] {
+            Node::Dict(entries) => entries.extend(given),
+            Node::Object(object) => object.entries.extend(given),
             _ => return Err(Fault::Senseless),
         }
         Ok(())
@@ -439,10 +467,10 @@ impl Machine<'_> {
         Ok(self.stack.split_off(mark))
     }
 
-    fn pop_text(&mut self) -> Step<String> {
+    fn pop_text(&mut self) -> Step<Rc<str>> {
         let id = self.pop()?;
-        match &self.nodes[id] {
-            Node::Text(text) if text.len() <= MAX_NAME => Ok(text.clone()),
+        match self.node(id) {
+            Node::Text(text) => Ok(Rc::clone(text)),
             _ => Err(Fault::Senseless),
         }
     }
@@ -488,6 +516,22 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// A count of elements.
+fn size(nodes: &[Node], id: Id) -> Option<u64> {
+    match nodes[id as usize] {
+        Node::Int(value) => u64::try_from(value).ok(),
+        _ => None,
+    }
+}
+
+/// A shape or strides.
+fn sizes(nodes: &[Node], id: Id) -> Option<Vec<u64>> {
+    match &nodes[id as usize] {
+        Node::Tuple(items) if items.len() <= MAX_DIMENSIONS => items.iter().map(|item| size(nodes, *item)).collect(),
+        _ => None,
+    }
+}
+
 fn pairs(items: Vec<Id>) -> Step<Vec<(Id, Id)>> {
     let (pairs, rest) = items.as_chunks();
     if rest.is_empty() { Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect()) } else { Err(Fault::Senseless) }
@@ -510,7 +554,7 @@ mod tests {
 
     fn root(bytes: &[u8]) -> Node {
         let pickle = Pickle::parse(bytes).unwrap();
-        pickle.nodes[pickle.root].clone()
+        pickle.node(pickle.root).clone()
     }
 
     fn complaint(bytes: &[u8]) -> String {
@@ -533,8 +577,14 @@ mod tests {
             (b"X\x02\0\0\0Pt.", Node::Text("Pt".into())),
             (b"\x8c\x02Pt.", Node::Text("Pt".into())),
             (b"C\x02Pt.", Node::Opaque),
-            (b"ctorch\nFloatStorage\n.", Node::Global("torch.FloatStorage".into())),
-            (b"\x8c\x05torch\x8c\x0cFloatStorage\x93.", Node::Global("torch.FloatStorage".into())),
+            (
+                b"ctorch\nFloatStorage\n.",
+                Node::Global(Rc::new(Name { module: "torch".into(), name: "FloatStorage".into() })),
+            ),
+            (
+                b"\x8c\x05torch\x8c\x0cFloatStorage\x93.",
+                Node::Global(Rc::new(Name { module: "torch".into(), name: "FloatStorage".into() })),
+            ),
             (b"(K\x01K\x022\x30t.", Node::Tuple(vec![0, 1])),
             (b"K\x01K\x02\x86.", Node::Tuple(vec![0, 1])),
             (b"](K\x01K\x02e.", Node::List(vec![1, 2])),
@@ -558,7 +608,7 @@ mod tests {
             ("torch.FloatStorage", &[24][..], &[1][..])
         );
         let settings = pickle.get(pickle.get(root, "hyper_parameters").unwrap(), "settings").unwrap();
-        assert!(matches!(pickle.nodes[settings], Node::Object { state: Some(_), .. }));
+        assert!(matches!(pickle.node(settings), Node::Object(object) if object.state.is_some()));
         assert!(pickle.get(root, "absent").is_none());
     }
 
@@ -606,7 +656,7 @@ mod tests {
     /// `os.system("ls")` stays a value.
     #[test]
     fn calls_are_not_made() {
-        assert!(matches!(root(b"cos\nsystem\nX\x02\0\0\0ls\x85R."), Node::Object { .. }));
+        assert!(matches!(root(b"cos\nsystem\nX\x02\0\0\0ls\x85R."), Node::Object(_)));
     }
 
     #[test]

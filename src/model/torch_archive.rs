@@ -1,35 +1,37 @@
 //! The zip archive that `torch.save` writes: `NAME/data.pkl` with the values, `NAME/data/KEY` with the storages.
 
 use super::pickle::{Pickle, TensorView};
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
+use std::collections::HashMap;
+use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
 /// Largest pickle read, bytes; that of a model of 64 blocks with its optimiser has half a megabyte.
-const MAX_PICKLE: u64 = 16 << 20;
-/// How many times the archive's size an entry may decompress to. Trained weights hardly compress at all.
-const MAX_EXPANSION: u64 = 64;
+const MAX_PICKLE: u64 = 4 << 20;
+/// How many times the archive's size its entries may decompress to, all together. torch.save does not compress, and trained
+/// weights hardly can be.
+const MAX_EXPANSION: u64 = 16;
 
 /// An opened archive.
-pub(super) struct TorchArchive {
-    zip: ZipArchive<BufReader<File>>,
+pub(super) struct TorchArchive<'a> {
+    zip: ZipArchive<Cursor<&'a [u8]>>,
     /// Beginning of every entry's name, such as "archive/".
     prefix: String,
-    /// Largest entry read, bytes.
-    most: u64,
+    /// Size of the archive, bytes.
+    n_bytes: u64,
+    /// Bytes that may still be decompressed.
+    left: u64,
+    /// Storages read so far, by key: tensors may share one.
+    storages: HashMap<String, Vec<u8>>,
 }
 
-impl TorchArchive {
-    /// Opens the archive at `path` and reads its pickle.
+impl<'a> TorchArchive<'a> {
+    /// Opens the archive `bytes` and reads its pickle.
     ///
     /// # Errors
-    /// A phrase for a sentence: no readable file, no zip archive, one that torch did not write, big-endian.
-    pub fn open(path: &Path) -> Result<(Self, Pickle), String> {
-        let unreadable = |error| format!("the checkpoint cannot be read: {error}");
-        let file = File::open(path).map_err(unreadable)?;
-        let n_bytes = file.metadata().map_err(unreadable)?.len();
-        let zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+    /// A phrase for a sentence: no zip archive, one that torch did not write, big-endian.
+    pub fn open(bytes: &'a [u8]) -> Result<(Self, Pickle), String> {
+        let n_bytes = bytes.len() as u64;
+        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
             format!("not a whole zip archive, as torch.save has written them since PyTorch 1.6: {error}")
         })?;
         let is_pickle = |name: &&[u8]| *name == b"data.pkl" || name.ends_with(b"/data.pkl");
@@ -37,7 +39,8 @@ impl TorchArchive {
         let name = name.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned);
         let name = name.ok_or("the archive holds no data.pkl: torch.save did not write it")?;
         let prefix = name[..name.len() - "data.pkl".len()].to_owned();
-        let mut archive = TorchArchive { zip, prefix, most: n_bytes.saturating_mul(MAX_EXPANSION) };
+        let left = n_bytes.saturating_mul(MAX_EXPANSION);
+        let mut archive = TorchArchive { zip, prefix, n_bytes, left, storages: HashMap::new() };
         if archive.zip.index_for_name(&format!("{}byteorder", archive.prefix)).is_some()
             && archive.read("byteorder", 16)? != b"little"
         {
@@ -47,6 +50,19 @@ impl TorchArchive {
         }
         let pickle = Pickle::parse(&archive.read("data.pkl", MAX_PICKLE)?)?;
         Ok((archive, pickle))
+    }
+
+    /// Refuses more parameters than the archive can hold: many tensors may view one storage.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check_room(&self, n_parameters: usize) -> Result<(), String> {
+        let most = self.n_bytes.saturating_mul(MAX_EXPANSION) / 4;
+        if n_parameters as u64 > most {
+            let n_bytes = self.n_bytes;
+            return Err(format!("its shapes ask for {n_parameters} parameters, more than {n_bytes} bytes can hold"));
+        }
+        Ok(())
     }
 
     /// The elements of a float tensor in row-major order.
@@ -62,8 +78,11 @@ impl TorchArchive {
             }
         };
         let n_bytes = view.n_stored.checked_mul(width).ok_or("reaches beyond its storage")?;
-        let bytes =
-            self.read(&format!("data/{}", view.key), n_bytes).map_err(|error| format!("has no storage: {error}"))?;
+        if !self.storages.contains_key(&view.key) {
+            let bytes = self.read(&format!("data/{}", view.key), n_bytes);
+            self.storages.insert(view.key.clone(), bytes.map_err(|error| format!("has no storage: {error}"))?);
+        }
+        let bytes = &self.storages[&view.key];
         if bytes.len() as u64 != n_bytes {
             return Err(format!("has a storage of {} bytes instead of {n_bytes}", bytes.len()));
         }
@@ -81,11 +100,12 @@ impl TorchArchive {
         let entry =
             self.zip.by_name(&name).map_err(|error| format!("{name} cannot be read from the archive: {error}"))?;
         let mut bytes = Vec::new();
-        let read = entry.take(limit.min(self.most).saturating_add(1)).read_to_end(&mut bytes);
+        let read = entry.take(limit.min(self.left).saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| format!("{name} cannot be read from the archive: {error}"))?;
-        if bytes.len() as u64 > self.most {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
             return Err(format!("{name} decompresses to more than {MAX_EXPANSION} times the archive's size"));
-        }
+        };
+        self.left = left;
         if bytes.len() as u64 > limit {
             return Err(format!("{name} in the archive is larger than the {limit} bytes expected"));
         }
@@ -134,17 +154,45 @@ mod tests {
     /// A storage of zeros that deflates a thousandfold.
     #[test]
     fn inflated_storages_are_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut zip = zip::ZipWriter::new(file.reopen().unwrap());
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
         for (name, content) in [("a/data.pkl", b"}.".to_vec()), ("a/data/0", vec![0; 4_000_000])] {
             zip.start_file(name, deflated).unwrap();
             zip.write_all(&content).unwrap();
         }
-        zip.finish().unwrap();
-        let (mut archive, _) = TorchArchive::open(file.path()).unwrap();
+        let bytes = zip.finish().unwrap().into_inner();
+        let (mut archive, _) = TorchArchive::open(&bytes).unwrap();
         let complaint = archive.elements(&TensorView { n_stored: 1_000_000, ..view(0, &[2], &[1]) }).unwrap_err();
-        assert_eq!(complaint, "has no storage: a/data/0 decompresses to more than 64 times the archive's size");
+        assert_eq!(complaint, "has no storage: a/data/0 decompresses to more than 16 times the archive's size");
+    }
+
+    /// Many tensors may view one storage, which is decompressed once; different ones share what may be decompressed.
+    #[test]
+    fn storages_are_read_once() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        let storages = (0..40).map(|k| (format!("a/data/{k}"), vec![0; 48]));
+        for (name, content) in [("a/data.pkl".to_owned(), b"}.".to_vec())].into_iter().chain(storages) {
+            zip.start_file(name, deflated).unwrap();
+            zip.write_all(&content).unwrap();
+        }
+        let bytes = zip.finish().unwrap().into_inner();
+        let (mut archive, _) = TorchArchive::open(&bytes).unwrap();
+        let left = archive.left;
+        for _ in 0..100 {
+            assert_eq!(archive.elements(&view(3, &[2], &[1])).unwrap(), [0.0; 2]);
+        }
+        assert_eq!(archive.left, left - 48);
+        archive.left = 100;
+        let other = |key: usize| TensorView { key: key.to_string(), ..view(0, &[2], &[1]) };
+        assert!((1..3).all(|key| archive.elements(&other(key)).is_ok()));
+        let complaint = archive.elements(&other(3)).unwrap_err();
+        assert_eq!(complaint, "has no storage: a/data/3 decompresses to more than 16 times the archive's size");
+        assert!(archive.check_room(16 * bytes.len() / 4).is_ok());
+        assert_eq!(
+            archive.check_room(1 << 40).unwrap_err(),
+            format!("its shapes ask for 1099511627776 parameters, more than {} bytes can hold", bytes.len())
+        );
     }
 
     #[test]

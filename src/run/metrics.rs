@@ -62,7 +62,15 @@ pub struct PhaseSeconds {
 /// `BadInput` if it cannot be read or another line is not what godiff writes.
 pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
     let text = fs::read_to_string(path).map_err(|error| Error::bad_file(path, format!("cannot be read ({error})")))?;
-    let (whole, _torn) = text.rsplit_once('\n').unwrap_or(("", &text));
+    parse_metrics(&text, path)
+}
+
+/// The lines of `text`, the contents of the file `path` (named in errors), without a last one that a kill tore.
+///
+/// # Errors
+/// `BadInput` if another line is not what godiff writes.
+pub fn parse_metrics(text: &str, path: &Path) -> Result<Vec<IterationMetrics>> {
+    let (whole, _torn) = text.rsplit_once('\n').unwrap_or(("", text));
     let parse = |(k, line)| {
         serde_json::from_str(line)
             .map_err(|error| Error::bad_file(path, format!("line {} is damaged ({error})", k + 1)))

@@ -7,9 +7,9 @@ mod metrics;
 pub mod progress;
 mod summary;
 
-pub use checkpoint::{Best, Checkpoint, SearchProgress};
+pub use checkpoint::{Best, Checkpoint, Flaw, SearchProgress};
 pub use directory::{Resumed, RunDirectory};
 pub use files::write_atomic;
-pub use metrics::{IterationMetrics, PhaseSeconds, read_metrics};
+pub use metrics::{IterationMetrics, PhaseSeconds, parse_metrics, read_metrics};
 pub use progress::Reporter;
 pub use summary::{RunStatus, Summary};

@@ -123,17 +123,8 @@ impl Images {
     /// Length of the shortest lattice vector among the periodic axes, Å: the distance of an atom to its own nearest image.
     /// Infinite where nothing is periodic.
     pub fn shortest_lattice_vector(&self) -> f64 {
-        let periodic = (0..3).filter(|&k| self.cell.periodic[k]);
-        let mut shortest =
-            periodic.map(|k| dot(self.cell.vectors[k], self.cell.vectors[k])).fold(f64::INFINITY, f64::min);
-        if shortest.is_finite() {
-            self.for_each_within([0.0; 3], shortest.sqrt(), |image| {
-                if image.shift != [0; 3] {
-                    shortest = shortest.min(image.squared);
-                }
-            });
-        }
-        shortest.sqrt()
+        let periodic: Vec<Vec3> = (0..3).filter(|&k| self.cell.periodic[k]).map(|k| self.cell.vectors[k]).collect();
+        reduced(periodic).first().map_or(f64::INFINITY, |&shortest| dot(shortest, shortest).sqrt())
     }
 
     fn axis_range(&self, axis: usize, fraction: f64, reach: f64) -> RangeInclusive<i32> {
@@ -143,6 +134,45 @@ impl Images {
     fn image(&self, difference: Vec3, shift: [i32; 3]) -> Image {
         let vector = add(difference, combine(shift.map(f64::from), &self.cell.vectors));
         Image { shift, vector, squared: dot(vector, vector) }
+    }
+}
+
+/// Up to three lattice vectors of the same lattice, shortest first, of which each is as short as whole multiples of the shorter
+/// ones can make it: so the first is the lattice's shortest (the greedy reduction of Nguyen and Stehlé, ACM Trans. Algorithms 5,
+/// 46, 2009). The steps grow with the logarithm of a cell's flatness, where listing images would take as many as it is flat.
+fn reduced(mut vectors: Vec<Vec3>) -> Vec<Vec3> {
+    let squared = |v: Vec3| dot(v, v);
+    loop {
+        vectors.sort_by(|a, b| squared(*a).total_cmp(&squared(*b)));
+        let mut changed = false;
+        for k in 1..vectors.len() {
+            let shorter = nearest_to_zero(vectors[k], &vectors[..k]);
+            // A gain within rounding is none: it could be taken and given back for ever.
+            if squared(shorter) < squared(vectors[k]) * (1.0 - 1e-12) {
+                vectors[k] = shorter;
+                changed = true;
+                break;
+            }
+        }
+        if !changed {
+            return vectors;
+        }
+    }
+}
+
+/// The shortest of `vector` minus whole multiples of one or two vectors that are reduced already.
+fn nearest_to_zero(vector: Vec3, reduced: &[Vec3]) -> Vec3 {
+    let round = |v: Vec3, along: Vec3| sub(v, scale((dot(v, along) / dot(along, along)).round(), along));
+    match *reduced {
+        [a] => round(vector, a),
+        [a, b] => {
+            // Along b beyond a first, then a; the shortest is next to that.
+            let across = sub(b, scale(dot(a, b) / dot(a, a), a));
+            let middle = (dot(vector, across) / dot(across, across)).round();
+            let candidates = [-1.0, 0.0, 1.0].map(|step| round(sub(vector, scale(middle + step, b)), a));
+            candidates.into_iter().fold(vector, |best, v| if dot(v, v) < dot(best, best) { v } else { best })
+        }
+        _ => vector,
     }
 }
 
@@ -170,6 +200,30 @@ mod tests {
         let wire = Cell { periodic: [true, false, false], ..cell };
         assert_eq!(Images::new(&wire).shortest_lattice_vector(), 4.0);
         assert_eq!(Images::new(&Cell::NONE).shortest_lattice_vector(), f64::INFINITY);
+    }
+
+    /// The lattice that three vectors span stays the same, whatever multiples of one another are added to them.
+    #[test]
+    fn the_shortest_vector_is_found_in_flat_cells() {
+        for n in [0.0, 1.0, 7.0, 1e3, 1e6] {
+            let [a, b, c] = [[3.0, 0.5, 0.25], [-0.5, 4.0, 1.0], [0.75, -1.0, 5.0]];
+            let vectors = [add(a, scale(n, b)), b, add(c, scale(n, add(a, b)))];
+            let cell = Cell { vectors, periodic: [true; 3] };
+            let shortest = reduced(vectors.to_vec())[0];
+            assert!((dot(shortest, shortest) - dot(a, a)).abs() < 1e-8 * (1.0 + n), "{n}: {shortest:?}");
+            if n < 100.0 {
+                let mut listed = f64::INFINITY;
+                Images::new(&cell).for_each_within([0.0; 3], 4.5, |image| {
+                    if image.shift != [0; 3] {
+                        listed = listed.min(image.squared.sqrt());
+                    }
+                });
+                assert!((Images::new(&cell).shortest_lattice_vector() - listed).abs() < 1e-12, "{n}");
+            }
+        }
+        // A hundred million shifts lie within the length of these.
+        let flat = Cell { vectors: [[1.0, 0.0, 0.0], [1.0, 1.1e-4, 0.0], [1.0, 0.0, 1.1e-4]], periodic: [true; 3] };
+        assert!((Images::new(&flat).shortest_lattice_vector() - 1.1e-4).abs() < 1e-12);
     }
 
     #[test]

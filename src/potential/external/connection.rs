@@ -331,11 +331,7 @@ pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board, restartab
             }
         };
         let time = start.elapsed();
-        let is_number = |reply: &Reply| {
-            let evaluation = &reply.evaluation;
-            evaluation.energy.is_finite() && evaluation.forces.iter().flatten().all(|x| x.is_finite())
-        };
-        let (good, bad): (Vec<_>, Vec<_>) = tasks.into_iter().zip(replies).partition(|(_, reply)| is_number(reply));
+        let (good, bad): (Vec<_>, Vec<_>) = tasks.into_iter().zip(replies).partition(|(_, reply)| reply.is_number());
         answered |= !good.is_empty();
         n_bad = if good.is_empty() { n_bad + 1 } else { 0 };
         let why = bad.first().map(|(_, reply)| refusal(&reply.text));
@@ -353,10 +349,33 @@ pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board, restartab
 }
 
 /// What to say of an answer that is not a number: the reason that godiff's own worker sends along, if there is one.
-fn refusal(text: &str) -> String {
-    let object: Option<serde_json::Value> = serde_json::from_str(text).ok();
-    match object.as_ref().and_then(|object| object.get("error")?.as_str()) {
-        Some(error) => format!("raised {}", super::shortened(error)),
-        None => "gave an energy or forces that are not numbers".to_owned(),
+pub fn refusal(text: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    match serde_json::from_str::<Refusal>(text) {
+        Ok(Refusal { error }) => format!("raised {}", super::shortened(&error)),
+        Err(_) => "gave an energy or forces that are not numbers".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_fit_for_a_terminal() {
+        for (text, said) in [
+            (r#"{"error": "ValueError: no", "more": [1, {"a": null}]}"#, "raised ValueError: no"),
+            (r#"{"error": "\u001b[2Jno\u007f\nmore"}"#, "raised  [2Jno "),
+            ("{}", "gave an energy or forces that are not numbers"),
+            (r#"{"error": 5}"#, "gave an energy or forces that are not numbers"),
+            ("[[[", "gave an energy or forces that are not numbers"),
+        ] {
+            assert_eq!(refusal(text), said);
+        }
+        let long = refusal(&serde_json::json!({ "error": "é".repeat(1000) }).to_string());
+        assert_eq!(long, format!("raised {}…", "é".repeat(300)));
     }
 }

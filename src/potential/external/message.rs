@@ -26,8 +26,10 @@ use crate::system::Vec3;
 /// Length of a message's word.
 pub const WORD: usize = 12;
 
-/// Longest text that a client may send along with its forces; more is taken for rubbish.
-const LONGEST_TEXT: i32 = 1 << 24;
+/// Longest texts that a client may send along with the forces of a call, together; more is taken for rubbish.
+const LONGEST_TEXT: usize = 1 << 24;
+/// Text is taken in pieces of this length, so that memory grows with what was sent, not with what was announced.
+const PIECE: usize = 1 << 14;
 
 /// `name` as the first twelve bytes of a message.
 pub fn word(name: &str) -> [u8; WORD] {
@@ -100,6 +102,13 @@ pub struct Reply {
     pub text: String,
 }
 
+impl Reply {
+    /// Whether energy and forces are all finite.
+    pub fn is_number(&self) -> bool {
+        self.evaluation.energy.is_finite() && self.evaluation.forces.iter().flatten().all(|x| x.is_finite())
+    }
+}
+
 /// Why the bytes of a reply cannot be used, in a few words; or why there were none.
 pub type Read<T, E> = Result<Result<T, String>, E>;
 
@@ -120,13 +129,19 @@ pub fn replies<E>(
     let forces = numbers(3 * expected * count, fill)?;
     numbers(9 * count, fill)?;
     let mut texts = Vec::with_capacity(count);
+    let mut left = LONGEST_TEXT;
     for _ in 0..count {
-        let length = integer(fill)?;
-        if !(0..=LONGEST_TEXT).contains(&length) {
-            return Ok(Err(format!("announced a text of {length} bytes")));
+        let announced = integer(fill)?;
+        let Some((length, rest)) = usize::try_from(announced).ok().and_then(|n| Some((n, left.checked_sub(n)?))) else {
+            return Ok(Err(format!("announced a text of {announced} bytes")));
+        };
+        left = rest;
+        let mut text = Vec::new();
+        while text.len() < length {
+            let start = text.len();
+            text.resize(length.min(start + PIECE), 0);
+            fill(&mut text[start..])?;
         }
-        let mut text = vec![0; length as usize];
-        fill(&mut text)?;
         texts.push(String::from_utf8_lossy(&text).trim_matches(['\0', ' ']).to_owned());
     }
     let (forces, _) = forces.as_chunks::<3>();

@@ -3,6 +3,7 @@
 //! `board` holds what is to be done and decides about failures; every worker or client has a thread that carries structures
 //! from there over its socket and answers back. The caller's thread only looks at the board.
 
+mod ask;
 mod board;
 mod connection;
 mod limits;
@@ -13,6 +14,8 @@ mod start;
 mod units;
 mod workers;
 
+#[doc(hidden)]
+pub use ask::ask;
 pub use units::{BOHR_ANGSTROM, HARTREE_EV};
 
 use super::{Answer, AseSettings, Exchange, IpiSettings, Potential};
@@ -39,11 +42,12 @@ const LOGS: &str = "workers";
 
 /// The first line of `text`, at most 300 characters of it.
 fn shortened(text: &str) -> String {
+    const LONGEST: usize = 300;
     let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
+    // It is shown in a terminal.
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let end = if line.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    line.chars().take(LONGEST).map(plain).chain(end.chars()).collect()
 }
 
 /// A potential that other processes compute.

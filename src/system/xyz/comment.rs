@@ -108,7 +108,13 @@ pub(super) fn parse_pairs(line: &str) -> Result<Vec<(String, Option<String>)>, S
             (Some(_), Some((_, value))) => {
                 while rest.next_if(|c| c.is_whitespace()).is_some() {}
                 let more = word(&mut rest)?;
-                *value = Some(value.take().map_or_else(|| more.clone(), |before| format!("{before}={more}")));
+                match value {
+                    Some(value) => {
+                        value.push('=');
+                        value.push_str(&more);
+                    }
+                    None => *value = Some(more),
+                }
             }
             (Some(_), None) => return Err("'=' stands without a key before it".into()),
             (None, _) if rest.peek().is_none() => return Ok(pairs),

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::system::elements::{atomic_number, symbol};
 use crate::system::files::{read_text, shown};
 use crate::system::{Cell, Structure, Vec3};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -113,6 +114,7 @@ impl Comment {
         };
         let mut own: [Option<String>; 4] = [const { None }; 4];
         let mut info: Vec<(String, Value)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for (key, value) in pairs {
             match (STRUCTURE_KEYS.iter().position(|&known| known == key), value) {
                 (Some(k), Some(_)) if own[k].is_some() => return Err(format!("the key '{key}' is given twice")),
@@ -121,8 +123,14 @@ impl Comment {
                 // The free energy of a smeared calculation; the search ranks by `energy`.
                 _ if key == "free_energy" => {}
                 (_, value) => {
-                    info.retain(|(known, _)| *known != key);
-                    info.push((key, value.map_or(Value::Flag(true), |text| Value::parse(&text))));
+                    let value = value.map_or(Value::Flag(true), |text| Value::parse(&text));
+                    match places.get(&key) {
+                        Some(&place) => info[place].1 = value,
+                        None => {
+                            places.insert(key.clone(), info.len());
+                            info.push((key, value));
+                        }
+                    }
                 }
             }
         }
@@ -173,6 +181,7 @@ fn parse_properties(text: &str) -> std::result::Result<Vec<ColumnSpec>, String> 
         return Err(refuse("is not made of name:type:count triples".into()));
     };
     let mut columns: Vec<ColumnSpec> = Vec::new();
+    let mut names = HashSet::new();
     for &[name, kind, width] in triples {
         let kind = match kind {
             "R" => 'R',
@@ -185,7 +194,7 @@ fn parse_properties(text: &str) -> std::result::Result<Vec<ColumnSpec>, String> 
             Ok(width) if width > 0 => width as usize,
             _ => return Err(refuse(format!("the count '{}' of '{name}' is not a positive number", shown(width)))),
         };
-        if name.is_empty() || columns.iter().any(|known| known.name == name) {
+        if name.is_empty() || !names.insert(name) {
             return Err(refuse(format!("the name '{}' is empty or given twice", shown(name))));
         }
         columns.push(ColumnSpec { name: name.to_string(), kind, width });
