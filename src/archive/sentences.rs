@@ -1,5 +1,6 @@
 //! What SQLite's errors mean to the user of a run.
 
+use super::schema::FORMAT;
 use crate::error::Error;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
@@ -43,4 +44,22 @@ pub fn open_error(path: &Path, error: &rusqlite::Error) -> Error {
         }
         _ => storage_error(path, error),
     }
+}
+
+/// The sentence for an archive that has lost structures.
+pub fn incomplete(path: &Path, n_found: u64, n_recorded: u64) -> Error {
+    let message = format!(
+        "holds {n_found} of the {n_recorded} structures that this run has recorded; put the run's own archive back, or start a \
+         new run without --resume"
+    );
+    Error::storage(path, message)
+}
+
+/// The sentence for an archive of an earlier format.
+pub fn older_format(path: &Path, version: u32) -> Error {
+    let message = format!(
+        "was written by an older godiff (archive format {version}), and this one reads format {FORMAT} only; use the godiff \
+         that wrote it, or `ase db`, which reads every format"
+    );
+    Error::bad_file(path, message)
 }
