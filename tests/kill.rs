@@ -24,9 +24,8 @@ const START_UP: Duration = Duration::from_millis(60);
 fn configuration(place: &Path, sections: &str) -> PathBuf {
     let longer = [
         ("iterations = 3", "iterations = 5"),
-        ("samples_per_iteration = 12", "samples_per_iteration = 24"),
-        ("steps = 40", "steps = 80"),
-        ("steps_per_iteration = 60", "steps_per_iteration = 300"),
+        ("samples_per_iteration = 12", "samples_per_iteration = 16"),
+        ("steps_per_iteration = 60", "steps_per_iteration = 120"),
     ];
     smoke(place, &longer, sections)
 }
@@ -92,7 +91,8 @@ fn killed_searches_end_like_one_left_alone() {
 #[test]
 fn killed_baselines_end_like_one_left_alone() {
     let place = TempDir::new().unwrap();
-    let sections = "\n[random_search]\nevaluations = 4300\n[basin_hopping]\nevaluations = 4300\n[evolution]\nevaluations = 4300\n";
+    let sections =
+        "\n[random_search]\nevaluations = 4300\n[basin_hopping]\nevaluations = 4300\n[evolution]\nevaluations = 4300\n";
     let config = configuration(place.path(), sections);
     for method in ["rss", "basin-hopping", "evolve"] {
         campaign(method, Run { command: &[method], config: &config }, n_kills(3));

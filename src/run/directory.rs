@@ -76,7 +76,7 @@ impl RunDirectory {
         write_whole(&path.join(CONFIG), config_toml.as_bytes()).map_err(failed)?;
         let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
         sync_folder(folder_of(path)).map_err(failed)?;
-        let metrics = MetricsFile::resume(path.join(METRICS), 0)?;
+        let (metrics, _) = MetricsFile::resume(path.join(METRICS), 0)?;
         let config_checksum = crc32fast::hash(config_toml.as_bytes());
         Ok(RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock })
     }
@@ -138,9 +138,17 @@ impl RunDirectory {
         let seed =
             checkpoint.as_ref().map_or_else(|| seed_of_summary(path), |checkpoint| Ok(checkpoint.progress.seed))?;
         let n_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.iterations_done);
-        let metrics = MetricsFile::resume(path.join(METRICS), n_done)?;
+        let (metrics, n_lost) = MetricsFile::resume(path.join(METRICS), n_done)?;
+        let mut notes = notes.unwrap_or_default();
+        if n_lost > 0 {
+            let file = path.join(METRICS);
+            let file = file.display();
+            notes.push(format!(
+                "{file}: {n_lost} of {n_done} lines are missing or damaged; the search does not need them"
+            ));
+        }
         let directory = RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock };
-        Ok(Resumed { directory, seed, checkpoint, notes: notes.unwrap_or_default() })
+        Ok(Resumed { directory, seed, checkpoint, notes })
     }
 
     /// Puts a finished iteration on the disk: its line of metrics, then the checkpoint. A kill in between leaves a line that
@@ -240,7 +248,7 @@ impl RunDirectory {
 
 fn lock(folder: &Path, failed: impl Fn(io::Error) -> Error) -> Result<File> {
     let path = folder.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(&failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

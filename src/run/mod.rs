@@ -9,8 +9,8 @@ mod summary;
 
 pub use checkpoint::{Best, Checkpoint, SearchProgress};
 pub use directory::{Resumed, RunDirectory};
-pub(crate) use files::storage_error;
-pub use files::{remove_unfinished, write_atomic};
+pub use files::write_atomic;
+pub(crate) use files::{remove_unfinished, storage_error};
 pub use metrics::{IterationMetrics, PhaseSeconds, read_metrics};
 pub use progress::Reporter;
 pub use summary::{RunStatus, Summary};

@@ -191,8 +191,7 @@ impl Evaluation<'_> {
     fn save_failure(&self, index: usize, reason: &str) -> Result<()> {
         let Some(free) = self.positions.get(&index) else { return Ok(()) };
         let iteration = self.iteration;
-        std::fs::create_dir_all(&self.failures)
-            .map_err(|cause| storage_error(&self.failures, &cause))?;
+        std::fs::create_dir_all(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
         let frame = Frame::from(self.settings.system.structure(free)).with_info("reason", reason);
         let path = failure_path(&self.failures, iteration, index);
         write_atomic(&path, format_frames(&[frame]).as_bytes())?;

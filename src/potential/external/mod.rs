@@ -129,8 +129,7 @@ impl External {
                 let logs = match folder {
                     Some(folder) => {
                         let logs = folder.join(LOGS);
-                        std::fs::create_dir_all(&logs)
-                            .map_err(|cause| storage_error(&logs, &cause))?;
+                        std::fs::create_dir_all(&logs).map_err(|cause| storage_error(&logs, &cause))?;
                         logs
                     }
                     None => private.path().to_owned(),

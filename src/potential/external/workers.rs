@@ -55,8 +55,9 @@ impl PrivateFolder {
                 // Of a killed process that had the same number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => {
-                    let message =
-                        format!("cannot be made for the workers ({error}); set TMPDIR to a folder with room that is writable");
+                    let message = format!(
+                        "cannot be made for the workers ({error}); set TMPDIR to a folder with room that is writable"
+                    );
                     return Err(Error::storage(&path, message));
                 }
             }
