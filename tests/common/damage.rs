@@ -1,5 +1,8 @@
 //! What disks, file systems and people do to files.
 
+// Each test uses its own part.
+#![allow(dead_code)]
+
 use crate::kills::Shares;
 use std::fs;
 use std::path::Path;
