@@ -184,14 +184,31 @@ pub fn rows(archive: &Path) -> Vec<Stored> {
     rows
 }
 
-/// What must not depend on kills: archive, metrics and summary without times, best structure, model if there is one.
-pub fn results(run: &Path) -> (Vec<Stored>, Vec<IterationMetrics>, Summary, Vec<u8>, Option<Vec<u8>>) {
-    let metrics = read_metrics(&run.join("metrics.jsonl")).unwrap();
-    let metrics =
-        metrics.into_iter().map(|line| IterationMetrics { seconds: PhaseSeconds::default(), ..line }).collect();
-    let summary = Summary { seconds: 0.0, ..summary(run) };
-    let read = |name: &str| fs::read(run.join(name));
-    (rows(&run.join("archive.db")), metrics, summary, read("best.xyz").unwrap(), read("model.safetensors").ok())
+/// What must not depend on kills.
+#[derive(Debug, PartialEq)]
+pub struct Results {
+    /// The archive.
+    pub rows: Vec<Stored>,
+    /// Metrics without times.
+    pub metrics: Vec<IterationMetrics>,
+    /// The summary without its time.
+    pub summary: Summary,
+    /// `best.xyz`.
+    pub best: Vec<u8>,
+    /// The model, if the run has one.
+    pub model: Option<Vec<u8>>,
+}
+
+/// Those of the finished run in the folder `run`.
+pub fn results(run: &Path) -> Results {
+    let untimed = |line| IterationMetrics { seconds: PhaseSeconds::default(), ..line };
+    Results {
+        rows: rows(&run.join("archive.db")),
+        metrics: read_metrics(&run.join("metrics.jsonl")).unwrap().into_iter().map(untimed).collect(),
+        summary: Summary { seconds: 0.0, ..summary(run) },
+        best: fs::read(run.join("best.xyz")).unwrap(),
+        model: fs::read(run.join("model.safetensors")).ok(),
+    }
 }
 
 /// `summary.json`.
