@@ -99,6 +99,18 @@ fn killed_baselines_end_like_one_left_alone() {
     }
 }
 
+/// The GPU engine, on the emulator: slow, so only when asked for.
+#[cfg(feature = "emulator")]
+#[test]
+#[ignore = "takes minutes"]
+fn killed_searches_on_the_emulator_end_like_one_left_alone() {
+    let place = TempDir::new().unwrap();
+    let small = [("samples_per_iteration = 12", "samples_per_iteration = 8"), ("steps = 40", "steps = 10")];
+    let small = [&small[..], &[("steps_per_iteration = 60", "steps_per_iteration = 20"), ("blocks = 2", "blocks = 1")]];
+    let config = smoke(place.path(), &small.concat(), "");
+    campaign("emulator", Run { command: &["search", "--device", "emulator"], config: &config }, n_kills(6));
+}
+
 #[test]
 fn interrupted_searches_exit_130_and_go_on() {
     let place = TempDir::new().unwrap();
