@@ -3,13 +3,15 @@
 mod cli;
 
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("godiff: {error}");
+            // Where standard error is a file on a full disk there is nobody left to tell; the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "godiff: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -36,7 +36,7 @@ use crate::minima;
 use crate::model::{Layout, Transferred, initial_parameters};
 use crate::potential::Potential;
 use crate::run::progress::{Phase, RunInfo};
-use crate::run::{PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
+use crate::run::{Checkpoint, PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
 use judge::Judge;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -79,6 +79,9 @@ impl<'a> Search<'a> {
         let seed = settings.sections.search.seed;
         let path = directory.archive_path();
         let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
+        if let Some(Checkpoint { progress, .. }) = &checkpoint {
+            archive.check_complete(progress.iterations_done, progress.samples)?;
+        }
         notes.iter().for_each(|note| reporter.message(note));
         let (progress, state) = match checkpoint {
             Some(checkpoint) => (checkpoint.progress, checkpoint.model),

@@ -2,10 +2,13 @@
 
 #![cfg(unix)]
 
+#[path = "common/kills.rs"]
+mod kills;
+
 use godiff::archive::{Archive, Entry, Status};
 use godiff::system::{Cell, System};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use kills::kill_writer;
+use std::io::Write;
 use std::time::Duration;
 
 const BATCH: u32 = 32;
@@ -53,23 +56,9 @@ fn killed_writers_lose_nothing() {
     let path = folder.path().join("archive.db");
     let mut stored = 0;
     for kill in 0..25u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer", "--nocapture"])
-            .env(ARCHIVE_OF_WRITER, &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = std::thread::spawn(move || {
-            let lines = output.lines().map_while(Result::ok);
-            lines.filter_map(|line| line.strip_prefix("stored ")?.parse::<u32>().ok()).last()
-        });
         // The first kills fall into the making of the archive, the others anywhere in the batches.
-        std::thread::sleep(Duration::from_millis(kill * 2) + Duration::from_micros(kill * 377));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let told = reader.join().unwrap().map_or(stored, |iteration| iteration + 1);
+        let time = Duration::from_millis(kill * 2) + Duration::from_micros(kill * 377);
+        let told = kill_writer(ARCHIVE_OF_WRITER, &path, "stored", time).map_or(stored, |iteration| iteration + 1);
 
         let archive = Archive::open_or_create(&path, &system(), "emt", 1).unwrap();
         let samples = archive.counts().unwrap().samples() as u32;

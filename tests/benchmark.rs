@@ -1,7 +1,10 @@
 //! `godiff benchmark`, and the baselines as commands: killed in the middle they end like ones left alone.
 #![cfg(unix)]
 
-use godiff::archive::{Selection, Stored, export};
+#[path = "common/kills.rs"]
+mod kills;
+
+use kills::{Shares, kill_when, n_kills, rows, smoke};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,13 +13,10 @@ use tempfile::TempDir;
 
 /// The smoke search, and the same adatom for the baselines.
 fn configuration(place: &Path) -> PathBuf {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let text = fs::read_to_string(configs.join("smoke.toml")).unwrap();
-    let text = text.replace("\"structures/", &format!("\"{}/", configs.join("structures").display()));
     let baselines =
         "\n[random_search]\nevaluations = 4000\n[basin_hopping]\nevaluations = 4000\n[evolution]\nevaluations = 4000\n";
     let path = place.join("smoke.toml");
-    fs::write(&path, text + baselines).unwrap();
+    fs::rename(smoke(place, &[], baselines), &path).unwrap();
     path
 }
 
@@ -33,26 +33,11 @@ fn run(arguments: &[&str]) -> Output {
 /// Kills `child` after `time` unless it has ended; true if it had to.
 fn kill_after(mut child: Child, time: Duration) -> bool {
     let started = Instant::now();
-    while started.elapsed() < time {
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
+    let due = || {
         std::thread::sleep(Duration::from_millis(1));
-    }
-    let ended = child.try_wait().unwrap().is_some();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    !ended
-}
-
-fn rows(archive: &Path) -> Vec<Stored> {
-    let mut rows = Vec::new();
-    export(archive, Selection::All, &mut |row| {
-        rows.push(row);
-        Ok(())
-    })
-    .unwrap();
-    rows
+        started.elapsed() > time
+    };
+    kill_when(&mut child, due).is_none()
 }
 
 /// `results.json` without times.
@@ -92,23 +77,29 @@ fn killed_benchmarks_end_like_one_left_alone() {
     assert!(table.contains("smoke-basin-hopping") && table.contains("/3"), "{table}");
     assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 12);
 
-    let mut n_kills = 0;
-    for share in [0.1, 0.35, 0.2, 0.3] {
-        n_kills += usize::from(kill_after(call(&killed, "1").spawn().unwrap(), whole.mul_f64(share)));
-    }
-    assert!(n_kills >= 2, "the test must kill");
-    let output = call(&killed, "1").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(results(&killed), results(&alone));
-    for entrant in ["smoke", "smoke-rss", "smoke-basin-hopping", "smoke-evolve"] {
-        for seed in 0..3 {
-            let archive = |folder: &Path| rows(&folder.join(entrant).join(format!("seed-{seed}/archive.db")));
-            assert!(archive(&killed) == archive(&alone), "{entrant} {seed}");
+    let (mut n_killed, mut n_rounds, mut shares) = (0, 0, Shares::new(7));
+    while n_killed < n_kills(3) {
+        n_rounds += 1;
+        let _ = fs::remove_dir_all(&killed);
+        for _ in 0..4 {
+            let time = whole.mul_f64(0.05 + 0.35 * shares.next());
+            n_killed += usize::from(kill_after(call(&killed, "1").spawn().unwrap(), time));
         }
+        let output = call(&killed, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(results(&killed), results(&alone));
+        for entrant in ["smoke", "smoke-rss", "smoke-basin-hopping", "smoke-evolve"] {
+            for seed in 0..3 {
+                let archive = |folder: &Path| rows(&folder.join(entrant).join(format!("seed-{seed}/archive.db")));
+                assert!(archive(&killed) == archive(&alone), "{entrant} {seed}");
+            }
+        }
+        for file in ["results.md", "energy.svg", "success.svg"] {
+            assert!(fs::read(killed.join(file)).unwrap() == fs::read(alone.join(file)).unwrap(), "{file}");
+        }
+        assert_eq!(kills::being_written(&killed), [""; 0]);
     }
-    for file in ["results.md", "energy.svg", "success.svg"] {
-        assert!(fs::read(killed.join(file)).unwrap() == fs::read(alone.join(file)).unwrap(), "{file}");
-    }
+    eprintln!("benchmark: {n_killed} kills of {n_rounds} benchmarks of {:.1} s", whole.as_secs_f64());
 
     // A finished benchmark only shows its table; more runs are added to it.
     let again = call(&killed, "1").output().unwrap();

@@ -4,6 +4,8 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/kills.rs"]
+mod kills;
 
 use godiff::archive::{Selection, Status, Stored, export};
 use godiff::potential::Emt;
@@ -14,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn root() -> &'static Path {
@@ -103,10 +105,23 @@ impl Place {
         serde_json::from_slice(&fs::read(self.path().join(run).join("summary.json")).unwrap()).unwrap()
     }
 
+    /// How often the workers' logs say `words`.
+    fn n_told(&self, run: &str, words: &str) -> usize {
+        let there = self.path().join(run).join("workers").exists();
+        if there { self.logs(run).concat().matches(words).count() } else { 0 }
+    }
+
     fn logs(&self, run: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path().join(run).join("workers")).unwrap();
         entries.map(|entry| String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap()).into_owned()).collect()
     }
+}
+
+/// Command lines of the running processes that hold `text`.
+#[cfg(target_os = "linux")]
+fn processes(text: &str) -> Vec<String> {
+    let folders = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    folders.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(text)).collect()
 }
 
 /// Every sample once, its energy and forces those of the built-in potential.
@@ -347,4 +362,43 @@ fn killed_workers_lose_nothing() {
     let n_noticed = said.matches("is started again: it died of signal 9").count();
     eprintln!("{n_kills} kills, {n_noticed} noticed");
     assert!(n_kills == N_KILLS && n_noticed > N_KILLS / 2, "{n_kills} kills, {n_noticed} noticed: {said}");
+}
+
+/// Where godiff is killed its workers end too, also in the middle of a call that takes for ever, and nothing is left of them in the
+/// folder for temporary files.
+#[cfg(target_os = "linux")]
+#[test]
+fn killed_searches_leave_no_workers() {
+    let Some(python) = python() else { return };
+    let place = Place::new(&python, &format!("{FAULTY}\nworkers = 2\narguments = {{ hang_in = 1 }}"), SAMPLES);
+    let mut shares = kills::Shares::new(8);
+    let n_kills = kills::n_kills(3);
+    let mut n_at_work = 0;
+    for kill in 0..n_kills {
+        let scratch = TempDir::new().unwrap();
+        let run = format!("run-{kill}");
+        let mut search = place.godiff(&["search", "ase.toml", "--out", &run, "--quiet"]);
+        let mut child = search.env("TMPDIR", scratch.path()).stdout(Stdio::null()).spawn().unwrap();
+        let time = Duration::from_secs_f64(3.0 * shares.next());
+        let moment = Instant::now() + time;
+        let due = || {
+            std::thread::sleep(Duration::from_millis(1));
+            // Every other kill comes when all workers are at work.
+            let at_work = || place.n_told(&run, "is ready") == 2;
+            if kill % 2 == 0 { at_work() } else { Instant::now() > moment }
+        };
+        assert_eq!(kills::kill_when(&mut child, due), None, "it cannot end by itself");
+        n_at_work += usize::from(place.n_told(&run, "is ready") > 0);
+        let scratch_path = scratch.path().to_str().unwrap();
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !processes(scratch_path).is_empty() {
+            assert!(Instant::now() < patience, "left after {time:?}: {:?}", processes(scratch_path));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        // A kill before the first worker was started leaves the folder it would have found.
+        assert!(left.is_empty() || place.n_told(&run, "is process") == 0, "{left:?}");
+    }
+    eprintln!("workers: {n_kills} kills, {n_at_work} with workers at work");
+    assert!(n_at_work > 0);
 }

@@ -1,96 +1,82 @@
-//! Real kills: whatever moment a search dies at, resumed it ends bit for bit like one that was left alone.
+//! Real kills: whatever moment a run dies at, nothing that it acknowledged is lost, and resumed it ends bit for bit like one that
+//! was left alone.
+//!
+//! A long campaign: `GODIFF_KILLS=1000 cargo test --release --test kill searches -- --nocapture`.
 #![cfg(unix)]
 
-use godiff::archive::{Selection, Stored, export};
-use godiff::random::{Purpose, host_generator};
-use godiff::run::{IterationMetrics, PhaseSeconds, Summary, read_metrics};
-use rand_xoshiro::rand_core::Rng;
+#[path = "common/kills.rs"]
+mod kills;
+
+use kills::{Remains, Run, Shares, being_written, kill_when, n_kills, results, smoke, summary};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Searches that are killed again and again until they end.
-const N_SEARCHES: u64 = 6;
-/// Kills a search suffers at most, so that the test ends on slow machines too.
+/// Kills a run suffers at most before it is left to end.
 const MAX_KILLS: usize = 12;
+/// Within this time a process starts up: it reads its configuration, opens the folder, makes the archive.
+const START_UP: Duration = Duration::from_millis(60);
 
 /// The smoke search with more `sections`, made long enough to be killed in the middle.
 fn configuration(place: &Path, sections: &str) -> PathBuf {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let mut text = fs::read_to_string(configs.join("smoke.toml")).unwrap();
-    let structures = format!("\"{}/", configs.join("structures").display());
-    for (from, to) in [
-        ("\"structures/", structures.as_str()),
+    let longer = [
         ("iterations = 3", "iterations = 5"),
-        ("samples_per_iteration = 12", "samples_per_iteration = 24"),
-        ("steps = 40", "steps = 80"),
-        ("steps_per_iteration = 60", "steps_per_iteration = 300"),
-    ] {
-        assert!(text.contains(from), "{from}");
-        text = text.replace(from, to);
-    }
-    let path = place.join("search.toml");
-    fs::write(&path, text + sections).unwrap();
-    path
+        ("samples_per_iteration = 12", "samples_per_iteration = 16"),
+        ("steps_per_iteration = 60", "steps_per_iteration = 120"),
+    ];
+    smoke(place, &longer, sections)
 }
 
-/// Starts the search in the folder `run`, or goes on with it once it has begun.
-fn start(config: &Path, run: &Path) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_godiff"));
-    command.arg("search").arg(config).arg("--out").arg(run).args(["--quiet", "--threads", "1"]);
-    if run.join("config.toml").exists() {
-        command.arg("--resume");
-    }
-    command.stdout(Stdio::null()).spawn().unwrap()
-}
+/// Kills runs of `command` until `n_kills` have been killed; how many of the kills came while a file was being written.
+fn campaign(name: &str, run: Run, n_kills: usize) -> usize {
+    let place = TempDir::new().unwrap();
+    let alone = place.path().join("alone");
+    let started = Instant::now();
+    run.finish(&alone);
+    let whole = started.elapsed();
+    let expected = results(&alone);
 
-fn finish(config: &Path, run: &Path) {
-    assert!(start(config, run).wait().unwrap().success());
-}
-
-/// What must not depend on kills: archive, metrics and summary without times, best structure, model.
-fn results(run: &Path) -> (Vec<Stored>, Vec<IterationMetrics>, Summary, Vec<u8>, Vec<u8>) {
-    let mut rows = Vec::new();
-    export(&run.join("archive.db"), Selection::All, &mut |row| {
-        rows.push(row);
-        Ok(())
-    })
-    .unwrap();
-    let metrics = read_metrics(&run.join("metrics.jsonl")).unwrap();
-    let metrics =
-        metrics.into_iter().map(|line| IterationMetrics { seconds: PhaseSeconds::default(), ..line }).collect();
-    let summary: Summary = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
-    let summary = Summary { seconds: 0.0, ..summary };
-    let read = |name: &str| fs::read(run.join(name)).unwrap();
-    (rows, metrics, summary, read("best.xyz"), read("model.safetensors"))
-}
-
-/// True while a file of the run is being written.
-fn is_writing(run: &Path) -> bool {
-    [run.to_owned(), run.join("checkpoint")].iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().any(
-        |entry| {
-            entry.is_ok_and(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                name.ends_with(".unfinished") || name.ends_with("-journal")
-            })
-        },
-    )
-}
-
-/// Kills `child` once `due` says so; `None` if it was killed, otherwise how it ended before.
-fn kill_when(mut child: Child, mut due: impl FnMut() -> bool) -> Option<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status);
+    let mut shares = Shares::new(1);
+    let (mut killed, mut n_runs) = (0, 0);
+    let mut written: BTreeMap<String, usize> = BTreeMap::new();
+    while killed < n_kills {
+        n_runs += 1;
+        let folder = place.path().join(format!("run-{n_runs}"));
+        let mut remains = Remains::default();
+        for kill in 0..MAX_KILLS.min(n_kills - killed) {
+            // Of four kills one comes at any moment, one during the start, two at the first write after some moment.
+            let patience = if kill % 4 == 2 { START_UP } else { whole.mul_f64(0.6) };
+            let moment = Instant::now() + patience.mul_f64(shares.next());
+            let due = || Instant::now() > moment && (kill % 2 == 0 || !being_written(&folder).is_empty());
+            let mut process = run.start(&folder);
+            if let Some(status) = kill_when(&mut process.child, due) {
+                assert!(status.success(), "run {n_runs}, after {kill} kills: {status}");
+                break;
+            }
+            killed += 1;
+            for file in being_written(&folder) {
+                *written.entry(kind(&file)).or_default() += 1;
+            }
+            remains.check(&folder, &process.acknowledged());
         }
-        if due() {
-            child.kill().unwrap();
-            let status = child.wait().unwrap();
-            return status.code().map(|_| status);
-        }
+        run.finish(&folder);
+        assert!(results(&folder) == expected, "run {n_runs} ended otherwise than one left alone");
+        assert!(being_written(&folder).is_empty(), "{:?} are left", being_written(&folder));
+        fs::remove_dir_all(&folder).unwrap();
     }
+    eprintln!("{name}: {killed} kills of {n_runs} runs of {:.2} s; half written were {written:?}", whole.as_secs_f64());
+    written.values().sum()
+}
+
+/// The name of a file that is being written without numbers: ".iteration-00002.bin.77.unfinished" is "iteration.bin".
+fn kind(file: &str) -> String {
+    let name = file.trim_start_matches('.').trim_end_matches(".unfinished");
+    let parts = name.split('.').filter(|part| part.parse::<u32>().is_err());
+    let parts = parts.map(|part| part.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-'));
+    parts.collect::<Vec<_>>().join(".")
 }
 
 #[test]
@@ -98,49 +84,42 @@ fn killed_searches_end_like_one_left_alone() {
     let place = TempDir::new().unwrap();
     // Guidance has more state to lose: a force head, every sample's corrector, a set of forces.
     let config = configuration(place.path(), "[guidance]\nrelax_steps = 2\n");
-    let alone = place.path().join("alone");
-    let started = Instant::now();
-    finish(&config, &alone);
-    let whole = started.elapsed();
-    let expected = results(&alone);
-    assert_eq!(expected.0.len(), 120);
-    assert_eq!(expected.1.len(), 5);
+    let n_writing = campaign("search", Run { command: &["search"], config: &config }, n_kills(20));
+    assert!(n_writing >= 2, "{n_writing} kills came while a file was written: too few to prove anything");
+}
 
-    let mut random = host_generator(1, Purpose::Shuffle, 0);
-    let (mut n_kills, mut n_while_writing) = (0, 0);
-    for search in 0..N_SEARCHES {
-        let run = place.path().join(format!("run-{search}"));
-        for kill in 0..MAX_KILLS {
-            // Half of the kills come at any moment, half at the first write after one.
-            let share = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-            let moment = Instant::now() + whole.mul_f64(0.6 * share);
-            let while_writing = kill % 2 == 1;
-            let due = || Instant::now() > moment && (!while_writing || is_writing(&run));
-            match kill_when(start(&config, &run), due) {
-                Some(status) => {
-                    assert!(status.success(), "search {search}, after {kill} kills: {status}");
-                    break;
-                }
-                None => {
-                    n_kills += 1;
-                    n_while_writing += usize::from(while_writing);
-                }
-            }
-        }
-        finish(&config, &run);
-        assert!(results(&run) == expected, "search {search} ended otherwise than one left alone");
+#[test]
+fn killed_baselines_end_like_one_left_alone() {
+    let place = TempDir::new().unwrap();
+    let sections =
+        "\n[random_search]\nevaluations = 4300\n[basin_hopping]\nevaluations = 4300\n[evolution]\nevaluations = 4300\n";
+    let config = configuration(place.path(), sections);
+    for method in ["rss", "basin-hopping", "evolve"] {
+        campaign(method, Run { command: &[method], config: &config }, n_kills(3));
     }
-    assert!(n_kills >= 6 && n_while_writing >= 2, "the test must kill: {n_kills}, {n_while_writing} while writing");
+}
+
+/// The GPU engine, on the emulator: slow, so only when asked for.
+#[cfg(feature = "emulator")]
+#[test]
+#[ignore = "takes minutes"]
+fn killed_searches_on_the_emulator_end_like_one_left_alone() {
+    let place = TempDir::new().unwrap();
+    let small = [("samples_per_iteration = 12", "samples_per_iteration = 8"), ("steps = 40", "steps = 10")];
+    let small = [&small[..], &[("steps_per_iteration = 60", "steps_per_iteration = 20"), ("blocks = 2", "blocks = 1")]];
+    let config = smoke(place.path(), &small.concat(), "");
+    campaign("emulator", Run { command: &["search", "--device", "emulator"], config: &config }, n_kills(6));
 }
 
 #[test]
 fn interrupted_searches_exit_130_and_go_on() {
     let place = TempDir::new().unwrap();
     let config = configuration(place.path(), "");
+    let search = Run { command: &["search"], config: &config };
     let (alone, run) = (place.path().join("alone"), place.path().join("run"));
-    finish(&config, &alone);
+    search.finish(&alone);
 
-    let mut child = start(&config, &run);
+    let mut child = search.command(&run).arg("--quiet").stdout(Stdio::null()).spawn().unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     // The first checkpoint is there: the second iteration runs.
     while fs::read_dir(run.join("checkpoint")).map_or(0, Iterator::count) == 0 {
@@ -149,9 +128,8 @@ fn interrupted_searches_exit_130_and_go_on() {
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let summary: Summary = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
-    assert_eq!(serde_json::to_value(summary.status).unwrap(), "interrupted");
+    assert_eq!(serde_json::to_value(summary(&run).status).unwrap(), "interrupted");
 
-    finish(&config, &run);
+    search.finish(&run);
     assert!(results(&run) == results(&alone));
 }

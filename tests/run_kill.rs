@@ -2,12 +2,15 @@
 
 #![cfg(unix)]
 
+#[path = "common/kills.rs"]
+mod kills;
+
 use godiff::archive::Counts;
 use godiff::engine::{ModelState, PlateauSchedule};
 use godiff::run::{IterationMetrics, PhaseSeconds, RunDirectory, SearchProgress, Summary, read_metrics};
-use std::io::{BufRead, BufReader, Write};
+use kills::kill_writer;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const FOLDER_OF_WRITER: &str = "GODIFF_TEST_KILLED_RUN";
@@ -76,22 +79,8 @@ fn killed_runs_lose_no_iteration() {
     drop(RunDirectory::create(&path, CONFIG, &Summary::new(7, "cpu")).unwrap());
     let mut n_done = 0;
     for kill in 0..20u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer", "--nocapture"])
-            .env(FOLDER_OF_WRITER, &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = std::thread::spawn(move || {
-            let lines = output.lines().map_while(Result::ok);
-            lines.filter_map(|line| line.strip_prefix("finished ")?.parse::<u32>().ok()).last()
-        });
-        std::thread::sleep(Duration::from_millis(10 + kill * 5));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let told = reader.join().unwrap().map_or(n_done, |iteration| iteration + 1);
+        let time = Duration::from_millis(10 + kill * 5);
+        let told = kill_writer(FOLDER_OF_WRITER, &path, "finished", time).map_or(n_done, |iteration| iteration + 1);
 
         // The lock has died with the process.
         let resumed = RunDirectory::resume(&path, CONFIG).unwrap();

@@ -24,7 +24,7 @@ use crate::system::System;
 use rows::{Frame, StatusText};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 use schema::Key;
-use sentences::{open_error, storage_error};
+use sentences::{incomplete, older_format, open_error, storage_error};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ impl Archive {
     /// The archive at `path`, which must hold structures of `system`. A transaction that a kill interrupted is undone here.
     ///
     /// # Errors
-    /// `BadInput` if `path` is missing, not an archive of godiff, of a newer format, or holds structures of another system;
+    /// `BadInput` if `path` is missing, not an archive of godiff, of another format, or holds structures of another system;
     /// `Storage` if reading fails.
     pub fn open(path: &Path, system: &System) -> Result<Self> {
         let file = ArchiveFile::open(path)?;
@@ -85,6 +85,19 @@ impl Archive {
             has_tables(&connection).map_err(|error| open_error(path, &error))?
         };
         if made { Archive::open(path, system) } else { Archive::create(path, system, calculator, seed) }
+    }
+
+    /// Refuses an archive that holds fewer than the `n_recorded` structures that its run has recorded in its first
+    /// `n_iterations` iterations: it was removed, exchanged or damaged between two parts of the run.
+    ///
+    /// # Errors
+    /// `Storage` for such an archive, and if reading fails.
+    pub fn check_complete(&self, n_iterations: u32, n_recorded: u64) -> Result<()> {
+        let sql = "SELECT COUNT(*) FROM systems WHERE unique_id >= ?1 AND unique_id < ?2";
+        let key = self.file.key;
+        let found = self.file.query(sql, (key.unique_id(0, 0), key.unique_id(n_iterations, 0)), |row| row.get(0))?;
+        let found = found.first().map_or(0, |&n: &i64| n.unsigned_abs());
+        if found < n_recorded { Err(incomplete(&self.file.path, found, n_recorded)) } else { Ok(()) }
     }
 
     /// Seed of the run that made the archive.
@@ -244,7 +257,8 @@ impl ArchiveFile {
                     format!("was written by a newer godiff (archive format {newer}); update godiff to read it");
                 return Err(Error::bad_file(path, message));
             }
-            _ => return Err(foreign()),
+            Ok(older) => return Err(older_format(path, older)),
+            Err(_) => return Err(foreign()),
         }
         let seed = read("godiff_seed")?.parse().map_err(|_| foreign())?;
         let key = Key::from_hex(&read("godiff_archive")?).ok_or_else(foreign)?;

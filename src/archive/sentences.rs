@@ -1,12 +1,46 @@
 //! What SQLite's errors mean to the user of a run.
 
+use super::schema::FORMAT;
 use crate::error::Error;
+use crate::run;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
+use std::io::{self, ErrorKind};
 use std::path::Path;
+
+/// SQLite's message as part of a sentence: it may quote a whole table definition, and whatever bytes the damage has left there.
+fn brief(error: &rusqlite::Error) -> String {
+    const LONGEST: usize = 120;
+    let text = error.to_string();
+    let mut words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let mut brief = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        brief.push(' ');
+        brief.push_str(word);
+    }
+    match brief.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &brief[..end]),
+        None => brief,
+    }
+}
+
+/// What the system says to a new file beside `path`, if that is that there is no room: SQLite tells only of data that does not fit,
+/// not of a journal that cannot be made.
+fn no_room(path: &Path) -> Option<Error> {
+    let probe = path.with_file_name(format!(".archive.{}.unfinished", std::process::id()));
+    let written = std::fs::write(&probe, [0; 8192]);
+    let _ = std::fs::remove_file(&probe);
+    let full = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    written.err().filter(full).map(|error| run::storage_error(path, &error))
+}
 
 /// The sentence for an error while a run reads or writes its archive.
 pub fn storage_error(path: &Path, error: &rusqlite::Error) -> Error {
+    if let Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) = error.sqlite_error_code()
+        && let Some(error) = no_room(path)
+    {
+        return error;
+    }
     let moved = error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_READONLY_DBMOVED);
     let sentence = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full; free some space, then continue with --resume".to_owned(),
@@ -24,10 +58,13 @@ pub fn storage_error(path: &Path, error: &rusqlite::Error) -> Error {
                 .to_owned()
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            format!("is damaged ({error}); restore it from a copy, or recover what is left with sqlite3's .recover")
+            format!(
+                "is damaged ({}); restore it from a copy, or recover what is left with sqlite3's .recover",
+                brief(error)
+            )
         }
-        Some(_) => format!("reading or writing failed ({error}); check the disk, then continue with --resume"),
-        None => format!("holds a row that godiff did not write ({error}); restore the file from a copy"),
+        Some(_) => format!("reading or writing failed ({}); check the disk, then continue with --resume", brief(error)),
+        None => format!("holds a row that godiff did not write ({}); restore the file from a copy", brief(error)),
     };
     Error::storage(path, sentence)
 }
@@ -35,6 +72,7 @@ pub fn storage_error(path: &Path, error: &rusqlite::Error) -> Error {
 /// The sentence for an error while an archive is opened.
 pub fn open_error(path: &Path, error: &rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) if no_room(path).is_some() => storage_error(path, error),
         Some(ErrorCode::NotADatabase) => {
             Error::bad_file(path, "is not an SQLite database; give the archive.db of a run")
         }
@@ -43,4 +81,22 @@ pub fn open_error(path: &Path, error: &rusqlite::Error) -> Error {
         }
         _ => storage_error(path, error),
     }
+}
+
+/// The sentence for an archive that has lost structures.
+pub fn incomplete(path: &Path, n_found: u64, n_recorded: u64) -> Error {
+    let message = format!(
+        "holds {n_found} of the {n_recorded} structures that this run has recorded; put the run's own archive back, or start a \
+         new run without --resume"
+    );
+    Error::storage(path, message)
+}
+
+/// The sentence for an archive of an earlier format.
+pub fn older_format(path: &Path, version: u32) -> Error {
+    let message = format!(
+        "was written by an older godiff (archive format {version}), and this one reads format {FORMAT} only; use the godiff \
+         that wrote it, or `ase db`, which reads every format"
+    );
+    Error::bad_file(path, message)
 }

@@ -296,6 +296,23 @@ fn an_overwritten_page_is_storage_damage() {
     assert!(message.contains("archive.db: is damaged"), "{message}");
 }
 
+/// SQLite quotes the damaged definition, line by line.
+#[test]
+fn a_damaged_schema_is_told_in_one_line() {
+    let (folder, archive) = new_archive();
+    drop(archive);
+    let path = folder.path().join("archive.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let place = bytes.windows(9).position(|word| word == b"unique_id").unwrap();
+    bytes[place - 2] = b'`';
+    bytes[place + 9] = 0x07;
+    std::fs::write(&path, bytes).unwrap();
+    let (code, message) = message(Archive::open(&path, &system()));
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("archive.db: is damaged (malformed database schema") && message.len() < 400, "{message}");
+    assert!(!message.contains(char::is_control), "{message:?}");
+}
+
 #[test]
 fn other_files_are_refused() {
     let folder = TempDir::new().unwrap();

@@ -79,7 +79,9 @@ impl<'a> Ledger<'a> {
         let seed = settings.sections.search.seed;
         let archive = Archive::open_or_create(&directory.archive_path(), &settings.system, &potential.name(), seed)?;
         notes.iter().for_each(|note| reporter.message(note));
-        let seconds_before = directory.summary().map_or(0.0, |summary| summary.seconds);
+        let before = directory.summary();
+        archive.check_complete(u32::MAX, before.as_ref().map_or(0, |summary| summary.samples))?;
+        let seconds_before = before.map_or(0.0, |summary| summary.seconds);
         let now = Instant::now();
         Ok(Ledger {
             settings,
@@ -248,7 +250,8 @@ impl<'a> Ledger<'a> {
         if let (Status::Ok, Some(energy)) = (entry.status, entry.energy) {
             self.energies.push(energy);
         }
-        self.reporter.advance(self.counts.samples() as usize);
+        // What is shown is what a kill leaves.
+        self.reporter.advance((self.counts.samples() as usize).saturating_sub(self.unsaved.len()));
         if self.progress.best != best_before {
             self.best = Some(entry.clone());
         }
@@ -273,6 +276,8 @@ impl<'a> Ledger<'a> {
     }
 
     fn close_iteration(&mut self) -> Result<()> {
+        // An iteration that is said to be done is on the disk.
+        self.save()?;
         let energies = sorted(self.energies.iter().copied());
         let evaluate = self.evaluating.as_secs_f64();
         let metrics = IterationMetrics {

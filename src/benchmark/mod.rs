@@ -19,7 +19,7 @@ use crate::baseline::{Baseline, BaselineRun, forget_baselines};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::potential;
-use crate::run::{Reporter, Resumed, RunDirectory, RunStatus, Summary, write_atomic};
+use crate::run::{Reporter, Resumed, RunDirectory, RunStatus, Summary, remove_unfinished, write_atomic};
 use crate::search::Search;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -190,6 +190,8 @@ impl Benchmark {
     /// # Errors
     /// `Storage`.
     pub fn write(&self, results: &[Results]) -> Result<()> {
+        // What a kill has left of these very files.
+        let _ = remove_unfinished(&self.folder);
         let json = serde_json::to_string_pretty(results).map_err(|cause| Error::Failed(cause.to_string()))?;
         write_atomic(&self.folder.join("results.json"), format!("{json}\n").as_bytes())?;
         let rows: Vec<&Row> = results.iter().map(|results| &results.row).collect();

@@ -6,6 +6,7 @@ use super::common::{Threads, print, watch_interrupts};
 use clap::Args;
 use godiff::benchmark::{Benchmark, Entrant, Resources, Results, Row, text};
 use godiff::{Error, Result};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Compares methods over seeds: evaluations, success, evaluations per hit. With --kernels, times the kernels of a GPU
@@ -89,7 +90,8 @@ impl Arguments {
             Resources::new(self.device.as_deref().unwrap_or("auto"), self.side_by_side.map(usize::from), n_threads)?;
         let say = |line: String| {
             if !self.quiet && !self.json {
-                eprintln!("{line}");
+                // A log on a full disk does not end the runs.
+                let _ = writeln!(std::io::stderr(), "{line}");
             }
         };
         let outcome = benchmark.run(&resources, &say, interrupted);

@@ -4,10 +4,10 @@ use super::{Layout, ModelSizes, RadialBasis};
 use crate::diffusion::Sde;
 use crate::engine::Weighting;
 use crate::error::{Error, Result};
+use crate::run::write_atomic;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 /// The only layout of metadata and tensors so far.
@@ -68,9 +68,7 @@ impl ModelFile {
     /// # Errors
     /// `Storage` if writing fails, `Failed` if a parameter is not finite in that precision.
     pub fn write(&self, path: &Path, precision: Precision) -> Result<()> {
-        let bytes = self.to_bytes(precision)?;
-        write_atomically(path, &bytes)
-            .map_err(|error| Error::storage(path, format_args!("the model file cannot be written: {error}")))
+        write_atomic(path, &self.to_bytes(precision)?)
     }
 
     /// The radial functions: the stored ones, otherwise [`RadialBasis::even`].
@@ -277,26 +275,6 @@ fn values(name: &str, view: &TensorView) -> std::result::Result<Vec<f64>, String
     }
 }
 
-/// Writes beside `path`, makes it durable, and renames it into place.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let name = path.file_name().ok_or(std::io::Error::other("the path names no file"))?;
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(beside);
-    let written = (|| {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
-    if written.is_err() {
-        // the reason for the failure matters more than a leftover that cannot be removed
-        let _ = std::fs::remove_file(&part);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -479,7 +457,7 @@ mod tests {
         let nowhere = folder.path().join("no/folder/model.safetensors");
         let error = model(false).write(&nowhere, Precision::Single).unwrap_err();
         assert_eq!(error.exit_code(), 4);
-        assert!(error.to_string().contains("the model file cannot be written"), "{error}");
+        assert!(error.to_string().contains("no/folder/model.safetensors: its folder is not there"), "{error}");
         let mut diverged = model(false);
         diverged.parameters[7] = 1e300;
         let error = diverged.write(&absent, Precision::Single).unwrap_err();

@@ -15,7 +15,7 @@
 //! Every later version keeps the first 12 bytes and the last 4, so that damage can be told from a newer format. A CRC-32
 //! notices every change within 32 neighbouring bits.
 
-use super::files::{remove_unfinished, storage_error, write_atomic};
+use super::files::{folder_of, remove_unfinished, storage_error, write_atomic};
 use super::summary::{RunStatus, Summary};
 use crate::engine::{ModelState, PlateauSchedule};
 use crate::error::{Error, Result};
@@ -116,6 +116,8 @@ pub enum Flaw {
     Damaged(String),
     /// Whole, but of this later format version.
     Newer(u32),
+    /// Whole, but of this earlier format version.
+    Older(u32),
 }
 
 impl Checkpoint {
@@ -152,7 +154,7 @@ impl Checkpoint {
         match u32::from_le_bytes(*version) {
             VERSION => {}
             newer if newer > VERSION => return Err(Flaw::Newer(newer)),
-            _ => return Err(damaged("its format version is not known")),
+            older => return Err(Flaw::Older(older)),
         }
         let mut rest = rest;
         let mut length = || {
@@ -185,11 +187,12 @@ impl Checkpoint {
     /// The checkpoint in the file `path`.
     ///
     /// # Errors
-    /// `BadInput` if the file cannot be read, is damaged or of a newer format.
+    /// `BadInput` if the file cannot be read, is damaged or of another format.
     pub fn read(path: &Path) -> Result<Self> {
         read(path).map_err(|flaw| match flaw {
             Flaw::Damaged(why) => Error::bad_file(path, format!("is not a usable checkpoint: {why}; give another one")),
             Flaw::Newer(version) => newer_format(path, version),
+            Flaw::Older(version) => older_format(path, version),
         })
     }
 }
@@ -202,6 +205,28 @@ fn read(path: &Path) -> std::result::Result<Checkpoint, Flaw> {
 fn newer_format(path: &Path, version: u32) -> Error {
     let message = format!("was written by a newer godiff (checkpoint format {version}); update godiff to use it");
     Error::bad_file(path, message)
+}
+
+fn older_format(path: &Path, version: u32) -> Error {
+    let message = format!(
+        "was written by an older godiff (checkpoint format {version}), and this one goes on from format {VERSION} only; finish \
+         the run with the godiff that started it, or start a new run"
+    );
+    Error::bad_file(path, message)
+}
+
+/// Renames what is at `path` to a free name that no checkpoint has; gives the new name.
+fn set_aside(path: &Path) -> io::Result<String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut aside = format!("{name}.unusable");
+    for number in 2.. {
+        if fs::symlink_metadata(path.with_file_name(&aside)).is_err() {
+            break;
+        }
+        aside = format!("{name}.unusable-{number}");
+    }
+    fs::rename(path, path.with_file_name(&aside))?;
+    Ok(aside)
 }
 
 /// The folder `checkpoint/` of a run: the last two checkpoints, `iteration-NNNNN.bin` by iterations done.
@@ -232,30 +257,55 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// The newest checkpoint that is whole, with a sentence about each newer one that is not; `None` if there is no file.
+    /// The newest checkpoint that is whole, bears its own number and belongs to a configuration with one of
+    /// `config_checksums`; `None` if there is no file. With it comes a sentence about each newer one that is not so, which is
+    /// renamed: the run is going to write its own under that name.
     ///
     /// # Errors
-    /// `BadInput` if there are files and none is whole, or the newest whole one is of a newer format.
-    pub fn newest(&self) -> Result<Option<(Checkpoint, Vec<String>)>> {
-        let mut files = self.files().map_err(|error| storage_error(&self.path, &error))?;
+    /// `BadInput` if there are files and none can be used, or the newest whole one is of another format; `Storage`.
+    pub fn newest(&self, config_checksums: &[u32]) -> Result<Option<(Checkpoint, Vec<String>)>> {
+        let failed = |error: io::Error| storage_error(&self.path, &error);
+        let mut files = self.files().map_err(failed)?;
         files.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
-        let mut reasons = Vec::new();
-        for (_, path) in &files {
-            match read(path) {
-                Ok(checkpoint) => {
-                    let done = checkpoint.progress.iterations_done;
-                    let notes = reasons.into_iter().map(|reason| {
-                        format!("{reason}; going on from the checkpoint before it, after iteration {done}")
-                    });
-                    return Ok(Some((checkpoint, notes.collect())));
+        let mut unusable: Vec<(PathBuf, String)> = Vec::new();
+        let mut another_configuration = false;
+        for (number, path) in files {
+            let why = match read(&path) {
+                Ok(checkpoint) if checkpoint.progress.iterations_done != number => {
+                    format!("it is the one after iteration {}", checkpoint.progress.iterations_done)
                 }
-                Err(Flaw::Newer(version)) => return Err(newer_format(path, version)),
-                Err(Flaw::Damaged(why)) => reasons.push(format!("{} is not usable: {why}", path.display())),
-            }
+                Ok(checkpoint) if !config_checksums.contains(&checkpoint.config_checksum) => {
+                    another_configuration = true;
+                    "it belongs to another configuration".to_owned()
+                }
+                Ok(checkpoint) => {
+                    let note = |(path, why): (PathBuf, String)| {
+                        let aside = set_aside(&path).map_err(failed)?;
+                        let path = path.display();
+                        Ok(format!(
+                            "{path} is not usable: {why}; going on from the checkpoint before it, after iteration {number} \
+                             (the unusable one is now called {aside})"
+                        ))
+                    };
+                    let notes = unusable.into_iter().map(note).collect::<Result<_>>()?;
+                    return Ok(Some((checkpoint, notes)));
+                }
+                Err(Flaw::Newer(version)) => return Err(newer_format(&path, version)),
+                Err(Flaw::Older(version)) => return Err(older_format(&path, version)),
+                Err(Flaw::Damaged(why)) => why,
+            };
+            unusable.push((path, why));
         }
-        if reasons.is_empty() {
+        if unusable.is_empty() {
             return Ok(None);
         }
+        if another_configuration {
+            let message = "its checkpoint belongs to another configuration than its config.toml, which must have been edited; \
+                           undo that or start a new run without --resume";
+            return Err(Error::bad_file(folder_of(&self.path), message));
+        }
+        let reasons: Vec<String> =
+            unusable.iter().map(|(path, why)| format!("{} is not usable: {why}", path.display())).collect();
         let message =
             format!("no checkpoint is usable ({}); restore one from a copy or start a new run", reasons.join(", "));
         Err(Error::bad_file(&self.path, message))
@@ -279,6 +329,11 @@ impl CheckpointFolder {
 pub mod tests {
     use super::*;
     use tempfile::TempDir;
+
+    /// [`CheckpointFolder::newest`] for the configuration of [`example`].
+    fn newest(checkpoints: &CheckpointFolder) -> Result<Option<(Checkpoint, Vec<String>)>> {
+        checkpoints.newest(&[7, u32::MAX])
+    }
 
     /// A checkpoint with numbers whose every bit counts.
     pub fn example(iterations_done: u32, n_parameters: usize) -> Checkpoint {
@@ -365,35 +420,36 @@ pub mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused() {
+    fn other_formats_are_refused() {
         let folder = TempDir::new().unwrap();
         let checkpoints = CheckpointFolder::open(folder.path().to_owned()).unwrap();
         checkpoints.write(&example(1, 3)).unwrap();
         checkpoints.write(&example(2, 3)).unwrap();
-        let newer = resealed(example(2, 3).to_bytes(), |bytes| bytes[8] = 2);
         let path = folder.path().join("iteration-00002.bin");
-        fs::write(&path, newer).unwrap();
-        for error in [checkpoints.newest().unwrap_err(), Checkpoint::read(&path).unwrap_err()] {
-            assert_eq!(error.exit_code(), 2);
-            let sentence = "iteration-00002.bin: was written by a newer godiff (checkpoint format 2); update godiff";
-            assert!(error.to_string().contains(sentence), "{error}");
+        for (version, sentence) in [
+            (2, "iteration-00002.bin: was written by a newer godiff (checkpoint format 2); update godiff"),
+            (0, "iteration-00002.bin: was written by an older godiff (checkpoint format 0), and this one goes on from"),
+        ] {
+            fs::write(&path, resealed(example(2, 3).to_bytes(), |bytes| bytes[8] = version)).unwrap();
+            for error in [newest(&checkpoints).unwrap_err(), Checkpoint::read(&path).unwrap_err()] {
+                assert_eq!(error.exit_code(), 2);
+                assert!(error.to_string().contains(sentence), "{error}");
+            }
         }
-        let older = resealed(example(2, 3).to_bytes(), |bytes| bytes[8] = 0);
-        assert!(matches!(Checkpoint::from_bytes(&older), Err(Flaw::Damaged(_))));
     }
 
     #[test]
     fn the_last_two_are_kept() {
         let folder = TempDir::new().unwrap();
         let checkpoints = CheckpointFolder::open(folder.path().join("checkpoint")).unwrap();
-        assert!(checkpoints.newest().unwrap().is_none());
+        assert!(newest(&checkpoints).unwrap().is_none());
         for number in [8, 9, 10, 11] {
             checkpoints.write(&example(number, 3)).unwrap();
         }
         let mut numbers: Vec<_> = checkpoints.files().unwrap().into_iter().map(|(number, _)| number).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [10, 11]);
-        assert_eq!(checkpoints.newest().unwrap(), Some((example(11, 3), vec![])));
+        assert_eq!(newest(&checkpoints).unwrap(), Some((example(11, 3), vec![])));
     }
 
     #[test]
@@ -408,20 +464,64 @@ pub mod tests {
         let error = Checkpoint::read(&path).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("is not a usable checkpoint: its checksum does not match"), "{error}");
-        let (checkpoint, notes) = checkpoints.newest().unwrap().unwrap();
+        let (checkpoint, notes) = newest(&checkpoints).unwrap().unwrap();
         assert_eq!(checkpoint, example(1, 3));
         assert_eq!(notes.len(), 1);
         assert!(notes[0].contains("iteration-00002.bin is not usable"), "{notes:?}");
         assert!(notes[0].contains("going on from the checkpoint before it, after iteration 1"), "{notes:?}");
+        assert!(notes[0].ends_with("(the unusable one is now called iteration-00002.bin.unusable)"), "{notes:?}");
+        assert_eq!(fs::read(path.with_extension("bin.unusable")).unwrap(), bytes[..100]);
+        fs::write(&path, "torn").unwrap();
+        let (_, notes) = newest(&checkpoints).unwrap().unwrap();
+        assert!(notes[0].ends_with("now called iteration-00002.bin.unusable-2)"), "{notes:?}");
+        fs::write(&path, "torn").unwrap();
 
         fs::write(folder.path().join("iteration-00001.bin"), "").unwrap();
-        let error = checkpoints.newest().unwrap_err();
+        let error = newest(&checkpoints).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("no checkpoint is usable"), "{error}");
 
         checkpoints.write(&example(1, 3)).unwrap();
         assert_eq!(checkpoints.files().unwrap().len(), 1, "a damaged later one is cleared away");
-        assert_eq!(checkpoints.newest().unwrap(), Some((example(1, 3), vec![])));
+        assert_eq!(newest(&checkpoints).unwrap(), Some((example(1, 3), vec![])));
+    }
+
+    /// Copied between runs or under another number.
+    #[test]
+    fn a_checkpoint_from_elsewhere_gives_way_to_the_one_before() {
+        let folder = TempDir::new().unwrap();
+        let checkpoints = CheckpointFolder::open(folder.path().to_owned()).unwrap();
+        checkpoints.write(&example(1, 3)).unwrap();
+        let path = folder.path().join("iteration-00002.bin");
+        let foreign = Checkpoint { config_checksum: 1, ..example(2, 3) };
+        for (checkpoint, why) in [
+            (&foreign, "is not usable: it belongs to another configuration; going on from"),
+            (&example(7, 3), "is not usable: it is the one after iteration 7; going on from"),
+        ] {
+            fs::write(&path, checkpoint.to_bytes()).unwrap();
+            let (found, notes) = newest(&checkpoints).unwrap().unwrap();
+            assert_eq!(found, example(1, 3));
+            assert!(notes.len() == 1 && notes[0].contains(why), "{notes:?}");
+        }
+        fs::remove_file(folder.path().join("iteration-00001.bin")).unwrap();
+        fs::write(&path, foreign.to_bytes()).unwrap();
+        let error = newest(&checkpoints).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("its checkpoint belongs to another configuration than"), "{error}");
+        assert!(path.exists(), "what a refused run holds stays as it is");
+    }
+
+    /// The next checkpoint takes the place of a folder that stood there.
+    #[test]
+    fn a_folder_in_a_checkpoints_place_is_set_aside() {
+        let folder = TempDir::new().unwrap();
+        let checkpoints = CheckpointFolder::open(folder.path().to_owned()).unwrap();
+        checkpoints.write(&example(1, 3)).unwrap();
+        fs::create_dir_all(folder.path().join("iteration-00002.bin/inside")).unwrap();
+        assert_eq!(newest(&checkpoints).unwrap().unwrap().0, example(1, 3));
+        checkpoints.write(&example(2, 3)).unwrap();
+        assert_eq!(newest(&checkpoints).unwrap(), Some((example(2, 3), vec![])));
+        assert!(folder.path().join("iteration-00002.bin.unusable/inside").exists());
     }
 
     /// What a kill in the middle of writing leaves: the file under its temporary name.
@@ -432,7 +532,7 @@ pub mod tests {
         checkpoints.write(&example(1, 3)).unwrap();
         let half = folder.path().join(".iteration-00002.bin.77.unfinished");
         fs::write(&half, &example(2, 3).to_bytes()[..50]).unwrap();
-        assert_eq!(checkpoints.newest().unwrap(), Some((example(1, 3), vec![])));
+        assert_eq!(newest(&checkpoints).unwrap(), Some((example(1, 3), vec![])));
         CheckpointFolder::open(folder.path().to_owned()).unwrap();
         assert!(!half.exists());
     }

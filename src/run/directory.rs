@@ -4,11 +4,14 @@
 //! resumed from its first moment on. The lock is held on `.lock` by the operating system and dies with the process.
 
 use super::checkpoint::{Checkpoint, CheckpointFolder, SearchProgress};
-use super::files::{folder_of, output_folder_error, remove_unfinished, sync_folder, write_atomic, write_whole};
+use super::files::{
+    folder_of, output_folder_error, remove_unfinished, storage_error, sync_folder, write_atomic, write_whole,
+};
 use super::metrics::{IterationMetrics, MetricsFile};
 use super::summary::Summary;
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
+use crate::version::VERSION;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -24,6 +27,8 @@ const BEST: &str = "best.xyz";
 const MODEL: &str = "model.safetensors";
 const REPORT: &str = "report.html";
 const LOCK: &str = ".lock";
+/// Folder for the structures that the potential gave up on.
+const FAILED: &str = "failed";
 
 /// How often a lock is tried again, and the time between two attempts.
 const LOCK_ATTEMPTS: usize = 3;
@@ -65,7 +70,7 @@ impl RunDirectory {
     pub fn create(path: &Path, config_toml: &str, summary: &Summary) -> Result<Self> {
         let failed = |error: io::Error| output_folder_error(path, &error);
         fs::create_dir_all(path).map_err(failed)?;
-        let lock = lock(path)?;
+        let lock = lock(path, failed)?;
         if let Some(mark) = MARKS.iter().find(|mark| path.join(mark).exists()) {
             let message =
                 format!("holds another run already ({mark}); continue it with --resume or name another folder");
@@ -76,7 +81,7 @@ impl RunDirectory {
         write_whole(&path.join(CONFIG), config_toml.as_bytes()).map_err(failed)?;
         let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
         sync_folder(folder_of(path)).map_err(failed)?;
-        let metrics = MetricsFile::resume(path.join(METRICS), 0)?;
+        let (metrics, _) = MetricsFile::resume(path.join(METRICS), 0)?;
         let config_checksum = crc32fast::hash(config_toml.as_bytes());
         Ok(RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock })
     }
@@ -117,8 +122,8 @@ impl RunDirectory {
     /// after the checkpoint are cut off.
     ///
     /// # Errors
-    /// `BadInput` if there is no run, it is in use, the configuration has changed, or no checkpoint is whole; `Storage` if
-    /// the folder cannot be written.
+    /// `BadInput` if there is no run, it is in use, the configuration has changed, or no checkpoint is whole or of this format;
+    /// `Storage` if the folder cannot be written.
     pub fn resume(path: &Path, config_toml: &str) -> Result<Resumed> {
         if !path.join(CONFIG).is_file() {
             return Err(Error::bad_file(
@@ -126,24 +131,29 @@ impl RunDirectory {
                 "holds no run to resume; name the folder of a run, or start without --resume",
             ));
         }
-        let failed = |error: io::Error| output_folder_error(path, &error);
-        let lock = lock(path)?;
+        let failed = |error: io::Error| storage_error(path, &error);
+        let lock = lock(path, failed)?;
         remove_unfinished(path).map_err(failed)?;
-        check_config(path, config_toml)?;
+        // A folder that is not there holds no rubbish.
+        let _ = remove_unfinished(&path.join(FAILED));
+        let started_toml = check_config(path, config_toml)?;
         let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
-        let config_checksum = crc32fast::hash(config_toml.as_bytes());
-        let (checkpoint, notes) = checkpoints.newest()?.unzip();
-        if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.config_checksum != config_checksum) {
-            let message = "its checkpoint belongs to another configuration than its config.toml, which must have been edited; \
-                           undo that or start a new run without --resume";
-            return Err(Error::bad_file(path, message));
-        }
+        let [config_checksum, started_checksum] = [config_toml, &started_toml].map(|t| crc32fast::hash(t.as_bytes()));
+        let (checkpoint, notes) = checkpoints.newest(&[config_checksum, started_checksum])?.unzip();
         let seed =
             checkpoint.as_ref().map_or_else(|| seed_of_summary(path), |checkpoint| Ok(checkpoint.progress.seed))?;
         let n_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.iterations_done);
-        let metrics = MetricsFile::resume(path.join(METRICS), n_done)?;
+        let (metrics, n_lost) = MetricsFile::resume(path.join(METRICS), n_done)?;
+        let mut notes = notes.unwrap_or_default();
+        if n_lost > 0 {
+            let file = path.join(METRICS);
+            let file = file.display();
+            notes.push(format!(
+                "{file}: {n_lost} of {n_done} lines are missing or damaged; the search does not need them"
+            ));
+        }
         let directory = RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock };
-        Ok(Resumed { directory, seed, checkpoint, notes: notes.unwrap_or_default() })
+        Ok(Resumed { directory, seed, checkpoint, notes })
     }
 
     /// Puts a finished iteration on the disk: its line of metrics, then the checkpoint. A kill in between leaves a line that
@@ -188,6 +198,11 @@ impl RunDirectory {
     /// what another machine does stays hidden.
     pub fn is_in_use(folder: &Path) -> bool {
         File::open(folder.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// `failed/`: structures that the potential gave up on.
+    pub fn failures_path(&self) -> PathBuf {
+        self.path.join(FAILED)
     }
 
     /// `archive.db` of the run in `folder`.
@@ -242,10 +257,9 @@ impl RunDirectory {
     }
 }
 
-fn lock(folder: &Path) -> Result<File> {
+fn lock(folder: &Path, failed: impl Fn(io::Error) -> Error) -> Result<File> {
     let path = folder.join(LOCK);
-    let failed = |error: io::Error| output_folder_error(folder, &error);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(&failed)?;
     // Who only asks whether the folder is in use holds the lock for a moment.
     let mut outcome = file.try_lock();
     for _ in 0..LOCK_ATTEMPTS {
@@ -291,10 +305,10 @@ fn numbered(runs: &Path, name: &str) -> io::Result<Vec<(u32, PathBuf)>> {
     Ok(found)
 }
 
-/// Refuses a configuration that is not the one in the folder.
-fn check_config(folder: &Path, config_toml: &str) -> Result<()> {
+/// Refuses a configuration that is not the one in the folder, whose text it gives.
+fn check_config(folder: &Path, config_toml: &str) -> Result<String> {
     let path = folder.join(CONFIG);
-    let started =
+    let started_toml =
         fs::read_to_string(&path).map_err(|error| Error::bad_file(&path, format!("cannot be read ({error})")))?;
     let parse = |text: &str| {
         text.parse::<Table>().map_err(|error| {
@@ -302,14 +316,18 @@ fn check_config(folder: &Path, config_toml: &str) -> Result<()> {
             Error::bad_file(&path, message)
         })
     };
-    let (started, present) = (parse(&started)?, parse(config_toml)?);
-    let Some((key, started, present)) = first_difference(&started, &present) else { return Ok(()) };
+    let (started, present) = (parse(&started_toml)?, parse(config_toml)?);
+    let Some((key, started, present)) = first_difference(&started, &present) else { return Ok(started_toml) };
     let started = started.map_or_else(|| format!("without {key}"), |value| format!("with {key} = {value}"));
     let present = present.map_or_else(|| "it is not set".to_owned(), |value| format!("it is {value}"));
-    let message = format!(
-        "this run was started {started} and now {present}; a changed configuration needs a new run without --resume"
-    );
-    Err(Error::bad_file(folder, message))
+    let what_to_do = match RunDirectory::summary_of(folder) {
+        Some(Summary { version, .. }) if version != VERSION => format!(
+            "it was started by godiff {version} and this is godiff {VERSION}, which may know other keys and defaults: finish \
+             it with that version, or start a new run without --resume"
+        ),
+        _ => "a changed configuration needs a new run without --resume".to_owned(),
+    };
+    Err(Error::bad_file(folder, format!("this run was started {started} and now {present}; {what_to_do}")))
 }
 
 /// The first key, in alphabetical order, whose values differ, as `table.key`, with both values.

@@ -86,25 +86,26 @@ pub struct MetricsFile {
 
 impl MetricsFile {
     /// The file at `path`, left with one line for each of the first `n_iterations` iterations: lines of later ones, which the
-    /// run is going to repeat, and a torn last line are cut off.
-    pub fn resume(path: PathBuf, n_iterations: u32) -> Result<Self> {
+    /// run is going to repeat, and a torn last line are cut off. Beside it, how many of these lines are missing or damaged.
+    pub fn resume(path: PathBuf, n_iterations: u32) -> Result<(Self, u32)> {
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             result => result.map_err(|error| storage_error(&path, &error))?,
         };
         let mut kept: Vec<u8> = Vec::with_capacity(bytes.len());
-        let mut next = 0;
+        let (mut next, mut n_kept) = (0, 0);
         for line in bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
-            let iteration = serde_json::from_slice(line).map(|metrics: IterationMetrics| metrics.iteration);
-            if iteration.is_ok_and(|iteration| (next..n_iterations).contains(&iteration)) {
+            let Ok(IterationMetrics { iteration, .. }) = serde_json::from_slice(line) else { continue };
+            if (next..n_iterations).contains(&iteration) {
                 kept.extend_from_slice(line);
-                next += 1;
+                next = iteration + 1;
+                n_kept += 1;
             }
         }
         if kept != bytes {
             write_atomic(&path, &kept)?;
         }
-        Ok(MetricsFile { path })
+        Ok((MetricsFile { path }, n_iterations - n_kept))
     }
 
     /// Appends a line that is on the disk when this returns.
@@ -167,12 +168,12 @@ pub mod tests {
     fn lines_after_the_checkpoint_are_cut() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let mut metrics = MetricsFile::resume(path.clone(), 0).unwrap();
+        let (mut metrics, _) = MetricsFile::resume(path.clone(), 0).unwrap();
         for iteration in 0..5 {
             metrics.append(&example(iteration)).unwrap();
         }
         assert_eq!(lines(&path), [0, 1, 2, 3, 4]);
-        let mut metrics = MetricsFile::resume(path.clone(), 3).unwrap();
+        let (mut metrics, _) = MetricsFile::resume(path.clone(), 3).unwrap();
         assert_eq!(lines(&path), [0, 1, 2]);
         metrics.append(&example(3)).unwrap();
         assert_eq!(lines(&path), [0, 1, 2, 3]);
@@ -185,7 +186,7 @@ pub mod tests {
     fn a_torn_line_is_repaired() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let mut metrics = MetricsFile::resume(path.clone(), 0).unwrap();
+        let (mut metrics, _) = MetricsFile::resume(path.clone(), 0).unwrap();
         for iteration in 0..3 {
             metrics.append(&example(iteration)).unwrap();
         }
@@ -193,7 +194,7 @@ pub mod tests {
         for length in (whole.len() * 2 / 3..whole.len()).step_by(7).chain([whole.len() - 1]) {
             fs::write(&path, &whole[..length]).unwrap();
             assert_eq!(lines(&path), [0, 1]);
-            let mut metrics = MetricsFile::resume(path.clone(), 3).unwrap();
+            let (mut metrics, _) = MetricsFile::resume(path.clone(), 3).unwrap();
             metrics.append(&example(2)).unwrap();
             assert_eq!(fs::read(&path).unwrap(), whole);
         }

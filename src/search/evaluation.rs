@@ -10,7 +10,7 @@ use crate::engine::{Engine, FreePositions, Sampler, profiler_range, relax_on_pre
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Exchange, Potential};
 use crate::run::progress::Phase;
-use crate::run::{PhaseSeconds, Reporter, write_atomic};
+use crate::run::{PhaseSeconds, Reporter, storage_error, write_atomic};
 use crate::system::Structure;
 use crate::system::xyz::{Frame, format_frames};
 use std::collections::HashMap;
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 const SAMPLES_AT_ONCE: usize = 128;
 /// Fewest, where evaluation is slow: engines sample this many about as fast as one.
 const FEWEST_AT_ONCE: usize = 16;
-/// Folder of a run for the structures that the potential gave up on.
-const FAILED: &str = "failed";
 
 /// Samples on the way to evaluation: the first one's index, and positions.
 type Sampled = (usize, Vec<FreePositions>);
@@ -48,7 +46,7 @@ impl Search<'_> {
             potential: &**potential,
             interrupted,
             abandoned: &abandoned,
-            failures: self.directory.path().join(FAILED),
+            failures: self.directory.failures_path(),
             iteration,
             kt_ev,
             arriving,
@@ -193,8 +191,7 @@ impl Evaluation<'_> {
     fn save_failure(&self, index: usize, reason: &str) -> Result<()> {
         let Some(free) = self.positions.get(&index) else { return Ok(()) };
         let iteration = self.iteration;
-        std::fs::create_dir_all(&self.failures)
-            .map_err(|cause| Error::storage(&self.failures, format!("cannot be made ({cause})")))?;
+        std::fs::create_dir_all(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
         let frame = Frame::from(self.settings.system.structure(free)).with_info("reason", reason);
         let path = failure_path(&self.failures, iteration, index);
         write_atomic(&path, format_frames(&[frame]).as_bytes())?;

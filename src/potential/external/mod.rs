@@ -20,7 +20,7 @@ pub use units::{BOHR_ANGSTROM, HARTREE_EV};
 
 use super::{Answer, AseSettings, Exchange, IpiSettings, Potential};
 use crate::error::{Error, Result};
-use crate::run::write_atomic;
+use crate::run::{storage_error, write_atomic};
 use crate::system::xyz::format_frames;
 use crate::system::{Structure, System};
 use board::Board;
@@ -133,8 +133,7 @@ impl External {
                 let logs = match folder {
                     Some(folder) => {
                         let logs = folder.join(LOGS);
-                        std::fs::create_dir_all(&logs)
-                            .map_err(|cause| Error::storage(&logs, format!("cannot be made ({cause})")))?;
+                        std::fs::create_dir_all(&logs).map_err(|cause| storage_error(&logs, &cause))?;
                         logs
                     }
                     None => private.path().to_owned(),

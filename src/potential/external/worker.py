@@ -7,13 +7,19 @@ the socket is opened, so a connection means that it works. Whatever it prints go
 
 The text of INIT says what the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`. A structure that the calculator
 refuses comes back with energies and forces that are not numbers and the reason as JSON, {"error": "..."}.
+
+Where godiff is killed, this process, what its calculator has started and the folder of SOCKET go with it.
 """
 
 import importlib
 import json
 import os
+import shutil
+import signal
 import socket
 import sys
+import threading
+import time
 import traceback
 
 import numpy as np
@@ -196,8 +202,18 @@ def serve(connection, evaluate):
             raise RuntimeError(f"unexpected message {word!r}")
 
 
+def end_with(parent, folder):
+    """Waits for the process `parent` to die, and then takes everything along. godiff gave this process a group of its own."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 def main():
     path, calculator, keywords = sys.argv[1:]
+    watch = (os.getppid(), os.path.dirname(path))
+    threading.Thread(target=end_with, args=watch, daemon=True).start()
     # A calculator may be a module of the folder in which godiff was started.
     sys.path[0] = os.getcwd()
     try:
@@ -205,7 +221,13 @@ def main():
     except (ImportError, AttributeError, TypeError, ValueError, KeyError, FileNotFoundError):
         traceback.print_exc()
         sys.exit(HOPELESS)
-    serve(Connection(path), evaluate)
+    try:
+        connection = Connection(path)
+    except ConnectionRefusedError:
+        # godiff was killed before this process could watch it.
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        raise
+    serve(connection, evaluate)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ use super::shortened;
 use crate::error::{Error, Result};
 use crate::potential::AseSettings;
 use std::fs::{DirBuilder, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -40,19 +40,28 @@ impl PrivateFolder {
     /// `Storage` if it cannot be made.
     pub fn new() -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("godiff-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut path = std::env::temp_dir().join(&name);
-        if path.as_os_str().len() > LONGEST_PATH {
-            path = Path::new("/tmp").join(&name);
+        loop {
+            let name = format!("godiff-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let mut path = std::env::temp_dir().join(&name);
+            if path.as_os_str().len() > LONGEST_PATH {
+                path = Path::new("/tmp").join(&name);
+            }
+            let make = || {
+                DirBuilder::new().mode(0o700).create(&path)?;
+                std::fs::write(path.join("worker.py"), PROGRAM)
+            };
+            match make() {
+                Ok(()) => return Ok(PrivateFolder(path)),
+                // Of a killed process that had the same number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let message = format!(
+                        "cannot be made for the workers ({error}); set TMPDIR to a folder with room that is writable"
+                    );
+                    return Err(Error::storage(&path, message));
+                }
+            }
         }
-        let make = || {
-            DirBuilder::new().mode(0o700).create(&path)?;
-            std::fs::write(path.join("worker.py"), PROGRAM)
-        };
-        make().map_err(|error: std::io::Error| {
-            Error::storage(&path, format!("cannot be made for the workers ({error}); set TMPDIR to a writable folder"))
-        })?;
-        Ok(PrivateFolder(path))
     }
 
     /// Where it is.
