@@ -113,6 +113,7 @@ impl<'a> Ledger<'a> {
             seed: self.progress.seed,
             iterations: self.limits.evaluations.div_ceil(EVALUATIONS_AN_ITERATION) as u32,
             first_iteration: 0,
+            best_ev: self.archive.best()?.and_then(|entry| entry.energy),
         });
         let n_recorded = self.archive.counts()?.evaluations();
         if n_recorded > 0 {
@@ -242,6 +243,7 @@ impl<'a> Ledger<'a> {
         if let (Status::Ok, Some(energy)) = (entry.status, entry.energy) {
             self.energies.push(energy);
         }
+        self.reporter.recorded(entry.status, entry.energy);
         self.reporter.advance(self.counts.samples() as usize);
         if self.progress.best != best_before {
             self.best = Some(entry.clone());

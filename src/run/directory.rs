@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::{Table, Value};
 
 const CONFIG: &str = "config.toml";
@@ -26,6 +27,10 @@ const LOCK: &str = ".lock";
 
 /// Files that show that a folder holds a run. `summary.json` alone is what a kill in the first moment leaves.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
+
+/// More attempts at a lock that another process holds, and the pause before each.
+const LOCK_ATTEMPTS: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of a run that this process alone writes to.
 #[derive(Debug)]
@@ -179,6 +184,11 @@ impl RunDirectory {
         folder.join(CONFIG).is_file()
     }
 
+    /// Whether a process is working on the run in `folder` now.
+    pub fn in_use(folder: &Path) -> bool {
+        File::open(folder.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// `archive.db` of the run in `folder`.
     pub fn archive_of(folder: &Path) -> PathBuf {
         folder.join(ARCHIVE)
@@ -235,7 +245,16 @@ fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |error: io::Error| output_folder_error(folder, &error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    // [`RunDirectory::in_use`] holds the lock for a moment: looking at a run must not keep it from starting.
+    for _ in 0..LOCK_ATTEMPTS {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))

@@ -1,0 +1,168 @@
+//! Where progress goes: a few lines at the foot of a terminal, lines of a log, JSON events, or nowhere.
+
+use super::standing::Standing;
+use super::{Phase, RunInfo, text};
+use crate::run::metrics::IterationMetrics;
+use crate::run::summary::Summary;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+/// Redraws of the screen a second, at most.
+pub const DRAWS_PER_SECOND: u8 = 10;
+/// Between two progress events of a phase.
+const EVENT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two lines of a log within a phase.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Where progress goes.
+pub enum View {
+    /// The foot of a terminal, redrawn in place.
+    Screen(Screen),
+    /// A log.
+    Lines(Box<dyn Write + Send>),
+    /// Programs.
+    Events(Box<dyn Write + Send>),
+    /// Nowhere.
+    Quiet,
+}
+
+/// The foot of a terminal, which knows how wide it is at any moment.
+pub struct Screen {
+    foot: ProgressBar,
+    width: Box<dyn Fn() -> usize + Send>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            View::Screen(_) => "Screen",
+            View::Lines(_) => "Lines",
+            View::Events(_) => "Events",
+            View::Quiet => "Quiet",
+        })
+    }
+}
+
+/// One line of `--json`. Iterations count from 0, as in the files of a run.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'a> {
+    RunStarted(&'a RunInfo<'a>),
+    Phase { iteration: u32, kt_ev: f64, phase: Phase, total: usize },
+    Progress(Progress),
+    IterationDone(&'a IterationMetrics),
+    Message { text: &'a str },
+    Finished(&'a Summary),
+}
+
+/// Progress within a phase.
+#[derive(Serialize)]
+pub struct Progress {
+    iteration: u32,
+    phase: Phase,
+    done: usize,
+    total: usize,
+    per_second: Option<f64>,
+    ok: u64,
+    samples: u64,
+    best_energy_ev: Option<f64>,
+    evaluations_since_best: Option<u64>,
+    seconds_since_best: Option<f64>,
+}
+
+impl Progress {
+    fn of(standing: &Standing) -> Self {
+        let Standing { iteration, phase, done, total, counts, best, .. } = standing;
+        let age = standing.age();
+        Progress {
+            iteration: *iteration,
+            phase: *phase,
+            done: *done,
+            total: *total,
+            per_second: standing.rate(),
+            ok: counts.ok,
+            samples: counts.samples(),
+            best_energy_ev: best.map(|best| best.energy_ev),
+            evaluations_since_best: age.map(|age| age.evaluations),
+            seconds_since_best: age.map(|age| age.time.as_secs_f64()),
+        }
+    }
+}
+
+impl View {
+    /// The terminal that standard error is, if it is one that can move its cursor.
+    pub fn terminal() -> Option<Self> {
+        let movable = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
+        let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
+        let columns = || usize::from(console::Term::stderr().size().1);
+        ((movable || cfg!(windows)) && io::stderr().is_terminal()).then(|| View::screen(target, columns))
+    }
+
+    /// A terminal behind `target` that is now `width` columns wide.
+    pub fn screen(target: ProgressDrawTarget, width: impl Fn() -> usize + Send + 'static) -> Self {
+        let style = ProgressStyle::with_template("{msg}").expect("a constant template");
+        let foot = ProgressBar::with_draw_target(None, target).with_style(style);
+        View::Screen(Screen { foot, width: Box::new(width) })
+    }
+
+    /// Shortest time between two signs of life; `None` where nobody looks.
+    pub fn interval(&self) -> Option<Duration> {
+        match self {
+            View::Screen(_) => Some(Duration::from_secs(1) / u32::from(DRAWS_PER_SECOND)),
+            View::Lines(_) => Some(LINE_INTERVAL),
+            View::Events(_) => Some(EVENT_INTERVAL),
+            View::Quiet => None,
+        }
+    }
+
+    /// Shows a phase that begins.
+    pub fn phase(&mut self, standing: &Standing) {
+        let &Standing { iteration, kt_ev, phase, total, .. } = standing;
+        self.event(&Event::Phase { iteration, kt_ev, phase, total });
+        self.draw(standing);
+    }
+
+    /// Shows where the run stands within a phase.
+    pub fn progress(&mut self, standing: &Standing) {
+        self.event(&Event::Progress(Progress::of(standing)));
+        self.draw(standing);
+        if let View::Lines(_) = self {
+            self.lines(&text::log_line(standing));
+        }
+    }
+
+    fn draw(&self, standing: &Standing) {
+        if let View::Screen(screen) = self {
+            screen.foot.set_message(text::screen(standing, (screen.width)()));
+        }
+    }
+
+    /// Writes an event, where events are wanted.
+    pub fn event(&mut self, event: &Event) {
+        if let View::Events(output) = self {
+            let mut line = serde_json::to_vec(event).expect("numbers and text are JSON");
+            line.push(b'\n');
+            let _ = output.write_all(&line).and_then(|()| output.flush());
+        }
+    }
+
+    /// Writes `text` where people read; on a terminal it stays, above what is redrawn.
+    pub fn lines(&mut self, text: &str) {
+        match self {
+            View::Screen(screen) => screen.foot.println(text),
+            View::Lines(output) => {
+                let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+            }
+            View::Events(_) | View::Quiet => {}
+        }
+    }
+
+    /// Clears what is redrawn.
+    pub fn close(&mut self) {
+        if let View::Screen(screen) = self {
+            screen.foot.finish_and_clear();
+        }
+    }
+}
