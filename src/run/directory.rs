@@ -28,8 +28,8 @@ const LOCK: &str = ".lock";
 /// Files that show that a folder holds a run. `summary.json` alone is what a kill in the first moment leaves.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
 
-/// More attempts at a lock that another process holds, and the pause before each.
-const LOCK_ATTEMPTS: usize = 5;
+/// How often a lock that another process holds is tried again, and the pause before each attempt.
+const LOCK_RETRIES: usize = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of a run that this process alone writes to.
@@ -245,22 +245,25 @@ fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |error: io::Error| output_folder_error(folder, &error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    let mut locked = file.try_lock();
-    // [`RunDirectory::in_use`] holds the lock for a moment: looking at a run must not keep it from starting.
-    for _ in 0..LOCK_ATTEMPTS {
-        if !matches!(locked, Err(TryLockError::WouldBlock)) {
-            break;
-        }
-        std::thread::sleep(LOCK_PAUSE);
-        locked = file.try_lock();
-    }
-    match locked {
+    match try_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Locks `file`. [`RunDirectory::in_use`] holds the lock for a moment: looking at a run must not keep it from starting, hence
+/// some patience.
+fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 0..LOCK_RETRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 fn summary_bytes(summary: &Summary) -> Vec<u8> {
@@ -420,9 +423,11 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let run = create(folder.path()).unwrap();
         let sentence = "another godiff is working in this folder";
+        assert!(RunDirectory::in_use(folder.path()));
         refused(create(folder.path()), sentence);
         refused(RunDirectory::resume(folder.path(), CONFIG_TOML), sentence);
         drop(run);
+        assert!(!RunDirectory::in_use(folder.path()));
         RunDirectory::resume(folder.path(), CONFIG_TOML).unwrap();
     }
 

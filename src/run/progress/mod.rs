@@ -2,6 +2,7 @@
 //!
 //! A broken pipe or a full disk behind the output never ends a search: failed writes are dropped.
 
+mod screen;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod view;
 use super::metrics::IterationMetrics;
 use super::summary::Summary;
 use crate::archive::Status;
+use screen::Screen;
 use serde::Serialize;
 use standing::Standing;
 use std::io::{self, Write};
@@ -81,7 +83,10 @@ impl Reporter {
         match (json, quiet) {
             (true, _) => Reporter::events(io::stdout()),
             (false, true) => Reporter::quiet(),
-            (false, false) => View::terminal().map_or_else(|| Reporter::lines(io::stderr()), Reporter::with),
+            (false, false) => match Screen::of_stderr() {
+                Some(screen) => Reporter::with(View::Screen(screen)),
+                None => Reporter::lines(io::stderr()),
+            },
         }
     }
 

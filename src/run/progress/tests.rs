@@ -2,12 +2,10 @@
 
 use super::super::metrics::tests::example as metrics;
 use super::super::summary::RunStatus;
-use super::view::DRAWS_PER_SECOND;
 use super::*;
-use indicatif::{ProgressDrawTarget, TermLike};
 use std::sync::Arc;
 
-/// Output that the test can read; also a terminal of 120 columns that remembers whole lines.
+/// Output that the test can read.
 #[derive(Debug, Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
 
@@ -23,44 +21,6 @@ impl Write for Page {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl TermLike for Page {
-    fn width(&self) -> u16 {
-        120
-    }
-
-    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        writeln!(self.clone(), "{text}")
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        write!(self.clone(), "{text}")
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.write_str("\r")
-    }
-
-    fn flush(&self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -139,8 +99,7 @@ fn events_are_one_object_a_line() {
 #[test]
 fn a_terminal_does_not_flicker() {
     let page = Page::default();
-    let target = ProgressDrawTarget::term_like_with_hz(Box::new(page.clone()), DRAWS_PER_SECOND);
-    play(&Reporter::with(View::screen(target, || 120)));
+    play(&Reporter::with(View::Screen(Screen::new(page.clone(), || 120))));
     let text = page.text();
     let draws = text.matches("%").count();
     assert!((1..20).contains(&draws), "{draws} draws: {text:?}");
@@ -164,4 +123,22 @@ fn quiet_is_quiet_and_a_broken_pipe_is_no_error() {
     play(&Reporter::quiet());
     play(&Reporter::lines(Broken));
     play(&Reporter::events(Broken));
+}
+
+/// Two lines at the foot, a third written above them: what was there is overwritten in place, and gone in the end.
+#[test]
+fn the_foot_is_redrawn_in_place() {
+    let page = Page::default();
+    let mut screen = Screen::new(page.clone(), || 80);
+    screen.draw("one\ntwo");
+    screen.draw("three\nfour");
+    screen.print_above("stays");
+    drop(screen);
+    let expected = [
+        "\rone\x1b[K\ntwo\x1b[K\x1b[J",
+        "\r\x1b[1Athree\x1b[K\nfour\x1b[K\x1b[J",
+        "\r\x1b[1A\x1b[Jstays\nthree\nfour",
+        "\r\x1b[1A\x1b[J",
+    ];
+    assert_eq!(page.text(), expected.concat());
 }

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 /// From this many columns on, what an iteration is and what it does share a line.
 const WIDE: usize = 96;
+/// Columns left free: room for the `^C` that a terminal shows, so that it does not begin another row.
+const MARGIN: usize = 2;
 /// Widest bar, in columns.
 const WIDEST_BAR: usize = 24;
 /// Narrowest bar that says more than the percentage beside it.
 const NARROWEST_BAR: usize = 8;
 
-/// What a terminal of `width` columns shows while the run goes on, in lines that fit into it; their number depends on the width alone.
+/// What a terminal of so many `columns` shows while the run goes on, in lines that fit into it; their number depends on `columns` alone.
 /// Where there is little room, what matters least is left out.
-pub fn screen(standing: &Standing, width: usize) -> String {
-    // A character in the last column makes some terminals wrap.
-    let width = width.saturating_sub(1).max(1);
-    if width + 1 >= WIDE {
+pub fn screen(standing: &Standing, columns: usize) -> String {
+    let width = columns.saturating_sub(MARGIN).max(1);
+    if columns >= WIDE {
         let heading = format!("{}  ", heading(standing));
         let room = width - heading.len();
         return format!("{heading}{}\n{}", phase_line(standing, room), best_line(standing, width));
@@ -153,7 +154,9 @@ fn phase_line(standing: &Standing, width: usize) -> String {
         return full.replacen(&name, &format!("{name} [{bar}]"), 1);
     }
     let plain = format!("{} {}", phase.name(), percent.trim_start());
-    first_fit(&[full, format!("{plain}{}", after(&[left])), plain], width)
+    let short =
+        standing.left().map(|(Left::InRun(time) | Left::InPhase(time))| format!("{} left", short_duration(time)));
+    first_fit(&[full, format!("{plain}{}", after(&[left])), format!("{plain}{}", after(&[short])), plain], width)
 }
 
 /// The lowest energy with its age, and how many samples were accepted. Empty at first.

@@ -1,16 +1,16 @@
 //! Where progress goes: a few lines at the foot of a terminal, lines of a log, JSON events, or nowhere.
 
+use super::screen::Screen;
 use super::standing::Standing;
 use super::{Phase, RunInfo, text};
 use crate::run::metrics::IterationMetrics;
 use crate::run::summary::Summary;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
-/// Redraws of the screen a second, at most.
-pub const DRAWS_PER_SECOND: u8 = 10;
+/// Between two redraws of the screen within a phase.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two progress events of a phase.
 const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two lines of a log within a phase.
@@ -26,12 +26,6 @@ pub enum View {
     Events(Box<dyn Write + Send>),
     /// Nowhere.
     Quiet,
-}
-
-/// The foot of a terminal, which knows how wide it is at any moment.
-pub struct Screen {
-    foot: ProgressBar,
-    width: Box<dyn Fn() -> usize + Send>,
 }
 
 impl std::fmt::Debug for View {
@@ -92,25 +86,10 @@ impl Progress {
 }
 
 impl View {
-    /// The terminal that standard error is, if it is one that can move its cursor.
-    pub fn terminal() -> Option<Self> {
-        let movable = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
-        let target = ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND);
-        let columns = || usize::from(console::Term::stderr().size().1);
-        ((movable || cfg!(windows)) && io::stderr().is_terminal()).then(|| View::screen(target, columns))
-    }
-
-    /// A terminal behind `target` that is now `width` columns wide.
-    pub fn screen(target: ProgressDrawTarget, width: impl Fn() -> usize + Send + 'static) -> Self {
-        let style = ProgressStyle::with_template("{msg}").expect("a constant template");
-        let foot = ProgressBar::with_draw_target(None, target).with_style(style);
-        View::Screen(Screen { foot, width: Box::new(width) })
-    }
-
     /// Shortest time between two signs of life; `None` where nobody looks.
     pub fn interval(&self) -> Option<Duration> {
         match self {
-            View::Screen(_) => Some(Duration::from_secs(1) / u32::from(DRAWS_PER_SECOND)),
+            View::Screen(_) => Some(DRAW_INTERVAL),
             View::Lines(_) => Some(LINE_INTERVAL),
             View::Events(_) => Some(EVENT_INTERVAL),
             View::Quiet => None,
@@ -133,9 +112,9 @@ impl View {
         }
     }
 
-    fn draw(&self, standing: &Standing) {
+    fn draw(&mut self, standing: &Standing) {
         if let View::Screen(screen) = self {
-            screen.foot.set_message(text::screen(standing, (screen.width)()));
+            screen.draw(&text::screen(standing, screen.columns()));
         }
     }
 
@@ -151,7 +130,7 @@ impl View {
     /// Writes `text` where people read; on a terminal it stays, above what is redrawn.
     pub fn lines(&mut self, text: &str) {
         match self {
-            View::Screen(screen) => screen.foot.println(text),
+            View::Screen(screen) => screen.print_above(text),
             View::Lines(output) => {
                 let _ = writeln!(output, "{text}").and_then(|()| output.flush());
             }
@@ -162,7 +141,7 @@ impl View {
     /// Clears what is redrawn.
     pub fn close(&mut self) {
         if let View::Screen(screen) = self {
-            screen.foot.finish_and_clear();
+            screen.clear();
         }
     }
 }
