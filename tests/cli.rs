@@ -589,7 +589,7 @@ fn inspect_knows_what_godiff_writes() {
     let inspect = |path: &str| succeeds(place.path(), &["inspect", path]);
     let run = inspect(smoke().join("run").to_str().unwrap());
     assert!(
-        run.contains("seed 0: done") && run.contains("36 samples") && run.contains("archive: 36 structures"),
+        run.contains("run: search, done") && run.contains("36 samples") && run.contains("archive: 36 structures"),
         "{run}"
     );
     assert!(inspect(&smoke_file("archive.db")).contains("lowest energy"));

@@ -42,7 +42,40 @@ fn write(command: &Command, folder: &Path) -> Result<()> {
 /// The page in troff.
 fn page(command: &Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
-    let rendered = Man::new(command.clone()).render(&mut page);
-    rendered.map_err(|cause| Error::Failed(format!("the manual page cannot be made: {cause}")))?;
-    Ok(page)
+    let man = Man::new(command.clone()).source(format!("godiff {}", godiff::version::VERSION)).manual("godiff");
+    man.render(&mut page).map_err(|cause| Error::Failed(format!("the manual page cannot be made: {cause}")))?;
+    Ok(plain(&String::from_utf8_lossy(&page)).into_bytes())
+}
+
+/// `page` in ASCII, since troff takes other bytes for Latin-1, and with indented lines, which are examples and tables, as they
+/// are instead of filled.
+fn plain(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    let mut verbatim = false;
+    for line in page.lines() {
+        let indented = line.starts_with("  ");
+        if indented != verbatim {
+            text += if indented { ".nf\n" } else { ".fi\n" };
+            verbatim = indented;
+        }
+        for character in line.chars() {
+            match character {
+                ascii if ascii.is_ascii() => text.push(ascii),
+                other => text += &format!("\\[u{:04X}]", u32::from(other)),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn pages_are_ascii_with_examples_as_they_are() {
+        let page = ".SH EXTRA\nin \u{c5}\n  a table\n  of two lines\nand on";
+        assert_eq!(plain(page), ".SH EXTRA\nin \\[u00C5]\n.nf\n  a table\n  of two lines\n.fi\nand on\n");
+    }
 }
