@@ -107,7 +107,8 @@ fn later_keys_of_summary_and_metrics_are_passed_over() {
         fs::write(run.join(name), text.replace(from, &format!("\"later\": [1, 2], {from}"))).unwrap();
     }
     assert_eq!(godiff(place.path(), &["inspect", "run"]), (Some(0), String::new()));
-    let (code, said) = godiff(place.path(), &["search", &config(), "--out", "run", "--resume", "--device", "cpu", "--quiet"]);
+    let (code, said) =
+        godiff(place.path(), &["search", &config(), "--out", "run", "--resume", "--device", "cpu", "--quiet"]);
     assert_eq!(code, Some(0), "{said}");
 }
 

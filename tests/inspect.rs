@@ -35,8 +35,12 @@ fn configuration(place: &Path, endless: bool) -> String {
 
 fn start(place: &Path, config: &str) -> Child {
     let arguments = ["search", config, "--out", "run", "--device", "cpu", "--threads", "1", "--quiet"];
-    let child =
-        Command::new(env!("CARGO_BIN_EXE_godiff")).current_dir(place).args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_godiff"))
+        .current_dir(place)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let (archive, started) = (place.join("run/archive.db"), Instant::now());
     while !archive.exists() {
         assert!(started.elapsed() < Duration::from_secs(120), "the run has not started");
@@ -61,7 +65,10 @@ fn a_run_that_goes_on_is_told_from_one_that_was_killed() {
     child.wait().unwrap();
     let said = godiff(place.path(), &["inspect", "run"]);
     assert!(said.starts_with("run: search, killed; --resume goes on\n"), "{said}");
-    assert!(said.contains("\nPt on 20 template atoms, potential emt; 3 iterations of 12 samples, kT 5 to 0.1 eV\n"), "{said}");
+    assert!(
+        said.contains("\nPt on 20 template atoms, potential emt; 3 iterations of 12 samples, kT 5 to 0.1 eV\n"),
+        "{said}"
+    );
 }
 
 /// People count from 1, files from 0; both stand beside each other where one leads to the other.

@@ -42,7 +42,10 @@ fn bash_completes_commands_and_options() {
     let Some(commands) = offered(&["godiff", "se"]) else { return };
     assert_eq!(commands, ["search"]);
     let all = offered(&["godiff", ""]).unwrap();
-    assert!(["inspect", "benchmark", "completions", "man"].iter().all(|name| all.contains(&(*name).to_owned())), "{all:?}");
+    assert!(
+        ["inspect", "benchmark", "completions", "man"].iter().all(|name| all.contains(&(*name).to_owned())),
+        "{all:?}"
+    );
     assert_eq!(offered(&["godiff", "search", "--res"]).unwrap(), ["--resume"]);
     assert_eq!(offered(&["godiff", "completions", "fi"]).unwrap(), ["fish"]);
     assert_eq!(offered(&["godiff", "relax", "best.xyz", "--poten"]).unwrap(), ["--potential"]);
@@ -84,7 +87,8 @@ fn manual_pages_are_clean() {
     assert_eq!(said, format!("{} pages written to {}\n", pages.len(), folder.display()));
     let help = godiff(&["--help"]);
     let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
+    let names =
+        commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
     let mut expected = vec![folder.join("godiff.1")];
     expected.extend(names.filter(|name| *name != "help").map(|name| folder.join(format!("godiff-{name}.1"))));
     expected.sort();
@@ -114,8 +118,12 @@ fn a_folder_that_cannot_be_made_is_named() {
     let place = TempDir::new().unwrap();
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_godiff")).args(["man", file.join("man1").to_str().unwrap()]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_godiff")).args(["man", file.join("man1").to_str().unwrap()]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("file/man1: cannot be used as folder for manual pages: ") && said.lines().count() == 1, "{said}");
+    assert!(
+        said.contains("file/man1: cannot be used as folder for manual pages: ") && said.lines().count() == 1,
+        "{said}"
+    );
 }

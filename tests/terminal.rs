@@ -133,7 +133,14 @@ fn output(width: usize, variables: &[(&str, &str)]) -> Option<String> {
 
 /// The lines that stay are those of a log, whole, at every width; what was redrawn below them is gone.
 fn stays_clean(lines: &[String]) {
-    let starts = ["run: cpu f32, ", "iteration 1/3  kT ", "iteration 2/3  kT ", "iteration 3/3  kT ", "done: 36 samples, ", "run"];
+    let starts = [
+        "run: cpu f32, ",
+        "iteration 1/3  kT ",
+        "iteration 2/3  kT ",
+        "iteration 3/3  kT ",
+        "done: 36 samples, ",
+        "run",
+    ];
     assert_eq!(lines.len(), starts.len(), "{lines:#?}");
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(start) && !line.contains('%'), "{start}: {lines:#?}");
@@ -163,7 +170,11 @@ fn terminals_that_cannot_move_the_cursor_get_plain_lines() {
     }
     let coloured = output(80, &[("NO_COLOR", "1")]).unwrap();
     let controls = coloured.split("\u{1b}[").skip(1);
-    assert!(controls.into_iter().all(|rest| !rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')));
+    assert!(
+        controls
+            .into_iter()
+            .all(|rest| !rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
+    );
 }
 
 /// Ctrl-C in the middle of what is redrawn: the screen ends with sentences, on lines of their own.

@@ -7,9 +7,12 @@ use crate::run::summary::{RunStatus, Summary};
 use std::time::Duration;
 
 /// From this many columns on, what an iteration is and what it does share a line.
-const WIDE: usize = 96;
+const WIDE: usize = 110;
 /// Columns left free: room for the `^C` that a terminal shows, so that it does not begin another row.
 const MARGIN: usize = 2;
+/// Columns that a phase's name, percentage, speed and time left take at their longest, with the brackets of its bar: what is left is
+/// the bar's, so that its length does not change with them.
+const PHASE_TEXT: usize = 60;
 /// Widest bar, in columns.
 const WIDEST_BAR: usize = 24;
 /// Narrowest bar that says more than the percentage beside it.
@@ -146,9 +149,9 @@ fn phase_line(standing: &Standing, width: usize) -> String {
         |parts: &[Option<String>]| -> String { parts.iter().flatten().map(|part| format!("  {part}")).collect() };
     let (rate, left) = (rate(standing), left(standing));
     let full = format!("{name} {percent}{}", after(&[rate, left.clone()]));
+    let room = width.saturating_sub(PHASE_TEXT).min(WIDEST_BAR);
     // Two brackets and a space.
-    let room = width.saturating_sub(full.len() + 3).min(WIDEST_BAR);
-    if room >= NARROWEST_BAR {
+    if room >= NARROWEST_BAR && full.len() + room + 3 <= width {
         let filled = (share * room as f64) as usize;
         let bar = format!("{:<room$}", "=".repeat(filled) + if filled < room { ">" } else { "" });
         return full.replacen(&name, &format!("{name} [{bar}]"), 1);

@@ -145,3 +145,32 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Status;
+
+    /// Scripts rely on these keys.
+    #[test]
+    fn progress_events_say_how_the_run_stands() {
+        let mut standing = Standing::new();
+        standing.start(20, None);
+        standing.start_iteration(2, 0.5);
+        standing.start_phase(Phase::Evaluate, 8);
+        standing.count(Status::TooClose, None);
+        standing.count(Status::Ok, Some(1.5));
+        standing.count(Status::Ok, Some(2.5));
+        standing.done = 2;
+        let mut event = serde_json::to_value(Event::Progress(Progress::of(&standing))).unwrap();
+        for clock in ["per_second", "seconds_since_best"] {
+            assert!(event[clock].as_f64().is_some_and(|number| number >= 0.0), "{clock}: {event}");
+            event.as_object_mut().unwrap().remove(clock);
+        }
+        let expected = serde_json::json!({
+            "event": "progress", "iteration": 2, "phase": "evaluate", "done": 2, "total": 8, "ok": 2, "samples": 3,
+            "best_energy_ev": 1.5, "evaluations_since_best": 1,
+        });
+        assert_eq!(event, expected);
+    }
+}
