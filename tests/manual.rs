@@ -109,7 +109,7 @@ fn manual_pages_are_clean() {
 /// What a reader sees of a page, without overstrikes and line breaks.
 fn text_of(page: &Path) -> String {
     let output = run("groff", &["-man", "-Tutf8", "-P-cbou", page.to_str().unwrap()]).unwrap();
-    let text = String::from_utf8(output.stdout).unwrap().replace('\u{2010}', "-").replace('\u{2212}', "-");
+    let text = String::from_utf8(output.stdout).unwrap().replace(['\u{2010}', '\u{2212}'], "-");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
