@@ -73,8 +73,8 @@ impl RunArguments {
         let before = run.directory.summary().map(|summary| summary.device);
         if let Some(before) = before.filter(|before| hardware(before) != hardware(device)) {
             run.notes.push(format!(
-                "computed on {before} until now, from here on on {device}: the search goes on all the same, but does not end bit \
-                 for bit as on one device"
+                "computed on {before} until now, and on {device} from here on: the search goes on all the same, but does not end \
+                 bit for bit as on one device"
             ));
         }
         Ok(run)
