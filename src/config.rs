@@ -18,7 +18,7 @@ use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
 use crate::run::write_atomic;
-use crate::system::elements::parse_formula;
+use crate::system::elements::{parse_formula, symbol};
 use crate::system::xyz::format_frames;
 use crate::system::{Cell, ConfinementSpec, Structure, System};
 use source::Source;
@@ -316,7 +316,8 @@ fn check_target(target: &Structure, system: &System) -> std::result::Result<(), 
     }
     if let Some(i) = (0..system.n_atoms()).find(|&i| target.numbers[i] != system.numbers()[i]) {
         let (found, expected) = (target.numbers[i], system.numbers()[i]);
-        return Err(format!("atom {} of the target has atomic number {found} where the system has {expected}", i + 1));
+        let (found, expected) = (symbol(found).unwrap_or("?"), symbol(expected).unwrap_or("?"));
+        return Err(format!("atom {} of the target is {found} where the system has {expected}", i + 1));
     }
     let far = |a: &[f64; 3], b: &[f64; 3]| (0..3).any(|x| (a[x] - b[x]).abs() > TARGET_TOLERANCE);
     let periodic_differs = target.cell.periodic != system.cell.periodic;

@@ -122,6 +122,7 @@ impl<'a> Search<'a> {
             seed: self.progress.seed,
             iterations: self.settings.sections.search.iterations as u32,
             first_iteration: self.progress.iterations_done,
+            best_ev: self.archive.best()?.and_then(|entry| entry.energy),
         });
         let outcome =
             self.write_summary(RunStatus::Running).and_then(|_| self.evaluate_target()).and_then(|()| self.anneal());
@@ -161,8 +162,6 @@ impl<'a> Search<'a> {
     fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut PhaseSeconds) -> Result<()> {
         self.complete(iteration, kt_ev, seconds)?;
         let counts: Counts = self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect();
-        let best = self.archive.best()?.and_then(|entry| entry.energy);
-        self.reporter.evaluated(counts.ok as usize, counts.samples() as usize, best);
         match counts.ok {
             0 => Err(nothing_to_learn_from(iteration, &counts)),
             _ => Ok(()),
@@ -255,9 +254,10 @@ fn weights(buffer: &[Entry], kt_ev: f64) -> Vec<f64> {
 fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> Error {
     let Counts { too_close, below_floor, above_ceiling, not_finite, failed, .. } = counts;
     Error::Failed(format!(
-        "iteration {iteration} brought no structure to learn from ({too_close} too close, {below_floor} below the energy \
+        "iteration {} brought no structure to learn from ({too_close} too close, {below_floor} below the energy \
          floor, {above_ceiling} above the ceiling, {not_finite} without finite energy, {failed} failed in the potential); \
-         give the free atoms more room, more samples_per_iteration, or wider bounds"
+         give the free atoms more room, more samples_per_iteration, or wider bounds",
+        iteration + 1
     ))
 }
 

@@ -231,6 +231,29 @@ fn a_changed_configuration_is_not_resumed() {
     resume(&same, &[], "template.xyz: the configuration names another structure than when this run was started");
 }
 
+/// A queue may hand out another card: said, and no more. The number of threads is not worth a word.
+#[test]
+fn going_on_on_another_device_is_said() {
+    let place = smoke_copy();
+    let path = place.path().join("run/summary.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let resume = |device: &str| {
+        let mut summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        summary["device"] = device.into();
+        fs::write(&path, summary.to_string()).unwrap();
+        let config = config("smoke.toml");
+        let output =
+            godiff(place.path(), &["search", &config, "--out", "run", "--resume", "--device", "cpu", "--threads", "1"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let same = summary["device"].as_str().unwrap().replace(" threads", "3 threads");
+    assert!(!resume(&same).contains("computed on"));
+    let said = resume("cuda f32, a card, sm_90");
+    assert!(said.contains("computed on cuda f32, a card, sm_90 until now, and on cpu f32, 1 threads, "), "{said}");
+}
+
 #[test]
 fn damaged_checkpoints_are_refused() {
     let place = smoke_copy();
@@ -589,7 +612,7 @@ fn inspect_knows_what_godiff_writes() {
     let inspect = |path: &str| succeeds(place.path(), &["inspect", path]);
     let run = inspect(smoke().join("run").to_str().unwrap());
     assert!(
-        run.contains("seed 0: done") && run.contains("36 samples") && run.contains("archive: 36 structures"),
+        run.contains("run: search, done") && run.contains("36 samples") && run.contains("archive: 36 structures"),
         "{run}"
     );
     assert!(inspect(&smoke_file("archive.db")).contains("lowest energy"));

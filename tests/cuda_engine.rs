@@ -250,7 +250,7 @@ fn divergence_is_one_sentence_and_changes_nothing() {
     assert_eq!(error.exit_code(), 1);
     let sentence = error.to_string();
     assert!(
-        sentence.starts_with("training diverged: the loss became ") && sentence.contains("of iteration 2; lower"),
+        sentence.starts_with("training diverged: the loss became ") && sentence.contains("of iteration 3; lower"),
         "{sentence}"
     );
     assert!(engine.state().unwrap() == before);

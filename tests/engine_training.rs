@@ -127,7 +127,7 @@ fn divergence_is_one_sentence_and_changes_nothing() {
         assert_eq!(error.exit_code(), 1);
         let sentence = error.to_string();
         assert!(sentence.starts_with("training diverged: the loss became "), "{sentence}");
-        assert!(sentence.contains(" of iteration 7; lower training.learning_rate"), "{sentence}");
+        assert!(sentence.contains(" of iteration 8; lower training.learning_rate"), "{sentence}");
     }
 }
 
@@ -138,7 +138,7 @@ fn divergence_in_the_last_step_is_noticed() {
         assert_eq!(error.exit_code(), 1);
         assert_eq!(
             error.to_string(),
-            "training diverged: step 1 of iteration 7 left parameters that are not finite; lower training.learning_rate"
+            "training diverged: step 1 of iteration 8 left parameters that are not finite; lower training.learning_rate"
         );
     }
 }

@@ -116,6 +116,7 @@ impl<'a> Ledger<'a> {
             seed: self.progress.seed,
             iterations: self.limits.evaluations.div_ceil(EVALUATIONS_AN_ITERATION) as u32,
             first_iteration: 0,
+            best_ev: self.archive.best()?.and_then(|entry| entry.energy),
         });
         let n_recorded = self.archive.counts()?.evaluations();
         if n_recorded > 0 {
@@ -250,6 +251,7 @@ impl<'a> Ledger<'a> {
         if let (Status::Ok, Some(energy)) = (entry.status, entry.energy) {
             self.energies.push(energy);
         }
+        self.reporter.recorded(entry.status, entry.energy);
         // What is shown is what a kill leaves.
         self.reporter.advance((self.counts.samples() as usize).saturating_sub(self.unsaved.len()));
         if self.progress.best != best_before {

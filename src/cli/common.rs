@@ -2,13 +2,13 @@
 
 use clap::Args;
 use godiff::config::Settings;
-use godiff::potential::PotentialSettings;
+use godiff::potential::{self, Potential, PotentialSettings};
 use godiff::run::write_atomic;
 use godiff::system::xyz::{Frame, format_frames};
-use godiff::system::{Structure, Vec3};
+use godiff::system::{Structure, Vec3, read_structures};
 use godiff::{Error, Result};
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where to compute.
@@ -21,14 +21,30 @@ pub struct Compute {
     pub threads: Threads,
 }
 
-/// Where to compute energies.
+/// Structures in a file, and the potential that is asked about them.
 #[derive(Debug, Args)]
-pub struct EnergyCompute {
+pub struct Energies {
+    /// Structures: extended XYZ, or POSCAR
+    #[arg(value_name = "IN.xyz")]
+    pub input: PathBuf,
+    /// emt, emt:asap-cutoff, lennard-jones:epsilon=E,sigma=S,cutoff=C, or a configuration (CONFIG.toml) whose [potential] is used
+    #[arg(long, value_name = "NAME")]
+    potential: String,
     /// cpu, cuda[:INDEX], or auto: a GPU if there is one; potentials without GPU code run on the CPU all the same
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: String,
+    device: String,
     #[command(flatten)]
-    pub threads: Threads,
+    threads: Threads,
+}
+
+impl Energies {
+    /// The potential and the structures, with the threads started.
+    pub fn open(&self) -> Result<(Box<dyn Potential>, Vec<Structure>)> {
+        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.device)?;
+        let structures = read_structures(&self.input)?;
+        self.threads.start()?;
+        Ok((potential, structures))
+    }
 }
 
 /// How many cores to use.
@@ -57,6 +73,8 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub fn watch_interrupts() -> Result<&'static AtomicBool> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            // Progress may stand on the terminal's last line.
+            let _ = writeln!(std::io::stderr(), "\ngodiff: interrupted at once");
             std::process::exit(i32::from(Error::Interrupted.exit_code()));
         }
     })
@@ -79,7 +97,12 @@ pub fn in_file(path: &Path, cause: Error) -> Error {
 
 /// Writes `text` and a line end to standard output; a reader that went away is no error.
 pub fn print(text: impl std::fmt::Display) -> Result<()> {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    print_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes `bytes` to standard output; a reader that went away is no error.
+pub fn print_bytes(bytes: &[u8]) -> Result<()> {
+    match std::io::stdout().lock().write_all(bytes) {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
             Err(Error::Storage(format!("cannot write to standard output: {cause}")))
         }
@@ -88,7 +111,7 @@ pub fn print(text: impl std::fmt::Display) -> Result<()> {
 }
 
 /// The potential that `--potential` names: a kind such as "emt", or a configuration file whose `[potential]` is meant.
-pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
+fn potential_settings(name: &str) -> Result<PotentialSettings> {
     match Path::new(name) {
         path if path.extension().is_some_and(|extension| extension == "toml") => {
             Ok(Settings::load(path)?.sections.potential)

@@ -1,9 +1,8 @@
 //! `godiff evaluate`: energies and forces of given structures.
 
-use super::common::{EnergyCompute, largest_force, potential_settings, print, stop_if, watch_interrupts, write_xyz};
+use super::common::{Energies, largest_force, print, stop_if, watch_interrupts, write_xyz};
 use clap::Args;
-use godiff::potential::{self, Answer};
-use godiff::system::read_structures;
+use godiff::potential::Answer;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
@@ -11,24 +10,16 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff evaluate candidates.xyz --potential emt -o evaluated.xyz")]
 pub struct Arguments {
-    /// Structures: extended XYZ, or POSCAR
-    #[arg(value_name = "IN.xyz")]
-    input: PathBuf,
-    /// emt, emt:asap-cutoff, lennard-jones:epsilon=E,sigma=S,cutoff=C, or a configuration (CONFIG.toml) whose [potential] is used
-    #[arg(long, value_name = "NAME")]
-    potential: String,
+    #[command(flatten)]
+    energies: Energies,
     /// Where to write the structures with `energy` and `forces` (extended XYZ); without it a table is printed
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
-    #[command(flatten)]
-    compute: EnergyCompute,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
-        let mut structures = read_structures(&self.input)?;
-        self.compute.threads.start()?;
+        let (potential, mut structures) = self.energies.open()?;
         let interrupted = watch_interrupts()?;
 
         let mut answers: Vec<Option<Answer>> = vec![None; structures.len()];
@@ -63,7 +54,7 @@ impl Arguments {
             [] => Ok(()),
             [first, ..] => Err(Error::Evaluator(format!(
                 "{}: {} of the structures could not be evaluated; {first}",
-                self.input.display(),
+                self.energies.input.display(),
                 failures.len()
             ))),
         }

@@ -1,19 +1,32 @@
 //! `godiff inspect`: what is in a file or folder that godiff wrote.
 
+mod run;
+mod runs;
+
 use super::common::print;
 use clap::Args;
 use godiff::archive::{Counts, Selection, export};
 use godiff::model::ModelFile;
-use godiff::run::{Checkpoint, SearchProgress, Summary, read_metrics};
+use godiff::run::progress::text::duration;
+use godiff::run::{Checkpoint, SearchProgress};
 use godiff::{Error, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Describes a run folder, a checkpoint, a model file or an archive
+/// Describes a run, a folder of runs, a checkpoint, a model file or an archive
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  godiff inspect runs/pt-adatom-001")]
+#[command(after_help = "\
+A run may be looked at while it goes on. Iterations and samples count from 1 here, and from 0 in files.
+
+Examples:
+  godiff inspect runs/pt-adatom-001
+  godiff inspect runs
+  godiff inspect runs/benchmark
+  godiff inspect runs/pt-adatom-001/model.safetensors")]
 pub struct Arguments {
-    /// A run folder, its checkpoint folder or a file in that, a model file (.safetensors) or an archive (.db)
+    /// A run folder, a folder of runs or of a benchmark, a checkpoint folder or a file in it, a model file (.safetensors) or an
+    /// archive (.db)
     #[arg(value_name = "PATH")]
     path: PathBuf,
 }
@@ -25,8 +38,8 @@ impl Arguments {
             Some("safetensors") => print(ModelFile::read(path)?.describe()),
             Some("db") => print(describe_archive(path)?),
             Some("bin") => print(describe_checkpoint(&Checkpoint::read(path)?)),
-            _ if path.join("config.toml").is_file() => describe_run(path),
-            _ if path.is_dir() => describe_checkpoints(path),
+            _ if path.join("config.toml").is_file() => run::describe(path),
+            _ if path.is_dir() => describe_folder(path),
             _ => Err(Error::bad_file(
                 path,
                 "is nothing that godiff writes; name a run folder, a checkpoint, a model file or an archive",
@@ -35,43 +48,33 @@ impl Arguments {
     }
 }
 
-/// A run as far as it has come: summary, progress by iteration, archive.
-fn describe_run(folder: &Path) -> Result<()> {
-    let path = folder.join("summary.json");
-    let text =
-        std::fs::read_to_string(&path).map_err(|cause| Error::bad_file(&path, format!("cannot be read: {cause}")))?;
-    let summary: Summary =
-        serde_json::from_str(&text).map_err(|cause| Error::bad_file(&path, format!("is damaged: {cause}")))?;
-    let Summary { version, seed, device, status, seconds, evaluations, samples, .. } = &summary;
-    print(format!("run of godiff {version}, {device}, seed {seed}: {status:?}").to_lowercase())?;
-    print(format!("{samples} samples, {evaluations} evaluations in {seconds:.1} s"))?;
-    if let (Some(energy), Some(iteration), Some(index)) =
-        (summary.best_energy_ev, summary.best_iteration, summary.best_index)
-    {
-        print(format!("lowest energy {energy:.6} eV: iteration {iteration}, sample {index}"))?;
+/// A folder that is no run: checkpoints or runs are in it.
+fn describe_folder(folder: &Path) -> Result<()> {
+    let entries = entries(folder)?;
+    let checkpoints: Vec<&PathBuf> =
+        entries.iter().filter(|path| path.extension().is_some_and(|extension| extension == "bin")).collect();
+    if !checkpoints.is_empty() {
+        return checkpoints.into_iter().try_for_each(|path| {
+            print(format!("{}\n{}", path.display(), describe_checkpoint(&Checkpoint::read(path)?)))
+        });
     }
-    if let Some(evaluation) = summary.target_first_evaluation {
-        print(format!("target first reached at evaluation {evaluation}"))?;
-    }
-    let metrics = folder.join("metrics.jsonl");
-    if metrics.exists() {
-        print("\niteration     kT/eV    ok/samples   lowest/eV   median/eV     best/eV          loss")?;
-        let ev = |energy: Option<f64>| energy.map_or("-".to_owned(), |energy| format!("{energy:.4}"));
-        for line in read_metrics(&metrics)? {
-            print(format!(
-                "{:>9} {:>9.4} {:>13} {:>11} {:>11} {:>11} {:>13}",
-                line.iteration,
-                line.kt_ev,
-                format!("{}/{}", line.counts.ok, line.samples),
-                ev(line.energy_min_ev),
-                ev(line.energy_median_ev),
-                ev(line.best_energy_ev),
-                ev(line.loss)
-            ))?;
+    match runs::find(&entries)? {
+        runs if runs.is_empty() => {
+            Err(Error::bad_file(folder, "holds neither a run nor checkpoints; name the folder of a run"))
         }
+        runs => runs::describe(folder, &runs),
     }
-    let archive = folder.join("archive.db");
-    if archive.exists() { print(format!("\n{}", describe_archive(&archive)?)) } else { Ok(()) }
+}
+
+/// What is in `folder`, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |cause: std::io::Error| Error::bad_file(folder, format!("cannot be read: {cause}"));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        paths.push(entry.map_err(unreadable)?.path());
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 fn describe_archive(path: &Path) -> Result<String> {
@@ -93,44 +96,38 @@ fn describe_archive(path: &Path) -> Result<String> {
         counts.evaluations()
     );
     if let Some((energy, iteration, index)) = lowest {
-        text += &format!("\nlowest energy {energy:.6} eV: iteration {iteration}, sample {index}");
+        text += &format!("\n{}", lowest_energy(energy, iteration, index));
     }
     Ok(text)
-}
-
-/// The checkpoints `iteration-NNNNN.bin` of a folder.
-fn describe_checkpoints(folder: &Path) -> Result<()> {
-    let unreadable = |cause: std::io::Error| Error::bad_file(folder, format!("cannot be read: {cause}"));
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "bin") {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::bad_file(folder, "holds neither a run nor checkpoints; name the folder of a run"));
-    }
-    files.sort();
-    for path in files {
-        print(format!("{}\n{}", path.display(), describe_checkpoint(&Checkpoint::read(&path)?)))?;
-    }
-    Ok(())
 }
 
 fn describe_checkpoint(checkpoint: &Checkpoint) -> String {
     let SearchProgress { iterations_done, seed, evaluations, samples, best, seconds, .. } = &checkpoint.progress;
     let model = &checkpoint.model;
     let mut text = format!(
-        "{iterations_done} iterations done in {seconds:.1} s, seed {seed}\n{samples} samples, {evaluations} evaluations\n\
-         {} parameters after {} optimiser steps, learning rate {:e}",
+        "{iterations_done} iterations done in {}, seed {seed}\n{samples} samples, {evaluations} evaluations\n{} parameters after \
+         {} optimiser steps, learning rate {:e}",
+        time(*seconds),
         model.parameters.len(),
         model.steps,
         model.schedule.learning_rate
     );
     if let Some(best) = best {
-        let (energy, iteration, index) = (best.energy_ev, best.iteration, best.index);
-        text += &format!("\nlowest energy {energy:.6} eV: iteration {iteration}, sample {index}");
+        text += &format!("\n{}", lowest_energy(best.energy_ev, best.iteration, best.index));
     }
     text
+}
+
+/// Where the lowest energy was found, as people count and as files do. `iteration` and `index` are from 0.
+fn lowest_energy(energy_ev: f64, iteration: u32, index: u32) -> String {
+    format!(
+        "lowest energy {energy_ev:.6} eV: iteration {}, sample {} (in archive.db iteration={iteration},sample={index})",
+        iteration + 1,
+        index + 1
+    )
+}
+
+/// `seconds` as people read it.
+fn time(seconds: f64) -> String {
+    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }

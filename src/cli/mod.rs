@@ -4,11 +4,13 @@ mod baseline;
 mod benchmark;
 mod campaign;
 mod common;
+mod completions;
 mod devices;
 mod evaluate;
 mod export;
 mod import;
 mod inspect;
+mod man;
 mod minima;
 mod relax;
 mod run_folder;
@@ -51,6 +53,8 @@ enum Command {
     Benchmark(benchmark::Arguments),
     Campaign(campaign::Arguments),
     Devices(devices::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 impl Cli {
@@ -73,6 +77,8 @@ impl Cli {
             Command::Benchmark(arguments) => arguments.run(),
             Command::Campaign(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),
+            Command::Completions(arguments) => arguments.run(),
+            Command::Man(arguments) => arguments.run(),
         }
     }
 }
@@ -80,18 +86,43 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::Cli;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     #[test]
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
     }
 
+    /// The lines of a help text that show a call.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        help.lines().filter_map(|line| line.strip_prefix("  godiff ")).map(str::to_owned).collect()
+    }
+
     #[test]
     fn every_command_shows_an_example() {
         for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains(&format!("godiff {}", command.get_name())), "{} has no example", command.get_name());
+            let own = format!("{} ", command.get_name());
+            let shown = examples(command);
+            assert!(shown.iter().any(|line| format!("{line} ").starts_with(&own)), "{own}has no example: {shown:?}");
         }
+    }
+
+    /// Every example in a help text is a call that the program understands.
+    #[test]
+    fn the_examples_are_understood() {
+        let godiff = Cli::command();
+        let mut n_examples = 0;
+        for command in godiff.get_subcommands().chain([&godiff]) {
+            for example in examples(command) {
+                // What follows is the shell's.
+                let call = example.split(['|', '>']).next().unwrap().split_whitespace();
+                if let Err(error) = Cli::try_parse_from(["godiff"].into_iter().chain(call)) {
+                    panic!("{example}: {error}");
+                }
+                n_examples += 1;
+            }
+        }
+        assert!(n_examples >= 15, "{n_examples}");
     }
 }

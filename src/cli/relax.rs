@@ -1,10 +1,9 @@
 //! `godiff relax`: to the nearest minimum.
 
-use super::common::{EnergyCompute, FreeAtoms, largest_force, potential_settings, print, watch_interrupts, write_xyz};
+use super::common::{Energies, FreeAtoms, largest_force, print, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::relax::{Ending, RelaxSettings, relax_all};
-use godiff::system::read_structures;
-use godiff::{Error, Result, potential};
+use godiff::{Error, Result};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -12,12 +11,8 @@ use std::sync::atomic::Ordering;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff relax best.xyz --potential emt -o relaxed.xyz")]
 pub struct Arguments {
-    /// Structures: extended XYZ, or POSCAR
-    #[arg(value_name = "IN.xyz")]
-    input: PathBuf,
-    /// emt, emt:asap-cutoff, lennard-jones:epsilon=E,sigma=S,cutoff=C, or a configuration (CONFIG.toml) whose [potential] is used
-    #[arg(long, value_name = "NAME")]
-    potential: String,
+    #[command(flatten)]
+    energies: Energies,
     #[command(flatten)]
     free: FreeAtoms,
     /// Largest force that may remain on a free atom, eV/Å
@@ -29,16 +24,12 @@ pub struct Arguments {
     /// Where to write the relaxed structures with `energy` and `forces` (extended XYZ)
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
-    #[command(flatten)]
-    compute: EnergyCompute,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
-        let mut structures = read_structures(&self.input)?;
+        let (potential, mut structures) = self.energies.open()?;
         self.free.mark(&mut structures)?;
-        self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
 
         let settings =
@@ -72,7 +63,7 @@ impl Arguments {
             0 => Ok(()),
             _ => Err(Error::Evaluator(format!(
                 "{}: {n_failed} of the structures could not be evaluated where they start",
-                self.input.display()
+                self.energies.input.display()
             ))),
         }
     }

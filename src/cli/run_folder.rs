@@ -48,7 +48,7 @@ impl RunArguments {
     /// Opens the folder and puts copies of the files there that `settings` names.
     pub fn open(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
         let run = match self.resume {
-            true => RunDirectory::resume(&self.folder_to_resume(suffix)?, &settings.to_toml())?,
+            true => self.old_run(settings, device, suffix)?,
             false => self.new_run(settings, device, suffix)?,
         };
         settings.copy_files(run.directory.path())?;
@@ -67,6 +67,19 @@ impl RunArguments {
         }
     }
 
+    /// The run to go on with. Another device than before is worth a word, and no more: a queue may hand out another card.
+    fn old_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
+        let mut run = RunDirectory::resume(&self.folder_to_resume(suffix)?, &settings.to_toml())?;
+        let before = run.directory.summary().map(|summary| summary.device);
+        if let Some(before) = before.filter(|before| hardware(before) != hardware(device)) {
+            run.notes.push(format!(
+                "computed on {before} until now, and on {device} from here on: the search goes on all the same, but does not end \
+                 bit for bit as on one device"
+            ));
+        }
+        Ok(run)
+    }
+
     fn new_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
         let (seed, toml) = (settings.sections.search.seed, settings.to_toml());
         let summary = Summary::new(seed, device);
@@ -80,5 +93,22 @@ impl RunArguments {
     /// The configuration's name without its ending, and the suffix.
     fn name(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.config.file_stem().unwrap_or_default().to_string_lossy())
+    }
+}
+
+/// What results depend on of an engine's description: not the number of threads.
+fn hardware(device: &str) -> Vec<&str> {
+    device.split(", ").filter(|part| !part.ends_with(" threads") && !part.ends_with(" thread")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hardware;
+
+    #[test]
+    fn threads_are_no_other_hardware() {
+        assert_eq!(hardware("cpu f32, 2 threads, avx512"), hardware("cpu f32, 16 threads, avx512"));
+        assert_ne!(hardware("cpu f32, 2 threads, avx512"), hardware("cpu f32, 2 threads, avx2"));
+        assert_ne!(hardware("cpu f32, 2 threads, avx2"), hardware("cpu f64, 2 threads, avx2"));
     }
 }

@@ -121,9 +121,10 @@ impl Setup {
 }
 
 impl Stream {
-    /// The refusal to go on after training step `step`, counted from 1, whose loss is no finite number.
+    /// The refusal to go on after training step `step`, counted from 1 as iterations are in what people read, whose loss is no
+    /// finite number.
     pub(super) fn diverged(self, step: usize, loss: f64) -> Error {
-        let iteration = self.iteration;
+        let iteration = self.iteration + 1;
         Error::Failed(format!(
             "training diverged: the loss became {loss} in step {step} of iteration {iteration}; lower training.learning_rate"
         ))
@@ -131,7 +132,7 @@ impl Stream {
 
     /// The same after `steps` steps, the last of which left parameters that are no finite numbers.
     pub(super) fn lost_parameters(self, steps: usize) -> Error {
-        let iteration = self.iteration;
+        let iteration = self.iteration + 1;
         Error::Failed(format!(
             "training diverged: step {steps} of iteration {iteration} left parameters that are not finite; lower \
              training.learning_rate"

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// The only layout of metadata and tensors so far.
-const FORMAT_VERSION: &str = "1";
+const FORMAT_VERSION: u32 = 1;
 const OFFSETS: &str = "representation.radial_basis.offsets";
 const WIDTHS: &str = "representation.radial_basis.widths";
 
@@ -148,7 +148,7 @@ impl ModelFile {
             "sigma_max": self.sde.sigma_max.to_string(),
             "weighting": weighting_name(self.weighting),
             "species": species.join(" "),
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION.to_string(),
         })
     }
 
@@ -159,10 +159,16 @@ impl ModelFile {
         let empty = HashMap::new();
         let metadata = Metadata(header.metadata().as_ref().unwrap_or(&empty));
         let version = metadata.text("format_version")?;
-        if version != FORMAT_VERSION {
-            return Err(format!(
-                "the model file has format_version '{version}', but this program reads version {FORMAT_VERSION} only"
-            ));
+        match version.parse::<u32>() {
+            Ok(FORMAT_VERSION) => {}
+            Ok(newer) if newer > FORMAT_VERSION => {
+                return Err(format!("was written by a newer godiff (model format {newer}); update godiff to read it"));
+            }
+            _ => {
+                return Err(format!(
+                    "the model file has format_version '{version}', but this program reads version {FORMAT_VERSION} only"
+                ));
+            }
         }
         let tensors: HashMap<&str, TensorView> = file.iter().collect();
         let sizes = ModelSizes {
@@ -391,7 +397,9 @@ mod tests {
             ("weighting", "elbo", "the metadata give 'weighting' as 'elbo': known are dsm and published"),
             ("species", "78 Pt", "the metadata give 'species' as '78 Pt', but 'Pt' is no atomic number below 100"),
             ("species", "100", "the metadata give 'species' as '100', but '100' is no atomic number below 100"),
-            ("format_version", "2", "the model file has format_version '2', but this program reads version 1 only"),
+            ("format_version", "2", "was written by a newer godiff (model format 2); update godiff to read it"),
+            ("format_version", "0", "the model file has format_version '0', but this program reads version 1 only"),
+            ("format_version", "x", "the model file has format_version 'x', but this program reads version 1 only"),
         ] {
             let bytes = edited(&model(false), |header| header["__metadata__"][key] = value.into());
             assert_eq!(complaint(&bytes), sentence);

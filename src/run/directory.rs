@@ -30,12 +30,12 @@ const LOCK: &str = ".lock";
 /// Folder for the structures that the potential gave up on.
 const FAILED: &str = "failed";
 
-/// How often a lock is tried again, and the time between two attempts.
-const LOCK_ATTEMPTS: usize = 3;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-
 /// Files that show that a folder holds a run. `summary.json` alone is what a kill in the first moment leaves.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
+
+/// How often a lock that another process holds is tried again, and the pause before each attempt.
+const LOCK_RETRIES: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of a run that this process alone writes to.
 #[derive(Debug)]
@@ -260,22 +260,25 @@ impl RunDirectory {
 fn lock(folder: &Path, failed: impl Fn(io::Error) -> Error) -> Result<File> {
     let path = folder.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(&failed)?;
-    // Who only asks whether the folder is in use holds the lock for a moment.
-    let mut outcome = file.try_lock();
-    for _ in 0..LOCK_ATTEMPTS {
-        if !matches!(outcome, Err(TryLockError::WouldBlock)) {
-            break;
-        }
-        std::thread::sleep(LOCK_PAUSE);
-        outcome = file.try_lock();
-    }
-    match outcome {
+    match try_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Locks `file`. [`RunDirectory::is_in_use`] holds the lock for a moment: looking at a run must not keep it from starting, hence
+/// some patience.
+fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 0..LOCK_RETRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 fn summary_bytes(summary: &Summary) -> Vec<u8> {
@@ -439,9 +442,11 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let run = create(folder.path()).unwrap();
         let sentence = "another godiff is working in this folder";
+        assert!(RunDirectory::is_in_use(folder.path()));
         refused(create(folder.path()), sentence);
         refused(RunDirectory::resume(folder.path(), CONFIG_TOML), sentence);
         drop(run);
+        assert!(!RunDirectory::is_in_use(folder.path()));
         RunDirectory::resume(folder.path(), CONFIG_TOML).unwrap();
     }
 

@@ -34,6 +34,7 @@ impl Search<'_> {
         let recorded = self.archive.entries(iteration as u32)?;
         let n_at_once =
             self.potential.n_at_once().map_or(SAMPLES_AT_ONCE, |n| n.clamp(FEWEST_AT_ONCE, SAMPLES_AT_ONCE));
+        recorded.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
         let ranges = missing(&recorded, self.settings.sections.search.samples_per_iteration, n_at_once);
         let Search { settings, engine, potential, judge, archive, reporter, interrupted, .. } = self;
         let (sampled, arriving) = channel();
@@ -113,7 +114,8 @@ fn sample(
         }
         if !structures.iter().flatten().flatten().all(|x| x.is_finite()) {
             return Err(Error::Failed(format!(
-                "iteration {iteration}: the model sends atoms to places that are not numbers; lower training.learning_rate"
+                "iteration {}: the model sends atoms to places that are not numbers; lower training.learning_rate",
+                iteration + 1
             )));
         }
         if sampled.send((first, structures)).is_err() {
@@ -171,6 +173,7 @@ impl Evaluation<'_> {
         let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
         for (index, free) in (first..).zip(sampled) {
             if self.judge.too_close(&free) {
+                self.reporter.recorded(Status::TooClose, None);
                 rejected.push(self.entry(index, Status::TooClose, free, None));
             } else {
                 accepted.push((index, self.settings.system.structure(&free)));
@@ -190,13 +193,13 @@ impl Evaluation<'_> {
     /// Keeps the input of an evaluation that failed.
     fn save_failure(&self, index: usize, reason: &str) -> Result<()> {
         let Some(free) = self.positions.get(&index) else { return Ok(()) };
-        let iteration = self.iteration;
         std::fs::create_dir_all(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
         let frame = Frame::from(self.settings.system.structure(free)).with_info("reason", reason);
-        let path = failure_path(&self.failures, iteration, index);
+        let path = failure_path(&self.failures, self.iteration, index);
         write_atomic(&path, format_frames(&[frame]).as_bytes())?;
+        let number = self.iteration + 1;
         self.reporter
-            .message(&format!("iteration {iteration}, sample {index} failed: {reason}; kept as {}", path.display()));
+            .message(&format!("a structure of iteration {number} failed: {reason}; kept as {}", path.display()));
         Ok(())
     }
 }
@@ -236,9 +239,11 @@ impl Exchange for Evaluation<'_> {
                 entries.push(self.entry(index, self.judge.status(&answer), free, Some(answer)));
             }
             self.archive.record(&entries)?;
-            if !self.sampling {
-                self.reporter.advance(self.n_answered);
-            }
+            entries.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
+        }
+        // Also without an answer: where one takes minutes, times go on.
+        if !self.sampling {
+            self.reporter.advance(self.n_answered);
         }
         self.tell();
         self.stop_if_told()

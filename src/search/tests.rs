@@ -354,7 +354,7 @@ fn a_search_without_any_usable_structure_fails_with_a_sentence() {
     let error = bench.run(NEVER).unwrap_err();
     assert_eq!(error.exit_code(), 1);
     let message = error.to_string();
-    assert!(message.starts_with("iteration 0 brought no structure to learn from ("), "{message}");
+    assert!(message.starts_with("iteration 1 brought no structure to learn from ("), "{message}");
     let n_calls = bench.calls.lock().unwrap().len();
     assert!(message.contains(&format!("{n_calls} without finite energy")), "{message}");
     let text = std::fs::read_to_string(bench.folder().join("summary.json")).unwrap();

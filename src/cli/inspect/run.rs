@@ -1,0 +1,119 @@
+//! One run as far as it has come: what it is, how it stands, its course, its archive.
+
+use super::{describe_archive, lowest_energy, time};
+use crate::cli::common::print;
+use godiff::baseline::Baseline;
+use godiff::config::Settings;
+use godiff::potential::PotentialSettings;
+use godiff::run::{RunDirectory, RunStatus, Summary, read_metrics};
+use godiff::{Error, Result};
+use std::path::Path;
+
+/// Describes the run in `folder`.
+pub fn describe(folder: &Path) -> Result<()> {
+    let summary = read_summary(folder)?;
+    let Summary { version, seed, device, evaluations, samples, seconds, .. } = &summary;
+    // A configuration that cannot be read any more, for instance by a later version, keeps nobody from the results.
+    let settings = Settings::load(&folder.join("config.toml")).ok();
+    let method = settings.as_ref().map_or("run", method);
+    print(format!("{}: {method}, {}", folder.display(), standing(folder, summary.status)))?;
+    print(format!("godiff {version}, {device}, seed {seed}"))?;
+    settings.iter().try_for_each(|settings| print(task(settings)))?;
+    print(format!("{samples} samples, {evaluations} evaluations in {}", time(*seconds)))?;
+    if let (Some(energy), Some(iteration), Some(index)) =
+        (summary.best_energy_ev, summary.best_iteration, summary.best_index)
+    {
+        print(lowest_energy(energy, iteration, index))?;
+    }
+    match summary.target_first_evaluation {
+        Some(evaluation) => print(format!("target first reached at evaluation {evaluation}"))?,
+        None if settings.is_some_and(|settings| settings.target.is_some()) => print("target not reached")?,
+        None => {}
+    }
+    describe_course(folder)?;
+    let archive = folder.join("archive.db");
+    if archive.exists() { print(format!("\n{}", describe_archive(&archive)?)) } else { Ok(()) }
+}
+
+/// `summary.json` of the run in `folder`.
+pub fn read_summary(folder: &Path) -> Result<Summary> {
+    let path = folder.join("summary.json");
+    let text =
+        std::fs::read_to_string(&path).map_err(|cause| Error::bad_file(&path, format!("cannot be read: {cause}")))?;
+    serde_json::from_str(&text).map_err(|cause| Error::bad_file(&path, format!("is damaged: {cause}")))
+}
+
+/// How a run stands, in words. A summary that says "running" may be a dead process's last.
+pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
+    match status {
+        _ if RunDirectory::is_in_use(folder) => "running",
+        RunStatus::Running => "killed; --resume goes on",
+        RunStatus::Done => "done",
+        RunStatus::Interrupted => "interrupted; --resume goes on",
+        RunStatus::Failed => "failed",
+    }
+}
+
+fn baseline(settings: &Settings) -> Option<Baseline> {
+    let sections = &settings.sections;
+    match (&sections.random_search, &sections.basin_hopping, &sections.evolution) {
+        (Some(_), _, _) => Some(Baseline::RandomSearch),
+        (_, Some(_), _) => Some(Baseline::BasinHopping),
+        (_, _, Some(_)) => Some(Baseline::Evolution),
+        (None, None, None) => None,
+    }
+}
+
+/// The name of the run's command.
+fn method(settings: &Settings) -> &'static str {
+    baseline(settings).map_or("search", Baseline::name)
+}
+
+/// What is sought, and with what effort.
+fn task(settings: &Settings) -> String {
+    let sections = &settings.sections;
+    let place = match settings.system.n_template() {
+        0 => String::new(),
+        n_template => format!(" on {n_template} template atoms"),
+    };
+    let potential = match &sections.potential {
+        PotentialSettings::Emt { .. } => "emt".to_owned(),
+        PotentialSettings::LennardJones(_) => "lennard-jones".to_owned(),
+        PotentialSettings::Ase(ase) => format!("ase, {}", ase.calculator),
+        PotentialSettings::Ipi(_) => "i-pi".to_owned(),
+    };
+    let effort = match baseline(settings) {
+        Some(baseline) => format!("{} evaluations", baseline.budget(sections)),
+        None => {
+            let search = &sections.search;
+            let guided = if sections.guidance.is_some() { ", guided" } else { "" };
+            format!(
+                "{} iterations of {} samples, kT {} to {} eV{guided}",
+                search.iterations, search.samples_per_iteration, search.kt_initial_ev, search.kt_final_ev
+            )
+        }
+    };
+    format!("{}{place}, potential {potential}; {effort}", sections.system.free)
+}
+
+/// A line for every finished iteration.
+fn describe_course(folder: &Path) -> Result<()> {
+    let metrics = folder.join("metrics.jsonl");
+    if !metrics.exists() {
+        return Ok(());
+    }
+    print("\niteration     kT/eV    ok/samples   lowest/eV   median/eV     best/eV          loss")?;
+    let ev = |energy: Option<f64>| energy.map_or("-".to_owned(), |energy| format!("{energy:.4}"));
+    read_metrics(&metrics)?.iter().try_for_each(|line| {
+        print(format!(
+            "{:>9} {:>9.4} {:>13} {:>11} {:>11} {:>11} {:>13}",
+            line.iteration + 1,
+            line.kt_ev,
+            format!("{}/{}", line.counts.ok, line.samples),
+            ev(line.energy_min_ev),
+            ev(line.energy_median_ev),
+            ev(line.best_energy_ev),
+            ev(line.loss)
+        ))
+    })
+}
