@@ -12,7 +12,8 @@
 //! - [`relax`], [`lbfgs`]: local relaxation;
 //! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
 //! - [`benchmark`]: methods × seeds, counted alike;
-//! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
+//! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind;
+//! - [`report`], [`plot`]: the page about it, and its pictures.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
 //! the user, with the exit code of its kind: [`Error`].
@@ -49,9 +50,11 @@ pub mod engine;
 pub mod error;
 pub mod lbfgs;
 pub mod model;
+pub mod plot;
 pub mod potential;
 pub mod random;
 pub mod relax;
+pub mod report;
 pub mod run;
 pub mod search;
 pub mod system;

@@ -126,7 +126,10 @@ impl<'a> Search<'a> {
             Err(Error::Interrupted) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failed,
         };
-        let summary = self.write_summary(status).inspect(|summary| self.reporter.finished(summary));
+        let summary = self.write_summary(status).inspect(|summary| {
+            self.write_report();
+            self.reporter.finished(summary);
+        });
         outcome.and(summary)
     }
 

@@ -9,6 +9,7 @@ mod export;
 mod import;
 mod inspect;
 mod relax;
+mod report;
 mod run_folder;
 mod sample;
 mod score;
@@ -44,6 +45,7 @@ enum Command {
     Export(export::Arguments),
     Inspect(inspect::Arguments),
     Benchmark(benchmark::Arguments),
+    Report(report::Arguments),
     Devices(devices::Arguments),
 }
 
@@ -63,6 +65,7 @@ impl Cli {
             Command::Export(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Benchmark(arguments) => arguments.run(),
+            Command::Report(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),
         }
     }
