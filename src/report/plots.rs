@@ -3,7 +3,6 @@
 use super::data::{RunData, Sample};
 use crate::archive::Status;
 use crate::plot::scale::{Scale, Tick};
-use crate::plot::style::temperature_class;
 use crate::plot::{Axis, Chart, Layer, Picture};
 use crate::run::IterationMetrics;
 use crate::search::report::{median, sorted};
@@ -216,11 +215,6 @@ pub fn clouds(run: &RunData) -> Vec<(f64, Vec<Vec3>)> {
 pub fn kt_range(temperatures: &[(f64, Vec<Vec3>)]) -> [f64; 2] {
     let ends = temperatures.iter().map(|(kt, _)| *kt).filter(|kt| *kt > 0.0);
     ends.fold([f64::INFINITY, 0.0], |[low, high], kt| [low.min(kt), high.max(kt)])
-}
-
-/// The class that stands for the temperature of `sample` in `run`.
-pub fn class_of(sample: &Sample, [lowest, highest]: [f64; 2]) -> String {
-    temperature_class(sample.kt_ev, lowest, highest)
 }
 
 /// Columns of iterations, named by their temperature; of a run with one temperature by their number.

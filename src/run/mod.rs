@@ -10,6 +10,8 @@ mod summary;
 pub use checkpoint::{Best, Checkpoint, SearchProgress};
 pub use directory::{Resumed, RunDirectory};
 pub use files::write_atomic;
+#[cfg(test)]
+pub(crate) use metrics::tests::example as metrics_example;
 pub use metrics::{IterationMetrics, PhaseSeconds, read_metrics};
 pub use progress::Reporter;
 pub use summary::{RunStatus, Summary};
