@@ -10,7 +10,6 @@ use crate::system::elements::covalent_radius;
 use crate::system::vector::{add, scale};
 use crate::system::{Cell, System, Vec3};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 const WIDTH: f64 = 480.0;
@@ -269,11 +268,6 @@ fn add_bar(picture: &mut Picture, top: f64, bar: &Bar) {
     picture.text("ink", "middle", [WIDTH / 2.0, top + 50.0], bar.label);
 }
 
-/// Elements of the template, which maps draw.
-pub fn elements(system: &System) -> BTreeSet<u8> {
-    system.template_numbers.iter().copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +307,7 @@ mod tests {
     #[test]
     fn the_template_is_repeated_to_the_edges() {
         let svg = draw(vec![], None);
-        assert_eq!(svg.matches("<circle").count(), 4 + 1, "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 4, "{svg}");
     }
 
     fn landscape() -> Landscape {

@@ -55,7 +55,7 @@ impl Scheme {
         let fraction = level as f64 / (N_TEMPERATURES - 1) as f64;
         match self {
             Scheme::Light => viridis(0.94 * fraction),
-            Scheme::Dark => mix(viridis(0.12 + 0.88 * fraction), [0xff; 3], 0.15 * (1.0 - fraction)),
+            Scheme::Dark => mix(viridis(0.2 + 0.8 * fraction), [0xff; 3], 0.15 * (1.0 - fraction)),
         }
     }
 
