@@ -20,6 +20,8 @@ samples_per_iteration = 6
 buffer = 3
 kt_initial_ev = 5.0
 kt_final_ev = 0.05
+[training]
+batch = 2
 ";
 
 /// A run of `n_iterations` with `n_samples` each, whose lowest energy is 5.506 eV at the last sample of all.
