@@ -14,7 +14,8 @@
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;
 //! - [`landscape`]: the energy of one atom over its template;
-//! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind.
+//! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind;
+//! - [`report`], [`plot`]: the page about it, and its pictures.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
 //! the user, with the exit code of its kind: [`Error`].
@@ -54,9 +55,11 @@ pub mod landscape;
 pub mod lbfgs;
 pub mod minima;
 pub mod model;
+pub mod plot;
 pub mod potential;
 pub mod random;
 pub mod relax;
+pub mod report;
 pub mod run;
 pub mod search;
 pub mod system;

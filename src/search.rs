@@ -133,7 +133,10 @@ impl<'a> Search<'a> {
         };
         let summary = self.write_summary(status);
         let minima = minima::write(self.directory.path());
-        let summary = summary.inspect(|summary| self.reporter.finished(summary));
+        let summary = summary.inspect(|summary| {
+            self.write_report();
+            self.reporter.finished(summary);
+        });
         outcome.and(minima).and(summary)
     }
 

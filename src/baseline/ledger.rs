@@ -4,6 +4,7 @@ use crate::archive::{Archive, Counts, Entry, Status};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Evaluation, Potential};
+use crate::report::write_for_run;
 use crate::run::progress::{Phase, RunInfo};
 use crate::run::{IterationMetrics, PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
 use crate::search::judge::Judge;
@@ -172,6 +173,9 @@ impl<'a> Ledger<'a> {
         self.write_best()?;
         let summary = self.summary(status);
         self.directory.write_summary(&summary)?;
+        if let Err(error) = write_for_run(self.directory.path()) {
+            self.reporter.message(&format!("no report.html was written: {error}"));
+        }
         self.reporter.finished(&summary);
         Ok(summary)
     }

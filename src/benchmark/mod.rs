@@ -10,13 +10,14 @@ mod statistics;
 mod table;
 
 pub use course::Course;
+pub use plot::{energy_curves, success_curves};
 pub(crate) use resources::Replica;
 pub use resources::Resources;
 pub use statistics::{Outcome, Row, wilson};
-pub use table::{markdown, text};
+pub use table::{HEADS, cells, markdown, text};
 
 use crate::baseline::{Baseline, BaselineRun, forget_baselines};
-use crate::config::Settings;
+use crate::config::{File, Settings};
 use crate::error::{Error, Result};
 use crate::potential;
 use crate::run::{Reporter, Resumed, RunDirectory, RunStatus, Summary, remove_unfinished, write_atomic};
@@ -54,6 +55,29 @@ impl Method {
     /// The method that [`Method::name`] calls `name`.
     pub fn named(name: &str) -> Option<Self> {
         Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// The method of the run whose folder holds a configuration with these sections: a run keeps none but its own method's.
+    pub fn of(sections: &File) -> Self {
+        match sections {
+            File { random_search: Some(_), .. } => Method::Baseline(Baseline::RandomSearch),
+            File { basin_hopping: Some(_), .. } => Method::Baseline(Baseline::BasinHopping),
+            File { evolution: Some(_), .. } => Method::Baseline(Baseline::Evolution),
+            _ => Method::Search,
+        }
+    }
+
+    /// Whether a run with these sections and this summary has nothing left to do. Baselines that are not meant to go on
+    /// `to_the_end` of their budget end where they find the target.
+    pub fn is_finished(self, sections: &File, summary: &Summary, to_the_end: bool) -> bool {
+        let done = summary.status == RunStatus::Done;
+        match self {
+            Method::Search => done,
+            Method::Baseline(baseline) => {
+                let found = summary.target_first_evaluation.is_some() && !to_the_end;
+                done && (found || summary.evaluations >= baseline.budget(sections))
+            }
+        }
     }
 }
 
@@ -109,16 +133,9 @@ impl Entrant {
         Ok(Entrant { name, method, settings })
     }
 
-    /// Whether a run with this summary has nothing left to do.
+    /// As [`Method::is_finished`].
     pub(crate) fn is_finished(&self, summary: &Summary, to_the_end: bool) -> bool {
-        let done = summary.status == RunStatus::Done;
-        match self.method {
-            Method::Search => done,
-            Method::Baseline(baseline) => {
-                let found = summary.target_first_evaluation.is_some() && !to_the_end;
-                done && (found || summary.evaluations >= baseline.budget(&self.settings.sections))
-            }
-        }
+        self.method.is_finished(&self.settings.sections, summary, to_the_end)
     }
 }
 
@@ -196,8 +213,8 @@ impl Benchmark {
         write_atomic(&self.folder.join("results.json"), format!("{json}\n").as_bytes())?;
         let rows: Vec<&Row> = results.iter().map(|results| &results.row).collect();
         write_atomic(&self.folder.join("results.md"), markdown(&rows).as_bytes())?;
-        write_atomic(&self.folder.join("energy.svg"), plot::energy(results).as_bytes())?;
-        write_atomic(&self.folder.join("success.svg"), plot::success(results).as_bytes())
+        write_atomic(&self.folder.join("energy.svg"), energy_curves(results).file().as_bytes())?;
+        write_atomic(&self.folder.join("success.svg"), success_curves(results).file().as_bytes())
     }
 
     pub(crate) fn check_names(&self) -> Result<()> {
@@ -261,14 +278,7 @@ impl Benchmark {
             let Some(summary) = RunDirectory::summary_of(&folder) else { continue };
             let finished = entrant.is_finished(&summary, self.to_the_end);
             courses.push(Course::read(&folder, &entrant.settings.system)?);
-            runs.push(Outcome {
-                seed,
-                finished,
-                evaluations: summary.evaluations,
-                target_first_evaluation: summary.target_first_evaluation,
-                best_energy_ev: summary.best_energy_ev,
-                seconds: summary.seconds,
-            });
+            runs.push(Outcome { seed, ..Outcome::new(&summary, finished) });
         }
         Ok(Results { row: Row::new(&entrant.name, entrant.method.name(), &runs), runs, courses })
     }

@@ -1,80 +1,85 @@
-//! The curves of a benchmark as SVG: mean lowest energy, and share of successful runs, over evaluations (logarithmic).
+//! The curves of a benchmark: mean lowest energy, and share of successful runs, over evaluations (logarithmic).
 
 use super::{Course, Results};
-use std::fmt::Write;
+use crate::plot::style::N_SERIES;
+use crate::plot::{Axis, Chart, Layer, Picture, Scale};
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 420.0;
-/// Room around the axes: left, right, top, bottom.
-const MARGINS: [f64; 4] = [70.0, 20.0, 20.0, 50.0];
 /// Places at which a curve is drawn.
 const PLACES: usize = 300;
-/// Colours that differ for colour-blind readers too (Okabe and Ito).
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
-
-/// A line with, where it has one, a band around it.
-struct Curve<'a> {
-    name: &'a str,
-    /// Evaluations and value.
-    line: Vec<(f64, f64)>,
-    /// Evaluations, lowest and highest value.
-    band: Vec<(f64, f64, f64)>,
-}
 
 /// The mean over runs of the lowest energy so far, from the evaluation on at which every run has one; the band runs from the best
 /// run to the worst. The energy axis counts from the lowest energy of all.
-pub fn energy(results: &[Results]) -> String {
-    let most = most_evaluations(results);
+pub fn energy_curves(results: &[Results]) -> Picture {
     let all = results.iter().flat_map(|results| &results.courses);
     let lowest = all.filter_map(|course| course.at(u64::MAX)).fold(f64::INFINITY, f64::min);
-    let curves: Vec<Curve> = results
-        .iter()
-        .map(|results| {
-            let (mut line, mut band) = (Vec::new(), Vec::new());
-            let own = results.row.evaluations.max(1) as f64;
-            for n in places(&results.courses, own) {
-                let energies: Option<Vec<f64>> =
-                    results.courses.iter().map(|course| Some(course.at(n as u64)? - lowest)).collect();
-                let Some(energies) = energies.filter(|energies| !energies.is_empty()) else { continue };
-                let mean = energies.iter().sum::<f64>() / energies.len() as f64;
-                line.push((n, mean));
-                let fold = |f: fn(f64, f64) -> f64| energies.iter().copied().reduce(f).unwrap_or(mean);
-                band.push((n, fold(f64::min), fold(f64::max)));
-            }
-            Curve { name: &results.row.name, line, band }
-        })
-        .collect();
+    let (mut lines, mut bands, mut means) = (Vec::new(), Vec::new(), Vec::new());
+    for (k, results) in results.iter().enumerate() {
+        let (mut line, mut band) = (Vec::new(), Vec::new());
+        for n in places(&results.courses, results.row.evaluations.max(1) as f64) {
+            let energies: Option<Vec<f64>> =
+                results.courses.iter().map(|course| Some(course.at(n as u64)? - lowest)).collect();
+            let Some(energies) = energies.filter(|energies| !energies.is_empty()) else { continue };
+            let mean = energies.iter().sum::<f64>() / energies.len() as f64;
+            let fold = |f: fn(f64, f64) -> f64| energies.iter().copied().reduce(f).unwrap_or(mean);
+            line.push([n, mean]);
+            band.push([n, fold(f64::min), fold(f64::max)]);
+            means.push(mean);
+        }
+        bands.push(Layer::Band { class: class(k), points: band });
+        lines.push(Layer::Line { class: class(k), points: line, width: 2.0 });
+    }
     // Unrelaxed structures can lie arbitrarily high: the axis ends where the lowest curve begins to matter.
-    let mut means: Vec<f64> = curves.iter().flat_map(|curve| curve.line.iter().map(|&(_, value)| value)).collect();
     means.sort_by(f64::total_cmp);
     let top = means.get(means.len() * 9 / 10).copied().filter(|top| *top > 0.0).unwrap_or(1.0);
-    draw(&curves, most, top, "mean lowest energy above the lowest / eV")
+    let chart = Chart {
+        name: "energy".into(),
+        label: "Mean lowest energy of the runs of each method against evaluations".into(),
+        x: evaluations(results),
+        // A little below zero, so that a curve that has arrived is seen whole.
+        y: Axis::new(Scale::linear(-0.02 * top, top), "mean lowest energy / eV"),
+        layers: bands.into_iter().chain(lines).collect(),
+        legend: legend(results),
+    };
+    chart.draw()
 }
 
 /// The share of the runs that have found the target.
-pub fn success(results: &[Results]) -> String {
-    let most = most_evaluations(results);
-    let curves: Vec<Curve> = results
-        .iter()
-        .map(|results| {
-            let runs: Vec<_> = results.runs.iter().filter(|run| run.finished).collect();
-            let mut hits: Vec<u64> = runs.iter().filter_map(|run| run.target_first_evaluation).collect();
-            hits.sort_unstable();
-            let share = |n_hits: usize| n_hits as f64 / runs.len().max(1) as f64;
-            let mut line = vec![(1.0, 0.0)];
-            for (k, &hit) in hits.iter().enumerate() {
-                line.push((hit as f64, share(k)));
-                line.push((hit as f64, share(k + 1)));
-            }
-            line.push((results.row.evaluations.max(1) as f64, share(hits.len())));
-            Curve { name: &results.row.name, line, band: Vec::new() }
-        })
-        .collect();
-    draw(&curves, most, 1.0, "share of runs that found the target")
+pub fn success_curves(results: &[Results]) -> Picture {
+    let curve = |(k, results): (usize, &Results)| {
+        let runs: Vec<_> = results.runs.iter().filter(|run| run.finished).collect();
+        let mut hits: Vec<u64> = runs.iter().filter_map(|run| run.target_first_evaluation).collect();
+        hits.sort_unstable();
+        let share = |n_hits: usize| n_hits as f64 / runs.len().max(1) as f64;
+        let mut points = vec![[1.0, 0.0]];
+        for (k, &hit) in hits.iter().enumerate() {
+            points.extend([[hit as f64, share(k)], [hit as f64, share(k + 1)]]);
+        }
+        points.push([results.row.evaluations.max(1) as f64, share(hits.len())]);
+        Layer::Line { class: class(k), points, width: 2.0 }
+    };
+    let chart = Chart {
+        name: "success".into(),
+        label: "Share of the runs of each method that have found the target, against evaluations".into(),
+        x: evaluations(results),
+        y: Axis::new(Scale::linear(-0.02, 1.02), "share of runs with the target"),
+        layers: results.iter().enumerate().map(curve).collect(),
+        legend: legend(results),
+    };
+    chart.draw()
 }
 
-fn most_evaluations(results: &[Results]) -> f64 {
-    results.iter().map(|results| results.row.evaluations).max().unwrap_or(0).max(10) as f64
+fn evaluations(results: &[Results]) -> Axis {
+    let most = results.iter().map(|results| results.row.evaluations).max().unwrap_or(0).max(10);
+    Axis::new(Scale::logarithmic(1.0, most as f64), "evaluations")
+}
+
+/// The class of the `k`-th curve.
+fn class(k: usize) -> String {
+    format!("s{}", k % N_SERIES)
+}
+
+fn legend(results: &[Results]) -> Vec<(String, String)> {
+    results.iter().enumerate().map(|(k, results)| (class(k), results.row.name.clone())).collect()
 }
 
 /// Evaluations at which to draw a curve that ends at `last`: evenly on the logarithmic axis, and where a course falls, if these
@@ -87,88 +92,6 @@ fn places(courses: &[Course], last: f64) -> Vec<f64> {
     places.sort_by(f64::total_cmp);
     places.dedup();
     places
-}
-
-/// Axes from 1 to `most` evaluations and from 0 to `top`, the curves, their names.
-fn draw(curves: &[Curve], most: f64, top: f64, label: &str) -> String {
-    let [left, right, above, below] = MARGINS;
-    let (width, height) = (WIDTH - left - right, HEIGHT - above - below);
-    let x = |n: f64| left + width * n.max(1.0).log10() / most.log10();
-    let y = |value: f64| above + height * (1.0 - (value / top).clamp(0.0, 1.02));
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"13\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
-    );
-    let mut add = |text: std::fmt::Arguments| {
-        // Writing to a string cannot fail.
-        let _ = svg.write_fmt(text);
-    };
-    for power in 0..=most.log10().floor() as i32 {
-        let at = x(10f64.powi(power));
-        let (bottom, text) = (above + height, above + height + 18.0);
-        add(format_args!("<path d=\"M{at:.1} {above}V{bottom}\" stroke=\"#ddd\"/>\n"));
-        add(format_args!(
-            "<text x=\"{at:.1}\" y=\"{text}\" text-anchor=\"middle\">{}</text>\n",
-            10i64.pow(power as u32)
-        ));
-    }
-    let step = tick(top);
-    for k in 0..=(top / step * (1.0 + 1e-9)) as usize {
-        let value = k as f64 * step;
-        let (at, text) = (y(value), y(value) + 4.5);
-        let (end, near) = (left + width, left - 8.0);
-        add(format_args!("<path d=\"M{left} {at:.1}H{end}\" stroke=\"#ddd\"/>\n"));
-        let digits = (-step.log10().floor()).max(0.0) as usize;
-        add(format_args!("<text x=\"{near}\" y=\"{text:.1}\" text-anchor=\"end\">{value:.digits$}</text>\n"));
-    }
-    for (k, curve) in curves.iter().enumerate() {
-        let colour = COLOURS[k % COLOURS.len()];
-        if curve.band.len() > 1 {
-            let upper = curve.band.iter().map(|&(n, _, high)| (n, high));
-            let lower = curve.band.iter().rev().map(|&(n, low, _)| (n, low));
-            let outline = path(upper.chain(lower), x, y);
-            add(format_args!("<path d=\"{outline}Z\" fill=\"{colour}\" fill-opacity=\"0.12\"/>\n"));
-        }
-        if !curve.line.is_empty() {
-            let line = path(curve.line.iter().copied(), x, y);
-            add(format_args!("<path d=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n"));
-        }
-        let (at, name) = (above + 16.0 + 18.0 * k as f64, escaped(curve.name));
-        let (from, to) = (left + width - 30.0, left + width - 8.0);
-        let (text, base) = (from - 6.0, at + 4.5);
-        add(format_args!("<path d=\"M{from} {at}H{to}\" stroke=\"{colour}\" stroke-width=\"2\"/>\n"));
-        add(format_args!("<text x=\"{text}\" y=\"{base}\" text-anchor=\"end\">{name}</text>\n"));
-    }
-    let (middle, foot, centre) = (left + width / 2.0, HEIGHT - 10.0, above + height / 2.0);
-    add(format_args!(
-        "<rect x=\"{left}\" y=\"{above}\" width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#444\"/>\n"
-    ));
-    add(format_args!("<text x=\"{middle}\" y=\"{foot}\" text-anchor=\"middle\">evaluations</text>\n"));
-    add(format_args!(
-        "<text transform=\"translate(18 {centre}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n</svg>\n",
-        escaped(label)
-    ));
-    svg
-}
-
-fn path(points: impl Iterator<Item = (f64, f64)>, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
-    let mut text = String::new();
-    for (k, (n, value)) in points.enumerate() {
-        let letter = if k == 0 { 'M' } else { 'L' };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{letter}{:.1} {:.1}", x(n), y(value));
-    }
-    text
-}
-
-/// A round distance between ticks: 1, 2 or 5 times a power of ten, at most eight to the axis.
-fn tick(top: f64) -> f64 {
-    let power = 10f64.powf((top / 8.0).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| top / step <= 8.0).unwrap_or(top)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -191,29 +114,34 @@ mod tests {
         Results { row: Row::new(name, "rss", &runs), runs, courses: vec![course(1.0), course(2.0)] }
     }
 
-    #[test]
-    fn ticks_are_round() {
-        for (top, step) in [(1.0, 0.2), (7.3, 1.0), (0.09, 0.02), (40.0, 5.0)] {
-            assert!((tick(top) - step).abs() < 1e-12 * step, "{top}: {}", tick(top));
-        }
+    /// The coordinates of the last path of class `s0`.
+    fn line(svg: &str) -> Vec<[f64; 2]> {
+        let data = svg.split("<path class=\"s0\" d=\"M").last().unwrap().split('"').next().unwrap();
+        let point = |text: &str| {
+            let (x, y) = text.split_once(' ').unwrap();
+            [x.parse().unwrap(), y.parse().unwrap()]
+        };
+        data.split('L').map(point).collect()
     }
 
     #[test]
     fn the_success_curve_climbs_where_a_run_succeeds() {
-        let svg = success(&[results("a<b")]);
+        let svg = success_curves(&[results("a<b")]).file();
+        let line = line(&svg);
+        let (start, foot, top, end) = (line[0], line[1], line[2], line[3]);
         // 100 of 1000 evaluations are 2/3 of the axis; half of the runs are half of its height.
-        let [left, right, above, below] = MARGINS;
-        let (at, half) = (left + (WIDTH - left - right) * 2.0 / 3.0, above + (HEIGHT - above - below) / 2.0);
-        assert!(svg.contains(&format!("L{at:.1} {half:.1}")), "{svg}");
+        assert!((foot[0] - start[0] - 2.0 / 3.0 * (end[0] - start[0])).abs() < 0.2, "{line:?}");
+        assert!(foot[0] == top[0] && top[1] < foot[1] && top[1] == end[1], "{line:?}");
         assert!(svg.contains("a&lt;b") && svg.ends_with("</svg>\n"));
     }
 
     #[test]
     fn the_energy_curve_is_the_mean() {
-        let curves = energy(&[results("rss")]);
-        // From evaluation 2 on the runs stand 0 and 1 eV above the lowest: mean 0.5 of 0.5 at the top of the axis.
-        assert!(curves.contains("fill-opacity"), "{curves}");
-        assert!(curves.contains("mean lowest energy"));
-        assert!(energy(&[]).ends_with("</svg>\n"), "nothing to draw is no panic");
+        let svg = energy_curves(&[results("rss")]).file();
+        assert!(svg.contains("opacity=\".16\""), "the band of the runs: {svg}");
+        // After the first evaluation the runs stand 2 and 3 eV above the lowest, from the second on 0 and 1.
+        let line = line(&svg);
+        assert!(line.last().unwrap()[1] > line[0][1], "it falls: {line:?}");
+        assert!(energy_curves(&[]).file().ends_with("</svg>\n"), "nothing to draw is no panic");
     }
 }

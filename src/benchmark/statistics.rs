@@ -1,5 +1,6 @@
 //! What the runs of one method come to: success with its interval, the cost of a success, when it came.
 
+use crate::run::Summary;
 use serde::Serialize;
 
 /// Two-sided 95% point of the normal distribution.
@@ -23,6 +24,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The run with this summary; `finished` if it has nothing left to do.
+    pub fn new(summary: &Summary, finished: bool) -> Self {
+        Outcome {
+            seed: summary.seed,
+            finished,
+            evaluations: summary.evaluations,
+            target_first_evaluation: summary.target_first_evaluation,
+            best_energy_ev: summary.best_energy_ev,
+            seconds: summary.seconds,
+        }
+    }
+
     /// Evaluations until success, or all of them.
     pub fn cost(&self) -> u64 {
         self.target_first_evaluation.unwrap_or(self.evaluations)

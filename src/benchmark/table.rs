@@ -2,7 +2,8 @@
 
 use super::Row;
 
-const HEADS: [&str; 8] = [
+/// Heads of the columns.
+pub const HEADS: [&str; 8] = [
     "method",
     "evaluations",
     "success",
@@ -14,7 +15,7 @@ const HEADS: [&str; 8] = [
 ];
 
 /// The cells of a row, in the order of the heads.
-fn cells(row: &Row) -> [String; 8] {
+pub fn cells(row: &Row) -> [String; 8] {
     let count = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
     let unfinished = if row.n_unfinished > 0 { format!(" ({} unfinished)", row.n_unfinished) } else { String::new() };
     [

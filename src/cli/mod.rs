@@ -13,6 +13,7 @@ mod inspect;
 mod man;
 mod minima;
 mod relax;
+mod report;
 mod run_folder;
 mod sample;
 mod scan;
@@ -52,6 +53,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Benchmark(benchmark::Arguments),
     Campaign(campaign::Arguments),
+    Report(report::Arguments),
     Devices(devices::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -76,6 +78,7 @@ impl Cli {
             Command::Inspect(arguments) => arguments.run(),
             Command::Benchmark(arguments) => arguments.run(),
             Command::Campaign(arguments) => arguments.run(),
+            Command::Report(arguments) => arguments.run(),
             Command::Devices(arguments) => arguments.run(),
             Command::Completions(arguments) => arguments.run(),
             Command::Man(arguments) => arguments.run(),

@@ -6,6 +6,7 @@ use crate::buffer;
 use crate::engine::TrainingReport;
 use crate::error::Result;
 use crate::model::{ModelFile, Precision};
+use crate::report::write_for_run;
 use crate::run::{Best, IterationMetrics, PhaseSeconds, RunStatus, SearchProgress, Summary};
 use crate::system::xyz::format_frames;
 
@@ -88,6 +89,13 @@ impl Search<'_> {
         let summary = progress.summary(status, &self.engine.device());
         self.directory.write_summary(&summary)?;
         Ok(summary)
+    }
+
+    /// Writes `report.html`. What the run found stands without it, so a page that cannot be written is a message.
+    pub(super) fn write_report(&self) {
+        if let Err(error) = write_for_run(self.directory.path()) {
+            self.reporter.message(&format!("no report.html was written: {error}"));
+        }
     }
 
     /// Wall-clock time of the run, s.

@@ -1,0 +1,44 @@
+//! `godiff report`: one page about a run, several runs or a benchmark.
+
+use super::common::print;
+use clap::Args;
+use godiff::Result;
+use godiff::report::{Request, write};
+use std::path::PathBuf;
+
+/// Writes a page with plots and pictures about a run, several runs or a benchmark
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The page is one HTML file that needs neither network nor scripts. Of one run it shows the outcome, the course of energies,
+the places of the free atoms, losses, times, the lowest structures and the settings; of several, or of a folder of runs such
+as a benchmark's, tables and curves to compare them. Every search writes report.html into its run folder when it ends; this
+command writes it anew, also for a run that was killed or still goes on.
+
+Examples:
+  godiff report runs/pt-adatom-001
+  godiff report runs/pt-adatom-001 --plots plots --scan scan.json
+  godiff report runs/benchmark -o benchmark.html
+  godiff report runs/seed-0 runs/seed-1 runs/seed-2 -o seeds.html")]
+pub struct Arguments {
+    /// Run folders, or folders that hold run folders
+    #[arg(value_name = "DIR", required = true)]
+    folders: Vec<PathBuf>,
+    /// The page [default: report.html in DIR, or here for several]
+    #[arg(short, long, value_name = "FILE.html")]
+    out: Option<PathBuf>,
+    /// Write every plot into this folder too, as SVG and PNG
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+    /// Energy landscape of one free atom to draw its places over [default: scan.json in DIR]
+    #[arg(long, value_name = "FILE.json")]
+    scan: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let Arguments { folders, out, plots, scan } = self;
+        let written = write(&Request { folders, out, plots, scan })?;
+        written.notes.iter().for_each(|note| eprintln!("{note}"));
+        print(written.page.display())
+    }
+}

@@ -1,0 +1,225 @@
+//! A structure as shaded balls, from above and from the side.
+
+use super::style::N_SHADES;
+use super::svg::Picture;
+use crate::system::elements::covalent_radius;
+use crate::system::vector::{add, scale, sub};
+use crate::system::{Cell, Images, System, Vec3};
+
+/// Radius of a ball in covalent radii.
+const BALL: f64 = 1.0;
+/// Room around the free atoms, Å.
+const MARGIN: f64 = 2.2;
+/// Widest part of a surface that is shown, Å.
+const WIDEST: f64 = 24.0;
+/// Width of a view in the picture's units.
+const WIDTH: f64 = 240.0;
+/// Depth over which template atoms fade to the palest shade, Å.
+const FADE: f64 = 5.0;
+/// How much further in front than any free atom a template atom may lie in the side view, Å: what hides them is left out.
+const IN_FRONT: f64 = 1.0;
+
+/// An atom of a view: right, up and towards the reader, Å.
+struct Ball {
+    at: Vec3,
+    number: u8,
+    shade: usize,
+}
+
+/// The structure of `system` with the free atoms at `free` (n positions, Å) from above (a to the right) and from the side. The
+/// free atoms are put together across periodic boundaries and stand in the middle; template atoms are paler, and repeated where
+/// the cell repeats. `name` and `label` become those of the pictures, with "top" and "side".
+pub fn views(system: &System, free: &[Vec3], name: &str, label: &str) -> [Picture; 2] {
+    let free = together(system, free);
+    let window = window(system, &free);
+    let template = template_in(system, window);
+    let top_of = |positions: &mut dyn Iterator<Item = f64>| positions.fold(f64::NEG_INFINITY, f64::max);
+    let top = top_of(&mut template.iter().map(|(position, _)| position[2]));
+    // Looking along y: what has the lowest y is in front.
+    let front = -top_of(&mut free.iter().map(|position| -position[1]));
+    let fading = |depth: f64| 1 + ((depth / FADE).clamp(0.0, 1.0) * (N_SHADES - 2) as f64).round() as usize;
+    let atoms = || system.free_numbers.iter().zip(&free).map(|(&number, &position)| (position, number));
+    let from_above = |(at, number): (Vec3, u8), shade| Ball { at, number, shade };
+    let above: Vec<Ball> = (template.iter().map(|&atom| from_above(atom, fading(top - atom.0[2]))))
+        .chain(atoms().map(|atom| from_above(atom, 0)))
+        .collect();
+    let from_side = |([x, y, z], number): (Vec3, u8), shade| Ball { at: [x, z, -y], number, shade };
+    let seen = template.iter().filter(|(position, _)| position[1] >= front - IN_FRONT);
+    let side: Vec<Ball> = (seen.map(|&atom| from_side(atom, fading(atom.0[1] - front))))
+        .chain(atoms().map(|atom| from_side(atom, 0)))
+        .collect();
+    let [x0, x1, ..] = window;
+    let heights = side.iter().map(|ball| (ball.at[1], BALL * covalent_radius(ball.number)));
+    let low = heights.clone().map(|(z, radius)| z - radius).fold(f64::INFINITY, f64::min);
+    let high = heights.map(|(z, radius)| z + radius).fold(f64::NEG_INFINITY, f64::max);
+    [
+        draw(above, window, format!("{name}-top"), format!("{label}, from above")),
+        draw(side, [x0, x1, low - 0.3, high + 0.3], format!("{name}-side"), format!("{label}, from the side")),
+    ]
+}
+
+/// The free atoms at `free` (Å) without gaps across periodic boundaries: each at the image that is closest to one placed before,
+/// the whole with its middle inside the cell. Without a template, where all may be connected to all, each is put into the cell.
+pub fn together(system: &System, free: &[Vec3]) -> Vec<Vec3> {
+    if system.n_template() == 0 {
+        return free.iter().map(|&position| system.cell.wrap(position, [true; 3])).collect();
+    }
+    let images = Images::new(&system.cell);
+    let mut placed: Vec<Option<Vec3>> = vec![None; free.len()];
+    // The nearest image of each atom to any placed one, with its squared distance.
+    let mut nearest: Vec<(f64, Vec3)> = free.iter().map(|&position| (f64::INFINITY, position)).collect();
+    for _ in 0..free.len() {
+        let left = (0..free.len()).filter(|&k| placed[k].is_none());
+        let Some(next) = left.min_by(|&i, &j| nearest[i].0.total_cmp(&nearest[j].0)) else { break };
+        let here = nearest[next].1;
+        placed[next] = Some(here);
+        for k in 0..free.len() {
+            let image = images.nearest(sub(free[k], here));
+            if image.squared < nearest[k].0 {
+                nearest[k] = (image.squared, add(here, image.vector));
+            }
+        }
+    }
+    let placed: Vec<Vec3> = placed.into_iter().flatten().collect();
+    let sum = placed.iter().fold([0.0; 3], |sum, &position| add(sum, position));
+    let middle = scale(1.0 / placed.len().max(1) as f64, sum);
+    let shift = sub(system.cell.wrap(middle, [true; 3]), middle);
+    placed.into_iter().map(|position| add(position, shift)).collect()
+}
+
+/// What to show from above: [left, right, bottom, top] in Å. As much of a surface as the cell is wide, around the free atoms.
+fn window(system: &System, free: &[Vec3]) -> [f64; 4] {
+    let mut window = [0.0; 4];
+    for axis in 0..2 {
+        let every = if system.n_template() == 0 { free } else { &[&system.template_positions[..], free].concat() };
+        let span = |positions: &[Vec3]| {
+            let along = || positions.iter().map(|position| position[axis]);
+            [along().fold(f64::INFINITY, f64::min), along().fold(f64::NEG_INFINITY, f64::max)]
+        };
+        let [low, high] = span(free);
+        let vectors = system.cell.vectors;
+        let repeats = system.cell.periodic[axis] && system.n_template() > 0;
+        [window[2 * axis], window[2 * axis + 1]] = if repeats {
+            let width = vectors[0][axis].abs().max(vectors[1][axis].abs()).min(WIDEST).max(high - low + 2.0 * MARGIN);
+            let middle = (low + high) / 2.0;
+            [middle - width / 2.0, middle + width / 2.0]
+        } else {
+            let [low, high] = span(every);
+            [low - MARGIN, high + MARGIN]
+        };
+    }
+    window
+}
+
+/// Template atoms and their periodic images along a and b whose middles lie in `window`.
+fn template_in(system: &System, window: [f64; 4]) -> Vec<(Vec3, u8)> {
+    let [left, right, bottom, top] = window;
+    let atoms = system.template_positions.iter().copied().zip(system.template_numbers.iter().copied());
+    let mut found = Vec::new();
+    for (position, number) in atoms {
+        for image in images_along_the_surface(&system.cell, position, window) {
+            if (left..=right).contains(&image[0]) && (bottom..=top).contains(&image[1]) {
+                found.push((image, number));
+            }
+        }
+    }
+    found
+}
+
+/// `position` shifted by lattice vectors a and b (where these repeat) to wherever it may lie in `window`, and some places beyond.
+pub fn images_along_the_surface(cell: &Cell, position: Vec3, [left, right, bottom, top]: [f64; 4]) -> Vec<Vec3> {
+    let corners = [[left, bottom], [left, top], [right, bottom], [right, top]];
+    let shifts = |axis: usize| {
+        if !cell.periodic[axis] {
+            return 0..=0;
+        }
+        let needed = corners.map(|[x, y]| cell.fractional(sub([x, y, position[2]], position))[axis]);
+        let low = needed.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = needed.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        low.floor() as i32..=high.ceil() as i32
+    };
+    let [a, b, _] = cell.vectors;
+    let shift = |(i, j): (i32, i32)| add(position, add(scale(f64::from(i), a), scale(f64::from(j), b)));
+    shifts(0).flat_map(|i| shifts(1).map(move |j| (i, j))).map(shift).collect()
+}
+
+fn draw(mut balls: Vec<Ball>, [left, right, bottom, top]: [f64; 4], name: String, label: String) -> Picture {
+    let unit = WIDTH / (right - left).max(1.0);
+    let mut picture = Picture::new(name, label, WIDTH, ((top - bottom) * unit).max(1.0));
+    balls.sort_by(|a, b| a.at[2].total_cmp(&b.at[2]));
+    for Ball { at: [x, y, _], number, shade } in balls {
+        let (x, y, radius) = ((x - left) * unit, (top - y) * unit, BALL * covalent_radius(number) * unit);
+        let rim = if shade == 0 { " class=\"ink\" stroke=\"currentColor\" stroke-width=\"1.2\"" } else { "" };
+        picture.elements.insert(number);
+        picture.add(format_args!(
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"url(#ball-{number}-{shade})\"{rim}/>"
+        ));
+    }
+    picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::vector::norm;
+
+    /// A square surface of side 10 Å with one template atom.
+    fn system(n_free: usize) -> System {
+        System {
+            cell: Cell {
+                vectors: [[10.0, 0.0, 0.0], [0.0, 10.0, 0.0], [0.0, 0.0, 20.0]],
+                periodic: [true, true, false],
+            },
+            template_numbers: vec![79],
+            template_positions: vec![[1.0, 1.0, 0.0]],
+            free_numbers: vec![78; n_free],
+            confinement: None,
+        }
+    }
+
+    #[test]
+    fn an_island_across_the_corner_is_put_together() {
+        let free = [[9.5, 9.0, 2.0], [0.5, 0.5, 2.0], [9.0, 1.0, 2.0], [2.5, 9.8, 2.0]];
+        let island = together(&system(4), &free);
+        for (k, position) in island.iter().enumerate() {
+            let nearest =
+                (0..4).filter(|&j| j != k).map(|j| norm(sub(island[j], *position))).fold(f64::INFINITY, f64::min);
+            assert!(nearest < 3.0, "{island:?}");
+            let moved = sub(*position, free[k]).map(|u| u / 10.0);
+            assert!(moved.iter().all(|u| (u - u.round()).abs() < 1e-12), "moved by lattice vectors only: {moved:?}");
+        }
+    }
+
+    /// 240 units for 10 Å; the free atom is in the middle, the template atom 3 Å left and 2 Å below.
+    #[test]
+    fn known_atoms_stand_where_they_belong() {
+        let [top, side] = views(&system(1), &[[4.0, 3.0, 2.0]], "a", "x");
+        let (top, side) = (top.inline(), side.inline());
+        assert!(top.contains("cx=\"120.0\" cy=\"120.0\"") && top.contains("url(#ball-78-0)"), "{top}");
+        assert!(top.contains("cx=\"48.0\" cy=\"168.0\"") && top.contains("url(#ball-79-1)"), "{top}");
+        // From the side the template atom is 2 Å in front of the free one: it is left out.
+        assert!(side.contains("cx=\"120.0\"") && !side.contains("ball-79"), "{side}");
+    }
+
+    #[test]
+    fn what_is_nearer_is_drawn_later() {
+        let [top, side] = views(&system(2), &[[3.0, 3.0, 4.0], [3.0, 2.0, 2.0]], "a", "x");
+        let order = |svg: &str| -> Vec<String> {
+            svg.split("cy=\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+        };
+        assert!(top.inline().find("ball-79").unwrap() < top.inline().find("ball-78").unwrap());
+        // From the side: the template atom (y = 1) before both, then y = 2, and y = 3 behind all.
+        let heights: Vec<f64> = order(&side.inline()).iter().map(|y| y.parse().unwrap()).collect();
+        assert!(heights[0] < heights[1] && heights[1] < heights[2], "higher atoms lie further behind: {heights:?}");
+    }
+
+    #[test]
+    fn a_cluster_needs_no_cell() {
+        let mut cluster = system(3);
+        (cluster.cell, cluster.template_numbers, cluster.template_positions) = (Cell::NONE, vec![], vec![]);
+        let [top, _] = views(&cluster, &[[0.0; 3], [3.0, 0.0, 0.0], [0.0, 3.0, 0.0]], "a", "x");
+        assert_eq!(top.inline().matches("<circle").count(), 3);
+        let [empty, _] = views(&System { free_numbers: vec![], ..cluster }, &[], "a", "x");
+        assert!(empty.width.is_finite() && empty.height.is_finite());
+    }
+}

@@ -1,0 +1,117 @@
+//! `report.html`: what a run, several runs or a benchmark came to, on one page that needs nothing but itself.
+//!
+//! Everything is read from run folders, whatever state they are in: finished, interrupted, failed, or still running.
+
+mod data;
+mod folders;
+mod lowest;
+mod many;
+mod page;
+mod plots;
+mod run;
+
+pub use data::{RunData, Sample};
+pub use folders::{RunFolder, find_runs};
+pub use lowest::{Lowest, lowest};
+
+use crate::error::{Error, Result};
+use crate::plot::map::Landscape;
+use crate::plot::png::Painter;
+use crate::plot::{Picture, svg};
+use crate::run::write_atomic;
+use page::Page;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The file of a run folder that a landscape is taken from unless another is named.
+const SCAN: &str = "scan.json";
+
+/// What to report, and where to.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Run folders, or folders that hold run folders, such as a benchmark's.
+    pub folders: Vec<PathBuf>,
+    /// The page; in the folder unless given, or `report.html` here for several.
+    pub out: Option<PathBuf>,
+    /// A folder for the plots as SVG and PNG files.
+    pub plots: Option<PathBuf>,
+    /// The landscape of one free atom; a run folder's `scan.json` unless given.
+    pub scan: Option<PathBuf>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The page.
+    pub page: PathBuf,
+    /// Sentences that the user should see, such as which runs were left out.
+    pub notes: Vec<String>,
+}
+
+/// Writes the page of `request`, and its plots.
+///
+/// # Errors
+/// `BadInput` if a folder holds no run or what is there cannot be read, `Storage` if the page cannot be written.
+pub fn write(request: &Request) -> Result<Written> {
+    let mut runs = Vec::new();
+    for folder in &request.folders {
+        runs.extend(find_runs(folder)?);
+    }
+    let page = match (&request.out, &request.folders[..]) {
+        (Some(out), _) => out.clone(),
+        (None, [folder]) => folder.join("report.html"),
+        (None, _) => PathBuf::from("report.html"),
+    };
+    let (report, notes) = match &runs[..] {
+        [run] => (run_page(&run.path, request.scan.as_deref())?, Vec::new()),
+        _ => many::page(&runs)?,
+    };
+    write_atomic(&page, report.html().as_bytes())?;
+    let mut written = Written { page, notes };
+    if let Some(folder) = &request.plots {
+        written.notes.extend(write_plots(folder, &report.pictures)?);
+    }
+    Ok(written)
+}
+
+/// Writes `report.html` into the run folder `folder`.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_for_run(folder: &Path) -> Result<()> {
+    let page = run_page(folder, None)?;
+    write_atomic(&folder.join("report.html"), page.html().as_bytes())
+}
+
+fn run_page(folder: &Path, scan: Option<&Path>) -> Result<Page> {
+    let beside = folder.join(SCAN);
+    let scan = scan.or_else(|| beside.is_file().then_some(&beside));
+    let landscape = scan.map(Landscape::read).transpose()?;
+    Ok(run::page(&RunData::read(folder)?, landscape.as_ref()))
+}
+
+/// Writes `pictures` as NAME.svg and NAME.png into `folder`; gives sentences about what could not be done.
+fn write_plots(folder: &Path, pictures: &[Picture]) -> Result<Vec<String>> {
+    fs::create_dir_all(folder).map_err(|cause| {
+        Error::bad_file(folder, format!("cannot be made ({cause}); name another folder for the plots"))
+    })?;
+    let painter = Painter::new();
+    for picture in pictures {
+        let path = |ending: &str| folder.join(format!("{}.{ending}", picture.name));
+        write_atomic(&path("svg"), picture.file().as_bytes())?;
+        if let Some(painter) = &painter {
+            write_atomic(&path("png"), &painter.png(picture)?)?;
+        }
+    }
+    let no_fonts = "this machine has no fonts to label PNG files with: the plots are there as SVG only";
+    Ok(painter.is_none().then(|| no_fonts.to_owned()).into_iter().collect())
+}
+
+/// A name for files and ids: letters and digits of `text`, hyphens for the rest.
+fn slug(text: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' };
+    svg::escape(text).chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests;

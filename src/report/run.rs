@@ -1,0 +1,276 @@
+//! The page of one run.
+
+use super::data::RunData;
+use super::lowest::{Lowest, lowest};
+use super::page::{Page, count, duration, energy};
+use super::plots;
+use crate::archive::{Counts, Status};
+use crate::plot::map::{Landscape, Projection, has_surface};
+use crate::plot::{escape, views};
+use crate::potential::PotentialSettings;
+use crate::run::RunStatus;
+use crate::system::System;
+use crate::system::elements::symbol;
+
+/// Structures that are shown.
+const N_LOWEST: usize = 12;
+
+/// The page of `run`, with `landscape` under its map if there is one and one atom is free.
+pub fn page(run: &RunData, landscape: Option<&Landscape>) -> Page {
+    let mut page = Page::new(&format!("{} · godiff", run.name));
+    let found = lowest(&run.settings.system, &run.samples, N_LOWEST);
+    header(&mut page, run, found.first());
+    charts(&mut page, run, landscape);
+    structures(&mut page, run, &found);
+    course(&mut page, run);
+    settings(&mut page, run);
+    page
+}
+
+/// What `status` is called, and the class of its badge.
+pub fn status_name(status: RunStatus) -> (&'static str, &'static str) {
+    match status {
+        RunStatus::Running => ("running or killed", ""),
+        RunStatus::Done => ("done", "done"),
+        RunStatus::Interrupted => ("interrupted", ""),
+        RunStatus::Failed => ("failed", ""),
+    }
+}
+
+/// The formula of `numbers` in their order: Pt7, Au2Cu.
+pub fn formula(numbers: &[u8]) -> String {
+    let part = |same: &[u8]| {
+        let count = if same.len() > 1 { same.len().to_string() } else { String::new() };
+        format!("{}{count}", symbol(same[0]).unwrap_or("X"))
+    };
+    numbers.chunk_by(|a, b| a == b).map(part).collect()
+}
+
+/// The system in a few words.
+pub fn describe(system: &System) -> String {
+    let free = formula(&system.free_numbers);
+    let mut template = system.template_numbers.clone();
+    template.sort_unstable();
+    match (system.n_template(), system.is_free_cluster()) {
+        (0, true) => format!("{free}, a free cluster"),
+        (0, false) => format!("{free} in a cell"),
+        (n, _) => format!("{free} on {} ({n} fixed atoms)", formula(&template)),
+    }
+}
+
+/// The potential in a few words.
+pub fn potential(settings: &PotentialSettings) -> String {
+    match settings {
+        PotentialSettings::Emt { .. } => "EMT".into(),
+        PotentialSettings::LennardJones(_) => "Lennard-Jones".into(),
+        PotentialSettings::Ase(ase) => ase.calculator.clone(),
+        PotentialSettings::Ipi(_) => "an i-PI client".into(),
+    }
+}
+
+fn header(page: &mut Page, run: &RunData, best: Option<&Lowest>) {
+    let summary = &run.summary;
+    let (status, class) = status_name(summary.status);
+    page.add(&format!("<h1>{} <span class=\"badge {class}\">{status}</span></h1>", escape(&run.name)));
+    let what = format!(
+        "{} by {}, potential {}, seed {}, on {}",
+        describe(&run.settings.system),
+        run.method.name(),
+        potential(&run.settings.sections.potential),
+        summary.seed,
+        summary.device
+    );
+    page.add(&format!("<p class=\"lead\">{}</p>", escape(&what)));
+    let best_sample = run.best();
+    let found = best_sample.map_or("no structure counts yet".into(), |sample| {
+        format!("eV, evaluation {} (iteration {}, sample {})", count(sample.evaluation), sample.iteration, sample.index)
+    });
+    let target = match (&run.settings.target, summary.target_first_evaluation) {
+        (None, _) => ("–".into(), "none is given".into()),
+        (Some(_), None) => ("not found".into(), format!("in {} evaluations", count(summary.evaluations))),
+        (Some(_), Some(evaluation)) => ("found".into(), format!("at evaluation {}", count(evaluation))),
+    };
+    let counts: Counts = run.samples.iter().map(|sample| sample.status).collect();
+    let facts = [
+        ("lowest energy", energy(best_sample.and_then(|sample| sample.energy), 4), found),
+        ("target", target.0, target.1),
+        ("evaluations", count(summary.evaluations), format!("of {} samples", count(summary.samples))),
+        ("accepted", share(counts.ok, counts.samples()), rejected(&counts)),
+        ("time", duration(summary.seconds), iterations(run)),
+    ];
+    page.add("<section class=\"card outcome\">");
+    page.facts(&facts);
+    if let Some(best) = best {
+        let [mut top, _] = views(&run.settings.system, &best.sample.free, "best", "The structure of lowest energy");
+        top.name = "best".into();
+        page.add(&format!("<div>{}<p>lowest energy, from above</p></div>", top.inline()));
+        page.pictures.push(top);
+    }
+    page.add("</section>");
+}
+
+fn share(part: u64, whole: u64) -> String {
+    if whole == 0 { "–".into() } else { format!("{:.0}%", 100.0 * part as f64 / whole as f64) }
+}
+
+fn rejected(counts: &Counts) -> String {
+    let mut counts = *counts;
+    let parts: Vec<String> = Status::ALL[1..]
+        .iter()
+        .map(|&status| (*counts.of_mut(status), status.as_str().replace('_', " ")))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, name)| format!("{} {name}", count(n)))
+        .collect();
+    if parts.is_empty() { "no sample rejected".into() } else { parts.join(", ") }
+}
+
+fn iterations(run: &RunData) -> String {
+    match run.method {
+        crate::benchmark::Method::Search => {
+            format!("{} of {} iterations", run.metrics.len(), run.settings.sections.search.iterations)
+        }
+        crate::benchmark::Method::Baseline(baseline) => {
+            format!("budget {} evaluations", count(baseline.budget(&run.settings.sections)))
+        }
+    }
+}
+
+fn charts(page: &mut Page, run: &RunData, landscape: Option<&Landscape>) {
+    if run.samples.is_empty() {
+        page.add("<p>The run was stopped before anything was sampled.</p>");
+        return;
+    }
+    page.heading("Course");
+    page.add("<div class=\"charts\">");
+    if let Some(picture) = plots::energy(run) {
+        let caption = "The lowest energy so far, and every structure that counts; those above the frame are not shown.";
+        page.figure("Best energy", caption, picture);
+    }
+    if let Some(picture) = plots::temperatures(run) {
+        let caption = "Each column is a temperature: samples on its left, the buffer drawn for training on its right. \
+                       Energies beyond the ends of the axis stand at its ends.";
+        page.figure("Energies by temperature", caption, picture);
+    }
+    let system = &run.settings.system;
+    if has_surface(system) {
+        let clouds = plots::clouds(run);
+        let projection = Projection { system, clouds: &clouds, kt_range: plots::kt_range(&clouds) };
+        let some = plots::stride(run.samples.len() * system.n_free()) > 1;
+        let which = if some { "A part of the structures that count" } else { "All structures that count" };
+        let caption = format!("{which}, wrapped into the cell, over the template.");
+        page.figure(
+            "Places of the free atoms",
+            &caption,
+            projection.draw("map", "Places of the free atoms over the template", None),
+        );
+        if let Some(landscape) = landscape.filter(|_| system.n_free() == 1) {
+            let label = "Places of the free atom over the landscape of its energy";
+            let caption = "The same over the lowest energy that the atom reaches above each point.";
+            page.figure("Places and energy landscape", caption, projection.draw("landscape", label, Some(landscape)));
+        }
+    }
+    if let Some(picture) = plots::losses(run) {
+        page.figure("Loss", "Means over the training steps of each iteration.", picture);
+    }
+    if let Some(picture) = plots::times(run) {
+        let caption = "Waiting is the part of the potential's time in which nothing else went on.";
+        page.figure("Time per phase", caption, picture);
+    }
+    page.add("</div>");
+}
+
+fn structures(page: &mut Page, run: &RunData, found: &[Lowest]) {
+    let Some(lowest) = found.first() else { return };
+    page.heading("Lowest structures");
+    page.add("<p class=\"lead\">As sampled, not relaxed; structures bonded alike within 0.1 eV count as one.</p>");
+    page.add("<div class=\"minima\">");
+    for (k, structure) in found.iter().enumerate() {
+        let rank = k + 1;
+        let label = format!("Structure {rank} of lowest energy, {:.4} eV", structure.energy_ev);
+        let views = views(&run.settings.system, &structure.sample.free, &format!("structure-{rank}"), &label);
+        let above = match k {
+            0 => String::new(),
+            _ => format!("+{:.3}", structure.energy_ev - lowest.energy_ev),
+        };
+        let first = structure.first;
+        let times = if structure.count == 1 { "once".into() } else { format!("{} times", structure.count) };
+        let text = format!(
+            "found {times}, first at evaluation {} (iteration {}, sample {})",
+            count(first.evaluation),
+            first.iteration,
+            first.index
+        );
+        page.add(&format!(
+            "<div class=\"card\"><h3>{} eV<span>{}</span></h3>\n<div class=\"views\">",
+            escape(&energy(Some(structure.energy_ev), 4)),
+            escape(&above)
+        ));
+        for view in views {
+            page.add(&view.inline());
+            page.pictures.push(view);
+        }
+        page.add(&format!("</div><p>{}</p></div>", escape(&text)));
+    }
+    page.add("</div>");
+}
+
+fn course(page: &mut Page, run: &RunData) {
+    if run.metrics.is_empty() {
+        return;
+    }
+    page.heading("Iterations");
+    let heads = [
+        "iteration",
+        "kT / eV",
+        "samples",
+        "ok",
+        "lowest / eV",
+        "median / eV",
+        "buffer median / eV",
+        "effective size",
+        "loss",
+        "time",
+    ];
+    let number = |value: Option<f64>, digits: usize| energy(value, digits);
+    let rows: Vec<Vec<String>> = run
+        .metrics
+        .iter()
+        .map(|m| {
+            let seconds: f64 = plots::phases(m).iter().map(|(_, seconds)| seconds).sum();
+            vec![
+                m.iteration.to_string(),
+                format!("{:.4}", m.kt_ev),
+                count(m.samples),
+                count(m.counts.ok),
+                number(m.energy_min_ev, 4),
+                number(m.energy_median_ev, 4),
+                number(m.buffer_median_ev, 4),
+                number(m.effective_sample_size, 1),
+                number(m.loss, 4),
+                duration(seconds),
+            ]
+        })
+        .collect();
+    page.add("<div class=\"card\">");
+    page.table(&heads, &rows);
+    page.add("</div>");
+}
+
+fn settings(page: &mut Page, run: &RunData) {
+    page.heading("Settings and versions");
+    let summary = &run.summary;
+    page.add("<div class=\"card\">");
+    let whole = run.folder.canonicalize().unwrap_or_else(|_| run.folder.clone());
+    let rows = [
+        ("run with", format!("godiff {}", summary.version)),
+        ("device", summary.device.clone()),
+        ("seed", summary.seed.to_string()),
+        ("potential", potential(&run.settings.sections.potential)),
+        ("folder", whole.display().to_string()),
+    ];
+    page.table(&["", ""], &rows.map(|(name, value)| vec![name.to_owned(), value]));
+    let toml = escape(&run.settings.to_toml());
+    page.add(&format!(
+        "<details><summary>Configuration, every default written out</summary><pre>{toml}</pre></details></div>"
+    ));
+}
