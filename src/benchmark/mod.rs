@@ -102,7 +102,7 @@ impl Entrant {
     fn is_finished(&self, summary: &Summary, to_the_end: bool) -> bool {
         let done = summary.status == RunStatus::Done;
         match self.method {
-            Method::Search => done,
+            Method::Search => done || summary.status == RunStatus::TargetFound && !to_the_end,
             Method::Baseline(baseline) => {
                 let found = summary.target_first_evaluation.is_some() && !to_the_end;
                 done && (found || summary.evaluations >= baseline.budget(&self.settings.sections))
@@ -120,7 +120,7 @@ pub struct Benchmark {
     pub entrants: Vec<Entrant>,
     /// Seeds that every entrant runs with.
     pub seeds: Vec<u64>,
-    /// Whether baselines go on after they have found the target.
+    /// Whether runs go on after they have found the target.
     pub to_the_end: bool,
 }
 
@@ -292,7 +292,8 @@ impl Benchmark {
             Method::Search => {
                 let engine = resources.engine(&settings.setup())?;
                 let run = open(&engine.device())?;
-                Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?.run()
+                let search = Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?;
+                search.stopping_at_target(!self.to_the_end).run()
             }
             Method::Baseline(baseline) => {
                 let (run, reporter, stop) = (open("cpu")?, Reporter::quiet(), !self.to_the_end);
