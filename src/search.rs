@@ -51,6 +51,8 @@ pub struct Search<'a> {
     archive: Archive,
     reporter: Reporter,
     interrupted: &'a AtomicBool,
+    /// Whether the run ends where it finds the target.
+    stop_at_target: bool,
     /// What the iterations done have come to.
     progress: SearchProgress,
     started: Instant,
@@ -103,10 +105,18 @@ impl<'a> Search<'a> {
             archive,
             reporter,
             interrupted,
+            stop_at_target: false,
             progress,
             started,
             seconds_before,
         })
+    }
+
+    /// With `stop` the run ends, as [`RunStatus::TargetFound`], before the training that would follow the first structure
+    /// that matches the target; without it, it goes on. Either can take over from the other in the same run folder.
+    pub fn stopping_at_target(mut self, stop: bool) -> Self {
+        self.stop_at_target = stop;
+        self
     }
 
     /// Runs to the end, and leaves a summary behind however it ends.
@@ -127,7 +137,7 @@ impl<'a> Search<'a> {
         let outcome =
             self.write_summary(RunStatus::Running).and_then(|_| self.evaluate_target()).and_then(|()| self.anneal());
         let status = match outcome {
-            Ok(()) => RunStatus::Done,
+            Ok(status) => status,
             Err(Error::Interrupted) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failed,
         };
@@ -147,18 +157,25 @@ impl<'a> Search<'a> {
         judge.evaluate_target(settings, &**potential, interrupted)
     }
 
-    fn anneal(&mut self) -> Result<()> {
+    /// Goes through the temperatures that are left; says how that ended.
+    fn anneal(&mut self) -> Result<RunStatus> {
         let search = &self.settings.sections.search;
         for iteration in self.progress.iterations_done as usize..search.iterations {
+            if self.stop_at_target && self.progress.target_first_evaluation.is_some() {
+                return Ok(RunStatus::TargetFound);
+            }
             let kt_ev = temperature(iteration, search.iterations, search.kt_initial_ev, search.kt_final_ev);
             let mut seconds = PhaseSeconds::default();
             self.reporter.iteration_started(iteration as u32, kt_ev);
             self.sample_and_evaluate(iteration, kt_ev, &mut seconds)?;
+            if self.stop_at_target && self.so_far()?.target_first_evaluation.is_some() {
+                return self.write_results().map(|()| RunStatus::TargetFound);
+            }
             let buffer = self.draw_buffer(iteration, kt_ev)?;
             let report = self.train(iteration, kt_ev, &buffer, &mut seconds)?;
             self.close_iteration(iteration, kt_ev, &buffer, report, seconds)?;
         }
-        self.write_results()
+        self.write_results().map(|()| RunStatus::Done)
     }
 
     /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.

@@ -101,6 +101,24 @@ fn killed_benchmarks_end_like_one_left_alone() {
     }
     eprintln!("benchmark: {n_killed} kills of {n_rounds} benchmarks of {:.1} s", whole.as_secs_f64());
 
+    // One that ends where it finds the target (any place counts for a single atom's bonds) goes on later, to the same end.
+    let place = TempDir::new().unwrap();
+    let early = configuration(place.path());
+    let text = fs::read_to_string(&early).unwrap();
+    fs::write(&early, text.replace("{ energy_within_ev = 0.05 }", "\"bond-graph\"")).unwrap();
+    let folder = place.path().join("early");
+    let arguments = ["benchmark", early.to_str().unwrap(), "--runs", "1", "--device", "cpu", "--json", "--out"];
+    for (option, status, samples) in
+        [(None, "target_found", 12), (None, "target_found", 12), (Some("--to-the-end"), "done", 36)]
+    {
+        let output = command(&arguments).arg(&folder).args(option).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&json[0]["n_runs"], &json[0]["mean_success_evaluation"]), (&1.into(), &1.0.into()));
+        let summary = fs::read(folder.join("smoke/seed-0/summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
+        assert_eq!((&summary["status"], &summary["samples"]), (&status.into(), &samples.into()));
+    }
+
     // A finished benchmark only shows its table; more runs are added to it.
     let again = call(&killed, "1").output().unwrap();
     assert_eq!((String::from_utf8(again.stdout).unwrap(), again.stderr.len()), (table, 0));

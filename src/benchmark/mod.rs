@@ -67,12 +67,12 @@ impl Method {
         }
     }
 
-    /// Whether a run with these sections and this summary has nothing left to do. Baselines that are not meant to go on
-    /// `to_the_end` of their budget end where they find the target.
+    /// Whether a run with these sections and this summary has nothing left to do. One that is not meant to go on `to_the_end` of
+    /// its budget ends where it finds the target.
     pub fn is_finished(self, sections: &File, summary: &Summary, to_the_end: bool) -> bool {
         let done = summary.status == RunStatus::Done;
         match self {
-            Method::Search => done,
+            Method::Search => done || summary.status == RunStatus::TargetFound && !to_the_end,
             Method::Baseline(baseline) => {
                 let found = summary.target_first_evaluation.is_some() && !to_the_end;
                 done && (found || summary.evaluations >= baseline.budget(sections))
@@ -148,7 +148,7 @@ pub struct Benchmark {
     pub entrants: Vec<Entrant>,
     /// Seeds that every entrant runs with.
     pub seeds: Vec<u64>,
-    /// Whether baselines go on after they have found the target.
+    /// Whether runs go on after they have found the target.
     pub to_the_end: bool,
 }
 
@@ -262,7 +262,8 @@ impl Benchmark {
             Method::Search => {
                 let engine = place.engine(&settings.setup())?;
                 let run = open(&engine.device())?;
-                Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?.run()
+                let search = Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?;
+                search.stopping_at_target(!self.to_the_end).run()
             }
             Method::Baseline(baseline) => {
                 let (run, reporter, stop) = (open("cpu")?, Reporter::quiet(), !self.to_the_end);

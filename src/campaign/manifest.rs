@@ -13,7 +13,7 @@ const FORMAT_VERSION: u32 = 1;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     format_version: u32,
-    /// Whether baselines go on after they have found the target.
+    /// Whether runs go on after they have found the target.
     pub to_the_end: bool,
     /// What competes.
     pub entrants: Vec<ListedEntrant>,

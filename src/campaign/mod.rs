@@ -52,7 +52,7 @@ pub struct Planned {
 
 impl Campaign {
     /// The campaign in `folder`, which is made, or extended by the runs that it does not list yet: each of `entrants` with each
-    /// of `seeds` (no seed twice), seeds in the outer loop. `to_the_end`: baselines go on after they have found the target.
+    /// of `seeds` (no seed twice), seeds in the outer loop. `to_the_end`: runs go on after they have found the target.
     ///
     /// # Errors
     /// `BadInput` for a folder that holds something else or another campaign under the same names, without any run, and while

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …, each
 tried by every method before the next. The folder holds a run folder for every run, results.json, results.md, energy.svg
 and success.svg. The same command again goes on where it was interrupted, adds runs with a larger --runs, and otherwise
-shows the table. Methods: search (GO-Diff), rss, basin-hopping, evolve. Baselines end where they succeed.
+shows the table. Methods: search (GO-Diff), rss, basin-hopping, evolve. Runs end where they succeed, searches after
+the iteration that does; with --to-the-end they go on, also those that ended so before.
 
 With --kernels, the time of every kernel of a training step and of a reverse step stands against the floor of the card: the
 time that its arithmetic or its bytes, each counted once, take at the card's peak. A step's own time is measured as a
@@ -36,7 +37,7 @@ pub struct Arguments {
     /// Runs at a time [default: one for every thread on a CPU, one a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "kernels")]
     side_by_side: Option<u16>,
-    /// Let baselines go on to the end of their budget after they have found the target
+    /// Let runs go on to the end of their budget after they have found the target
     #[arg(long, conflicts_with = "kernels")]
     to_the_end: bool,
     /// Time the kernels of a step instead

@@ -21,6 +21,16 @@ pub struct Compute {
     pub threads: Threads,
 }
 
+/// Where to compute energies.
+#[derive(Debug, Args)]
+pub struct EnergyCompute {
+    /// cpu, cuda[:INDEX], or auto: a GPU if there is one; potentials without GPU code run on the CPU all the same
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
 /// Structures in a file, and the potential that is asked about them.
 #[derive(Debug, Args)]
 pub struct Energies {
@@ -30,19 +40,16 @@ pub struct Energies {
     /// emt, emt:asap-cutoff, lennard-jones:epsilon=E,sigma=S,cutoff=C, or a configuration (CONFIG.toml) whose [potential] is used
     #[arg(long, value_name = "NAME")]
     potential: String,
-    /// cpu, cuda[:INDEX], or auto: a GPU if there is one; potentials without GPU code run on the CPU all the same
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: String,
     #[command(flatten)]
-    threads: Threads,
+    compute: EnergyCompute,
 }
 
 impl Energies {
     /// The potential and the structures, with the threads started.
     pub fn open(&self) -> Result<(Box<dyn Potential>, Vec<Structure>)> {
-        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.device)?;
+        let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
         let structures = read_structures(&self.input)?;
-        self.threads.start()?;
+        self.compute.threads.start()?;
         Ok((potential, structures))
     }
 }
@@ -111,7 +118,7 @@ pub fn print_bytes(bytes: &[u8]) -> Result<()> {
 }
 
 /// The potential that `--potential` names: a kind such as "emt", or a configuration file whose `[potential]` is meant.
-fn potential_settings(name: &str) -> Result<PotentialSettings> {
+pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
     match Path::new(name) {
         path if path.extension().is_some_and(|extension| extension == "toml") => {
             Ok(Settings::load(path)?.sections.potential)

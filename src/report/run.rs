@@ -32,6 +32,7 @@ pub fn status_name(status: RunStatus) -> (&'static str, &'static str) {
     match status {
         RunStatus::Running => ("running or killed", ""),
         RunStatus::Done => ("done", "done"),
+        RunStatus::TargetFound => ("target found", "done"),
         RunStatus::Interrupted => ("interrupted", ""),
         RunStatus::Failed => ("failed", ""),
     }

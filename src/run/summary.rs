@@ -11,6 +11,8 @@ pub enum RunStatus {
     Running,
     /// All iterations done.
     Done,
+    /// A search told to end where it finds the target has found it: `--resume` goes on with what is left.
+    TargetFound,
     /// Ended by the user: `--resume` continues it.
     Interrupted,
     /// Ended by an error.

@@ -57,7 +57,13 @@ impl Search<'_> {
         progress
     }
 
-    /// Writes `best.xyz` and `model.safetensors` as they stand after the iterations done.
+    /// What the run has come to; structures of an unfinished iteration count too.
+    pub(super) fn so_far(&self) -> Result<SearchProgress> {
+        let unfinished = self.archive.entries(self.progress.iterations_done)?;
+        Ok(SearchProgress { seconds: self.seconds(), ..self.counting(self.progress, &unfinished) })
+    }
+
+    /// Writes `best.xyz`, of everything recorded, and `model.safetensors` as it stands after the iterations done.
     pub(super) fn write_results(&self) -> Result<()> {
         let settings = self.settings;
         let setup = settings.setup();
@@ -75,18 +81,16 @@ impl Search<'_> {
             species,
         };
         model.write(&self.directory.model_path(), if single { Precision::Single } else { Precision::Double })?;
-        let Some(Best { iteration, index, .. }) = self.progress.best else { return Ok(()) };
+        let Some(Best { iteration, index, .. }) = self.so_far()?.best else { return Ok(()) };
         let Some(best) = self.archive.get(iteration, index)? else { return Ok(()) };
         let mut structure = settings.system.structure(&best.free_positions);
         (structure.energy, structure.forces) = (best.energy, best.forces);
         self.directory.write_best(format_frames(&[structure.into()]).as_bytes())
     }
 
-    /// Writes `summary.json`; structures of an unfinished iteration count too.
+    /// Writes `summary.json`.
     pub(super) fn write_summary(&self, status: RunStatus) -> Result<Summary> {
-        let unfinished = self.archive.entries(self.progress.iterations_done)?;
-        let progress = SearchProgress { seconds: self.seconds(), ..self.counting(self.progress, &unfinished) };
-        let summary = progress.summary(status, &self.engine.device());
+        let summary = self.so_far()?.summary(status, &self.engine.device());
         self.directory.write_summary(&summary)?;
         Ok(summary)
     }

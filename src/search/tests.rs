@@ -3,6 +3,7 @@
 use super::evaluation::missing;
 use super::*;
 use crate::archive::Status;
+use crate::config::{Matching, Target};
 use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler};
 use crate::model::ModelFile;
 use crate::potential::{Answer, Evaluation};
@@ -177,6 +178,7 @@ struct Bench {
     heard: &'static Mutex<Heard>,
     energy: fn(f64) -> f64,
     diverges_at: Option<u64>,
+    stop_at_target: bool,
 }
 
 impl Bench {
@@ -197,6 +199,7 @@ impl Bench {
             heard: Box::leak(Box::default()),
             energy: |distance| distance,
             diverges_at: None,
+            stop_at_target: false,
         }
     }
 
@@ -219,6 +222,7 @@ impl Bench {
         let engine = Toy { state, diverges_at: self.diverges_at, heard: self.heard, fuse };
         let potential = Spring { energy: self.energy, calls: self.calls, fuse };
         Search::new(&self.settings, Box::new(engine), Box::new(potential), run, Reporter::quiet(), &fuse.interrupted)?
+            .stopping_at_target(self.stop_at_target)
             .run()
     }
 
@@ -345,6 +349,53 @@ fn a_finished_search_can_be_resumed_and_stays_as_it_is() {
     std::fs::remove_file(bench.folder().join("best.xyz")).unwrap();
     bench.run(NEVER).unwrap();
     assert_eq!(bench.results(), before);
+}
+
+/// A search whose first iteration finds no structure as low as its target, and what it records to its end.
+fn bench_with_a_target() -> (Bench, Vec<Entry>) {
+    let mut bench = Bench::new();
+    bench.run(NEVER).unwrap();
+    let entries = bench.results().0;
+    let lowest = |of: &[Entry]| of.iter().filter_map(|entry| entry.energy).fold(f64::INFINITY, f64::min);
+    let (early, late): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(|entry| entry.iteration < 1);
+    assert!(lowest(&late) < lowest(&early), "the example must find it late");
+    bench.root = TempDir::new().unwrap();
+    bench.settings.target = Some(Target {
+        structure: bench.settings.system.structure(&[[0.0; 3], [lowest(&late), 0.0, 0.0]]),
+        matching: Matching::EnergyWithin(1e-9),
+    });
+    (bench, entries)
+}
+
+#[test]
+fn a_search_can_end_where_it_finds_the_target_and_go_on_later() {
+    let (mut bench, entries) = bench_with_a_target();
+    bench.stop_at_target = true;
+    let stopped = bench.run(NEVER).unwrap();
+    assert_eq!(stopped.status, RunStatus::TargetFound);
+    let best = entries.iter().filter_map(|entry| entry.energy).fold(f64::INFINITY, f64::min);
+    let hit = entries.iter().position(|entry| entry.energy == Some(best)).unwrap();
+    let n_evaluations = |of: &[Entry]| of.iter().filter(|entry| entry.status != Status::TooClose).count() as u64;
+    assert_eq!(stopped.target_first_evaluation, Some(n_evaluations(&entries[..=hit])));
+    // All of the iteration with the hit is evaluated, nothing is trained on it, nothing comes after it.
+    let iteration = entries[hit].iteration;
+    let until = entries.iter().take_while(|entry| entry.iteration <= iteration).count();
+    assert_eq!((stopped.samples, stopped.evaluations), (until as u64, n_evaluations(&entries[..until])));
+    assert_eq!(read_metrics(&bench.folder().join("metrics.jsonl")).unwrap().len(), iteration as usize);
+    assert_eq!((stopped.best_energy_ev, stopped.best_iteration), (Some(best), Some(iteration)));
+    assert!(bench.folder().join("best.xyz").exists());
+
+    let n_calls = bench.calls.lock().unwrap().len();
+    let again = Summary { seconds: stopped.seconds, ..bench.run(NEVER).unwrap() };
+    assert_eq!(again, stopped);
+    assert_eq!(bench.calls.lock().unwrap().len(), n_calls + 1, "the target's energy only");
+
+    bench.stop_at_target = false;
+    let whole = bench.run(NEVER).unwrap();
+    assert_eq!((whole.status, whole.target_first_evaluation), (RunStatus::Done, stopped.target_first_evaluation));
+    assert_eq!(bench.results().0, entries);
+    bench.stop_at_target = true;
+    assert_eq!(bench.run(NEVER).unwrap().status, RunStatus::Done, "it has nothing left to do");
 }
 
 #[test]

@@ -274,6 +274,7 @@ pub fn checkpoint() -> Parser {
             let checkpoint = Checkpoint::from_bytes(bytes).map_err(|flaw| match flaw {
                 Flaw::Damaged(why) => refused(godiff::Error::bad_file(Path::new("iteration-00001.bin"), why)),
                 Flaw::Newer(version) => format!("it is of the newer format {version}"),
+                Flaw::Older(version) => format!("it is of the older format {version}"),
             })?;
             let written = checkpoint.to_bytes();
             let again = Checkpoint::from_bytes(&written).expect("what is written can be read").to_bytes();

@@ -49,6 +49,7 @@ pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
         _ if RunDirectory::is_in_use(folder) => "running",
         RunStatus::Running => "killed; --resume goes on",
         RunStatus::Done => "done",
+        RunStatus::TargetFound => "ended at the target; --resume goes on",
         RunStatus::Interrupted => "interrupted; --resume goes on",
         RunStatus::Failed => "failed",
     }

@@ -94,6 +94,7 @@ pub fn conclude(summary: &Summary, iterations: u32) -> String {
     let status = match summary.status {
         RunStatus::Running => "running",
         RunStatus::Done => "done",
+        RunStatus::TargetFound => "target found; --resume goes on from here",
         RunStatus::Interrupted => "interrupted; --resume goes on from here",
         RunStatus::Failed => "failed",
     };
