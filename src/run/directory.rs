@@ -7,6 +7,7 @@ use super::checkpoint::{Checkpoint, CheckpointFolder, SearchProgress};
 use super::files::{folder_of, output_folder_error, remove_unfinished, sync_folder, write_atomic, write_whole};
 use super::metrics::{IterationMetrics, MetricsFile};
 use super::summary::Summary;
+use crate::config::depth::{TOO_DEEP, too_deep};
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
 use std::fs::{self, File, TryLockError};
@@ -276,11 +277,12 @@ fn check_config(folder: &Path, config_toml: &str) -> Result<()> {
     let path = folder.join(CONFIG);
     let started =
         fs::read_to_string(&path).map_err(|error| Error::bad_file(&path, format!("cannot be read ({error})")))?;
-    let parse = |text: &str| {
-        text.parse::<Table>().map_err(|error| {
-            let message = format!("is damaged ({}); put it back or start a new run without --resume", error.message());
-            Error::bad_file(&path, message)
-        })
+    let damaged = |why: &str| {
+        Error::bad_file(&path, format!("is damaged ({why}); put it back or start a new run without --resume"))
+    };
+    let parse = |text: &str| match too_deep(text) {
+        Some(_) => Err(damaged(TOO_DEEP)),
+        None => text.parse::<Table>().map_err(|error| damaged(error.message())),
     };
     let (started, present) = (parse(&started)?, parse(config_toml)?);
     let Some((key, started, present)) = first_difference(&started, &present) else { return Ok(()) };
