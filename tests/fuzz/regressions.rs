@@ -44,8 +44,8 @@ fn a_value_of_many_parts() {
     xyz().take(format!("1\n{line}\nH 0 0 0\n").as_bytes()).unwrap();
 }
 
-/// Every dot of a key is a table in a table, and a bracket that closes nothing let the next one open unseen: the stack
-/// overflowed.
+/// A bracket that closes nothing let the next one open unseen, and the stack overflowed; every dot of a key is a table in a
+/// table too.
 #[test]
 fn tables_in_tables_without_end() {
     for nested in ["a.", "'='.", "\"#'\".", "a = { b 0], ", "a = { [], "] {
