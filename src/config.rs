@@ -5,6 +5,7 @@
 //! it needs nothing outside itself and may be moved.
 
 mod baselines;
+pub(crate) mod depth;
 mod file;
 mod source;
 
@@ -112,7 +113,7 @@ impl Settings {
 
     /// The seed in the run folder `folder`, if that can be read.
     pub fn seed_of_run(folder: &Path) -> Option<u64> {
-        let table: toml::Table = std::fs::read_to_string(folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
+        let table: toml::Table = Source::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
         u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
     }
 

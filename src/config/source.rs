@@ -1,13 +1,11 @@
 //! A TOML file that remembers where its keys stand, so that every complaint names the line.
 
+use super::depth::{TOO_DEEP, too_deep};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
-
-/// Most words that dots may join to a key.
-const MOST_PARTS: usize = 16;
 
 /// The text of one configuration file.
 #[derive(Debug)]
@@ -40,8 +38,7 @@ impl Source {
     /// `BadInput` with the line.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         if let Some(offset) = too_deep(&self.text) {
-            let message = format!("a key has more than {MOST_PARTS} parts joined by dots; write tables in tables");
-            return Err(self.error_at(Some(offset), message));
+            return Err(self.error_at(Some(offset), TOO_DEEP.to_owned()));
         }
         let table = DeTable::parse(&self.text).map_err(|cause| self.syntax_error(&cause))?;
         if let Some((key, span)) = non_finite(table.get_ref(), "") {
@@ -88,26 +85,6 @@ impl Source {
     }
 }
 
-/// Where more than [`MOST_PARTS`] words are joined by dots, if anywhere. Every dot of a key is a table in a table, through which the
-/// parser recurses; it limits brackets and braces itself, but not dots.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut n_dots, mut empty) = (0, true);
-    for (offset, byte) in text.bytes().enumerate() {
-        match byte {
-            // Dots without words between them are an ellipsis in a comment or a text.
-            b'.' => (n_dots, empty) = (if empty { 1 } else { n_dots + 1 }, true),
-            b' ' | b'\t' => {}
-            b'"' | b'\'' | b'_' | b'-' => empty = false,
-            _ if byte.is_ascii_alphanumeric() || !byte.is_ascii() => empty = false,
-            _ => (n_dots, empty) = (0, true),
-        }
-        if n_dots >= MOST_PARTS {
-            return Some(offset);
-        }
-    }
-    None
-}
-
 /// Name and place of the first number that is not finite.
 fn non_finite(table: &DeTable, prefix: &str) -> Option<(String, Range<usize>)> {
     table.iter().find_map(|(name, value)| {
@@ -125,34 +102,5 @@ fn non_finite_value(value: &toml::Spanned<DeValue>, key: &str) -> Option<(String
         DeValue::Array(items) => items.iter().find_map(|item| non_finite_value(item, key)),
         DeValue::Table(inner) => non_finite(inner, &format!("{key}.")),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_may_not_nest_without_end() {
-        let refused = |text: &str| {
-            let error = Source::new(text.into(), Path::new("deep.toml")).parse::<toml::Table>().unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            error.to_string()
-        };
-        let sentence = "a key has more than 16 parts joined by dots; write tables in tables";
-        for (text, line) in [
-            (format!("\n{}a = 1", "a.".repeat(100_000)), 2),
-            (format!("x = 1\n[ {}b]\n", "\"a b\" . ".repeat(16)), 2),
-            (format!("x = {{ {}y = 1 }}\n", "é.".repeat(16)), 1),
-        ] {
-            let said = refused(&text);
-            assert_eq!(said, format!("deep.toml, line {line}: {sentence}"));
-        }
-        let fine = format!(
-            "{}b = 1.5\n# and so on{}\nt = '../../../../../../../../../../../../../../../../../x'",
-            "a.".repeat(15),
-            ".".repeat(99)
-        );
-        assert!(Source::new(fine, Path::new("deep.toml")).parse::<toml::Table>().is_ok());
     }
 }

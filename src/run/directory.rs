@@ -9,6 +9,7 @@ use super::files::{
 };
 use super::metrics::{IterationMetrics, MetricsFile};
 use super::summary::Summary;
+use crate::config::depth::{TOO_DEEP, too_deep};
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
 use crate::version::VERSION;
@@ -313,11 +314,12 @@ fn check_config(folder: &Path, config_toml: &str) -> Result<String> {
     let path = folder.join(CONFIG);
     let started_toml =
         fs::read_to_string(&path).map_err(|error| Error::bad_file(&path, format!("cannot be read ({error})")))?;
-    let parse = |text: &str| {
-        text.parse::<Table>().map_err(|error| {
-            let message = format!("is damaged ({}); put it back or start a new run without --resume", error.message());
-            Error::bad_file(&path, message)
-        })
+    let damaged = |why: &str| {
+        Error::bad_file(&path, format!("is damaged ({why}); put it back or start a new run without --resume"))
+    };
+    let parse = |text: &str| match too_deep(text) {
+        Some(_) => Err(damaged(TOO_DEEP)),
+        None => text.parse::<Table>().map_err(|error| damaged(error.message())),
     };
     let (started, present) = (parse(&started_toml)?, parse(config_toml)?);
     let Some((key, started, present)) = first_difference(&started, &present) else { return Ok(started_toml) };

@@ -44,15 +44,18 @@ fn a_value_of_many_parts() {
     xyz().take(format!("1\n{line}\nH 0 0 0\n").as_bytes()).unwrap();
 }
 
-/// Every dot of a key is a table in a table: the stack overflowed.
+/// A bracket that closes nothing let the next one open unseen, and the stack overflowed; every dot of a key is a table in a
+/// table too.
 #[test]
-fn keys_of_many_parts() {
-    let deep = format!("[system]\nfree = 'Pt'\n{}a = 1\n", "a.".repeat(100_000));
-    refuses(
-        configuration(),
-        deep.as_bytes(),
-        "line 3: a key has more than 16 parts joined by dots; write tables in tables",
-    );
+fn tables_in_tables_without_end() {
+    for nested in ["a.", "'='.", "\"#'\".", "a = { b 0], ", "a = { [], "] {
+        let deep = format!("[system]\nfree = 'Pt'\n{}a = 1\n", nested.repeat(20_000));
+        refuses(
+            configuration(),
+            deep.as_bytes(),
+            "line 3: tables and lists are nested more than 32 deep; write them with fewer dots and brackets",
+        );
+    }
 }
 
 /// Names and shapes were copied wherever a pickle used them again, four hundred bytes for one.
