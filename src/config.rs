@@ -301,6 +301,18 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
             "guidance.relax_steps",
             format!("{} is above {LARGEST_COUNT}", guidance.relax_steps),
         )?;
+
+        require(
+            (0.0..=1.0).contains(&guidance.hop_share),
+            "guidance.hop_share",
+            format!("{} is not between 0 and 1", guidance.hop_share),
+        )?;
+        require(
+            guidance.hop_share == 0.0 || guidance.relax_steps > 0,
+            "guidance.hop_share",
+            "hops need relax_steps: where they end is not relaxed otherwise".into(),
+        )?;
+        positive("guidance.hop_angstrom", guidance.hop_angstrom)?;
     }
 
     if let Some(TargetSection { matching: Matching::EnergyWithin(within), .. }) = sections.target {

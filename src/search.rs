@@ -19,6 +19,7 @@
 //! that was left alone.
 
 mod evaluation;
+mod hops;
 pub(crate) mod judge;
 pub(crate) mod report;
 #[cfg(test)]

@@ -23,6 +23,8 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use moves::{Random, relocate, shake, uniform};
+pub(crate) use placement::Placement;
 pub use settings::{
     BasinHoppingSettings, EvolutionSettings, PlacementMethod, PlacementSettings, RandomSearchSettings,
     RelaxationSection,

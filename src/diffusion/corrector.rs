@@ -102,6 +102,8 @@ mod tests {
         huber_delta_ev_per_angstrom: 1.0,
         max_force_ev_per_angstrom: 10.0,
         relax_steps: 0,
+        hop_share: 0.0,
+        hop_angstrom: 1.5,
     };
 
     /// `n` free atoms above one template atom.

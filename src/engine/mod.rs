@@ -109,6 +109,10 @@ pub struct GuidanceSettings {
     pub max_force_ev_per_angstrom: f64,
     /// Steps of relaxation on the predicted forces after guided sampling; the engine itself does not take them.
     pub relax_steps: usize,
+    /// Share of the samples that hop from known structures instead of coming from the prior; the engine knows nothing of them.
+    pub hop_share: f64,
+    /// Farthest that a hop displaces an atom along each axis, Å.
+    pub hop_angstrom: f64,
 }
 
 impl Default for GuidanceSettings {
@@ -122,6 +126,8 @@ impl Default for GuidanceSettings {
             huber_delta_ev_per_angstrom: 1.0,
             max_force_ev_per_angstrom: 10.0,
             relax_steps: 0,
+            hop_share: 0.0,
+            hop_angstrom: 1.5,
         }
     }
 }

@@ -36,6 +36,7 @@ impl Search<'_> {
             self.potential.n_at_once().map_or(SAMPLES_AT_ONCE, |n| n.clamp(FEWEST_AT_ONCE, SAMPLES_AT_ONCE));
         recorded.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
         let ranges = missing(&recorded, self.settings.sections.search.samples_per_iteration, n_at_once);
+        let hops = if ranges.is_empty() { Vec::new() } else { self.hops(iteration)? };
         let Search { settings, engine, potential, judge, archive, reporter, interrupted, .. } = self;
         let (sampled, arriving) = channel();
         let abandoned = AtomicBool::new(false);
@@ -66,8 +67,16 @@ impl Search<'_> {
                 }
                 outcome
             });
-            let sampling =
-                sample(settings, engine.as_mut(), reporter, &[interrupted, &abandoned], iteration, ranges, sampled);
+            let sampling = sample(
+                settings,
+                engine.as_mut(),
+                reporter,
+                &[interrupted, &abandoned],
+                iteration,
+                &hops,
+                ranges,
+                sampled,
+            );
             seconds.sample += started.elapsed().as_secs_f64();
             if sampling.is_err() {
                 abandoned.store(true, Ordering::Relaxed);
@@ -86,13 +95,15 @@ impl Search<'_> {
     }
 }
 
-/// Samples `ranges` of the iteration one after the other and sends each as it is done; ends early when one of `stop` is set.
+/// Samples `ranges` of the iteration one after the other and sends each as it is done; ends early when one of `stop` is set. The
+/// first samples start from `hops`, the others come from the reverse process.
 fn sample(
     settings: &Settings,
     engine: &mut dyn Engine,
     reporter: &Reporter,
     stop: &[&AtomicBool],
     iteration: usize,
+    hops: &[FreePositions],
     ranges: Vec<Range<usize>>,
     sampled: Sender<Sampled>,
 ) -> Result<()> {
@@ -107,7 +118,11 @@ fn sample(
             stop.iter().try_for_each(|stop| stop_if(stop))
         };
         let first = range.start;
-        let mut structures = engine.sample(stream(settings, iteration), range, sampler, &mut advance)?;
+        let mut structures: Vec<FreePositions> = hops.iter().take(range.end).skip(range.start).cloned().collect();
+        let reversed = range.start.max(hops.len())..range.end;
+        if !reversed.is_empty() {
+            structures.extend(engine.sample(stream(settings, iteration), reversed, sampler, &mut advance)?);
+        }
         if let Some(guidance) = guidance {
             let mut advance = |step| advance(n_steps + step);
             relax_on_predicted_forces(engine, &settings.system, guidance, &mut structures, &mut advance)?;

@@ -271,6 +271,11 @@ fn an_interrupted_guided_search_ends_like_one_left_alone() {
     interrupted_everywhere("[guidance]\nrelax_steps = 3\n");
 }
 
+#[test]
+fn an_interrupted_search_with_hops_ends_like_one_left_alone() {
+    interrupted_everywhere("[guidance]\nrelax_steps = 3\nhop_share = 0.5\n");
+}
+
 fn interrupted_everywhere(sections: &str) {
     let alone = Bench::with(sections);
     let summary = alone.run(NEVER).unwrap();
@@ -299,6 +304,26 @@ fn interrupted_everywhere(sections: &str) {
         assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
     }
     assert!(n_interrupted > 10, "the test must interrupt: {n_interrupted}");
+}
+
+/// From the second iteration on hops are asked of nobody but the learned forces, and start from what is known.
+#[test]
+fn hops_take_the_place_of_samples() {
+    let with_hops = |share: f64| Bench::with(&format!("[guidance]\nrelax_steps = 3\nhop_share = {share:?}\n"));
+    let all = with_hops(1.0);
+    all.run(NEVER).unwrap();
+    assert_eq!(all.heard.lock().unwrap().samplers, [(0, Sampler::Plain)]);
+    let some = with_hops(0.4);
+    some.run(NEVER).unwrap();
+    let (entries, ..) = some.results();
+    let none = with_hops(0.0);
+    none.run(NEVER).unwrap();
+    let (plain, ..) = none.results();
+    // Two of five hop in each; the others come from the reverse process as they would without.
+    for entry in entries.iter().filter(|entry| entry.iteration == 1) {
+        let same = plain.iter().any(|other| other.free_positions == entry.free_positions);
+        assert_eq!(same, entry.index >= 2, "sample {}", entry.index);
+    }
 }
 
 /// From the second iteration on the corrector is active and samples are relaxed; the force head hears of everything recorded
