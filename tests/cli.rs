@@ -133,7 +133,15 @@ fn a_missing_configuration_is_named() {
 /// All shipped configurations are read; only the smallest is run.
 #[test]
 fn shipped_configurations_are_valid() {
-    for name in ["pt-adatom.toml", "pt-heptamer.toml", "pt-heptamer-ffg.toml", "lj13.toml", "lj38.toml", "smoke.toml"] {
+    for name in [
+        "pt-adatom.toml",
+        "pt-heptamer.toml",
+        "pt-heptamer-ffg.toml",
+        "pt-heptamer-hops.toml",
+        "lj13.toml",
+        "lj38.toml",
+        "smoke.toml",
+    ] {
         let settings = godiff::config::Settings::load(Path::new(&config(name))).unwrap();
         godiff::potential::open(&settings.sections.potential, Some(&settings.system), "cpu").unwrap();
         godiff::engine::open("cpu", &settings.setup()).unwrap();
