@@ -28,9 +28,9 @@ pub fn energy_curves(results: &[Results]) -> Picture {
         bands.push(Layer::Band { class: class(k), points: band });
         lines.push(Layer::Line { class: class(k), points: line, width: 2.0 });
     }
-    // Unrelaxed structures can lie arbitrarily high: the axis ends where the lowest curve begins to matter.
+    // Unrelaxed structures can lie arbitrarily high: the axis ends above three quarters of the curves.
     means.sort_by(f64::total_cmp);
-    let top = means.get(means.len() * 9 / 10).copied().filter(|top| *top > 0.0).unwrap_or(1.0);
+    let top = means.get(means.len() * 3 / 4).map(|mean| 1.5 * mean).filter(|top| *top > 0.0).unwrap_or(1.0);
     let chart = Chart {
         name: "energy".into(),
         label: "Mean lowest energy of the runs of each method against evaluations".into(),

@@ -1,5 +1,6 @@
 //! The energy landscape of one free atom over its template: a grid over the cell, at each point the height of lowest energy.
 
+mod file;
 mod svg;
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,9 @@ const BOTTOM: f64 = 50.0;
 /// Height of a row of the legend.
 const LEGEND_ROW: f64 = 20.0;
 /// Room for a letter in the legend, generously: fonts differ, and phones show them larger.
-const LETTER: f64 = 7.6;
+const LETTER: f64 = 8.4;
 /// Room for a name's mark and the gap after the name before.
-const MARK: f64 = 40.0;
+const MARK: f64 = 44.0;
 
 /// A chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +89,11 @@ pub enum Layer {
         class: String,
         /// Which.
         bars: Vec<[f64; 4]>,
+    },
+    /// Texts that appear over columns (x from, x to) when the pointer rests there.
+    Hints {
+        /// Which.
+        columns: Vec<([f64; 2], String)>,
     },
     /// A dashed vertical line with its name.
     Mark {
@@ -195,6 +200,16 @@ impl Layer {
                 let data: String = bars.iter().map(outline).collect();
                 picture.add(format_args!("<path class=\"{class}\" d=\"{data}\" fill=\"currentColor\"/>"));
             }
+            Layer::Hints { columns } => {
+                for ([left, right], text) in columns {
+                    let (left, text) = (x(*left), super::escape(text));
+                    let width = (x(*right) - left).max(0.0);
+                    picture.add(format_args!(
+                        "<rect x=\"{left:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{height}\" fill=\"none\" \
+                         pointer-events=\"all\"><title>{text}</title></rect>"
+                    ));
+                }
+            }
             Layer::Mark { class, x: value, text } => {
                 let at = x(*value);
                 picture.add(format_args!(
@@ -233,6 +248,15 @@ mod tests {
         let expected = format!("d=\"M0.0 {PLOT_HEIGHT:.1}L{middle:.1} {:.1}L{right:.1} 0.0\"", PLOT_HEIGHT / 2.0);
         assert!(svg.contains(&expected), "{svg}");
         assert!(svg.contains("a&lt;b") && svg.contains("E &amp; F") && !svg.contains("a<b"));
+    }
+
+    #[test]
+    fn hints_cover_their_columns() {
+        let hints = Layer::Hints { columns: vec![([2.0, 4.0], "a < b".into())] };
+        let svg = Chart { layers: vec![hints], ..chart(Vec::new()) }.draw().inline();
+        let width = (WIDTH - LEFT - RIGHT) / 10.0;
+        let expected = format!("<rect x=\"{:.1}\" y=\"0\" width=\"{:.1}\"", 2.0 * width, 2.0 * width);
+        assert!(svg.contains(&expected) && svg.contains("<title>a &lt; b</title>"), "{svg}");
     }
 
     /// What lies outside is cut off by the plot's own viewport.

@@ -3,81 +3,23 @@
 
 use super::balls::images_along_the_surface;
 use super::scale::{Scale, number};
-use super::style::{N_BANDS, N_SHADES, N_TEMPERATURES, temperature_class};
+use super::style::{N_BANDS, N_TEMPERATURES, temperature_class};
 use super::svg::{Picture, dots, line};
-use crate::error::{Error, Result};
+use crate::landscape::Landscape;
 use crate::system::elements::covalent_radius;
 use crate::system::vector::{add, scale};
 use crate::system::{Cell, System, Vec3};
-use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 const WIDTH: f64 = 480.0;
 const MARGIN: f64 = 10.0;
 /// Height of a colour bar with its label.
 const BAR: f64 = 62.0;
+/// Radius of a template atom in covalent radii: between them the paper shows, and the dots on it.
+const ATOM: f64 = 0.62;
+/// How far below the highest template atom the layer ends that is drawn strongly, Å: less than the distance of two layers.
+const TOP_LAYER: f64 = 1.0;
 /// A landscape is drawn with at least so many cells along each axis, interpolated between its points.
 const FINE: usize = 96;
-/// Most points along an axis of a landscape.
-const MOST_POINTS: usize = 2000;
-
-/// The lowest energy that one free atom reaches above every point of a surface.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Landscape {
-    /// Number n of points along a and m along b.
-    pub grid: [usize; 2],
-    /// The vectors a and b that the grid divides, Å; point (i, j) lies at i/n·a + j/m·b.
-    pub vectors: [Vec3; 2],
-    /// Energies, row by row (n rows of m), eV; null where there is none.
-    pub energies_ev: Vec<Option<f64>>,
-    /// Heights z of the atom at these energies, likewise, Å.
-    #[serde(default)]
-    pub heights_angstrom: Vec<Option<f64>>,
-}
-
-impl Landscape {
-    /// Reads the JSON file at `path`.
-    ///
-    /// # Errors
-    /// `BadInput` if it cannot be read or is no landscape.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| Error::bad_file(path, format!("cannot be read ({cause})")))?;
-        let landscape: Landscape = serde_json::from_str(&text)
-            .map_err(|cause| Error::bad_file(path, format!("is no landscape of `godiff scan` ({cause})")))?;
-        let [n, m] = landscape.grid;
-        if !(1..=MOST_POINTS).contains(&n) || !(1..=MOST_POINTS).contains(&m) || landscape.energies_ev.len() != n * m {
-            let message = format!(
-                "is no landscape of `godiff scan`: a grid of {n} × {m} points with {} energies; scan again",
-                landscape.energies_ev.len()
-            );
-            return Err(Error::bad_file(path, message));
-        }
-        Ok(landscape)
-    }
-
-    /// Lowest and highest energy, eV; `None` without any.
-    fn range(&self) -> Option<[f64; 2]> {
-        let energies = || self.energies_ev.iter().flatten().copied().filter(|energy| energy.is_finite());
-        let low = energies().reduce(f64::min)?;
-        Some([low, energies().fold(low, f64::max)])
-    }
-
-    /// Energy at the fractions (u, v) of a and b, between the four points around it; `None` where one of them has none.
-    fn at(&self, u: f64, v: f64) -> Option<f64> {
-        let [n, m] = self.grid;
-        let split = |fraction: f64, n: usize| {
-            let place = fraction.rem_euclid(1.0) * n as f64;
-            let low = (place.floor() as usize).min(n - 1);
-            (low, (low + 1) % n, place - low as f64)
-        };
-        let ((i0, i1, s), (j0, j1, t)) = (split(u, n), split(v, m));
-        let energy = |i: usize, j: usize| self.energies_ev[i * m + j];
-        let along = |a: f64, b: f64, part: f64| a + part * (b - a);
-        let (low, high) = (along(energy(i0, j0)?, energy(i1, j0)?, s), along(energy(i0, j1)?, energy(i1, j1)?, s));
-        Some(along(low, high, t))
-    }
-}
 
 /// What a map shows.
 #[derive(Debug)]
@@ -180,13 +122,13 @@ impl Frame {
     }
 }
 
-/// The template's atoms, the higher the stronger, repeated up to the cell's edges.
+/// The template's atoms, the top layer strongly, repeated up to the cell's edges.
 fn add_template(picture: &mut Picture, frame: &Frame, system: &System) {
     let top = system.template_positions.iter().map(|position| position[2]).fold(f64::NEG_INFINITY, f64::max);
     let atoms = system.template_positions.iter().copied().zip(system.template_numbers.iter().copied());
     let mut discs: Vec<(Vec3, u8)> = Vec::new();
     for (position, number) in atoms {
-        let reach = covalent_radius(number);
+        let reach = ATOM * covalent_radius(number);
         let (right, low) = (frame.low[0] + (WIDTH - 2.0 * frame.left) / frame.unit, frame.low[1]);
         let window = [frame.low[0] - reach, right + reach, low - reach, frame.high_y + reach];
         let inside =
@@ -197,9 +139,9 @@ fn add_template(picture: &mut Picture, frame: &Frame, system: &System) {
     }
     discs.sort_by(|a, b| a.0[2].total_cmp(&b.0[2]));
     for (position, number) in discs {
-        let ([x, y], radius) = (frame.place(position), covalent_radius(number) * frame.unit);
-        // The dots on top of them matter: the two strongest shades are left to pictures of structures.
-        let shade = (2 + ((top - position[2]) / 1.8).clamp(0.0, 2.0).round() as usize).min(N_SHADES - 1);
+        let ([x, y], radius) = (frame.place(position), ATOM * covalent_radius(number) * frame.unit);
+        // The dots on top of them matter: the strongest shades are left to pictures of structures.
+        let shade = if top - position[2] < TOP_LAYER { 2 } else { 4 };
         picture.elements.insert(number);
         picture.add(format_args!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"url(#ball-{number}-{shade})\"/>"
@@ -257,7 +199,8 @@ fn add_bar(picture: &mut Picture, top: f64, bar: &Bar) {
     let (left, width) = (MARGIN + 20.0, WIDTH - 2.0 * MARGIN - 40.0);
     let each = width / bar.classes.len() as f64;
     for (k, class) in bar.classes.iter().enumerate() {
-        let (x, y, overlap) = (left + k as f64 * each, top + 4.0, each + 0.3);
+        // Each reaches to the end and is covered by the next, so that no seams show.
+        let (x, y, overlap) = (left + k as f64 * each, top + 4.0, width - k as f64 * each);
         picture.add(format_args!(
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{overlap:.1}\" height=\"10\" fill=\"currentColor\"/>"
         ));
@@ -311,22 +254,9 @@ mod tests {
     }
 
     fn landscape() -> Landscape {
-        let energies_ev = vec![Some(1.0), Some(2.0), Some(3.0), Some(4.0), Some(5.0), Some(6.0)];
+        let energies_ev = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let [a, b, _] = system().cell.vectors;
-        Landscape { grid: [2, 3], vectors: [a, b], energies_ev, heights_angstrom: vec![] }
-    }
-
-    #[test]
-    fn a_landscape_is_interpolated_between_its_points() {
-        let landscape = landscape();
-        assert_eq!(landscape.at(0.0, 0.0), Some(1.0));
-        assert_eq!(landscape.at(0.5, 1.0 / 3.0), Some(5.0));
-        assert_eq!(landscape.at(0.25, 0.0), Some(2.5), "between rows");
-        assert_eq!(landscape.at(-1.0, 1.0), Some(1.0), "periodic");
-        assert_eq!(landscape.range(), Some([1.0, 6.0]));
-        let mut gap = landscape;
-        gap.energies_ev[0] = None;
-        assert_eq!(gap.at(0.1, 0.1), None);
+        Landscape { grid: [2, 3], a, b, energies_ev, heights_angstrom: vec![8.0; 6], n_evaluations: 6 }
     }
 
     #[test]
@@ -334,24 +264,5 @@ mod tests {
         let svg = draw(vec![[1.0, 1.0, 1.0]], Some(&landscape()));
         assert!(svg.contains("class=\"g0\"") && svg.contains("class=\"g15\"") && !svg.contains("<circle"));
         assert!(svg.contains("lowest energy of the atom"));
-    }
-
-    #[test]
-    fn a_broken_landscape_is_refused_with_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("scan.json");
-        for (text, sentence) in [
-            ("{", "is no landscape"),
-            (
-                r#"{"grid":[2,2],"vectors":[[1,0,0],[0,1,0]],"energies_ev":[1.0],"heights_angstrom":[]}"#,
-                "2 × 2 points with 1 energies",
-            ),
-            (r#"{"grid":[0,2],"vectors":[[1,0,0],[0,1,0]],"energies_ev":[],"heights_angstrom":[]}"#, "0 × 2 points"),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            let error = Landscape::read(&path).unwrap_err();
-            assert!(error.exit_code() == 2 && error.to_string().contains(sentence), "{error}");
-        }
-        assert!(Landscape::read(&folder.path().join("none")).unwrap_err().to_string().contains("cannot be read"));
     }
 }

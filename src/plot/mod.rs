@@ -12,6 +12,6 @@ pub mod svg;
 
 pub use balls::views;
 pub use chart::{Axis, Chart, Layer};
-pub use map::{Landscape, Projection};
+pub use map::Projection;
 pub use scale::{Scale, Tick};
 pub use svg::{Picture, escape};

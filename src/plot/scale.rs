@@ -1,7 +1,7 @@
 //! Where values stand on an axis, and which of them are named.
 
 /// Exponents beyond which a decade is named as a power of ten.
-const PLAIN_DECADES: std::ops::RangeInclusive<i32> = -3..=4;
+const PLAIN_DECADES: std::ops::RangeInclusive<i32> = -3..=3;
 
 /// The values from one end of an axis to the other.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,7 +106,7 @@ fn logarithmic_ticks(from: f64, to: f64, most: usize) -> Vec<Tick> {
 /// The shortest plain notation.
 fn plain(value: f64) -> String {
     let power = value.log10().floor() as i32;
-    if PLAIN_DECADES.contains(&power) { number(value, (-power).max(0) as usize) } else { format!("{value:.0e}") }
+    if power.abs() <= 5 { number(value, (-power).max(0) as usize) } else { format!("{value:.0e}") }
 }
 
 /// 10^`power`.
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn logarithmic_ticks_are_decades() {
         assert_eq!(texts(Scale::logarithmic(0.01, 1000.0), 6), ["0.01", "0.1", "1", "10", "100", "1000"]);
-        assert_eq!(texts(Scale::logarithmic(1.0, 1e8), 5), ["1", "100", "10000", "10⁶", "10⁸"]);
+        assert_eq!(texts(Scale::logarithmic(1.0, 1e8), 5), ["1", "100", "10⁴", "10⁶", "10⁸"]);
         assert_eq!(texts(Scale::logarithmic(0.15, 0.8), 5), ["0.2", "0.5"]);
         assert_eq!(texts(Scale::logarithmic(1e-6, 1e-4), 5), ["10⁻⁶", "10⁻⁵", "10⁻⁴"]);
     }

@@ -6,9 +6,13 @@ use crate::benchmark::Method;
 use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::error::{Error, Result};
+use crate::minima::{Minimum, Source, Tolerances, distinct};
 use crate::run::{IterationMetrics, RunDirectory, Summary, read_metrics};
 use crate::system::Vec3;
 use std::path::{Path, PathBuf};
+
+/// Distinct structures that are looked for.
+const N_MINIMA: usize = 12;
 
 /// A run, read from its folder.
 #[derive(Debug)]
@@ -27,6 +31,10 @@ pub struct RunData {
     pub metrics: Vec<IterationMetrics>,
     /// Everything sampled, in order of (iteration, index).
     pub samples: Vec<Sample>,
+    /// The distinct structures of lowest energy.
+    pub minima: Vec<Minimum>,
+    /// What tells these apart.
+    pub tolerances: Tolerances,
 }
 
 /// A sampled structure.
@@ -69,7 +77,12 @@ impl RunData {
         };
         let samples = samples(folder, &settings, metrics.len() as u32)?;
         let method = Method::of(&settings.sections);
-        Ok(RunData { folder: folder.to_owned(), name: name_of(folder), settings, method, summary, metrics, samples })
+        let source = Source::of(folder);
+        let tolerances = source.tolerances();
+        // Without samples there may be no archive either.
+        let minima = if samples.is_empty() { Vec::new() } else { distinct(&[source], tolerances, N_MINIMA)? };
+        let (folder, name) = (folder.to_owned(), name_of(folder));
+        Ok(RunData { folder, name, settings, method, summary, metrics, samples, minima, tolerances })
     }
 
     /// Energies (eV) of the buffer that iteration `metrics` was trained on, drawn anew as the search drew it; empty without one.

@@ -175,8 +175,11 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
     let targets = field.groups.iter().flat_map(|group| &group.runs).any(|run| run.settings.target.is_some());
     if targets {
         page.add("<div class=\"card\">");
-        page.table(&HEADS, &results.iter().map(|results| cells(&results.row).to_vec()).collect::<Vec<_>>());
-        page.add("</div><p></p>");
+        page.table(
+            &HEADS,
+            &results.iter().map(|results| cells(&results.row).map(typeset).to_vec()).collect::<Vec<_>>(),
+        );
+        page.add("</div>");
     }
     page.add("<div class=\"charts\">");
     let prefix = if several { format!("{}-", slug(&field.groups[0].name)) } else { String::new() };
@@ -212,6 +215,15 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         page.add(&format!("</div><p>{name}, seed {}</p></div>", run.summary.seed));
     }
     page.add("</div>");
+}
+
+/// A cell of a plain table with the minus signs and dashes of a page.
+fn typeset(cell: String) -> String {
+    match cell.strip_prefix('-') {
+        Some("") => "–".into(),
+        Some(number) => format!("\u{2212}{number}"),
+        None => cell,
+    }
 }
 
 /// The staircases of all runs: in the colour of their group, or of their own where there is one group.

@@ -4,7 +4,6 @@
 
 mod data;
 mod folders;
-mod lowest;
 mod many;
 mod page;
 mod plots;
@@ -12,10 +11,9 @@ mod run;
 
 pub use data::{RunData, Sample};
 pub use folders::{RunFolder, find_runs};
-pub use lowest::{Lowest, lowest};
 
 use crate::error::{Error, Result};
-use crate::plot::map::Landscape;
+use crate::landscape::Landscape;
 use crate::plot::png::Painter;
 use crate::plot::{Picture, svg};
 use crate::run::write_atomic;
@@ -62,9 +60,19 @@ pub fn write(request: &Request) -> Result<Written> {
         (None, [folder]) => folder.join("report.html"),
         (None, _) => PathBuf::from("report.html"),
     };
-    let (report, notes) = match &runs[..] {
-        [run] => (run_page(&run.path, request.scan.as_deref())?, Vec::new()),
-        _ => many::page(&runs)?,
+    let (report, notes) = match (&runs[..], &request.scan) {
+        // A benchmark of one run is a benchmark: only a folder that is itself a run's gets the page of a run.
+        ([run], scan) if request.folders.contains(&run.path) => (run_page(&run.path, scan.as_deref())?, Vec::new()),
+        (runs, scan) => {
+            let (report, mut notes) = many::page(runs)?;
+            notes.extend(scan.as_ref().map(|scan| {
+                format!(
+                    "{}: not drawn, as a landscape belongs to one run; name that run's folder alone",
+                    scan.display()
+                )
+            }));
+            (report, notes)
+        }
     };
     write_atomic(&page, report.html().as_bytes())?;
     let mut written = Written { page, notes };

@@ -1,6 +1,7 @@
 //! The charts of one run.
 
 use super::data::{RunData, Sample};
+use super::page::{count, duration, energy as energy_text};
 use crate::archive::Status;
 use crate::plot::scale::{Scale, Tick};
 use crate::plot::{Axis, Chart, Layer, Picture};
@@ -38,23 +39,26 @@ pub fn staircase(samples: &[Sample]) -> Vec<[f64; 2]> {
 pub fn energy(run: &RunData) -> Option<Picture> {
     let stairs = staircase(&run.samples);
     let (&[_, lowest], n) = (stairs.last()?, run.samples.last()?.evaluation as f64);
-    // Unrelaxed structures lie arbitrarily high: the axis ends where the search has left its beginning behind, and above half of
-    // what came at the last temperatures.
+    // Unrelaxed structures lie arbitrarily high: the axis ends where the search has left its beginning behind, above half of what
+    // came at the last temperatures, and not so far above that nothing can be told apart there.
     let early = stairs.iter().rev().find(|[at, _]| *at <= (0.05 * n).max(1.0)).or(stairs.first())?[1];
     let late = sorted(run.samples[run.samples.len() / 2..].iter().filter_map(Sample::ok_energy));
-    let span = (early - lowest).max(median(&late).unwrap_or(lowest) - lowest).max(1e-3 * lowest.abs()).max(1e-3);
+    let spread = median(&late).map_or(0.0, |late| late - lowest).max(1e-3 * lowest.abs()).max(1e-3);
+    let span = (early - lowest).clamp(spread, 8.0 * spread);
     let ok: Vec<[f64; 2]> =
         run.samples.iter().filter_map(|sample| Some([sample.evaluation as f64, sample.ok_energy()?])).collect();
     let y = Scale::linear(lowest - 0.08 * span, lowest + 1.25 * span);
     let seen = ok.iter().filter(|point| y.place(point[1]) <= 1.0).copied();
     let dots = seen.step_by(stride(ok.len())).collect();
+    let hints = stairs_hints(&stairs);
     let mut layers = vec![
-        Layer::Dots { class: "s6".into(), points: dots, size: 2.6, opacity: 0.4 },
+        Layer::Dots { class: "s6".into(), points: dots, size: 2.6, opacity: 0.5 },
         Layer::Line { class: "s0".into(), points: stairs, width: 2.2 },
     ];
     if let Some(evaluation) = run.summary.target_first_evaluation {
         layers.push(Layer::Mark { class: "s1".into(), x: evaluation as f64, text: format!("target at {evaluation}") });
     }
+    layers.push(hints);
     let chart = Chart {
         name: "energy".into(),
         label: format!("Lowest energy so far against evaluations; it ends at {lowest:.4} eV"),
@@ -64,6 +68,26 @@ pub fn energy(run: &RunData) -> Option<Picture> {
         legend: vec![("s0".into(), "lowest so far".into()), ("s6".into(), "each structure".into())],
     };
     Some(chart.draw())
+}
+
+/// The energy of every step of a [`staircase`].
+fn stairs_hints(stairs: &[[f64; 2]]) -> Layer {
+    let mut columns: Vec<([f64; 2], String)> = Vec::new();
+    for pair in stairs.windows(2).filter(|pair| pair[0][1] == pair[1][1] && pair[1][0] > pair[0][0]) {
+        let [[from, lowest], [to, _]] = [pair[0], pair[1]];
+        let text = format!("from evaluation {}: {} eV", count(from as u64), energy_text(Some(lowest), 4));
+        columns.push(([from, to], text));
+    }
+    Layer::Hints { columns }
+}
+
+/// `text` of every iteration over its column, which [`iteration_axis`] has put at its number.
+fn iteration_hints(run: &RunData, text: impl Fn(&IterationMetrics) -> String) -> Layer {
+    let column = |m: &IterationMetrics| {
+        let left = f64::from(m.iteration);
+        ([left, left + 1.0], format!("iteration {}, kT {} eV: {}", m.iteration, short(m.kt_ev), text(m)))
+    };
+    Layer::Hints { columns: run.metrics.iter().map(column).collect() }
 }
 
 /// Energies of samples and buffer at each temperature (Fig. 1b of arXiv:2510.13448), above the lowest of the run.
@@ -91,7 +115,7 @@ pub fn temperatures(run: &RunData) -> Option<Picture> {
     let buffer_dots =
         members.enumerate().map(|(k, (iteration, energy))| [f64::from(iteration) + 0.55 + 0.37 * spread(k), energy]);
     let dots =
-        |class: &str, points: Vec<[f64; 2]>| Layer::Dots { class: class.into(), points, size: 2.8, opacity: 0.45 };
+        |class: &str, points: Vec<[f64; 2]>| Layer::Dots { class: class.into(), points, size: 2.8, opacity: 0.6 };
     let mut layers = vec![dots("s0", sample_dots.collect())];
     let mut legend = vec![("s0".to_owned(), "samples".to_owned())];
     if buffers.iter().any(|(_, energies)| !energies.is_empty()) {
@@ -112,6 +136,10 @@ pub fn temperatures(run: &RunData) -> Option<Picture> {
         layers.extend(bar(at + 0.53, at + 0.94, energies.iter().copied().map(above).collect()));
     }
     legend.push(("ink".into(), "medians".into()));
+    layers.push(iteration_hints(run, |m| {
+        let [median, buffer] = [m.energy_median_ev, m.buffer_median_ev].map(|energy| energy_text(energy, 3));
+        format!("median of samples {median} eV, of the buffer {buffer} eV")
+    }));
     let mut y_axis = Axis::new(y, "energy above the lowest / eV");
     let mut ticks = y.ticks(6);
     if let Some(first) = ticks.first_mut().filter(|tick| tick.value <= floor * 1.01) {
@@ -149,6 +177,10 @@ pub fn losses(run: &RunData) -> Option<Picture> {
         layers.push(Layer::Dots { class: class.into(), points, size: 6.0, opacity: 1.0 });
         legend.push((class.to_owned(), name.to_owned()));
     }
+    layers.push(iteration_hints(run, |m| {
+        let force = m.force_loss.map(|loss| format!(", force loss {}", short(loss))).unwrap_or_default();
+        format!("score loss {}{force}", m.loss.map_or("–".into(), short))
+    }));
     let temperatures: Vec<(u32, f64)> = run.metrics.iter().map(|m| (m.iteration, m.kt_ev)).collect();
     let chart = Chart {
         name: "loss".into(),
@@ -164,7 +196,7 @@ pub fn losses(run: &RunData) -> Option<Picture> {
 /// The phases of an iteration that follow one another, with their wall-clock time, s.
 pub fn phases(metrics: &IterationMetrics) -> [(&'static str, f64); 3] {
     let seconds = metrics.seconds;
-    [("sampling", seconds.sample), ("waiting for energies", seconds.wait), ("training", seconds.train)]
+    [("sampling", seconds.sample), ("waiting", seconds.wait), ("training", seconds.train)]
 }
 
 /// Time per phase at each temperature, stacked.
@@ -185,13 +217,16 @@ pub fn times(run: &RunData) -> Option<Picture> {
     }
     let classes = ["s0", "s4", "s2"];
     let names = phases(run.metrics.first()?).map(|(name, _)| name);
+    let hints = iteration_hints(run, |m| phases(m).map(|(name, s)| format!("{name} {}", duration(s))).join(", "));
+    let drawn = classes.iter().zip(bars).map(|(class, bars)| Layer::Bars { class: (*class).into(), bars });
+    let layers = drawn.chain([hints]).collect();
     let temperatures: Vec<(u32, f64)> = run.metrics.iter().map(|m| (m.iteration, m.kt_ev)).collect();
     let chart = Chart {
         name: "time".into(),
         label: "Wall-clock time of each phase at each temperature".into(),
         x: iteration_axis(&temperatures, run.metrics.len() as u32, "temperature kT / eV"),
         y: Axis::new(Scale::linear(0.0, 1.06 * longest), "time / s"),
-        layers: classes.iter().zip(bars).map(|(class, bars)| Layer::Bars { class: (*class).into(), bars }).collect(),
+        layers,
         legend: classes.iter().zip(names).map(|(class, name)| ((*class).to_owned(), name.to_owned())).collect(),
     };
     Some(chart.draw())

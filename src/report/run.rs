@@ -1,27 +1,24 @@
 //! The page of one run.
 
 use super::data::RunData;
-use super::lowest::{Lowest, lowest};
 use super::page::{Page, count, duration, energy};
 use super::plots;
 use crate::archive::{Counts, Status};
-use crate::plot::map::{Landscape, Projection, has_surface};
+use crate::landscape::Landscape;
+use crate::minima::Minimum;
+use crate::plot::map::{Projection, has_surface};
 use crate::plot::{escape, views};
 use crate::potential::PotentialSettings;
 use crate::run::RunStatus;
-use crate::system::System;
 use crate::system::elements::symbol;
-
-/// Structures that are shown.
-const N_LOWEST: usize = 12;
+use crate::system::{Structure, System, Vec3};
 
 /// The page of `run`, with `landscape` under its map if there is one and one atom is free.
 pub fn page(run: &RunData, landscape: Option<&Landscape>) -> Page {
     let mut page = Page::new(&format!("{} · godiff", run.name));
-    let found = lowest(&run.settings.system, &run.samples, N_LOWEST);
-    header(&mut page, run, found.first());
+    header(&mut page, run);
     charts(&mut page, run, landscape);
-    structures(&mut page, run, &found);
+    structures(&mut page, run);
     course(&mut page, run);
     settings(&mut page, run);
     page
@@ -69,7 +66,7 @@ pub fn potential(settings: &PotentialSettings) -> String {
     }
 }
 
-fn header(page: &mut Page, run: &RunData, best: Option<&Lowest>) {
+fn header(page: &mut Page, run: &RunData) {
     let summary = &run.summary;
     let (status, class) = status_name(summary.status);
     page.add(&format!("<h1>{} <span class=\"badge {class}\">{status}</span></h1>", escape(&run.name)));
@@ -101,8 +98,8 @@ fn header(page: &mut Page, run: &RunData, best: Option<&Lowest>) {
     ];
     page.add("<section class=\"card outcome\">");
     page.facts(&facts);
-    if let Some(best) = best {
-        let [mut top, _] = views(&run.settings.system, &best.sample.free, "best", "The structure of lowest energy");
+    if let Some(best) = best_sample {
+        let [mut top, _] = views(&run.settings.system, &best.free, "best", "The structure of lowest energy");
         top.name = "best".into();
         page.add(&format!("<div>{}<p>lowest energy, from above</p></div>", top.inline()));
         page.pictures.push(top);
@@ -180,39 +177,53 @@ fn charts(page: &mut Page, run: &RunData, landscape: Option<&Landscape>) {
     page.add("</div>");
 }
 
-fn structures(page: &mut Page, run: &RunData, found: &[Lowest]) {
-    let Some(lowest) = found.first() else { return };
+fn structures(page: &mut Page, run: &RunData) {
+    let Some(lowest) = run.minima.first() else { return };
     page.heading("Lowest structures");
-    page.add("<p class=\"lead\">As sampled, not relaxed; structures bonded alike within 0.1 eV count as one.</p>");
+    let what = if run.minima.iter().all(|minimum| minimum.relaxed) { "Relaxed" } else { "As sampled, not relaxed" };
+    let lead = format!(
+        "{what}. Structures count as one within {} eV and {} Å, symmetry-equivalent ones too.",
+        run.tolerances.energy_ev, run.tolerances.distance_angstrom
+    );
+    page.add(&format!("<p class=\"lead\">{}</p>", escape(&lead)));
     page.add("<div class=\"minima\">");
-    for (k, structure) in found.iter().enumerate() {
+    for (k, minimum) in run.minima.iter().enumerate() {
         let rank = k + 1;
-        let label = format!("Structure {rank} of lowest energy, {:.4} eV", structure.energy_ev);
-        let views = views(&run.settings.system, &structure.sample.free, &format!("structure-{rank}"), &label);
+        let label = format!("Structure {rank} of lowest energy, {:.4} eV", minimum.energy_ev);
+        let free = free_atoms(&minimum.structure);
         let above = match k {
             0 => String::new(),
-            _ => format!("+{:.3}", structure.energy_ev - lowest.energy_ev),
+            _ => format!("+{:.3}", minimum.energy_ev - lowest.energy_ev),
         };
-        let first = structure.first;
-        let times = if structure.count == 1 { "once".into() } else { format!("{} times", structure.count) };
-        let text = format!(
-            "found {times}, first at evaluation {} (iteration {}, sample {})",
-            count(first.evaluation),
-            first.iteration,
-            first.index
-        );
         page.add(&format!(
-            "<div class=\"card\"><h3>{} eV<span>{}</span></h3>\n<div class=\"views\">",
-            escape(&energy(Some(structure.energy_ev), 4)),
-            escape(&above)
+            "<div class=\"card\"><h3>{} eV<span>{above}</span></h3>\n<div class=\"views\">",
+            escape(&energy(Some(minimum.energy_ev), 4))
         ));
-        for view in views {
+        for view in views(&run.settings.system, &free, &format!("structure-{rank}"), &label) {
             page.add(&view.inline());
             page.pictures.push(view);
         }
-        page.add(&format!("</div><p>{}</p></div>", escape(&text)));
+        page.add(&format!("</div><p>{}</p></div>", escape(&history(minimum))));
     }
     page.add("</div>");
+}
+
+/// Positions of the atoms that move, Å.
+fn free_atoms(structure: &Structure) -> Vec<Vec3> {
+    let atoms = structure.positions.iter().zip(&structure.fixed);
+    atoms.filter(|(_, fixed)| !**fixed).map(|(position, _)| *position).collect()
+}
+
+/// How often and when first a structure was found, and its symmetry.
+fn history(minimum: &Minimum) -> String {
+    let times = match minimum.count {
+        1 => "found once,".to_owned(),
+        n => format!("found {} times, first", count(n as u64)),
+    };
+    let first = minimum.first;
+    let place = format!("iteration {}, sample {}", first.iteration, first.index);
+    let symmetry = minimum.symmetry.as_ref().map(|symmetry| format!("; symmetry {symmetry}")).unwrap_or_default();
+    format!("{times} at evaluation {} ({place}){symmetry}", count(first.evaluation))
 }
 
 fn course(page: &mut Page, run: &RunData) {

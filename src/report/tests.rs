@@ -123,7 +123,7 @@ fn a_landscape_lies_under_a_second_map() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("adatom");
     run(&folder, "Pt", 4, 6);
-    let scan = r#"{"grid":[1,2],"vectors":[[8,0,0],[0,8,0]],"energies_ev":[5.5,6.5],"heights_angstrom":[1,2]}"#;
+    let scan = r#"{"grid":[1,2],"a":[8,0,0],"b":[0,8,0],"energies_ev":[5.5,null],"heights_angstrom":[1,null],"n_evaluations":9}"#;
     fs::write(folder.join("scan.json"), scan).unwrap();
     assert!(page_of(&place, std::slice::from_ref(&folder)).contains("Places and energy landscape"));
     fs::write(folder.join("scan.json"), "{}").unwrap();
@@ -152,6 +152,9 @@ fn several_runs_are_compared() {
     for shown in ["<h1>2 runs</h1>", "Mean lowest energy", "Every run", "left out: ", "a / seed-1"] {
         assert!(html.contains(shown), "{shown} is not in\n{html}");
     }
+    // A benchmark of which one run has begun is not that run.
+    fs::remove_dir_all(&b).unwrap();
+    assert!(page_of(&place, &[place.path().join("bench/a")]).contains("<h1>1 run</h1>"));
     let request = Request { folders: vec![broken], ..Request::default() };
     assert_eq!(write(&request).unwrap_err().exit_code(), 2);
 }
