@@ -97,7 +97,9 @@ fn logarithmic_ticks(from: f64, to: f64, most: usize) -> Vec<Tick> {
         // Too few decades to read values from: their round parts too.
         let values = (first - 1..=last).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
         let inside = values.filter(|value| *value >= from * (1.0 - 1e-9) && *value <= to * (1.0 + 1e-9));
-        return inside.map(|value| Tick { value, text: plain(value) }).collect();
+        let ticks: Vec<Tick> = inside.map(|value| Tick { value, text: plain(value) }).collect();
+        // One value alone says nothing about the scale.
+        return if ticks.len() < 2 { linear_ticks(from, to, most) } else { ticks };
     }
     let every = n_decades.div_ceil(most);
     (first..=last).step_by(every).map(|power| Tick { value: 10f64.powi(power), text: decade(power) }).collect()
@@ -153,6 +155,7 @@ mod tests {
         assert_eq!(texts(Scale::logarithmic(0.01, 1000.0), 6), ["0.01", "0.1", "1", "10", "100", "1000"]);
         assert_eq!(texts(Scale::logarithmic(1.0, 1e8), 5), ["1", "100", "10⁴", "10⁶", "10⁸"]);
         assert_eq!(texts(Scale::logarithmic(0.15, 0.8), 5), ["0.2", "0.5"]);
+        assert_eq!(texts(Scale::logarithmic(0.08, 0.19), 4), ["0.10", "0.15"]);
         assert_eq!(texts(Scale::logarithmic(1e-6, 1e-4), 5), ["10⁻⁶", "10⁻⁵", "10⁻⁴"]);
     }
 
