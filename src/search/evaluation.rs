@@ -37,6 +37,7 @@ impl Search<'_> {
         recorded.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
         let ranges = missing(&recorded, self.settings.sections.search.samples_per_iteration, n_at_once);
         let hops = if ranges.is_empty() { Vec::new() } else { self.hops(iteration)? };
+        let missing = Missing { hops, ranges };
         let Search { settings, engine, potential, judge, archive, reporter, interrupted, .. } = self;
         let (sampled, arriving) = channel();
         let abandoned = AtomicBool::new(false);
@@ -67,16 +68,8 @@ impl Search<'_> {
                 }
                 outcome
             });
-            let sampling = sample(
-                settings,
-                engine.as_mut(),
-                reporter,
-                &[interrupted, &abandoned],
-                iteration,
-                &hops,
-                ranges,
-                sampled,
-            );
+            let sampling =
+                sample(settings, engine.as_mut(), reporter, &[interrupted, &abandoned], iteration, missing, sampled);
             seconds.sample += started.elapsed().as_secs_f64();
             if sampling.is_err() {
                 abandoned.store(true, Ordering::Relaxed);
@@ -95,21 +88,28 @@ impl Search<'_> {
     }
 }
 
-/// Samples `ranges` of the iteration one after the other and sends each as it is done; ends early when one of `stop` is set. The
-/// first samples start from `hops`, the others come from the reverse process.
+/// What of an iteration is to be sampled.
+struct Missing {
+    /// Where its first samples start; the others come from the reverse process.
+    hops: Vec<FreePositions>,
+    /// Indices of the samples, in parts.
+    ranges: Vec<Range<usize>>,
+}
+
+/// Samples what is missing of the iteration, part by part, and sends each part as it is done; ends early when one of `stop` is set.
 fn sample(
     settings: &Settings,
     engine: &mut dyn Engine,
     reporter: &Reporter,
     stop: &[&AtomicBool],
     iteration: usize,
-    hops: &[FreePositions],
-    ranges: Vec<Range<usize>>,
+    missing: Missing,
     sampled: Sender<Sampled>,
 ) -> Result<()> {
     let guidance = guidance_in(settings, iteration);
     let sampler = if guidance.is_some() { Sampler::Guided } else { Sampler::Plain };
     let n_steps = settings.sections.diffusion.steps;
+    let Missing { hops, ranges } = missing;
     for range in ranges {
         let _range = profiler_range("sample");
         reporter.phase(Phase::Sample, n_steps + guidance.map_or(0, |guidance| guidance.relax_steps));
