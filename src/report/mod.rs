@@ -85,7 +85,7 @@ pub fn write(request: &Request) -> Result<Written> {
 /// Writes `report.html` into the run folder `folder`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_for_run(folder: &Path) -> Result<()> {
     let page = run_page(folder, None)?;
     write_atomic(&folder.join("report.html"), page.html().as_bytes())
