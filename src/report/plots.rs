@@ -85,7 +85,7 @@ fn stairs_hints(stairs: &[[f64; 2]]) -> Layer {
 fn iteration_hints(run: &RunData, text: impl Fn(&IterationMetrics) -> String) -> Layer {
     let column = |m: &IterationMetrics| {
         let left = f64::from(m.iteration);
-        ([left, left + 1.0], format!("iteration {}, kT {} eV: {}", m.iteration, short(m.kt_ev), text(m)))
+        ([left, left + 1.0], format!("iteration {}, kT {} eV: {}", m.iteration + 1, short(m.kt_ev), text(m)))
     };
     Layer::Hints { columns: run.metrics.iter().map(column).collect() }
 }
@@ -258,7 +258,7 @@ fn iteration_axis(temperatures: &[(u32, f64)], n_columns: u32, label: &str) -> A
     let cooling = temperatures.windows(2).any(|pair| pair[0].1 != pair[1].1);
     let every = temperatures.len().div_ceil(7).max(1);
     let shown = temperatures.iter().step_by(every);
-    let name = |iteration: u32, kt: f64| if cooling { short(kt) } else { iteration.to_string() };
+    let name = |iteration: u32, kt: f64| if cooling { short(kt) } else { (iteration + 1).to_string() };
     let ticks = shown.map(|&(iteration, kt)| Tick { value: f64::from(iteration) + 0.5, text: name(iteration, kt) });
     let label = if cooling || temperatures.len() < 2 { label } else { "iteration" };
     Axis { scale, label: label.into(), ticks: Some(ticks.collect()) }

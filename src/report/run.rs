@@ -81,7 +81,12 @@ fn header(page: &mut Page, run: &RunData) {
     page.add(&format!("<p class=\"lead\">{}</p>", escape(&what)));
     let best_sample = run.best();
     let found = best_sample.map_or("no structure counts yet".into(), |sample| {
-        format!("eV, evaluation {} (iteration {}, sample {})", count(sample.evaluation), sample.iteration, sample.index)
+        format!(
+            "eV, evaluation {} (iteration {}, sample {})",
+            count(sample.evaluation),
+            sample.iteration + 1,
+            sample.index + 1
+        )
     });
     let target = match (&run.settings.target, summary.target_first_evaluation) {
         (None, _) => ("–".into(), "none is given".into()),
@@ -221,7 +226,7 @@ fn history(minimum: &Minimum) -> String {
         n => format!("found {} times, first", count(n as u64)),
     };
     let first = minimum.first;
-    let place = format!("iteration {}, sample {}", first.iteration, first.index);
+    let place = format!("iteration {}, sample {}", first.iteration + 1, first.index + 1);
     let symmetry = minimum.symmetry.as_ref().map(|symmetry| format!("; symmetry {symmetry}")).unwrap_or_default();
     format!("{times} at evaluation {} ({place}){symmetry}", count(first.evaluation))
 }
@@ -250,7 +255,7 @@ fn course(page: &mut Page, run: &RunData) {
         .map(|m| {
             let seconds: f64 = plots::phases(m).iter().map(|(_, seconds)| seconds).sum();
             vec![
-                m.iteration.to_string(),
+                (m.iteration + 1).to_string(),
                 format!("{:.4}", m.kt_ev),
                 count(m.samples),
                 count(m.counts.ok),

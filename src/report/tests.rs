@@ -105,7 +105,7 @@ fn a_page_shows_the_numbers_of_its_run() {
     for shown in [
         "<h1>adatom <span class=\"badge done\">done</span></h1>",
         "Pt on Pt20 (20 fixed atoms)",
-        "<dd>5.5060<small>eV, evaluation 20 (iteration 3, sample 5)</small>",
+        "<dd>5.5060<small>eV, evaluation 20 (iteration 4, sample 6)</small>",
         "<dd>20<small>of 24 samples</small>",
         "4 too close",
         "Places of the free atoms",
