@@ -194,6 +194,9 @@ fn runs_outlive_the_folder_of_their_configuration() {
 fn a_second_process_is_kept_out_and_a_killed_one_leaves_no_lock() {
     let long = Long::new();
     let (run, first) = long.at_work("run");
+    // Halted, so that it cannot end before the others have tried.
+    let signal = |name: &str| Command::new("kill").args([name, &first.id().to_string()]).status().unwrap();
+    assert!(signal("-STOP").success());
     for _ in 0..2 {
         let said = sentence(&long.search().command(&run).output().unwrap(), 2);
         assert!(said.contains("run: another godiff is working in this folder; wait for it or name another"), "{said}");
@@ -201,6 +204,7 @@ fn a_second_process_is_kept_out_and_a_killed_one_leaves_no_lock() {
     let mut anew = Command::new(env!("CARGO_BIN_EXE_godiff"));
     let said = sentence(&anew.arg("search").arg(&long.config).arg("--out").arg(&run).output().unwrap(), 2);
     assert!(said.contains("another godiff is working in this folder"), "{said}");
+    assert!(signal("-CONT").success());
     assert!(first.wait_with_output().unwrap().status.success(), "the first was disturbed");
     long.check(&run);
 
