@@ -165,7 +165,7 @@ impl<'a> Search<'a> {
             if self.stop_at_target && self.progress.target_first_evaluation.is_some() {
                 return Ok(RunStatus::TargetFound);
             }
-            let kt_ev = temperature(iteration, search.iterations, search.kt_initial_ev, search.kt_final_ev);
+            let kt_ev = temperature_of(self.settings, iteration);
             let mut seconds = PhaseSeconds::default();
             self.reporter.iteration_started(iteration as u32, kt_ev);
             self.sample_and_evaluate(iteration, kt_ev, &mut seconds)?;
@@ -244,6 +244,12 @@ impl<'a> Search<'a> {
         seconds.train = started.elapsed().as_secs_f64();
         Ok(report)
     }
+}
+
+/// kT of `iteration`, eV.
+fn temperature_of(settings: &Settings, iteration: usize) -> f64 {
+    let search = &settings.sections.search;
+    temperature(iteration, search.iterations, search.kt_initial_ev, search.kt_final_ev)
 }
 
 /// The random numbers of `iteration`.

@@ -1,7 +1,7 @@
 //! Evolutionary search: a population of different minima, from which offspring is spliced and mutated, one relaxation after the
 //! other replacing the worst (a pool without generations).
 
-use super::moves::{Random, below, exchange, relocate, shake, uniform};
+use super::moves::{Random, below, exchange, relocate, shake, uniform, weighted};
 use super::placement::Placement;
 use super::settings::EvolutionSettings;
 use super::splice::splice;
@@ -41,13 +41,7 @@ impl<'a> Evolution<'a> {
 
     /// A member of the population, lower energies preferred.
     fn parent(&self, random: &mut Random) -> usize {
-        let fitness = fitness(&self.population);
-        let mut left = uniform(random) * fitness.iter().sum::<f64>();
-        let chosen = fitness.iter().position(|share| {
-            left -= share;
-            left < 0.0
-        });
-        chosen.unwrap_or(0)
+        weighted(random, &fitness(&self.population))
     }
 
     /// Offspring of two parents, unless their halves overlap wherever they are cut.

@@ -23,7 +23,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use moves::{Random, relocate, shake, uniform};
+pub(crate) use moves::{relocate, shake, uniform, weighted};
 pub(crate) use placement::Placement;
 pub use settings::{
     BasinHoppingSettings, EvolutionSettings, PlacementMethod, PlacementSettings, RandomSearchSettings,

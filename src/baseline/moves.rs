@@ -23,6 +23,16 @@ pub fn below(random: &mut Random, n: usize) -> usize {
     ((uniform(random) * n as f64) as usize).min(n.saturating_sub(1))
 }
 
+/// A place in `weights`, drawn with probabilities that are proportional to them; the first where rounding leaves none.
+pub fn weighted(random: &mut Random, weights: &[f64]) -> usize {
+    let mut left = uniform(random) * weights.iter().sum::<f64>();
+    let drawn = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    drawn.unwrap_or(0)
+}
+
 /// A unit vector of random direction.
 pub fn direction(random: &mut Random) -> Vec3 {
     loop {

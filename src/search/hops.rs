@@ -4,11 +4,10 @@
 //! learned forces it costs one, and all hops of an iteration go side by side. The reverse process proposes what the buffer has in
 //! common, hops what lies next to its lowest members.
 
-use super::{Search, weights};
+use super::{Search, temperature_of, weights};
 use crate::archive::Entry;
-use crate::baseline::{Placement, Random, relocate, shake, uniform};
+use crate::baseline::{Placement, relocate, shake, uniform, weighted};
 use crate::config::Settings;
-use crate::diffusion::temperature;
 use crate::engine::FreePositions;
 use crate::error::Result;
 use crate::random::{Purpose, host_generator};
@@ -29,9 +28,8 @@ impl Search<'_> {
         if n_hops == 0 {
             return Ok(Vec::new());
         }
-        let search = &sections.search;
         let before = iteration - 1;
-        let kt_ev = temperature(before, search.iterations, search.kt_initial_ev, search.kt_final_ev);
+        let kt_ev = temperature_of(self.settings, before);
         let buffer = self.draw_buffer(before, kt_ev)?;
         Ok(displaced(self.settings, iteration, n_hops, &buffer, &weights(&buffer, kt_ev)))
     }
@@ -50,22 +48,12 @@ fn displaced(
     let reach = settings.sections.guidance.as_ref().map_or(0.0, |guidance| guidance.hop_angstrom);
     let hop = |number: usize| {
         let mut random = host_generator(search.seed, Purpose::Move, (iteration as u64) << 32 | number as u64);
-        let from = &buffer[draw(weights, &mut random)].free_positions;
+        let from = &buffer[weighted(&mut random, weights)].free_positions;
         let relocated =
             if uniform(&mut random) < RELOCATE_SHARE { relocate(&placement, from, &mut random) } else { None };
         relocated.unwrap_or_else(|| shake(&settings.system, from, reach, search.min_distance_angstrom, &mut random))
     };
     (0..n_hops).map(hop).collect()
-}
-
-/// A place in `weights`, drawn with probabilities that are proportional to them.
-fn draw(weights: &[f64], random: &mut Random) -> usize {
-    let mut left = uniform(random) * weights.iter().sum::<f64>();
-    let drawn = weights.iter().position(|weight| {
-        left -= weight;
-        left < 0.0
-    });
-    drawn.unwrap_or(weights.len() - 1)
 }
 
 #[cfg(test)]
@@ -111,7 +99,7 @@ mod tests {
     #[test]
     fn what_weighs_nothing_is_not_drawn() {
         let mut random = host_generator(1, Purpose::Move, 0);
-        let drawn: Vec<usize> = (0..300).map(|_| draw(&[0.0, 2.0, 0.0, 1.0], &mut random)).collect();
+        let drawn: Vec<usize> = (0..300).map(|_| weighted(&mut random, &[0.0, 2.0, 0.0, 1.0])).collect();
         assert!(drawn.iter().all(|place| [1, 3].contains(place)));
         let ones = drawn.iter().filter(|&&place| place == 1).count();
         assert!((170..230).contains(&ones), "{ones}");
