@@ -10,13 +10,12 @@ use godiff::engine::{
     Engine, ForceSet, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
 };
 use godiff::error::Result;
-use godiff::model::{Layout, RadialBasis};
-use godiff::system::{Images, vector::sub};
+use godiff::model::Layout;
 use half::f16;
 use reference::device::device;
 use reference::systems::{
-    Named, Random, all_losses, cluster, gradient_magnitude, prior_structures, random_batch, random_cuda, random_engine,
-    random_state, random_vectors, rattled, setup, slab, stepped_adatom, thin_bulk,
+    Named, Random, all_losses, cluster, gradient_magnitude, learns_a_site, prior_structures, random_batch, random_cuda,
+    random_engine, random_state, random_vectors, rattled, setup, slab, stepped_adatom, thin_bulk,
 };
 use reference::{Reference, assert_close, difference, difference_within, flat, largest, tolerance};
 
@@ -336,36 +335,7 @@ fn divergence_is_found() {
 /// Trained on one site of the stepped surface, the model leads atoms there, as in tests/engine_training.rs.
 #[test]
 fn training_leads_to_the_site() {
-    let mut setup = mixed(setup(stepped_adatom(), [16, 2, 16]));
-    setup.sizes.cutoff_angstrom = 5.0;
-    setup.radial_basis = RadialBasis::even(16, 5.0);
-    setup.training.batch = 8;
-    setup.training.learning_rate = 3e-3;
-    setup.training.weighting = Weighting::Published;
-    setup.reverse.steps = 100;
-    let height = setup.system.confinement.unwrap().z_lo + 0.463;
-    let sites = [0.3821, 0.8821].map(|v| {
-        let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);
-        [x, y, height]
-    });
-    let images = Images::new(&setup.system.cell);
-    let median_distance = |engine: &mut Cuda| {
-        let mut distances: Vec<f64> = sampled(engine, 0..16)
-            .iter()
-            .flatten()
-            .map(|&x| sites.iter().map(|&s| images.nearest(sub(s, x)).squared.sqrt()).fold(f64::INFINITY, f64::min))
-            .collect();
-        distances.sort_by(f64::total_cmp);
-        distances[distances.len() / 2]
-    };
-    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8], forces: None };
-    let mut engine = random_cuda(&setup, 3);
-    let before = median_distance(&mut engine);
-    let losses: Vec<f64> =
-        (0..9).map(|k| engine.train(Stream { iteration: k, ..STREAM }, &set, 100, &mut quiet).unwrap().loss).collect();
-    let after = median_distance(&mut engine);
-    assert!(losses[8] < 0.75 * losses[0], "losses {losses:?}");
-    assert!(before > 2.0 && after < 0.5, "median distance {before} Å before training, {after} Å after");
+    learns_a_site(Precision::Mixed, Weighting::Published, |setup| random_cuda(setup, 3), STREAM, 16, 0.5);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use godiff::archive::{Archive, Selection, export};
 use godiff::config::Settings;
 use godiff::model::ModelFile;
 use godiff::run::{Checkpoint, RunDirectory, RunStatus, Summary, read_metrics};
-use kills::{Run, Shares, results, smoke};
+use kills::{Run, Shares, n_times, results, smoke};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 /// How many mutations a test tries: as `GODIFF_MUTATIONS` says, or `default`.
 fn n_mutations(default: usize) -> usize {
-    std::env::var("GODIFF_MUTATIONS").map_or(default, |text| text.parse().expect("GODIFF_MUTATIONS is a number"))
+    n_times("GODIFF_MUTATIONS", default)
 }
 
 /// A finished search of three iterations, and one with another seed.

@@ -11,7 +11,7 @@ mod disk;
 mod kills;
 
 use disk::Disk;
-use kills::{Run, results, smoke};
+use kills::{Run, n_times, results, smoke};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -63,8 +63,7 @@ fn on_full_disks(run: &Run, alone: &Path, sizes: impl Iterator<Item = String>) -
 
 #[test]
 fn full_disks_end_a_run_with_a_sentence_and_a_resume_completes_it() {
-    let n_disks =
-        std::env::var("GODIFF_FULL_DISKS").map_or(5, |text| text.parse().expect("GODIFF_FULL_DISKS is a number"));
+    let n_disks = n_times("GODIFF_FULL_DISKS", 5) as u64;
     let place = TempDir::new().unwrap();
     let config = smoke(place.path(), &[], "\n[random_search]\nevaluations = 1200\n");
     for command in ["search", "rss"] {

@@ -20,9 +20,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often a test kills: as `GODIFF_KILLS` says, or `default` times.
+/// How often a test tries: as the environment's `variable` says, or `default` times.
+pub fn n_times(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+/// How often a test kills.
 pub fn n_kills(default: usize) -> usize {
-    std::env::var("GODIFF_KILLS").map_or(default, |text| text.parse().expect("GODIFF_KILLS is a number"))
+    n_times("GODIFF_KILLS", default)
 }
 
 /// Random shares from 0 to 1.

@@ -7,12 +7,13 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::cuda::Cuda;
 use godiff::engine::{
-    Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Setup,
-    TrainingSettings, Weighting,
+    Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Sampler, Setup,
+    Stream, TrainingSet, TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose, normal_pair};
-use godiff::system::{Cell, Confinement, ConfinementSpec, System, Vec3, read_structure};
+use godiff::system::vector::sub;
+use godiff::system::{Cell, Confinement, ConfinementSpec, Images, System, Vec3, read_structure};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::path::Path;
@@ -177,6 +178,56 @@ pub fn random_cuda(setup: &Setup, seed: u64) -> Cuda {
     let mut engine = Cuda::new(&device(), setup).expect("an engine");
     engine.restore(&random_state(setup, seed)).expect("its state");
     engine
+}
+
+/// Trains a model of 16 features and two blocks on one site of the stepped surface, on the engine that `open` gives with random
+/// parameters: the loss falls below three quarters, and of `n_samples` structures the median atom ends within `within` (Å) of the
+/// site or its equal, half a lattice vector along b, where it was more than 2 Å away before.
+pub fn learns_a_site<E: Engine>(
+    precision: Precision,
+    weighting: Weighting,
+    open: impl Fn(&Setup) -> E,
+    stream: Stream,
+    n_samples: usize,
+    within: f64,
+) {
+    let mut setup = Setup { precision, ..setup(stepped_adatom(), [16, 2, 16]) };
+    setup.sizes.cutoff_angstrom = 5.0;
+    setup.radial_basis = RadialBasis::even(16, 5.0);
+    setup.training.batch = 8;
+    setup.training.learning_rate = 3e-3;
+    setup.training.weighting = weighting;
+    setup.reverse.steps = 100;
+    let height = setup.system.confinement.unwrap().z_lo + 0.463;
+    let sites = [0.3821, 0.8821].map(|v| {
+        let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);
+        [x, y, height]
+    });
+    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8], forces: None };
+    let mut engine = open(&setup);
+    let distance = |engine: &mut E| {
+        let samples = engine.sample(stream, 0..n_samples, Sampler::Plain, &mut |_| Ok(())).unwrap();
+        median_distance(&setup.system, &samples, &sites)
+    };
+    let before = distance(&mut engine);
+    let losses: Vec<f64> = (0..9)
+        .map(|k| engine.train(Stream { iteration: k, ..stream }, &set, 100, &mut |_| Ok(())).unwrap().loss)
+        .collect();
+    let after = distance(&mut engine);
+    assert!(losses[8] < 0.75 * losses[0], "losses {losses:?}");
+    assert!(before > 2.0 && after < within, "median distance {before} Å before training, {after} Å after");
+}
+
+/// Median distance (Å) of the samples' atoms to the nearest of `sites`, periodic images counted.
+fn median_distance(system: &System, samples: &[FreePositions], sites: &[Vec3]) -> f64 {
+    let images = Images::new(&system.cell);
+    let mut distances: Vec<f64> = samples
+        .iter()
+        .flatten()
+        .map(|&x| sites.iter().map(|&s| images.nearest(sub(s, x)).squared.sqrt()).fold(f64::INFINITY, f64::min))
+        .collect();
+    distances.sort_by(f64::total_cmp);
+    distances[distances.len() / 2]
 }
 
 /// The first `n` structures of the prior.
