@@ -8,7 +8,7 @@ use clap::Args;
 use godiff::archive::{Counts, Selection, export};
 use godiff::model::ModelFile;
 use godiff::run::progress::text::duration;
-use godiff::run::{Checkpoint, SearchProgress};
+use godiff::run::{Checkpoint, RunDirectory, SearchProgress};
 use godiff::{Error, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl Arguments {
             Some("safetensors") => print(ModelFile::read(path)?.describe()),
             Some("db") => print(describe_archive(path)?),
             Some("bin") => print(describe_checkpoint(&Checkpoint::read(path)?)),
-            _ if path.join("config.toml").is_file() => run::describe(path),
+            _ if RunDirectory::exists(path) => run::describe(path),
             _ if path.is_dir() => describe_folder(path),
             _ => Err(Error::bad_file(
                 path,

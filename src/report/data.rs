@@ -69,9 +69,9 @@ impl RunData {
     /// # Errors
     /// `BadInput` if the configuration, the summary, the metrics or the archive cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
-        let settings = Settings::load(&folder.join("config.toml"))?;
+        let settings = Settings::load(&RunDirectory::config_of(folder))?;
         let summary = summary(folder)?;
-        let metrics = match folder.join("metrics.jsonl") {
+        let metrics = match RunDirectory::metrics_of(folder) {
             path if path.exists() => read_metrics(&path)?,
             _ => Vec::new(),
         };

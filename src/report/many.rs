@@ -73,7 +73,7 @@ pub fn page(folders: &[RunFolder]) -> Result<(Page, Vec<String>)> {
 }
 
 fn outline(folder: &RunFolder) -> Result<Outline> {
-    let settings = Settings::load(&folder.path.join("config.toml"))?;
+    let settings = Settings::load(&RunDirectory::config_of(&folder.path))?;
     let summary = summary(&folder.path)?;
     let method = Method::of(&settings.sections);
     let outcome = Outcome::new(&summary, method.is_finished(&settings.sections, &summary, false));

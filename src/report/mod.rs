@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::landscape::Landscape;
 use crate::plot::png::Painter;
 use crate::plot::{Picture, svg};
-use crate::run::write_atomic;
+use crate::run::{RunDirectory, write_atomic};
 use page::Page;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub fn write(request: &Request) -> Result<Written> {
     }
     let page = match (&request.out, &request.folders[..]) {
         (Some(out), _) => out.clone(),
-        (None, [folder]) => folder.join("report.html"),
+        (None, [folder]) => RunDirectory::report_of(folder),
         (None, _) => PathBuf::from("report.html"),
     };
     let (report, notes) = match (&runs[..], &request.scan) {
@@ -88,7 +88,7 @@ pub fn write(request: &Request) -> Result<Written> {
 /// As [`write()`].
 pub fn write_for_run(folder: &Path) -> Result<()> {
     let page = run_page(folder, None)?;
-    write_atomic(&folder.join("report.html"), page.html().as_bytes())
+    write_atomic(&RunDirectory::report_of(folder), page.html().as_bytes())
 }
 
 fn run_page(folder: &Path, scan: Option<&Path>) -> Result<Page> {

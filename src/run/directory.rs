@@ -211,6 +211,21 @@ impl RunDirectory {
         folder.join(ARCHIVE)
     }
 
+    /// `config.toml` of the run in `folder`.
+    pub fn config_of(folder: &Path) -> PathBuf {
+        folder.join(CONFIG)
+    }
+
+    /// `metrics.jsonl` of the run in `folder`: a line for every iteration.
+    pub fn metrics_of(folder: &Path) -> PathBuf {
+        folder.join(METRICS)
+    }
+
+    /// `report.html` of the run in `folder`.
+    pub fn report_of(folder: &Path) -> PathBuf {
+        folder.join(REPORT)
+    }
+
     /// Replaces `summary.json`.
     ///
     /// # Errors
@@ -250,11 +265,6 @@ impl RunDirectory {
     /// `metrics.jsonl`: a line for every iteration.
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join(METRICS)
-    }
-
-    /// `report.html`.
-    pub fn report_path(&self) -> PathBuf {
-        self.path.join(REPORT)
     }
 }
 

@@ -14,7 +14,7 @@ pub fn describe(folder: &Path) -> Result<()> {
     let summary = read_summary(folder)?;
     let Summary { version, seed, device, evaluations, samples, seconds, .. } = &summary;
     // A configuration that cannot be read any more, for instance by a later version, keeps nobody from the results.
-    let settings = Settings::load(&folder.join("config.toml")).ok();
+    let settings = Settings::load(&RunDirectory::config_of(folder)).ok();
     let method = settings.as_ref().map_or("run", method);
     print(format!("{}: {method}, {}", folder.display(), standing(folder, summary.status)))?;
     print(format!("godiff {version}, {device}, seed {seed}"))?;
@@ -99,7 +99,7 @@ fn task(settings: &Settings) -> String {
 
 /// A line for every finished iteration.
 fn describe_course(folder: &Path) -> Result<()> {
-    let metrics = folder.join("metrics.jsonl");
+    let metrics = RunDirectory::metrics_of(folder);
     if !metrics.exists() {
         return Ok(());
     }
