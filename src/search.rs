@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! for kT from kT_initial down to kT_final:
-//!     structures ← reverse diffusion from the prior, with the model as it stands; with guidance, from the second temperature
-//!                  on, a corrector along the predicted forces after every step
+//!     structures ← reverse diffusion from the prior, with the model as it stands; with guidance, as soon as it has learned
+//!                  forces, a corrector along those that it predicts after every step
 //!     structures ← those without atoms on top of each other
 //!     E, F       ← potential, while later structures are still drawn; every answer is recorded durably before anything
 //!                  depends on it
@@ -257,9 +257,10 @@ fn stream(settings: &Settings, iteration: usize) -> Stream {
     Stream { seed: settings.sections.search.seed, iteration: iteration as u64 }
 }
 
-/// The guidance of `iteration`: there is none in the first, which knows no forces yet.
+/// The guidance of `iteration`: in the first there is none, unless a transferred model knows forces already.
 fn guidance_in(settings: &Settings, iteration: usize) -> Option<&GuidanceSettings> {
-    settings.sections.guidance.as_ref().filter(|_| iteration > 0)
+    let known = || settings.transfer.as_ref().is_some_and(|model| model.knows_forces(&settings.system.numbers()));
+    settings.sections.guidance.as_ref().filter(|_| iteration > 0 || known())
 }
 
 /// The model before the first iteration, and what there is to say about it.

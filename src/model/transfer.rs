@@ -46,6 +46,11 @@ impl ModelFile {
         None
     }
 
+    /// Whether this model predicts forces on all atoms with these atomic `numbers`.
+    pub fn knows_forces(&self, numbers: &[u8]) -> bool {
+        self.sizes.force_head && numbers.iter().all(|number| self.species.contains(number))
+    }
+
     /// This model's parameters for a search with a model of `sizes` on atoms with these atomic `numbers`. Embedding rows of
     /// species that it was not trained on, and a force head that it lacks, get the start values of `seed`; a force head that
     /// `sizes` lacks is dropped. The sizes must fit otherwise ([`ModelFile::misfit`]). Training goes on with `weighting`: another
@@ -84,6 +89,9 @@ impl ModelFile {
         match (self.sizes.force_head, sizes.force_head) {
             (false, true) => notes.push("it has no force head: a fresh one is added".to_owned()),
             (true, false) => notes.push("its force head is left out: there is no [guidance]".to_owned()),
+            (true, true) if self.knows_forces(numbers) => {
+                notes.push("its forces guide the first samples already".to_owned());
+            }
             _ => {}
         }
         if self.weighting != weighting {
@@ -159,7 +167,14 @@ mod tests {
         assert_eq!((&added.parameters[..n], &added.parameters[n..]), (&plain.parameters[..], &fresh[n..]));
         assert_eq!(added.notes[1], "it has no force head: a fresh one is added");
         let guided = model(&[78], true);
-        assert_eq!(guided.transfer(&with, Weighting::Published, &[78], 1).parameters, guided.parameters);
+        let kept = guided.transfer(&with, Weighting::Published, &[78, 78], 1);
+        assert_eq!(
+            (&kept.parameters, &kept.notes[1][..]),
+            (&guided.parameters, "its forces guide the first samples already")
+        );
+        let partly = guided.transfer(&with, Weighting::Published, &[78, 8], 1);
+        assert_eq!(partly.notes[1..], ["O is new to it: its embedding starts fresh"]);
+        assert!(guided.knows_forces(&[78]) && !guided.knows_forces(&[8, 78]) && !plain.knows_forces(&[78]));
         let dropped = guided.transfer(&SIZES, Weighting::Published, &[78], 1);
         assert_eq!(dropped.parameters, guided.parameters[..n]);
         assert_eq!(dropped.notes[1], "its force head is left out: there is no [guidance]");

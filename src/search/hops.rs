@@ -24,11 +24,11 @@ impl Search<'_> {
     pub(super) fn hops(&self, iteration: usize) -> Result<Vec<FreePositions>> {
         let sections = &self.settings.sections;
         let Some(guidance) = super::guidance_in(self.settings, iteration) else { return Ok(Vec::new()) };
+        let Some(before) = iteration.checked_sub(1) else { return Ok(Vec::new()) };
         let n_hops = (guidance.hop_share * sections.search.samples_per_iteration as f64).round() as usize;
         if n_hops == 0 {
             return Ok(Vec::new());
         }
-        let before = iteration - 1;
         let kt_ev = temperature_of(self.settings, before);
         let buffer = self.draw_buffer(before, kt_ev)?;
         Ok(displaced(self.settings, iteration, n_hops, &buffer, &weights(&buffer, kt_ev)))

@@ -355,6 +355,25 @@ fn guidance_starts_with_the_second_iteration() {
 }
 
 #[test]
+fn forces_that_a_transferred_model_knows_guide_from_the_first_iteration() {
+    let sections = "[guidance]\nrelax_steps = 2\nhop_share = 0.4\n";
+    let first = Bench::with(sections);
+    first.run(NEVER).unwrap();
+    let model = ModelFile::read(&first.folder().join("model.safetensors")).unwrap();
+    assert_eq!(model.species, [78]);
+    let samplers = |model: ModelFile| {
+        let mut bench = Bench::with(sections);
+        bench.settings.transfer = Some(model);
+        bench.run(NEVER).unwrap();
+        let heard = bench.heard.lock().unwrap();
+        heard.samplers.clone()
+    };
+    assert_eq!(samplers(model.clone()), [0, 1, 2].map(|iteration| (iteration, Sampler::Guided)));
+    let other = ModelFile { species: vec![79], ..model };
+    assert_eq!(samplers(other), [(0, Sampler::Plain), (1, Sampler::Guided), (2, Sampler::Guided)]);
+}
+
+#[test]
 fn without_guidance_nothing_is_asked_of_forces() {
     let bench = Bench::new();
     bench.run(NEVER).unwrap();
