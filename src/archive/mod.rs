@@ -168,15 +168,6 @@ impl Archive {
         })
     }
 
-    /// Status and energy (eV) of every entry in order of (iteration, index).
-    ///
-    /// # Errors
-    /// `Storage` if reading fails or a status is unknown.
-    pub fn energies(&self) -> Result<Vec<(Status, Option<f64>)>> {
-        let sql = "SELECT key_value_pairs, energy FROM systems WHERE unique_id BETWEEN ?1 AND ?2 ORDER BY unique_id";
-        self.file.query(sql, self.file.key.of_archive(), |row| Ok((rows::key_value_pairs(row, 0)?.status, row.get(1)?)))
-    }
-
     /// The `ok` entry of lowest energy; of equal ones the first by (iteration, index).
     ///
     /// # Errors

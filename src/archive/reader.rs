@@ -64,6 +64,24 @@ impl Reader {
         })
     }
 
+    /// Every entry that was evaluated, with the number of its evaluation, from 1, in that order. Where rows may be missing, as
+    /// in runs of baselines, `an_iteration` is the number of evaluations in one; otherwise those with a row are counted.
+    ///
+    /// # Errors
+    /// Those of [`Reader::list`].
+    pub fn evaluations(&self, an_iteration: Option<u64>) -> Result<Vec<(u64, Listed)>> {
+        let mut rows = self.list()?;
+        rows.retain(|row| row.status != Status::TooClose);
+        let number = |(place, row): (usize, Listed)| {
+            let before = match an_iteration {
+                Some(n) => u64::from(row.iteration) * n + u64::from(row.index),
+                None => place as u64,
+            };
+            (before + 1, row)
+        };
+        Ok(rows.into_iter().enumerate().map(number).collect())
+    }
+
     /// The structure (`iteration`, `index`), if it is stored.
     ///
     /// # Errors

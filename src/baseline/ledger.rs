@@ -1,5 +1,6 @@
 //! The one place through which a baseline asks the potential: counts, records, and answers from the archive what is recorded.
 
+use super::settings::Record;
 use crate::archive::{Archive, Counts, Entry, Status};
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -48,8 +49,11 @@ pub struct Ledger<'a> {
     best: Option<Entry>,
     /// Entries of the present iteration that the archive held when it began, by index.
     recorded: HashMap<u32, Entry>,
-    /// Entries that are not stored yet.
+    record: Record,
+    /// Entries that are to be stored and are not yet.
     unsaved: Vec<Entry>,
+    /// With [`Record::Minima`], the entries of the last [`Ledger::evaluate`], in its order.
+    last: Vec<Entry>,
     saved: Instant,
     /// Statuses and `ok` energies (eV) of the present iteration.
     counts: Counts,
@@ -81,7 +85,11 @@ impl<'a> Ledger<'a> {
         let archive = Archive::open_or_create(&directory.archive_path(), &settings.system, &potential.name(), seed)?;
         notes.iter().for_each(|note| reporter.message(note));
         let before = directory.summary();
-        archive.check_complete(u32::MAX, before.as_ref().map_or(0, |summary| summary.samples))?;
+        let record = settings.sections.relaxation.unwrap_or_default().record;
+        // What is missing where not all is kept, the run that goes on makes again.
+        if record == Record::All {
+            archive.check_complete(u32::MAX, before.as_ref().map_or(0, |summary| summary.samples))?;
+        }
         let seconds_before = before.map_or(0.0, |summary| summary.seconds);
         let now = Instant::now();
         Ok(Ledger {
@@ -97,7 +105,9 @@ impl<'a> Ledger<'a> {
             progress: SearchProgress::new(seed),
             best: None,
             recorded: HashMap::new(),
+            record,
             unsaved: Vec::new(),
+            last: Vec::new(),
             saved: now,
             counts: Counts::default(),
             energies: Vec::new(),
@@ -119,9 +129,14 @@ impl<'a> Ledger<'a> {
             first_iteration: 0,
             best_ev: self.archive.best()?.and_then(|entry| entry.energy),
         });
-        let n_recorded = self.archive.counts()?.evaluations();
-        if n_recorded > 0 {
-            self.reporter.message(&format!("going on after evaluation {n_recorded}"));
+        match (self.archive.counts()?.evaluations(), self.record) {
+            (0, _) => {}
+            (n_recorded, Record::All) => {
+                self.reporter.message(&format!("going on after evaluation {n_recorded}"));
+            }
+            (n_recorded, Record::Minima) => self.reporter.message(&format!(
+                "going on: {n_recorded} evaluations are in the archive, the others are made again on the way"
+            )),
         }
         self.directory.write_summary(&self.summary(RunStatus::Running))?;
         self.begin_iteration()
@@ -132,6 +147,7 @@ impl<'a> Ledger<'a> {
     pub fn evaluate(&mut self, structures: &[Structure]) -> Result<Option<Vec<Answer>>> {
         let left = (self.limits.evaluations - self.progress.evaluations).min(structures.len() as u64) as usize;
         let mut answers = Vec::with_capacity(structures.len());
+        self.last.clear();
         while answers.len() < left {
             let index = self.progress.evaluations % EVALUATIONS_AN_ITERATION;
             let room = (EVALUATIONS_AN_ITERATION - index) as usize;
@@ -144,6 +160,11 @@ impl<'a> Ledger<'a> {
         }
         let found = self.limits.stop_at_target && self.progress.target_first_evaluation.is_some();
         Ok((self.progress.evaluations < self.limits.evaluations && !found).then_some(answers))
+    }
+
+    /// Says that structure `place` of the last [`Ledger::evaluate`] was the last of its relaxation.
+    pub fn relaxation_ended(&mut self, place: usize) {
+        self.unsaved.extend(self.last.get(place).cloned());
     }
 
     /// What becomes of a structure with its energy and forces.
@@ -222,7 +243,7 @@ impl<'a> Ledger<'a> {
         let asked = Instant::now();
         let n_template = self.settings.system.n_template();
         let iteration = self.iteration();
-        let Ledger { potential, judge, archive, unsaved, saved, interrupted, kt_ev, .. } = self;
+        let Ledger { potential, judge, archive, record, unsaved, saved, interrupted, kt_ev, .. } = self;
         potential.evaluate(structures, &mut |answers| {
             for (k, answer) in answers {
                 let status = judge.status(&answer);
@@ -233,7 +254,9 @@ impl<'a> Ledger<'a> {
                 let free_positions = structures[k].positions[n_template..].to_vec();
                 let index = first + places[k] as u32;
                 let entry = Entry { iteration, index, kt_ev: *kt_ev, status, free_positions, energy, forces };
-                unsaved.push(entry.clone());
+                if *record == Record::All {
+                    unsaved.push(entry.clone());
+                }
                 entries[places[k]] = Some(entry);
             }
             if saved.elapsed() >= SAVE_INTERVAL {
@@ -249,8 +272,15 @@ impl<'a> Ledger<'a> {
 
     /// Counts the run's next evaluation; gives its answer back.
     fn count(&mut self, entry: Entry) -> Result<Answer> {
-        let best_before = self.progress.best;
+        let before = (self.progress.best, self.progress.target_first_evaluation);
         self.judge.count(&mut self.progress, &entry);
+        let is_best = self.progress.best != before.0;
+        if self.record == Record::Minima {
+            if is_best || self.progress.target_first_evaluation != before.1 {
+                self.unsaved.push(entry.clone());
+            }
+            self.last.push(entry.clone());
+        }
         *self.counts.of_mut(entry.status) += 1;
         if let (Status::Ok, Some(energy)) = (entry.status, entry.energy) {
             self.energies.push(energy);
@@ -258,7 +288,7 @@ impl<'a> Ledger<'a> {
         self.reporter.recorded(entry.status, entry.energy);
         // What is shown is what a kill leaves.
         self.reporter.advance((self.counts.samples() as usize).saturating_sub(self.unsaved.len()));
-        if self.progress.best != best_before {
+        if is_best {
             self.best = Some(entry.clone());
         }
         // The archive has no number for energies that are not finite.

@@ -6,11 +6,11 @@
 //! [`BaselineRun`] relaxes side by side what the strategy proposes, one evaluation of each slot a round.
 //!
 //! **Counting.** Evaluations are numbered in the order in which they are made; evaluation e is the row (e / 1000, e % 1000) of the
-//! archive, so that an "iteration" of a baseline is 1000 evaluations.
+//! archive, so that an "iteration" of a baseline is 1000 evaluations. With [`Record::Minima`] rows are missing.
 //!
 //! **Resuming.** Everything random is a pure function of the seed and the number of the relaxation, and all else follows from the
-//! answers of the potential. A run that goes on therefore starts over, with the archive answering in place of the potential as
-//! far as it reaches, and ends bit for bit like one that was left alone.
+//! answers of the potential. A run that goes on therefore starts over, with the archive answering in place of the potential
+//! where it can, and ends bit for bit like one that was left alone.
 
 mod basin_hopping;
 mod evolution;
@@ -26,7 +26,7 @@ mod tests;
 pub(crate) use moves::{relocate, shake, uniform, weighted};
 pub(crate) use placement::Placement;
 pub use settings::{
-    BasinHoppingSettings, EvolutionSettings, PlacementMethod, PlacementSettings, RandomSearchSettings,
+    BasinHoppingSettings, EvolutionSettings, PlacementMethod, PlacementSettings, RandomSearchSettings, Record,
     RelaxationSection,
 };
 
@@ -40,6 +40,7 @@ use crate::run::{Reporter, Resumed, RunStatus, Summary};
 use crate::system::{Structure, Vec3};
 use basin_hopping::BasinHopping;
 use evolution::Evolution;
+pub(crate) use ledger::EVALUATIONS_AN_ITERATION;
 use ledger::Ledger;
 use random_search::RandomSearch;
 use std::sync::atomic::AtomicBool;
@@ -194,6 +195,7 @@ impl<'a> BaselineRun<'a> {
             for (k, answer) in answers.into_iter().enumerate() {
                 let slot = &mut slots[k];
                 let Some(ending) = slot.walker.advance(answer, &mut trials[k].positions, &limits) else { continue };
+                self.ledger.relaxation_ended(k);
                 let walker = std::mem::replace(&mut slot.walker, Walker::new(&slot.start));
                 let relaxed = walker.finish(&slot.start, ending).structure;
                 let counts = self.ledger.status_of(&relaxed) == Status::Ok;

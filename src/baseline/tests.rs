@@ -5,6 +5,7 @@ use super::placement::Placement;
 use super::splice::splice;
 use super::*;
 use crate::archive::{Archive, Entry};
+use crate::benchmark::{Course, Method};
 use crate::potential::{Answer, Emt, Evaluation};
 use crate::random::{Purpose, host_generator};
 use crate::run::{IterationMetrics, RunDirectory, read_metrics};
@@ -196,6 +197,46 @@ fn interrupted_runs_ask_for_nothing_twice_and_end_alike() {
         assert_eq!(metrics(&folder), metrics(&alone));
         let best = |folder: &Path| std::fs::read(folder.join("best.xyz")).unwrap();
         assert_eq!(best(&folder), best(&alone));
+    }
+}
+
+#[test]
+fn an_archive_of_minima_is_that_of_all_thinned_out() {
+    for method in Baseline::ALL {
+        let place = TempDir::new().unwrap();
+        let folder = |name: &str| place.path().join(name);
+        let all = settings(method, &[]);
+        let expected = Summary { seconds: 0.0, ..run(method, &all, &folder("all"), None, false).0.unwrap() };
+        let thin = settings(method, &[("max_steps = 40", "max_steps = 40\nrecord = 'minima'")]);
+        let (summary, n_calls) = run(method, &thin, &folder("thin"), None, false);
+        let summary = summary.unwrap();
+        assert_eq!(n_calls, 1130);
+        assert_eq!(Summary { seconds: 0.0, ..summary }, expected, "{method:?}");
+        assert_eq!(metrics(&folder("thin")), metrics(&folder("all")));
+        assert_eq!(std::fs::read(folder("thin/best.xyz")).unwrap(), std::fs::read(folder("all/best.xyz")).unwrap());
+
+        let (every, few) = (entries(&all, &folder("all")), entries(&thin, &folder("thin")));
+        assert!(few.len() < 500, "{method:?}: {} of 1130 evaluations", few.len());
+        let place_of = |entry: &Entry| (entry.iteration * 1000 + entry.index) as usize;
+        assert!(few.iter().all(|entry| every[place_of(entry)] == *entry));
+        let largest = |entry: &Entry| entry.forces.as_ref().unwrap()[9..].iter().map(|&f| norm(f)).fold(0.0, f64::max);
+        // The last round is over before what it brings is looked at.
+        let minima = every.iter().take(1120).filter(|entry| largest(entry) < 0.05);
+        assert!(minima.clone().count() > 3, "{method:?}");
+        assert!(minima.clone().all(|entry| few.contains(entry)), "{method:?}");
+        assert!(few.iter().any(|entry| place_of(entry) as u64 + 1 == expected.target_first_evaluation.unwrap()));
+        let course = |name: &str| Course::read(&folder(name), Method::Baseline(method)).unwrap();
+        assert_eq!(course("thin"), course("all"), "every energy lower than all before is kept");
+
+        for after in [300, 900] {
+            let (outcome, _) = run(method, &thin, &folder("cut"), Some(after), false);
+            assert!(matches!(outcome, Err(Error::Interrupted)), "{method:?} {after}: {outcome:?}");
+        }
+        // An archive that was lost is made again.
+        std::fs::remove_file(folder("cut/archive.db")).unwrap();
+        let summary = run(method, &thin, &folder("cut"), None, false).0.unwrap();
+        assert_eq!(Summary { seconds: 0.0, ..summary }, expected, "{method:?}");
+        assert!(entries(&thin, &folder("cut")) == few, "{method:?}");
     }
 }
 

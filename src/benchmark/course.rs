@@ -1,9 +1,9 @@
 //! How far a run had come after how many evaluations.
 
-use crate::archive::{Archive, Status};
+use super::Method;
+use crate::archive::{Reader, Status};
 use crate::error::Result;
 use crate::run::RunDirectory;
-use crate::system::System;
 use std::path::Path;
 
 /// The lowest energy of a run as a function of evaluations: a falling staircase.
@@ -14,35 +14,30 @@ pub struct Course {
 }
 
 impl Course {
-    /// Of the statuses and energies (eV) of a run's structures in their order; those never evaluated count for nothing.
-    pub fn new(structures: impl IntoIterator<Item = (Status, Option<f64>)>) -> Self {
-        let (mut steps, mut n_evaluations, mut lowest) = (Vec::new(), 0, f64::INFINITY);
-        for (status, energy) in structures {
-            if status == Status::TooClose {
-                continue;
-            }
-            n_evaluations += 1;
-            if let (Status::Ok, Some(energy)) = (status, energy)
-                && energy < lowest
-            {
+    /// Of the evaluations (from 1, in their order) that a run recorded, with the energies (eV) of those that count.
+    pub fn new(evaluations: impl IntoIterator<Item = (u64, Option<f64>)>) -> Self {
+        let (mut steps, mut lowest) = (Vec::new(), f64::INFINITY);
+        for (evaluation, energy) in evaluations {
+            if let Some(energy) = energy.filter(|&energy| energy < lowest) {
                 lowest = energy;
-                steps.push((n_evaluations, energy));
+                steps.push((evaluation, energy));
             }
         }
         Course { steps }
     }
 
-    /// From the archive of the run in `folder`.
+    /// From the archive of the run of `method` in `folder`.
     ///
     /// # Errors
     /// Those of the archive.
-    pub fn read(folder: &Path, system: &System) -> Result<Self> {
+    pub fn read(folder: &Path, method: Method) -> Result<Self> {
         let path = RunDirectory::archive_of(folder);
         // A run may have been killed before its archive was made.
         if !path.exists() {
             return Ok(Course { steps: Vec::new() });
         }
-        Ok(Course::new(Archive::open(&path, system)?.energies()?))
+        let rows = Reader::open(&path)?.evaluations(method.evaluations_an_iteration())?;
+        Ok(Course::new(rows.into_iter().map(|(e, row)| (e, row.energy.filter(|_| row.status == Status::Ok)))))
     }
 
     /// The lowest energy (eV) after `n_evaluations`; `None` before the first structure that counts.
@@ -62,18 +57,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_evaluations_count_and_only_ok_ones_lower_it() {
-        let course = Course::new([
-            (Status::TooClose, None),
-            (Status::NotFinite, None),
-            (Status::Ok, Some(3.0)),
-            (Status::BelowFloor, Some(-9.0)),
-            (Status::TooClose, None),
-            (Status::Ok, Some(3.5)),
-            (Status::Ok, Some(1.0)),
-        ]);
-        let energies: Vec<Option<f64>> = (0..7).map(|n| course.at(n)).collect();
-        assert_eq!(energies, [None, None, Some(3.0), Some(3.0), Some(3.0), Some(1.0), Some(1.0)]);
-        assert_eq!(course.falls().collect::<Vec<_>>(), [2, 5]);
+    fn only_lower_energies_are_steps() {
+        let course = Course::new([(1, None), (2, Some(3.0)), (3, None), (4, Some(3.5)), (9, Some(1.0))]);
+        let energies: Vec<Option<f64>> = (0..11).map(|n| course.at(n)).collect();
+        let (three, one) = (Some(3.0), Some(1.0));
+        assert_eq!(energies, [None, None, three, three, three, three, three, three, three, one, one]);
+        assert_eq!(course.falls().collect::<Vec<_>>(), [2, 9]);
     }
 }

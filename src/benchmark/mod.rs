@@ -16,7 +16,7 @@ pub use resources::Resources;
 pub use statistics::{Outcome, Row, wilson};
 pub use table::{HEADS, cells, markdown, text};
 
-use crate::baseline::{Baseline, BaselineRun, forget_baselines};
+use crate::baseline::{Baseline, BaselineRun, EVALUATIONS_AN_ITERATION, forget_baselines};
 use crate::config::{File, Settings};
 use crate::error::{Error, Result};
 use crate::potential;
@@ -64,6 +64,14 @@ impl Method {
             File { basin_hopping: Some(_), .. } => Method::Baseline(Baseline::BasinHopping),
             File { evolution: Some(_), .. } => Method::Baseline(Baseline::Evolution),
             _ => Method::Search,
+        }
+    }
+
+    /// Evaluations that make up an iteration of a run's archive, where rows may be missing; `None` where all have one.
+    fn evaluations_an_iteration(self) -> Option<u64> {
+        match self {
+            Method::Search => None,
+            Method::Baseline(_) => Some(EVALUATIONS_AN_ITERATION),
         }
     }
 
@@ -278,7 +286,7 @@ impl Benchmark {
             let folder = self.run_folder(entrant, seed);
             let Some(summary) = RunDirectory::summary_of(&folder) else { continue };
             let finished = entrant.is_finished(&summary, self.to_the_end);
-            courses.push(Course::read(&folder, &entrant.settings.system)?);
+            courses.push(Course::read(&folder, entrant.method)?);
             runs.push(Outcome { seed, ..Outcome::new(&summary, finished) });
         }
         Ok(Results { row: Row::new(&entrant.name, entrant.method.name(), &runs), runs, courses })

@@ -98,7 +98,6 @@ fn places(courses: &[Course], last: f64) -> Vec<f64> {
 mod tests {
     use super::super::{Outcome, Row};
     use super::*;
-    use crate::archive::Status;
 
     fn results(name: &str) -> Results {
         let run = |seed, target| Outcome {
@@ -110,7 +109,7 @@ mod tests {
             seconds: 1.0,
         };
         let runs = vec![run(0, Some(100)), run(1, None)];
-        let course = |energy: f64| Course::new([(Status::Ok, Some(energy + 2.0)), (Status::Ok, Some(energy))]);
+        let course = |energy: f64| Course::new([(1, Some(energy + 2.0)), (2, Some(energy))]);
         Results { row: Row::new(name, "rss", &runs), runs, courses: vec![course(1.0), course(2.0)] }
     }
 

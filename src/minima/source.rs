@@ -2,7 +2,7 @@
 
 use super::{Occurrence, Tolerances};
 use crate::archive::{Reader, Status};
-use crate::baseline::RelaxationSection;
+use crate::baseline::{EVALUATIONS_AN_ITERATION, RelaxationSection};
 use crate::error::{Error, Result};
 use crate::relax::RelaxSettings;
 use crate::run::RunDirectory;
@@ -58,10 +58,8 @@ impl Source {
     /// What counts of this source, which is number `run` and open as `reader`.
     pub(super) fn candidates(&self, run: usize, reader: &Reader) -> Result<Vec<Candidate>> {
         let small = self.fmax_ev_per_angstrom.unwrap_or(RelaxSettings::default().fmax_ev_per_angstrom);
-        let mut evaluation = 0;
         let mut candidates = Vec::new();
-        for row in reader.list()? {
-            evaluation += u64::from(row.status != Status::TooClose);
+        for (evaluation, row) in reader.evaluations(self.is_relaxed().then_some(EVALUATIONS_AN_ITERATION))? {
             let relaxed = row.fmax.is_some_and(|fmax| fmax <= small);
             let (Status::Ok, Some(energy_ev)) = (row.status, row.energy) else { continue };
             if relaxed || !self.is_relaxed() {

@@ -77,7 +77,7 @@ fn outline(folder: &RunFolder) -> Result<Outline> {
     let summary = summary(&folder.path)?;
     let method = Method::of(&settings.sections);
     let outcome = Outcome::new(&summary, method.is_finished(&settings.sections, &summary, false));
-    let course = Course::read(&folder.path, &settings.system)?;
+    let course = Course::read(&folder.path, method)?;
     let path = RunDirectory::archive_of(&folder.path);
     let best = match path.exists() {
         true => Archive::open(&path, &settings.system)?.best()?.map(|entry| entry.free_positions),

@@ -2,7 +2,7 @@
 
 use super::engine::{Form, Parser};
 use super::parsers::template;
-use godiff::archive::{Archive, Entry, Selection, Status, export};
+use godiff::archive::{Archive, Entry, Reader, Selection, Status, export};
 use godiff::system::xyz::format_frames;
 use godiff::system::{ConfinementSpec, System};
 use rusqlite::Connection;
@@ -60,7 +60,7 @@ fn read(path: &Path, system: &System) -> Result<(), String> {
         archive.entries(0).map(drop),
         archive.all_ok().map(drop),
         archive.candidates().map(drop),
-        archive.energies().map(drop),
+        Reader::open(path).and_then(|reader| reader.list()).map(drop),
         archive.best().map(drop),
         archive.counts().map(drop),
         exported,
