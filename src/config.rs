@@ -35,6 +35,8 @@ const TARGET_COPY: &str = "target.xyz";
 const TRANSFER_COPY: &str = "transfer.safetensors";
 /// Upper bound of everything that is counted, well inside the 32 bits of the noise's counters.
 const LARGEST_COUNT: usize = 1_000_000_000;
+/// Most hops of a sample: where so many come to rest in what is known, more tell nothing.
+const MOST_HOP_TRIES: usize = 100;
 /// How far a target's template may lie from the configuration's, Å.
 const TARGET_TOLERANCE: f64 = 0.05;
 
@@ -301,7 +303,6 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
             "guidance.relax_steps",
             format!("{} is above {LARGEST_COUNT}", guidance.relax_steps),
         )?;
-
         require(
             (0.0..=1.0).contains(&guidance.hop_share),
             "guidance.hop_share",
@@ -313,6 +314,11 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
             "hops need relax_steps: where they end is not relaxed otherwise".into(),
         )?;
         positive("guidance.hop_angstrom", guidance.hop_angstrom)?;
+        require(
+            (1..=MOST_HOP_TRIES).contains(&guidance.hop_tries),
+            "guidance.hop_tries",
+            format!("{} is not between 1 and {MOST_HOP_TRIES}", guidance.hop_tries),
+        )?;
     }
 
     if let Some(TargetSection { matching: Matching::EnergyWithin(within), .. }) = sections.target {

@@ -104,6 +104,7 @@ mod tests {
         relax_steps: 0,
         hop_share: 0.0,
         hop_angstrom: 1.5,
+        hop_tries: 5,
     };
 
     /// `n` free atoms above one template atom.

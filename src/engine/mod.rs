@@ -113,6 +113,8 @@ pub struct GuidanceSettings {
     pub hop_share: f64,
     /// Farthest that a hop displaces an atom along each axis, Å.
     pub hop_angstrom: f64,
+    /// Hops of a sample until it counts that it rests where an evaluated structure did.
+    pub hop_tries: usize,
 }
 
 impl Default for GuidanceSettings {
@@ -128,6 +130,7 @@ impl Default for GuidanceSettings {
             relax_steps: 0,
             hop_share: 0.0,
             hop_angstrom: 1.5,
+            hop_tries: 5,
         }
     }
 }

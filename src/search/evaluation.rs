@@ -2,6 +2,7 @@
 //!
 //! Sampling stays on the caller's thread, which holds the device; a second one judges, asks the potential and records.
 
+use super::hops::Hops;
 use super::judge::Judge;
 use super::{Search, guidance_in, stop_if, stream};
 use crate::archive::{Archive, Entry, Status};
@@ -36,9 +37,10 @@ impl Search<'_> {
             self.potential.n_at_once().map_or(SAMPLES_AT_ONCE, |n| n.clamp(FEWEST_AT_ONCE, SAMPLES_AT_ONCE));
         recorded.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
         let ranges = missing(&recorded, self.settings.sections.search.samples_per_iteration, n_at_once);
-        let hops = if ranges.is_empty() { Vec::new() } else { self.hops(iteration)? };
+        let settings = self.settings;
+        let hops = if ranges.is_empty() { None } else { self.hops(iteration)? };
         let missing = Missing { hops, ranges };
-        let Search { settings, engine, potential, judge, archive, reporter, interrupted, .. } = self;
+        let Search { engine, potential, judge, archive, reporter, interrupted, .. } = self;
         let (sampled, arriving) = channel();
         let abandoned = AtomicBool::new(false);
         let mut evaluation = Evaluation {
@@ -89,9 +91,9 @@ impl Search<'_> {
 }
 
 /// What of an iteration is to be sampled.
-struct Missing {
-    /// Where its first samples start; the others come from the reverse process.
-    hops: Vec<FreePositions>,
+struct Missing<'a> {
+    /// What its first samples do; the others come from the reverse process.
+    hops: Option<Hops<'a>>,
     /// Indices of the samples, in parts.
     ranges: Vec<Range<usize>>,
 }
@@ -103,7 +105,7 @@ fn sample(
     reporter: &Reporter,
     stop: &[&AtomicBool],
     iteration: usize,
-    missing: Missing,
+    missing: Missing<'_>,
     sampled: Sender<Sampled>,
 ) -> Result<()> {
     let guidance = guidance_in(settings, iteration);
@@ -118,14 +120,21 @@ fn sample(
             stop.iter().try_for_each(|stop| stop_if(stop))
         };
         let first = range.start;
-        let mut structures: Vec<FreePositions> = hops.iter().take(range.end).skip(range.start).cloned().collect();
-        let reversed = range.start.max(hops.len())..range.end;
+        let n_hops = hops.as_ref().map_or(0, Hops::len);
+        let hopping = range.start..range.end.min(n_hops);
+        let mut structures: Vec<FreePositions> =
+            hops.iter().flat_map(|hops| hopping.clone().map(|sample| hops.start(sample, 0))).collect();
+        let reversed = range.start.max(n_hops)..range.end;
         if !reversed.is_empty() {
             structures.extend(engine.sample(stream(settings, iteration), reversed, sampler, &mut advance)?);
         }
         if let Some(guidance) = guidance {
             let mut advance = |step| advance(n_steps + step);
             relax_on_predicted_forces(engine, &settings.system, guidance, &mut structures, &mut advance)?;
+            if let Some(hops) = &hops {
+                let mut advance = |_| advance(guidance.relax_steps);
+                hops.leave_known(engine, guidance, first, &mut structures, &mut advance)?;
+            }
         }
         if !structures.iter().flatten().flatten().all(|x| x.is_finite()) {
             return Err(Error::Failed(format!(

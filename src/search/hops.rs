@@ -3,57 +3,133 @@
 //! A step of basin hopping (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997) costs the evaluations of a relaxation. Relaxed on
 //! learned forces it costs one, and all hops of an iteration go side by side. The reverse process proposes what the buffer has in
 //! common, hops what lies next to its lowest members.
+//!
+//! The lower the temperature, the more samples come to rest where an earlier one did. Such a sample hops again before it costs
+//! an evaluation that would tell nothing.
 
-use super::{Search, temperature_of, weights};
+use super::{Search, guidance_in, temperature_of, weights};
 use crate::archive::Entry;
 use crate::baseline::{Placement, relocate, shake, uniform, weighted};
 use crate::config::Settings;
-use crate::engine::FreePositions;
+use crate::engine::{Engine, FreePositions, GuidanceSettings, Progress, relax_on_predicted_forces};
 use crate::error::Result;
+use crate::minima::{Comparison, Shape, Tolerances};
 use crate::random::{Purpose, host_generator};
+use crate::system::vector::norm;
 
 /// Hops that put one atom next to another; the others shake all. Islands and clusters change by both.
 const RELOCATE_SHARE: f64 = 0.5;
 
-impl Search<'_> {
-    /// Where the first samples of `iteration` start, one structure (n × 3, Å) a hop: members of the buffer before, drawn with its
-    /// Boltzmann weights, displaced. None in the first iteration.
+/// A structure whose evaluation found no larger force on a free atom, eV/Å, is a known minimum: learned forces lead no nearer.
+const LARGEST_FORCE_OF_A_MINIMUM: f64 = 0.3;
+
+/// The hops of one iteration. Everything here is a pure function of the seed and of what was recorded before the iteration.
+pub(super) struct Hops<'a> {
+    settings: &'a Settings,
+    iteration: usize,
+    /// Samples that hop: the first ones.
+    n: usize,
+    /// What the model was last trained on, and its Boltzmann weights.
+    buffer: Vec<Entry>,
+    weights: Vec<f64>,
+    comparison: Comparison,
+    known: Vec<Shape>,
+}
+
+impl<'a> Search<'a> {
+    /// The hops of `iteration`, if it has any; the first has none.
     ///
     /// # Errors
     /// `Storage`.
-    pub(super) fn hops(&self, iteration: usize) -> Result<Vec<FreePositions>> {
-        let sections = &self.settings.sections;
-        let Some(guidance) = super::guidance_in(self.settings, iteration) else { return Ok(Vec::new()) };
-        let Some(before) = iteration.checked_sub(1) else { return Ok(Vec::new()) };
-        let n_hops = (guidance.hop_share * sections.search.samples_per_iteration as f64).round() as usize;
-        if n_hops == 0 {
-            return Ok(Vec::new());
+    pub(super) fn hops(&self, iteration: usize) -> Result<Option<Hops<'a>>> {
+        let (Some(guidance), Some(before)) = (guidance_in(self.settings, iteration), iteration.checked_sub(1)) else {
+            return Ok(None);
+        };
+        if guidance.hop_share == 0.0 {
+            return Ok(None);
         }
         let kt_ev = temperature_of(self.settings, before);
         let buffer = self.draw_buffer(before, kt_ev)?;
-        Ok(displaced(self.settings, iteration, n_hops, &buffer, &weights(&buffer, kt_ev)))
+        let weights = weights(&buffer, kt_ev);
+        let mut evaluated = if guidance.hop_tries > 1 { self.archive.all_ok()? } else { Vec::new() };
+        evaluated.retain(|entry| (entry.iteration as usize) < iteration);
+        Ok(Some(Hops::new(self.settings, guidance.hop_share, iteration, buffer, weights, &evaluated)))
     }
 }
 
-/// `n_hops` members of `buffer`, drawn with `weights` and displaced.
-fn displaced(
-    settings: &Settings,
-    iteration: usize,
-    n_hops: usize,
-    buffer: &[Entry],
-    weights: &[f64],
-) -> Vec<FreePositions> {
-    let placement = Placement::new(settings);
-    let search = &settings.sections.search;
-    let reach = settings.sections.guidance.as_ref().map_or(0.0, |guidance| guidance.hop_angstrom);
-    let hop = |number: usize| {
-        let mut random = host_generator(search.seed, Purpose::Move, (iteration as u64) << 32 | number as u64);
-        let from = &buffer[weighted(&mut random, weights)].free_positions;
+impl<'a> Hops<'a> {
+    fn new(
+        settings: &'a Settings,
+        share: f64,
+        iteration: usize,
+        buffer: Vec<Entry>,
+        weights: Vec<f64>,
+        evaluated: &[Entry],
+    ) -> Self {
+        let n = (share * settings.sections.search.samples_per_iteration as f64).round() as usize;
+        let structure = |entry: &Entry| settings.system.structure(&entry.free_positions);
+        let comparison = Comparison::new(&structure(&buffer[0]));
+        let n_template = settings.system.n_template();
+        let at_rest = |entry: &&Entry| {
+            let small = |forces: &Vec<_>| forces[n_template..].iter().all(|&f| norm(f) <= LARGEST_FORCE_OF_A_MINIMUM);
+            entry.forces.as_ref().is_some_and(small)
+        };
+        let known = evaluated.iter().filter(at_rest).map(|entry| comparison.shape(&structure(entry))).collect();
+        Hops { settings, iteration, n, buffer, weights, comparison, known }
+    }
+
+    /// Samples that hop, the first ones of the iteration.
+    pub(super) fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Where the hop of `sample` starts for the `round`th time (from 0), n × 3, Å: a member of the buffer, drawn with its
+    /// Boltzmann weight, displaced.
+    pub(super) fn start(&self, sample: usize, round: usize) -> FreePositions {
+        let search = &self.settings.sections.search;
+        let reach = self.settings.sections.guidance.as_ref().map_or(0.0, |guidance| guidance.hop_angstrom);
+        let mut random = host_generator(search.seed, Purpose::Move, (self.iteration as u64) << 32 | sample as u64);
+        (0..round).for_each(|_| random.jump());
+        let from = &self.buffer[weighted(&mut random, &self.weights)].free_positions;
+        let placement = Placement::new(self.settings);
         let relocated =
             if uniform(&mut random) < RELOCATE_SHARE { relocate(&placement, from, &mut random) } else { None };
-        relocated.unwrap_or_else(|| shake(&settings.system, from, reach, search.min_distance_angstrom, &mut random))
-    };
-    (0..n_hops).map(hop).collect()
+        relocated
+            .unwrap_or_else(|| shake(&self.settings.system, from, reach, search.min_distance_angstrom, &mut random))
+    }
+
+    /// Lets those of `structures`, samples from number `first` on at rest on the predicted forces, that rest in a known minimum
+    /// hop again until they rest elsewhere or have used up their tries. `progress` hears of every step of a relaxation.
+    ///
+    /// # Errors
+    /// Those of [`relax_on_predicted_forces`].
+    pub(super) fn leave_known(
+        &self,
+        engine: &mut dyn Engine,
+        guidance: &GuidanceSettings,
+        first: usize,
+        structures: &mut [FreePositions],
+        progress: Progress,
+    ) -> Result<()> {
+        let mut known: Vec<usize> = (0..structures.len()).collect();
+        for round in 1..guidance.hop_tries {
+            known.retain(|&k| self.is_known(&structures[k]));
+            if known.is_empty() {
+                break;
+            }
+            let mut again: Vec<FreePositions> = known.iter().map(|&k| self.start(first + k, round)).collect();
+            relax_on_predicted_forces(engine, &self.settings.system, guidance, &mut again, progress)?;
+            known.iter().zip(again).for_each(|(&k, structure)| structures[k] = structure);
+        }
+        Ok(())
+    }
+
+    /// Whether `free` (n × 3, Å) is the arrangement of a known minimum.
+    pub(super) fn is_known(&self, free: &FreePositions) -> bool {
+        let Hops { comparison, known, .. } = self;
+        let shape = comparison.shape(&self.settings.system.structure(free));
+        known.iter().any(|other| comparison.same(other, &shape, Tolerances::RELAXED.distance_angstrom))
+    }
 }
 
 #[cfg(test)]
@@ -87,13 +163,35 @@ mod tests {
     fn hops_start_next_to_members_by_weight() {
         let settings = tetramer();
         let buffer = [member(0, 2.6), member(1, 20.0)];
-        let hops = displaced(&settings, 1, 400, &buffer, &[0.5, 1.5]);
+        let hops = |iteration| {
+            let hops = Hops::new(&settings, 0.5, iteration, buffer.to_vec(), vec![0.5, 1.5], &[]);
+            (0..400).map(|sample| hops.start(sample, 0)).collect::<Vec<_>>()
+        };
         // A hop of the far-stretched member keeps at least three of its atoms 20 Å apart.
-        let stretched = hops.iter().filter(|hop| norm(sub(hop[0], hop[3])) > 15.0 || norm(sub(hop[1], hop[2])) > 15.0);
+        let first = hops(1);
+        let stretched = first.iter().filter(|hop| norm(sub(hop[0], hop[3])) > 15.0 || norm(sub(hop[1], hop[2])) > 15.0);
         let share = stretched.count() as f64 / 400.0;
         assert!((0.68..0.82).contains(&share), "{share}");
-        assert_eq!(hops, displaced(&settings, 1, 400, &buffer, &[0.5, 1.5]));
-        assert_ne!(hops, displaced(&settings, 2, 400, &buffer, &[0.5, 1.5]));
+        assert_eq!(first, hops(1));
+        assert_ne!(first, hops(2));
+    }
+
+    #[test]
+    fn known_are_evaluated_structures_at_rest() {
+        let settings = tetramer();
+        let with_force = |spacing: f64, force: f64| {
+            let forces = vec![[0.0; 3], [0.0, force, 0.0], [0.0; 3], [0.0; 3]];
+            Entry { forces: Some(forces), ..member(0, spacing) }
+        };
+        let evaluated = [with_force(2.6, 0.1), with_force(3.5, 0.9), member(2, 4.5)];
+        let hops = Hops::new(&settings, 0.5, 1, evaluated.to_vec(), vec![1.0; 3], &evaluated);
+        let mut turned: FreePositions = member(0, 2.63).free_positions.iter().rev().map(|r| [1.0, r[0], 2.0]).collect();
+        assert!(hops.is_known(&turned), "turned, moved, in another order, and a little off");
+        turned[1][2] += 1.0;
+        assert!(!hops.is_known(&turned));
+        assert!(!hops.is_known(&member(0, 3.5).free_positions), "large forces: not at rest");
+        assert!(!hops.is_known(&member(0, 4.5).free_positions), "forces unknown");
+        assert_ne!(hops.start(0, 0), hops.start(0, 1));
     }
 
     #[test]

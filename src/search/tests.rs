@@ -5,6 +5,7 @@ use super::*;
 use crate::archive::Status;
 use crate::config::{Matching, Target};
 use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler};
+use crate::minima::{Comparison, Tolerances};
 use crate::model::ModelFile;
 use crate::potential::{Answer, Evaluation};
 use crate::random::{Noise, Purpose};
@@ -144,6 +145,7 @@ impl Engine for Toy {
 /// The distance of the two atoms decides the energy; answers one at a time, last first, and remembers its calls.
 struct Spring {
     energy: fn(f64) -> f64,
+    force: f64,
     calls: &'static Mutex<Vec<Structure>>,
     fuse: &'static Fuse,
 }
@@ -163,7 +165,7 @@ impl Potential for Spring {
             self.fuse.burn();
             let (a, b) = (structure.positions[0], structure.positions[1]);
             let distance = (0..3).map(|x| (a[x] - b[x]).powi(2)).sum::<f64>().sqrt();
-            let evaluation = Evaluation { energy: (self.energy)(distance), forces: vec![[0.5; 3]; 2] };
+            let evaluation = Evaluation { energy: (self.energy)(distance), forces: vec![[self.force; 3]; 2] };
             deliver(vec![(k, Answer::Done(evaluation))])?;
         }
         Ok(())
@@ -177,6 +179,8 @@ struct Bench {
     calls: &'static Mutex<Vec<Structure>>,
     heard: &'static Mutex<Heard>,
     energy: fn(f64) -> f64,
+    /// Along each axis on every atom.
+    force: f64,
     diverges_at: Option<u64>,
     stop_at_target: bool,
 }
@@ -198,6 +202,7 @@ impl Bench {
             calls: Box::leak(Box::default()),
             heard: Box::leak(Box::default()),
             energy: |distance| distance,
+            force: 0.5,
             diverges_at: None,
             stop_at_target: false,
         }
@@ -220,7 +225,7 @@ impl Bench {
         };
         let state = ModelState::untouched(start_values(&self.settings).parameters, 1e-4);
         let engine = Toy { state, diverges_at: self.diverges_at, heard: self.heard, fuse };
-        let potential = Spring { energy: self.energy, calls: self.calls, fuse };
+        let potential = Spring { energy: self.energy, force: self.force, calls: self.calls, fuse };
         Search::new(&self.settings, Box::new(engine), Box::new(potential), run, Reporter::quiet(), &fuse.interrupted)?
             .stopping_at_target(self.stop_at_target)
             .run()
@@ -276,13 +281,24 @@ fn an_interrupted_search_with_hops_ends_like_one_left_alone() {
     interrupted_everywhere("[guidance]\nrelax_steps = 3\nhop_share = 0.5\n");
 }
 
+/// Forces so small that everything evaluated is a known minimum.
+#[test]
+fn an_interrupted_search_that_leaves_known_minima_ends_like_one_left_alone() {
+    interrupted_everywhere_with("[guidance]\nrelax_steps = 3\nhop_share = 0.5\n", 0.0);
+}
+
 fn interrupted_everywhere(sections: &str) {
-    let alone = Bench::with(sections);
+    interrupted_everywhere_with(sections, 0.5);
+}
+
+fn interrupted_everywhere_with(sections: &str, force: f64) {
+    let bench = || Bench { force, ..Bench::with(sections) };
+    let alone = bench();
     let summary = alone.run(NEVER).unwrap();
     let expected = alone.results();
     let mut n_interrupted = 0;
     for steps in (1..40).step_by(3) {
-        let bench = Bench::with(sections);
+        let bench = bench();
         let mut n_runs = 0;
         let resumed = loop {
             n_runs += 1;
@@ -324,6 +340,30 @@ fn hops_take_the_place_of_samples() {
         let same = plain.iter().any(|other| other.free_positions == entry.free_positions);
         assert_eq!(same, entry.index >= 2, "sample {}", entry.index);
     }
+}
+
+#[test]
+fn samples_leave_minima_that_are_known() {
+    let repeated = |tries: usize| {
+        let sections = format!("[guidance]\nrelax_steps = 3\nhop_share = 0.4\nhop_tries = {tries}\n");
+        let bench = Bench { force: 0.0, ..Bench::with(&sections) };
+        bench.run(NEVER).unwrap();
+        let (entries, ..) = bench.results();
+        let structure = |entry: &Entry| bench.settings.system.structure(&entry.free_positions);
+        let comparison = Comparison::new(&structure(&entries[0]));
+        let ok = |entry: &&Entry| entry.status == Status::Ok;
+        let same = |a: &Entry, b: &Entry| {
+            let [a, b] = [a, b].map(|entry| comparison.shape(&structure(entry)));
+            comparison.same(&a, &b, Tolerances::RELAXED.distance_angstrom)
+        };
+        let known = |entry: &&Entry| {
+            entries.iter().filter(ok).any(|other| other.iteration < entry.iteration && same(other, entry))
+        };
+        (entries.iter().filter(known).count(), bench.heard.lock().unwrap().n_forces)
+    };
+    let ((once, n_forces), (often, more_forces)) = (repeated(1), repeated(100));
+    assert!(once > 0 && often == 0, "{once} of 15 samples repeat what is known, {often} after hopping on");
+    assert!(more_forces > n_forces);
 }
 
 /// From the second iteration on the corrector is active and samples are relaxed; the force head hears of everything recorded
