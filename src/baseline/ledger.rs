@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 pub const EVALUATIONS_AN_ITERATION: u64 = 1000;
 
 /// Longest time for which answers are kept back to be stored together: what a kill costs at most, beside the answer it cut
-/// short. Slow potentials take longer than this for one answer, which is then stored at once.
+/// short. Slow potentials take longer than this for one answer, which is then stored at once. Fast ones end many iterations in
+/// it, which are told together: putting each on the disk would take most of the time.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When a run ends.
@@ -55,6 +56,9 @@ pub struct Ledger<'a> {
     /// With [`Record::Minima`], the entries of the last [`Ledger::evaluate`], in its order.
     last: Vec<Entry>,
     saved: Instant,
+    /// Iterations that are over and were not told yet, and when the last ones were.
+    untold: Vec<IterationMetrics>,
+    told: Instant,
     /// Statuses and `ok` energies (eV) of the present iteration.
     counts: Counts,
     energies: Vec<f64>,
@@ -109,6 +113,8 @@ impl<'a> Ledger<'a> {
             unsaved: Vec::new(),
             last: Vec::new(),
             saved: now,
+            untold: Vec::new(),
+            told: now,
             counts: Counts::default(),
             energies: Vec::new(),
             iteration_started: now,
@@ -191,7 +197,7 @@ impl<'a> Ledger<'a> {
         if status == RunStatus::Done && self.counts.samples() > 0 {
             self.close_iteration()?;
         }
-        self.write_best()?;
+        self.tell()?;
         let summary = self.summary(status);
         self.directory.write_summary(&summary)?;
         if let Err(error) = write_for_run(self.directory.path()) {
@@ -304,7 +310,7 @@ impl<'a> Ledger<'a> {
         (self.counts, self.evaluating, self.iteration_started) = (Counts::default(), Duration::ZERO, Instant::now());
         self.energies.clear();
         let left = self.limits.evaluations - self.progress.evaluations;
-        if left > 0 {
+        if left > 0 && self.untold.is_empty() {
             self.reporter.iteration_started(iteration, self.kt_ev);
             self.reporter.phase(Phase::Evaluate, left.min(EVALUATIONS_AN_ITERATION) as usize);
         }
@@ -312,8 +318,6 @@ impl<'a> Ledger<'a> {
     }
 
     fn close_iteration(&mut self) -> Result<()> {
-        // An iteration that is said to be done is on the disk.
-        self.save()?;
         let energies = sorted(self.energies.iter().copied());
         let evaluate = self.evaluating.as_secs_f64();
         let metrics = IterationMetrics {
@@ -339,9 +343,17 @@ impl<'a> Ledger<'a> {
         };
         self.progress.iterations_done += 1;
         self.counts = Counts::default();
-        self.directory.append_metrics(&metrics)?;
-        self.reporter.iteration_done(&metrics);
+        self.untold.push(metrics);
+        if self.told.elapsed() >= SAVE_INTERVAL { self.tell() } else { Ok(()) }
+    }
+
+    /// Tells of the iterations that are over, once they are on the disk.
+    fn tell(&mut self) -> Result<()> {
+        self.save()?;
+        self.directory.append_metrics(&self.untold)?;
+        self.untold.drain(..).for_each(|metrics| self.reporter.iteration_done(&metrics));
         self.write_best()?;
+        self.told = Instant::now();
         self.directory.write_summary(&self.summary(RunStatus::Running))
     }
 

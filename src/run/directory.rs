@@ -168,15 +168,15 @@ impl RunDirectory {
         progress: SearchProgress,
         model: ModelState,
     ) -> Result<()> {
-        self.metrics.append(metrics)?;
+        self.metrics.append(std::slice::from_ref(metrics))?;
         self.checkpoints.write(&Checkpoint { progress, config_checksum: self.config_checksum, model })
     }
 
-    /// Appends a line to the metrics of a run that has no checkpoints.
+    /// Appends lines to the metrics of a run that has no checkpoints.
     ///
     /// # Errors
     /// `Storage`.
-    pub fn append_metrics(&mut self, metrics: &IterationMetrics) -> Result<()> {
+    pub fn append_metrics(&mut self, metrics: &[IterationMetrics]) -> Result<()> {
         self.metrics.append(metrics)
     }
 
@@ -433,7 +433,7 @@ mod tests {
         let mut run = create(folder.path()).unwrap();
         finish(&mut run, 0);
         finish(&mut run, 1);
-        run.metrics.append(&metrics(2)).unwrap();
+        run.metrics.append(&[metrics(2)]).unwrap();
         drop(run);
         let mut resumed = RunDirectory::resume(folder.path(), CONFIG_TOML).unwrap();
         assert_eq!(n_lines(&resumed.directory), 2);

@@ -108,13 +108,16 @@ impl MetricsFile {
         Ok((MetricsFile { path }, n_iterations - n_kept))
     }
 
-    /// Appends a line that is on the disk when this returns.
-    pub fn append(&mut self, metrics: &IterationMetrics) -> Result<()> {
-        let mut line = serde_json::to_vec(metrics).expect("numbers are JSON");
-        line.push(b'\n');
+    /// Appends lines that are on the disk when this returns.
+    pub fn append(&mut self, metrics: &[IterationMetrics]) -> Result<()> {
+        let mut lines = Vec::new();
+        for metrics in metrics {
+            lines.extend(serde_json::to_vec(metrics).expect("numbers are JSON"));
+            lines.push(b'\n');
+        }
         let append = || {
             let mut file = File::options().append(true).create(true).open(&self.path)?;
-            file.write_all(&line)?;
+            file.write_all(&lines)?;
             file.sync_all()
         };
         append().map_err(|error| storage_error(&self.path, &error))
@@ -170,12 +173,12 @@ pub mod tests {
         let path = folder.path().join("metrics.jsonl");
         let (mut metrics, _) = MetricsFile::resume(path.clone(), 0).unwrap();
         for iteration in 0..5 {
-            metrics.append(&example(iteration)).unwrap();
+            metrics.append(&[example(iteration)]).unwrap();
         }
         assert_eq!(lines(&path), [0, 1, 2, 3, 4]);
         let (mut metrics, _) = MetricsFile::resume(path.clone(), 3).unwrap();
         assert_eq!(lines(&path), [0, 1, 2]);
-        metrics.append(&example(3)).unwrap();
+        metrics.append(&[example(3)]).unwrap();
         assert_eq!(lines(&path), [0, 1, 2, 3]);
         MetricsFile::resume(path.clone(), 0).unwrap();
         assert!(lines(&path).is_empty());
@@ -188,14 +191,14 @@ pub mod tests {
         let path = folder.path().join("metrics.jsonl");
         let (mut metrics, _) = MetricsFile::resume(path.clone(), 0).unwrap();
         for iteration in 0..3 {
-            metrics.append(&example(iteration)).unwrap();
+            metrics.append(&[example(iteration)]).unwrap();
         }
         let whole = fs::read(&path).unwrap();
         for length in (whole.len() * 2 / 3..whole.len()).step_by(7).chain([whole.len() - 1]) {
             fs::write(&path, &whole[..length]).unwrap();
             assert_eq!(lines(&path), [0, 1]);
             let (mut metrics, _) = MetricsFile::resume(path.clone(), 3).unwrap();
-            metrics.append(&example(2)).unwrap();
+            metrics.append(&[example(2)]).unwrap();
             assert_eq!(fs::read(&path).unwrap(), whole);
         }
     }
