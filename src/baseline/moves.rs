@@ -84,11 +84,16 @@ pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, rando
     shaken
 }
 
-/// One free atom moved next to others; `None` where there is no room, and with one atom.
+/// One free atom moved next to others; `None` where there is no room, and with one atom. Each bond less makes an atom e times as
+/// likely to be the one: loosely bound atoms have better places to go to (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997, move
+/// those of clusters over the surface).
 pub fn relocate(placement: &Placement, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let system = placement.system();
     let mut moved: Vec<Vec3> = free.iter().map(|&r| confine(system, r)).collect();
-    let atom = below(random, free.len());
+    let bonds = placement.bonds(&moved);
+    let fewest = bonds.iter().copied().min().unwrap_or(0);
+    let looseness: Vec<f64> = bonds.iter().map(|&n| libm::exp(-((n - fewest) as f64))).collect();
+    let atom = weighted(random, &looseness);
     moved[atom] = placement.relocated(atom, &moved, random)?;
     Some(moved)
 }

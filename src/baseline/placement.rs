@@ -106,6 +106,21 @@ impl<'a> Placement<'a> {
             .find(|&position| self.fits(atom, position, &others))
     }
 
+    /// The number of bonds of each free atom, to free atoms at `free` (n × 3, Å) and to the template.
+    pub fn bonds(&self, free: &[Vec3]) -> Vec<usize> {
+        let all = |i: usize| {
+            let bonded = |(number, other): (u8, Vec3)| {
+                let bond = self.settings.longest_bond * self.bond(self.number(i), number);
+                self.images.nearest(sub(other, free[i])).squared < bond * bond
+            };
+            let others = (0..free.len()).filter(|&j| j != i).map(|j| (self.number(j), free[j]));
+            let template =
+                self.system.template_numbers.iter().copied().zip(self.system.template_positions.iter().copied());
+            others.chain(template).filter(|&pair| bonded(pair)).count()
+        };
+        (0..free.len()).map(all).collect()
+    }
+
     /// A random place at the distance of a bond from one of `others`.
     fn next_to(&self, atom: usize, others: &[(usize, Vec3)], random: &mut Random) -> Vec3 {
         let (other, centre) = others[below(random, others.len())];

@@ -118,7 +118,7 @@ impl Default for BasinHoppingSettings {
             walkers: 1,
             kt_ev: 0.15,
             step_angstrom: 1.5,
-            relocate_share: 0.0,
+            relocate_share: 0.5,
             restart_after: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! Runs of the three methods on a system of three atoms: what is asked, counted, recorded and repeated.
 
-use super::moves::{exchange, shake};
+use super::moves::{exchange, relocate, shake};
 use super::placement::Placement;
 use super::splice::splice;
 use super::*;
@@ -45,6 +45,9 @@ side_by_side = 2
 structure = 'target.xyz'
 match = 'bond-graph'
 ";
+
+/// Other atoms cannot look for it.
+const TARGET_LEFT_OUT: (&str, &str) = ("[target]\nstructure = 'target.xyz'\nmatch = 'bond-graph'\n", "");
 
 /// `CONFIG` with `replaced` texts, resolved for `method`.
 fn settings(method: Baseline, replaced: &[(&str, &str)]) -> Settings {
@@ -284,10 +287,7 @@ fn minima_outside_the_bounds_do_not_count() {
 
 #[test]
 fn atoms_are_placed_next_to_one_another() {
-    let settings = settings(
-        Baseline::RandomSearch,
-        &[("free = 'CuAu2'", "free = 'CuAu6'"), ("[target]\nstructure = 'target.xyz'\nmatch = 'bond-graph'\n", "")],
-    );
+    let settings = settings(Baseline::RandomSearch, &[("free = 'CuAu2'", "free = 'CuAu6'"), TARGET_LEFT_OUT]);
     let placement = Placement::new(&settings);
     let system = &settings.system;
     let confinement = system.confinement.unwrap();
@@ -333,8 +333,7 @@ fn no_room_is_said() {
 #[test]
 fn children_have_the_atoms_of_their_parents() {
     let free = "free = 'CuAu6'";
-    let no_target = ("[target]\nstructure = 'target.xyz'\nmatch = 'bond-graph'\n", "");
-    let settings = settings(Baseline::Evolution, &[("free = 'CuAu2'", free), no_target]);
+    let settings = settings(Baseline::Evolution, &[("free = 'CuAu2'", free), TARGET_LEFT_OUT]);
     let placement = Placement::new(&settings);
     let [a, b] = [0, 1].map(|attempt| placement.structure(attempt).unwrap());
     let mut random = host_generator(1, Purpose::Move, 0);
@@ -352,6 +351,35 @@ fn children_have_the_atoms_of_their_parents() {
     let twin = splice(&settings.system, [&a, &a], &mut random);
     let close = |q: &Vec3| a.iter().any(|&r| norm(settings.system.cell.minimum_image(sub(r, *q))) < 1e-9);
     assert!(twin.iter().all(close), "a structure spliced with itself is itself");
+}
+
+#[test]
+fn loosely_bound_atoms_are_put_elsewhere() {
+    let settings = settings(Baseline::BasinHopping, &[("free = 'CuAu2'", "free = 'Au4'"), TARGET_LEFT_OUT]);
+    let placement = Placement::new(&settings);
+    let d = 2.2;
+    let high = settings.system.confinement.unwrap().z_hi;
+    let free = [[0.0, 0.0, high], [d, 0.0, high], [0.5 * d, 0.8 * d, high], [-d, 0.0, high]];
+    // A triangle, one atom beside it, and the template out of reach.
+    assert_eq!(placement.bonds(&free), [3, 2, 2, 1]);
+    let (mut moves, n_moves) = ([0; 4], 2000);
+    for attempt in 0..n_moves {
+        let mut random = host_generator(1, Purpose::Move, attempt);
+        let moved = relocate(&placement, &free, &mut random).unwrap();
+        let changed: Vec<usize> =
+            (0..4).filter(|&k| norm(settings.system.cell.minimum_image(sub(moved[k], free[k]))) > 1e-9).collect();
+        assert_eq!(changed.len(), 1);
+        moves[changed[0]] += 1;
+    }
+    let weights = [-2.0f64, -1.0, -1.0, 0.0].map(f64::exp);
+    for (found, weight) in moves.into_iter().zip(weights) {
+        let expected = weight / weights.iter().sum::<f64>();
+        // Five standard deviations.
+        assert!(
+            (f64::from(found) / n_moves as f64 - expected).abs() < 5.0 * (expected / n_moves as f64).sqrt(),
+            "{moves:?}"
+        );
+    }
 }
 
 #[test]
