@@ -554,39 +554,43 @@ fn models_to_start_from_must_fit() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "a refused search leaves nothing behind");
 }
 
-/// The shipped configuration takes the adatom model of a search and the authors'.
+/// The shipped configurations take the adatom models of searches and the authors'.
 #[test]
 fn the_heptamer_starts_from_adatom_models() {
     let place = TempDir::new().unwrap();
-    let load = |model: &Path| {
-        let text = fs::read_to_string(config("pt-heptamer-transfer.toml")).unwrap();
-        let (shipped, structures) = ("../runs/pt-adatom/model.safetensors", root().join("configs/structures"));
-        assert!(text.contains(shipped));
-        let text = text.replace(shipped, model.to_str().unwrap());
+    let load = |name: &str, adatom: &str, model: &Path| {
+        let text = fs::read_to_string(config(name)).unwrap();
+        let structures = root().join("configs/structures");
+        let shipped = format!("../runs/{}/model.safetensors", adatom.trim_end_matches(".toml"));
+        assert!(text.contains(&shipped));
+        let text = text.replace(&shipped, model.to_str().unwrap());
         let text = text.replace("\"structures/", &format!("\"{}/", structures.display()));
         let path = place.path().join("transfer.toml");
         fs::write(&path, text).unwrap();
         godiff::config::Settings::load(&path).unwrap()
     };
-    let adatom = godiff::config::Settings::load(Path::new(&config("pt-adatom.toml"))).unwrap().setup();
-    let own = godiff::model::ModelFile {
-        sizes: adatom.sizes,
-        radial_basis: None,
-        parameters: vec![0.0; godiff::model::Layout::new(&adatom.sizes).n_parameters()],
-        sde: adatom.sde,
-        weighting: adatom.training.weighting,
-        species: vec![78],
-    };
-    let path = place.path().join("own.safetensors");
-    own.write(&path, godiff::model::Precision::Single).unwrap();
-    assert_eq!(load(&path).transfer, Some(own));
+    let plain = ("pt-heptamer-transfer.toml", "pt-adatom.toml");
+    for (heptamer, adatom) in [plain, ("pt-heptamer-hops-transfer.toml", "pt-adatom-relaxed.toml")] {
+        let setup = godiff::config::Settings::load(Path::new(&config(adatom))).unwrap().setup();
+        let own = godiff::model::ModelFile {
+            sizes: setup.sizes,
+            radial_basis: None,
+            parameters: vec![0.0; godiff::model::Layout::new(&setup.sizes).n_parameters()],
+            sde: setup.sde,
+            weighting: setup.training.weighting,
+            species: vec![78],
+        };
+        let path = place.path().join("own.safetensors");
+        own.write(&path, godiff::model::Precision::Single).unwrap();
+        assert_eq!(load(heptamer, adatom, &path).transfer, Some(own));
+    }
     let Some(reference) = std::env::var_os("GODIFF_REFERENCE_DIR") else {
         eprintln!("GODIFF_REFERENCE_DIR is not set: the authors' model is not transferred");
         return;
     };
     let checkpoint = Path::new(&reference).join("stepped_Pt_T0.02.ckpt");
     succeeds(place.path(), &["import", checkpoint.to_str().unwrap(), "authors.safetensors"]);
-    let settings = load(&place.path().join("authors.safetensors"));
+    let settings = load(plain.0, plain.1, &place.path().join("authors.safetensors"));
     let model = settings.transfer.as_ref().unwrap();
     assert_eq!(
         settings.setup().radial_basis,
