@@ -42,6 +42,10 @@ use judge::Judge;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+/// Iterations in a row without a structure to learn from that end a search: forces learned from little may send all samples of
+/// an early one onto each other, and more training mends that.
+const MOST_BARREN: usize = 3;
+
 /// A search, opened and ready to go on from where its run folder stands.
 pub struct Search<'a> {
     settings: &'a Settings,
@@ -123,7 +127,7 @@ impl<'a> Search<'a> {
     /// Runs to the end, and leaves a summary behind however it ends.
     ///
     /// # Errors
-    /// `Failed` if an iteration brings no structure to learn from or training diverges, `BadInput` if the potential has no energy
+    /// `Failed` if the first iteration, or three in a row, bring no structure to learn from or training diverges, `BadInput` if the potential has no energy
     /// for the target, `Interrupted`, and what the potential and the run folder report. After all of them the run can go on from its last checkpoint.
     pub fn run(&mut self) -> Result<Summary> {
         self.reporter.run_started(&RunInfo {
@@ -182,11 +186,23 @@ impl<'a> Search<'a> {
     /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.
     fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut PhaseSeconds) -> Result<()> {
         self.complete(iteration, kt_ev, seconds)?;
-        let counts: Counts = self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect();
-        match counts.ok {
-            0 => Err(nothing_to_learn_from(iteration, &counts)),
-            _ => Ok(()),
+        let counts_of = |iteration: usize| -> Result<Counts> {
+            Ok(self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect())
+        };
+        let counts = counts_of(iteration)?;
+        let mut n_barren = 0;
+        while n_barren < MOST_BARREN && n_barren <= iteration && counts_of(iteration - n_barren)?.ok == 0 {
+            n_barren += 1;
         }
+        if n_barren == MOST_BARREN || n_barren > iteration {
+            let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";
+            return Err(Error::Failed(format!("{}; {remedy}", nothing_to_learn_from(iteration, &counts))));
+        }
+        if n_barren > 0 {
+            let barren = nothing_to_learn_from(iteration, &counts);
+            self.reporter.message(&format!("{barren}; training goes on with what came before"));
+        }
+        Ok(())
     }
 
     /// Draws the structures to train on from everything recorded so far.
@@ -279,14 +295,14 @@ fn weights(buffer: &[Entry], kt_ev: f64) -> Vec<f64> {
     buffer::boltzmann_weights(&energies, kt_ev)
 }
 
-fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> Error {
+/// Part of a sentence.
+fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> String {
     let Counts { too_close, below_floor, above_ceiling, not_finite, failed, .. } = counts;
-    Error::Failed(format!(
-        "iteration {} brought no structure to learn from ({too_close} too close, {below_floor} below the energy \
-         floor, {above_ceiling} above the ceiling, {not_finite} without finite energy, {failed} failed in the potential); \
-         give the free atoms more room, more samples_per_iteration, or wider bounds",
+    format!(
+        "iteration {} brought no structure to learn from ({too_close} too close, {below_floor} below the energy floor, \
+         {above_ceiling} above the ceiling, {not_finite} without finite energy, {failed} failed in the potential)",
         iteration + 1
-    ))
+    )
 }
 
 fn stop_if(interrupted: &AtomicBool) -> Result<()> {

@@ -496,6 +496,46 @@ fn a_search_without_any_usable_structure_fails_with_a_sentence() {
     assert!(text.contains("\"status\": \"failed\""), "{text}");
 }
 
+/// The potential gives out with the second iteration, for one iteration or for good.
+#[test]
+fn a_search_survives_two_iterations_without_usable_structures_and_no_more() {
+    static N_LEFT: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+    fn gives_out(distance: f64) -> f64 {
+        let spend =
+            |left: &AtomicUsize| left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
+        if spend(&N_LEFT[0]) || !spend(&N_LEFT[1]) { distance } else { f64::NAN }
+    }
+    let evaluated = |entries: &[Entry], iterations: Range<u32>| {
+        let of = |entry: &&Entry| iterations.contains(&entry.iteration) && entry.status != Status::TooClose;
+        entries.iter().filter(of).count()
+    };
+    let long = || {
+        let mut bench = Bench::new();
+        bench.settings.sections.search.iterations = 5;
+        bench
+    };
+    let mut bench = long();
+    bench.run(NEVER).unwrap();
+    let first = evaluated(&bench.results().0, 0..1);
+
+    for (n_bad, survives) in [(first + 1, true), (usize::MAX, false)] {
+        [first, n_bad].iter().zip(&N_LEFT).for_each(|(&n, left)| left.store(n, Ordering::Relaxed));
+        bench = long();
+        bench.energy = gives_out;
+        match bench.run(NEVER) {
+            Ok(summary) => assert!(survives && summary.status == RunStatus::Done),
+            Err(error) => {
+                assert!(!survives, "{error}");
+                assert!(error.to_string().starts_with("iteration 4 brought no structure to learn from ("), "{error}");
+                assert!(error.to_string().ends_with("or wider bounds"), "{error}");
+            }
+        }
+        let archive = Archive::open(&bench.folder().join("archive.db"), &bench.settings.system).unwrap();
+        let n_ok = |iteration| archive.entries(iteration).unwrap().iter().filter(|e| e.status == Status::Ok).count();
+        assert!(n_ok(0) > 0 && n_ok(1) == 0, "{} and {}", n_ok(0), n_ok(1));
+    }
+}
+
 #[test]
 fn divergence_leaves_the_last_checkpoint() {
     let mut bench = Bench::new();
