@@ -1,0 +1,195 @@
+//! The weights' gradient from what the backward pass left, and the step along it.
+
+use super::{Batch, Level, Network, Output, Term, Wanted, Workspace};
+use crate::engine::TrainingSettings;
+use crate::engine::cuda::adamw::{Adamw, GradientSum, TrainingState, shape};
+use crate::engine::cuda::constants::{Constants, SPECIES, TEMPLATE_ROWS};
+use crate::engine::cuda::driver::{Buffer, Pointer, Stream};
+use crate::engine::cuda::head::Head;
+use crate::engine::cuda::weight_gradient::{Columns, Jobs, Rows, SLICES};
+use crate::error::Result;
+use bytemuck::Zeroable;
+
+impl Network {
+    /// Makes the table of weight gradients for batches of `graph` with `terms`, whose places in the batch stay. Gradients of heads
+    /// without a term become 0.
+    pub fn plan(&self, stream: &Stream, work: &mut Workspace, batch: &Batch, terms: &[Term]) -> Result<()> {
+        let Some(tape) = &work.tape else { return Ok(()) };
+        let Constants { sizes, arrangement, counts, .. } = &self.constants;
+        let (f, n) = (sizes.features, sizes.n_atoms);
+        let origin = Batch { first: 0, ..*batch };
+        let rows_of = |level: Level, segments: [usize; 2]| Rows {
+            list: level.atoms.list,
+            counts: level.atoms.counts,
+            segments,
+            segment_rows: n,
+            strides: [level.list_stride, level.count_stride],
+        };
+        let (scalars, vectors, stored) = (Columns::scalars, Columns::vectors, Columns::stored);
+        let mut jobs = Jobs::default();
+        for l in 0..sizes.blocks {
+            let (t, mix, update) = (&tape.blocks[l], &arrangement.mixes[l], &arrangement.updates[l]);
+            let rows = rows_of(self.level(&origin, l, Wanted::Free), [0, batch.n]);
+            let d_mixed = vectors(t.d_mixed.pointer(), 6 * f, 2 * f);
+            let mu = Columns::stored_vectors(&t.middle, f, 4 * f, f);
+            jobs.push(&rows, mix, [0, f], d_mixed, mu, false);
+            let d_hidden = scalars(t.d_hidden.pointer(), f);
+            jobs.push(&rows, &update.first, [0, f], d_hidden, stored(&t.middle, 4 * f), false);
+            jobs.push(&rows, &update.first, [f, f], d_hidden, stored(&t.norm, f), false);
+            let d_net = scalars(t.d_net.pointer(), 3 * f);
+            jobs.push(&rows, &update.second, [0, f], d_net, stored(&t.hidden, f), true);
+            if let Some(context) = arrangement.contexts.get(l + 1) {
+                let d_hidden = scalars(t.d_context_hidden.pointer(), f);
+                let q = scalars(work.block(l).state.pointer(), 4 * f);
+                jobs.push(&rows, &context.first, [0, f], d_hidden, q, false);
+                let (d_x, hidden) = (scalars(t.d_x.pointer(), 3 * f), stored(&t.context_hidden, f));
+                jobs.push(&rows, &context.second, [0, f], d_x, hidden, true);
+            }
+        }
+        let fixed = |place: usize| Rows {
+            list: Pointer::NULL,
+            counts: counts.pointer().plus(place),
+            segments: [0, 1],
+            segment_rows: 0,
+            strides: [0, 0],
+        };
+        let context = &arrangement.contexts[0];
+        let d_hidden = scalars(tape.d_species_hidden.pointer(), f);
+        jobs.push(
+            &fixed(SPECIES),
+            &context.first,
+            [0, f],
+            d_hidden,
+            scalars(self.shared.species_q.pointer(), f),
+            false,
+        );
+        let (d_x, hidden) = (&tape.d_species_x, &self.shared.species_hidden);
+        let (d_x, hidden) = (scalars(d_x.pointer(), 3 * f), scalars(hidden.pointer(), f));
+        jobs.push(&fixed(SPECIES), &context.second, [0, f], d_x, hidden, true);
+        if let Some(filters) = &arrangement.filters {
+            let (stride, m) = (sizes.filter_stride, sizes.n_columns);
+            let pairs = Rows {
+                list: Pointer::NULL,
+                counts: batch.graph.n_pairs.pointer(),
+                segments: [0, batch.n],
+                segment_rows: work.max_pairs,
+                strides: [0, 1],
+            };
+            let (d_rows, phi) = (scalars(tape.d_free_rows.pointer(), stride), scalars(tape.free_phi.pointer(), m));
+            jobs.push(&pairs, filters, [0, m], d_rows, phi, false);
+            if sizes.n_template_rows > 0 {
+                let (d_rows, phi) = (tape.d_template_rows.pointer(), self.shared.template_phi.pointer());
+                jobs.add_shared(&fixed(TEMPLATE_ROWS), scalars(d_rows, stride), scalars(phi, m));
+            }
+        }
+        for term in terms {
+            let saved = if term.output == Output::Score { &tape.score } else { &tape.force };
+            let rows = rows_of(self.level(&origin, sizes.blocks - 1, Wanted::Free), [term.first, term.n]);
+            for (b, kept) in self.gated(term.output).iter().zip(saved) {
+                let (v, v_in) = (b.mix.n_out, b.vectors_in);
+                let (d_mixed, x) =
+                    (vectors(kept.d_mixed.pointer(), 3 * v, v), vectors(kept.vectors.pointer(), 3 * v_in, v_in));
+                jobs.push(&rows, &b.mix, [0, v_in], d_mixed, x, false);
+                let (n_in, n_hidden) = (b.net.first.n_in, b.net.first.n_out);
+                let (d_hidden, input) =
+                    (scalars(kept.d_hidden.pointer(), n_hidden), scalars(kept.input.pointer(), n_in));
+                jobs.push(&rows, &b.net.first, [0, n_in], d_hidden, input, false);
+                let d_out = scalars(kept.d_out.pointer(), b.net.second.n_out);
+                jobs.push(&rows, &b.net.second, [0, n_hidden], d_out, scalars(kept.hidden.pointer(), n_hidden), true);
+            }
+        }
+        stream.clear(&tape.slices)?;
+        let (jobs, n_tiles) = jobs.finish();
+        let jobs = stream.upload(&jobs)?;
+        if let Some(tape) = &mut work.tape {
+            tape.jobs = Some((jobs, n_tiles));
+        }
+        Ok(())
+    }
+
+    /// Adds up the gradient that [`Network::backward`] left; hears of the losses of `n_losses` structures each of the score and of the
+    /// forces, if `ends_epoch` is given.
+    pub fn sum_gradient(
+        &self,
+        stream: &Stream,
+        work: &Workspace,
+        training: &Buffer<TrainingState>,
+        losses: Option<(&Buffer<u32>, [usize; 2], f32)>,
+    ) -> Result<()> {
+        let Some(tape) = &work.tape else { return Ok(()) };
+        let Constants { sizes, arrangement, plain_at, .. } = &self.constants;
+        let (ends_epoch, n_structures, force_weight) =
+            losses.map_or((Pointer::NULL, [0, 0], 0.0), |(ends, n, weight)| (ends.pointer(), n, weight));
+        let n_tiles = Head::n_tiles(sizes.n_free);
+        let arguments = GradientSum {
+            slices: tape.slices.pointer(),
+            plain_at: plain_at.pointer(),
+            gradient: self.weights.gradient.pointer(),
+            squares: self.weights.squares.pointer(),
+            losses: if losses.is_some() { tape.losses[0].pointer() } else { Pointer::NULL },
+            force_losses: tape.losses[1].pointer(),
+            ends_epoch,
+            training: training.pointer(),
+            n_parameters: sizes.n_parameters as u32,
+            n_slices: SLICES as u32,
+            slice_len: arrangement.plain_len as u32,
+            n_losses: (n_structures[0] * n_tiles) as u32,
+            n_force_losses: (n_structures[1] * n_tiles) as u32,
+            force_weight,
+        };
+        stream.launch(shape(sizes.n_parameters), &arguments)
+    }
+
+    /// Takes `gradient` \[P\] for a step, in place of one that was computed.
+    pub fn take_gradient(&self, stream: &Stream, training: &Buffer<TrainingState>, gradient: &[f32]) -> Result<()> {
+        stream.write(&self.weights.gradient, 0, gradient)?;
+        let arguments = GradientSum {
+            gradient: self.weights.gradient.pointer(),
+            squares: self.weights.squares.pointer(),
+            training: training.pointer(),
+            n_parameters: self.constants.sizes.n_parameters as u32,
+            ..GradientSum::zeroed()
+        };
+        stream.launch(shape(self.constants.sizes.n_parameters), &arguments)
+    }
+
+    /// One AdamW step with the gradient summed last.
+    pub fn step(&self, stream: &Stream, training: &Buffer<TrainingState>, settings: &TrainingSettings) -> Result<()> {
+        let Constants { sizes, plain_at, transposed_at, .. } = &self.constants;
+        let weights = &self.weights;
+        let arguments = Adamw {
+            gradient: weights.gradient.pointer(),
+            squares: weights.squares.pointer(),
+            training: training.pointer(),
+            plain_at: plain_at.pointer(),
+            transposed_at: transposed_at.pointer(),
+            parameters: weights.parameters.pointer(),
+            first: weights.first.pointer(),
+            second: weights.second.pointer(),
+            plain: weights.plain.pointer(),
+            transposed: weights.transposed.pointer(),
+            n_parameters: sizes.n_parameters as u32,
+            n_squares: shape(sizes.n_parameters).blocks[0],
+            weight_decay: settings.weight_decay as f32,
+            gradient_clip: settings.gradient_clip as f32,
+        };
+        stream.launch(shape(sizes.n_parameters), &arguments)
+    }
+
+    /// The summed gradient \[P\], read back.
+    pub fn read_gradient(&self, stream: &Stream) -> Result<Vec<f32>> {
+        stream.read(&self.weights.gradient)
+    }
+
+    /// Norm of the gradient summed or taken last.
+    pub fn gradient_norm(&self, stream: &Stream) -> Result<f64> {
+        Ok(stream.read(&self.weights.squares)?.iter().sum::<f64>().sqrt())
+    }
+
+    /// Sum of the losses of `n` structures of the term `k`.
+    pub fn read_loss(&self, stream: &Stream, work: &Workspace, k: usize, n: usize) -> Result<f64> {
+        let Some(tape) = &work.tape else { return Ok(0.0) };
+        let n_tiles = Head::n_tiles(self.constants.sizes.n_free);
+        Ok(stream.read_part(&tape.losses[k], 0, n * n_tiles)?.iter().map(|&loss| f64::from(loss)).sum())
+    }
+}
