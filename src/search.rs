@@ -190,19 +190,18 @@ impl<'a> Search<'a> {
             Ok(self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect())
         };
         let counts = counts_of(iteration)?;
-        let mut n_barren = 0;
-        while n_barren < MOST_BARREN && n_barren <= iteration && counts_of(iteration - n_barren)?.ok == 0 {
-            n_barren += 1;
+        if counts.ok > 0 {
+            return Ok(());
         }
-        if n_barren == MOST_BARREN || n_barren > iteration {
-            let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";
-            return Err(Error::Failed(format!("{}; {remedy}", nothing_to_learn_from(iteration, &counts))));
+        let barren = nothing_to_learn_from(iteration, &counts);
+        for before in iteration.saturating_sub(MOST_BARREN - 1)..iteration {
+            if counts_of(before)?.ok > 0 {
+                self.reporter.message(&format!("{barren}; training goes on with what came before"));
+                return Ok(());
+            }
         }
-        if n_barren > 0 {
-            let barren = nothing_to_learn_from(iteration, &counts);
-            self.reporter.message(&format!("{barren}; training goes on with what came before"));
-        }
-        Ok(())
+        let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";
+        Err(Error::Failed(format!("{barren}; {remedy}")))
     }
 
     /// Draws the structures to train on from everything recorded so far.

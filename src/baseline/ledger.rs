@@ -344,7 +344,11 @@ impl<'a> Ledger<'a> {
         self.progress.iterations_done += 1;
         self.counts = Counts::default();
         self.untold.push(metrics);
-        if self.told.elapsed() >= SAVE_INTERVAL { self.tell() } else { Ok(()) }
+        if self.told.elapsed() < SAVE_INTERVAL {
+            return Ok(());
+        }
+        self.tell()?;
+        self.directory.write_summary(&self.summary(RunStatus::Running))
     }
 
     /// Tells of the iterations that are over, once they are on the disk.
@@ -352,9 +356,8 @@ impl<'a> Ledger<'a> {
         self.save()?;
         self.directory.append_metrics(&self.untold)?;
         self.untold.drain(..).for_each(|metrics| self.reporter.iteration_done(&metrics));
-        self.write_best()?;
         self.told = Instant::now();
-        self.directory.write_summary(&self.summary(RunStatus::Running))
+        self.write_best()
     }
 
     fn write_best(&self) -> Result<()> {

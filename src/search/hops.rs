@@ -32,6 +32,7 @@ pub(super) struct Hops<'a> {
     /// What the model was last trained on, and its Boltzmann weights.
     buffer: Vec<Entry>,
     weights: Vec<f64>,
+    placement: Placement<'a>,
     comparison: Comparison,
     known: Vec<Shape>,
 }
@@ -75,7 +76,7 @@ impl<'a> Hops<'a> {
             entry.forces.as_ref().is_some_and(small)
         };
         let known = evaluated.iter().filter(at_rest).map(|entry| comparison.shape(&structure(entry))).collect();
-        Hops { settings, iteration, n, buffer, weights, comparison, known }
+        Hops { settings, iteration, n, buffer, weights, placement: Placement::new(settings), comparison, known }
     }
 
     /// Samples that hop, the first ones of the iteration.
@@ -91,9 +92,8 @@ impl<'a> Hops<'a> {
         let mut random = host_generator(search.seed, Purpose::Move, (self.iteration as u64) << 32 | sample as u64);
         (0..round).for_each(|_| random.jump());
         let from = &self.buffer[weighted(&mut random, &self.weights)].free_positions;
-        let placement = Placement::new(self.settings);
         let relocated =
-            if uniform(&mut random) < RELOCATE_SHARE { relocate(&placement, from, &mut random) } else { None };
+            if uniform(&mut random) < RELOCATE_SHARE { relocate(&self.placement, from, &mut random) } else { None };
         relocated
             .unwrap_or_else(|| shake(&self.settings.system, from, reach, search.min_distance_angstrom, &mut random))
     }
@@ -125,7 +125,7 @@ impl<'a> Hops<'a> {
     }
 
     /// Whether `free` (n × 3, Å) is the arrangement of a known minimum.
-    pub(super) fn is_known(&self, free: &FreePositions) -> bool {
+    fn is_known(&self, free: &FreePositions) -> bool {
         let Hops { comparison, known, .. } = self;
         let shape = comparison.shape(&self.settings.system.structure(free));
         known.iter().any(|other| comparison.same(other, &shape, Tolerances::RELAXED.distance_angstrom))
