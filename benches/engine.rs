@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Engine, FreePositions, ModelState, PlateauSchedule, Precision, ReverseSettings, Sampler, Setup, Stream,
+    Decay, Engine, FreePositions, ModelState, PlateauSchedule, Precision, ReverseSettings, Sampler, Setup, Stream,
     TrainingSet, TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
@@ -37,6 +37,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
         training: TrainingSettings {
             batch,
             learning_rate: 1e-4,
+            decay: Decay { last: 1.0 },
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Published,

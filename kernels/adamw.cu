@@ -1,5 +1,5 @@
 // Sum of the gradient's slices, clipping by the global norm, AdamW with PyTorch's conventions (arXiv:1711.05101), and the plateau
-// schedule of the learning rate. CPU twins: src/engine/cpu/adamw.rs, PlateauSchedule in src/engine/cpu/train.rs.
+// schedule of the learning rate. CPU twins: src/engine/cpu/adamw.rs, PlateauSchedule in src/engine/schedule.rs.
 //
 // P parameters in the model's order; kernels read them from two arranged copies: matrices as they are ([out][in], widths rounded up)
 // and transposed.
@@ -32,6 +32,13 @@ struct TrainingState {
     unsigned bad_step;       // one more than the first step whose loss was not finite, 0: none; no step is taken after it
 };
 
+// What a step of a call is told beforehand.
+struct StepPlan {
+    double rate_share;    // of the schedule's learning rate
+    unsigned ends_epoch;  // whether an epoch ends with the step
+    unsigned unused;
+};
+
 struct GradientSum {
     const float* slices;       // [n_slices][slice_len]; null: the gradient is given
     const unsigned* plain_at;  // [P] where a parameter stands in a slice
@@ -39,7 +46,7 @@ struct GradientSum {
     double* squares;           // writes [blocks] Σ g²
     const float* losses;       // [n_losses] shares of the step's score loss; null: no loss, and the schedule stays
     const float* force_losses;  // [n_force_losses] the same of the force loss
-    const unsigned* ends_epoch;  // [steps of the call] whether an epoch ends with the step
+    const StepPlan* plan;      // [steps of the call]; read where there are losses
     TrainingState* training;
     unsigned n_parameters;
     unsigned n_slices;
@@ -81,6 +88,8 @@ KERNEL(256, gradient_sum, GradientSum) {
     t.step_rate = t.learning_rate;
     t.optimizer_steps += 1;
     if (a.losses == nullptr) return;
+    const StepPlan plan = a.plan[t.steps];
+    t.step_rate *= plan.rate_share;
     double score_loss = 0.0, force_loss = 0.0;
     for (unsigned k = 0; k < a.n_losses; ++k) score_loss += a.losses[k];
     for (unsigned k = 0; k < a.n_force_losses; ++k) force_loss += a.force_losses[k];
@@ -94,7 +103,7 @@ KERNEL(256, gradient_sum, GradientSum) {
     t.total_force_loss += force_loss;
     t.epoch_loss += loss;
     t.epoch_steps += 1;
-    if (a.ends_epoch[t.steps] != 0) {
+    if (plan.ends_epoch != 0) {
         const double mean = t.epoch_loss / t.epoch_steps;
         t.epoch_loss = 0.0;
         t.epoch_steps = 0;

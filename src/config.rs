@@ -132,6 +132,7 @@ impl Settings {
             training: TrainingSettings {
                 batch: training.batch,
                 learning_rate: training.learning_rate,
+                decay: training.decay(),
                 weight_decay: training.weight_decay,
                 gradient_clip: training.gradient_clip,
                 weighting: training.weighting,
@@ -286,6 +287,14 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         format!("{} is more than the {} structures of search.buffer", training.batch, search.buffer),
     )?;
     positive("training.learning_rate", training.learning_rate)?;
+    if let Some(last) = training.final_learning_rate {
+        positive("training.final_learning_rate", last)?;
+        require(
+            last <= training.learning_rate,
+            "training.final_learning_rate",
+            format!("{last} is above learning_rate = {}: the rate falls", training.learning_rate),
+        )?;
+    }
     require(training.weight_decay >= 0.0, "training.weight_decay", format!("{} is negative", training.weight_decay))?;
     positive("training.gradient_clip", training.gradient_clip)?;
 
@@ -401,6 +410,7 @@ mod tests {
         assert_eq!((search.energy_floor_ev, search.energy_ceiling_ev), (None, None));
         assert_eq!((training.steps_per_iteration, training.batch, training.learning_rate), (8000, 16, 1e-4));
         assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
+        assert_eq!((training.final_learning_rate, training.decay().last), (None, 1.0));
         assert_eq!(training.weighting, Weighting::Published);
         assert_eq!(settings.setup().precision, crate::engine::Precision::F32);
         assert!(settings.system.is_free_cluster());

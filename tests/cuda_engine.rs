@@ -12,7 +12,7 @@ use godiff::system::System;
 use reference::device::device;
 use reference::systems::{
     Named, all_losses, assert_follows, channel, cluster, heptamer, prior_structures, random_batch, random_cuda,
-    random_engine, random_state, rattled, setup, slab, stepped_adatom, thin_bulk,
+    random_engine, random_state, rattled, setup, slab, stepped_adatom, the_rate_falls, thin_bulk,
 };
 use reference::{assert_close, difference_within, flat, tolerance};
 
@@ -110,6 +110,11 @@ fn training_follows_the_cpu() {
             assert_close("best", &[found.best.unwrap()], &[schedule.best.unwrap()], 1e-4);
         }
     }
+}
+
+#[test]
+fn the_learning_rate_falls_along_half_a_cosine() {
+    the_rate_falls(|setup| random_cuda(setup, 3), STREAM);
 }
 
 fn sampled(engine: &mut dyn Engine, range: std::ops::Range<usize>) -> Vec<FreePositions> {

@@ -7,7 +7,9 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{Engine, Precision, Setup, Stream, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
-use reference::systems::{channel, cluster, learns_a_site, prior_structures, random_engine, random_state, setup, slab};
+use reference::systems::{
+    channel, cluster, learns_a_site, prior_structures, random_engine, random_state, setup, slab, the_rate_falls,
+};
 
 const STREAM: Stream = Stream { seed: 1, iteration: 0 };
 
@@ -24,6 +26,12 @@ fn training_leads_to_the_site_f32() {
 #[test]
 fn training_leads_to_the_site_f64() {
     leads_to_the_site::<f64>(Weighting::Published, 0.5);
+}
+
+#[test]
+fn the_learning_rate_falls_along_half_a_cosine() {
+    the_rate_falls(|setup| random_engine::<f64>(setup, 3), STREAM);
+    the_rate_falls(|setup| random_engine::<f32>(setup, 3), STREAM);
 }
 
 /// A model whose parameters are all 0 leaves the whole noise as its loss: 1 for each component that is free to move, times the

@@ -3,7 +3,7 @@
 use crate::baseline::{
     BasinHoppingSettings, EvolutionSettings, PlacementSettings, RandomSearchSettings, RelaxationSection,
 };
-use crate::engine::{GuidanceSettings, Precision, Weighting};
+use crate::engine::{Decay, GuidanceSettings, Precision, Weighting};
 use crate::model::ModelSizes;
 use crate::potential::PotentialSettings;
 use serde::{Deserialize, Serialize};
@@ -195,6 +195,9 @@ pub struct TrainingSection {
     pub batch: usize,
     /// First learning rate of AdamW.
     pub learning_rate: f64,
+    /// Learning rate that AdamW ends each temperature with, along half a cosine; `None`: it falls on plateaus alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_learning_rate: Option<f64>,
     /// Decoupled weight decay of AdamW.
     pub weight_decay: f64,
     /// Largest global norm of the gradient.
@@ -203,12 +206,20 @@ pub struct TrainingSection {
     pub weighting: Weighting,
 }
 
+impl TrainingSection {
+    /// How the learning rate falls over the steps of a temperature.
+    pub fn decay(&self) -> Decay {
+        Decay { last: self.final_learning_rate.map_or(1.0, |last| last / self.learning_rate) }
+    }
+}
+
 impl Default for TrainingSection {
     fn default() -> Self {
         TrainingSection {
             steps_per_iteration: 8000,
             batch: 16,
             learning_rate: 1e-4,
+            final_learning_rate: None,
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Published,

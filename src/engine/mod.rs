@@ -9,8 +9,10 @@ pub mod cuda;
 /// Marks a phase for a GPU profiler, until the guard is dropped; costs nothing without one.
 pub use cuda::driver::range as profiler_range;
 mod relaxation;
+mod schedule;
 
 pub use relaxation::relax_on_predicted_forces;
+pub use schedule::{Decay, PlateauSchedule};
 
 use crate::diffusion::Sde;
 use crate::error::Result;
@@ -80,6 +82,8 @@ pub struct TrainingSettings {
     pub batch: usize,
     /// AdamW's first learning rate.
     pub learning_rate: f64,
+    /// How it falls over the steps of a call of [`Engine::train`].
+    pub decay: Decay,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
     /// Largest global norm of the gradient.
@@ -187,17 +191,6 @@ impl ModelState {
         let schedule = PlateauSchedule::new(learning_rate);
         ModelState { parameters, first_moment: zeros.clone(), second_moment: zeros, steps: 0, schedule }
     }
-}
-
-/// Learning rate × 0.95 when the epoch's mean loss has not improved for 100 epochs.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct PlateauSchedule {
-    /// Present learning rate.
-    pub learning_rate: f64,
-    /// Lowest epoch loss so far; `None` before the first epoch.
-    pub best: Option<f64>,
-    /// Epochs since it was seen.
-    pub bad_epochs: u32,
 }
 
 /// Which random numbers a call uses, and where its structures stand in them.
@@ -337,7 +330,7 @@ pub trait Engine: Send {
     ///
     /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`], the latter on `batch` structures that
     /// [`ForceSet::members`] names, at their clean positions. The gradients are added before clipping, and the plateau
-    /// schedule watches the sum.
+    /// schedule watches the sum. [`TrainingSettings::decay`] runs once through its course.
     ///
     /// `progress` hears of the steps now and then.
     ///

@@ -7,7 +7,7 @@ pub mod systems;
 
 use godiff::diffusion::Sde;
 use godiff::engine::{
-    FreePositions, ModelState, NoisyBatch, PlateauSchedule, Precision, ReverseSettings, Setup, TrainingSettings,
+    Decay, FreePositions, ModelState, NoisyBatch, PlateauSchedule, Precision, ReverseSettings, Setup, TrainingSettings,
     Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis};
@@ -133,6 +133,7 @@ impl Reference {
             training: TrainingSettings {
                 batch: 8,
                 learning_rate: 1e-3,
+                decay: Decay { last: 1.0 },
                 weight_decay: 0.01,
                 gradient_clip: 10.0,
                 weighting: Weighting::Dsm,

@@ -7,8 +7,8 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::cuda::Cuda;
 use godiff::engine::{
-    Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Sampler, Setup,
-    Stream, TrainingSet, TrainingSettings, Weighting,
+    Decay, Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Sampler,
+    Setup, Stream, TrainingSet, TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose, normal_pair};
@@ -146,6 +146,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
         training: TrainingSettings {
             batch: 4,
             learning_rate: 1e-3,
+            decay: Decay { last: 1.0 },
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Dsm,
@@ -178,6 +179,28 @@ pub fn random_cuda(setup: &Setup, seed: u64) -> Cuda {
     let mut engine = Cuda::new(&device(), setup).expect("an engine");
     engine.restore(&random_state(setup, seed)).expect("its state");
     engine
+}
+
+/// Trains for eight steps with a learning rate that falls to a fifth, on the engine that `open` gives with random parameters. What no
+/// atom uses, such as the embedding of uranium, feels AdamW's decay alone, 1 − rate·decay a step, and so tells the rates.
+pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: Stream) {
+    const STEPS: usize = 8;
+    let mut setup = setup(channel(), [6, 2, 4]);
+    setup.training.weight_decay = 50.0;
+    setup.training.decay = Decay { last: 0.2 };
+    let rate = setup.training.learning_rate;
+    let set = TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6], forces: None };
+    let mut engine = open(&setup);
+    let embedding = Layout::new(&setup.sizes).find("representation.embedding.weight").unwrap().offset;
+    let uranium = |engine: &E| engine.state().unwrap().parameters[embedding + 92 * 6..][..6].to_vec();
+    let before = uranium(&engine);
+    let report = engine.train(stream, &set, STEPS, &mut |_| Ok(())).unwrap();
+    let share = |step: f64| 0.2 + 0.8 * 0.5 * (1.0 + (std::f64::consts::PI * step / STEPS as f64).cos());
+    let left: f64 = (0..STEPS).map(|step| 1.0 - 50.0 * rate * share(step as f64)).product();
+    for (after, before) in uranium(&engine).iter().zip(before) {
+        assert!(before != 0.0 && (after / before / left - 1.0).abs() < 2e-6, "{} is left, not {left}", after / before);
+    }
+    assert!((report.learning_rate / (0.2 * rate) - 1.0).abs() < 1e-12, "{}", report.learning_rate);
 }
 
 /// Trains a model of 16 features and two blocks on one site of the stepped surface, on the engine that `open` gives with random

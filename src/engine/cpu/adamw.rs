@@ -112,11 +112,12 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Weighting;
+    use crate::engine::{Decay, Weighting};
 
     const SETTINGS: TrainingSettings = TrainingSettings {
         batch: 1,
         learning_rate: 0.0,
+        decay: Decay { last: 1.0 },
         weight_decay: 0.01,
         gradient_clip: 10.0,
         weighting: Weighting::Dsm,

@@ -153,7 +153,7 @@ impl<T: Real> Engine for Cpu<T> {
         let gradient: Vec<T> = gradient.iter().map(|&g| T::of(g)).collect();
         self.gradients.resize_with(self.gradients.len().max(1), Vec::new);
         self.gradients[0] = gradient;
-        Ok(self.optimizer_step())
+        Ok(self.optimizer_step(1.0))
     }
 
     fn state(&self) -> Result<ModelState> {

@@ -1,4 +1,4 @@
-//! Training: noisy batches, loss, gradient over chunks, AdamW, plateau schedule.
+//! Training: noisy batches, loss, gradient over chunks, AdamW with its learning rate.
 
 use super::Cpu;
 use super::adamw::{AdamW, RANGE};
@@ -17,32 +17,6 @@ use std::ops::Range;
 
 /// Smallest diffusion time of a training batch.
 const T_MIN: f64 = 1e-5;
-/// Epochs without improvement before the learning rate falls, and what it is multiplied by then.
-const PATIENCE: u32 = 100;
-const PLATEAU_FACTOR: f64 = 0.95;
-/// An epoch improves on the best if it is lower by this share (PyTorch's ReduceLROnPlateau).
-const PLATEAU_THRESHOLD: f64 = 1e-4;
-
-impl PlateauSchedule {
-    /// Starts at `learning_rate`.
-    pub fn new(learning_rate: f64) -> Self {
-        PlateauSchedule { learning_rate, best: None, bad_epochs: 0 }
-    }
-
-    /// Hears of an epoch's mean loss.
-    pub fn epoch(&mut self, loss: f64) {
-        if self.best.is_none_or(|best| loss < best * (1.0 - PLATEAU_THRESHOLD)) {
-            self.best = Some(loss);
-            self.bad_epochs = 0;
-            return;
-        }
-        self.bad_epochs += 1;
-        if self.bad_epochs > PATIENCE {
-            self.learning_rate *= PLATEAU_FACTOR;
-            self.bad_epochs = 0;
-        }
-    }
-}
 
 impl<T: Real> Cpu<T> {
     /// See [`crate::engine::Engine::train`].
@@ -56,6 +30,7 @@ impl<T: Real> Cpu<T> {
         let batch = self.setup.training.batch.min(set.positions.len());
         self.optimizer = AdamW::new(self.network.layout.n_parameters());
         self.schedule = PlateauSchedule::new(self.setup.training.learning_rate);
+        let decay = self.setup.training.decay;
         let score_loss = Loss::Score(self.setup.training.weighting);
         let force_weight = self.setup.guidance.map_or(0.0, |guidance| guidance.force_weight);
         let mut generator = host_generator(stream.seed, Purpose::Shuffle, stream.iteration);
@@ -78,7 +53,7 @@ impl<T: Real> Cpu<T> {
             if !loss.is_finite() {
                 return Err(stream.diverged(step + 1, loss));
             }
-            self.optimizer_step();
+            self.optimizer_step(decay.share(step, steps));
             total += losses[0];
             total_force += force_loss;
             epoch.push(loss);
@@ -95,7 +70,7 @@ impl<T: Real> Cpu<T> {
         Ok(TrainingReport {
             loss: total / n_steps,
             force_loss: set.forces.is_some().then_some(total_force / n_steps),
-            learning_rate: self.schedule.learning_rate,
+            learning_rate: self.schedule.learning_rate * decay.share(steps, steps),
         })
     }
 
@@ -186,10 +161,11 @@ impl<T: Real> Cpu<T> {
         (0..terms.len()).map(loss_of).collect()
     }
 
-    /// Clipped AdamW step with the gradient of [`Cpu::gradient`]; gives its norm before clipping.
-    pub(super) fn optimizer_step(&mut self) -> f64 {
+    /// Clipped AdamW step with the gradient of [`Cpu::gradient`], at this share of the schedule's learning rate; gives the
+    /// gradient's norm before clipping.
+    pub(super) fn optimizer_step(&mut self, share: f64) -> f64 {
         let n = self.network.layout.n_parameters();
-        let rate = self.schedule.learning_rate;
+        let rate = self.schedule.learning_rate * share;
         let norm = self.optimizer.step(&mut self.weights.flat, &self.gradients[0][..n], rate, &self.setup.training);
         self.refresh();
         norm
@@ -267,24 +243,6 @@ fn huber(residual: f64, delta: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// A hundred epochs without improvement are borne; the next one lowers the rate, and the counting starts again.
-    #[test]
-    fn plateaus_lower_the_rate() {
-        let mut schedule = PlateauSchedule::new(1e-4);
-        schedule.epoch(2.0);
-        for _ in 0..100 {
-            schedule.epoch(2.0);
-        }
-        assert_eq!((schedule.learning_rate, schedule.bad_epochs), (1e-4, 100));
-        schedule.epoch(3.0);
-        assert_eq!((schedule.learning_rate, schedule.bad_epochs), (0.95e-4, 0));
-        for _ in 0..101 {
-            schedule.epoch(2.0);
-        }
-        assert!((schedule.learning_rate / (0.95 * 0.95e-4) - 1.0).abs() < 1e-12);
-        assert_eq!(schedule.best, Some(2.0));
-    }
-
     /// Value and slope are continuous at δ, and infinite residuals are no numbers that a sum could hide.
     #[test]
     fn hubers_function() {
@@ -293,18 +251,5 @@ mod tests {
         assert_eq!(huber(-3.0, 1.0), (2.5, -1.0));
         assert_eq!(huber(3.0, 2.0), (4.0, 2.0));
         assert!(huber(f64::NAN, 1.0).0.is_nan() && huber(f64::NEG_INFINITY, 1.0).0.is_infinite());
-    }
-
-    #[test]
-    fn improvements_reset_the_count() {
-        let mut schedule = PlateauSchedule::new(1e-4);
-        for loss in [1.0, 1.1, 1.2] {
-            schedule.epoch(loss);
-        }
-        assert_eq!((schedule.best, schedule.bad_epochs), (Some(1.0), 2));
-        schedule.epoch(1.0 - 0.5e-4);
-        assert_eq!((schedule.best, schedule.bad_epochs), (Some(1.0), 3), "less than the threshold is none");
-        schedule.epoch(1.0 - 2e-4);
-        assert_eq!((schedule.best, schedule.bad_epochs), (Some(1.0 - 2e-4), 0));
     }
 }

@@ -1,7 +1,7 @@
 //! Arguments of kernels/adamw.cu: sum of the gradient, clipping, AdamW, plateau schedule.
 
 use super::driver::{Arguments, Pointer, Shape};
-use crate::engine::PlateauSchedule;
+use crate::engine::{Decay, PlateauSchedule};
 use bytemuck::{Pod, Zeroable};
 
 /// What a call of training keeps on the device.
@@ -44,6 +44,30 @@ impl TrainingState {
     }
 }
 
+/// What a step of a call is told beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct StepPlan {
+    /// Share of the schedule's learning rate.
+    pub rate_share: f64,
+    /// Whether an epoch ends with the step.
+    pub ends_epoch: u32,
+    /// Makes the size a multiple of 8 bytes.
+    pub unused: u32,
+}
+
+impl StepPlan {
+    /// The plans of a call of `steps` steps.
+    pub fn of_call(steps: usize, steps_per_epoch: usize, decay: Decay) -> Vec<Self> {
+        let plan = |step| StepPlan {
+            rate_share: decay.share(step, steps),
+            ends_epoch: u32::from((step + 1) % steps_per_epoch == 0),
+            unused: 0,
+        };
+        (0..steps).map(plan).collect()
+    }
+}
+
 /// Arguments of `gradient_sum`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -55,7 +79,7 @@ pub struct GradientSum {
     pub squares: Pointer<f64>,
     pub losses: Pointer<f32>,
     pub force_losses: Pointer<f32>,
-    pub ends_epoch: Pointer<u32>,
+    pub plan: Pointer<StepPlan>,
     pub training: Pointer<TrainingState>,
     pub n_parameters: u32,
     pub n_slices: u32,

@@ -64,15 +64,15 @@ impl Cuda {
         let queue_ahead = || room.queue_ahead(&self.stream, room.n_steps * batch);
         queue_ahead()?;
         let ahead = f64::from(self.stream.time(queue_ahead)?) / room.n_steps as f64;
-        // Every step taken below counts on in the training state, which looks up whether an epoch ends with it: one that is
+        // Every step taken below counts on in the training state, which looks up its plan: one that is
         // recorded, two rows of a launch, two rows of equal launches.
-        let ends_epoch = self.stream.zeros(1 + 2 * room.n_steps + 2 * REPEATS)?;
+        let plan = self.stream.zeros(1 + 2 * room.n_steps + 2 * REPEATS)?;
         let schedule = PlateauSchedule::new(self.setup.training.learning_rate);
         self.stream.write(&self.training, 0, &[TrainingState::new(&schedule, 0)])?;
         self.plan_room(&mut room)?;
-        let recorded = self.stream.record(|| self.queue_step(&room, 0, &ends_epoch))?;
+        let recorded = self.stream.record(|| self.queue_step(&room, 0, &plan))?;
         let n_steps = room.n_steps;
-        let launches = self.stream.capture(|| self.queue_steps(&room, n_steps, &ends_epoch))?;
+        let launches = self.stream.capture(|| self.queue_steps(&room, n_steps, &plan))?;
         self.stream.replay(&launches)?;
         let step = f64::from(self.stream.time(|| self.stream.replay(&launches))?) / n_steps as f64;
         let load = self.load_of(&room.graph, batch)?;

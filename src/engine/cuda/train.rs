@@ -1,6 +1,6 @@
 //! Training on the device: noise and edges of many steps at once, then all those steps in one launch.
 
-use super::adamw::TrainingState;
+use super::adamw::{StepPlan, TrainingState};
 use super::driver::{Buffer, Pointer};
 use super::forward_noise::ForwardNoise;
 use super::network::{Batch, Output, Term, Wanted, Workspace};
@@ -41,8 +41,8 @@ impl Cuda {
         self.stream.clear(&self.network.weights.first)?;
         self.stream.clear(&self.network.weights.second)?;
         let steps_per_epoch = n_members.div_ceil(batch);
-        let ends_epoch: Vec<u32> = (1..=steps).map(|step| u32::from(step % steps_per_epoch == 0)).collect();
-        let ends_epoch = self.stream.upload(&ends_epoch)?;
+        let decay = self.setup.training.decay;
+        let plan = self.stream.upload(&StepPlan::of_call(steps, steps_per_epoch, decay))?;
 
         let mut captured: Option<(usize, Launches)> = None;
         let mut done = 0;
@@ -58,11 +58,11 @@ impl Cuda {
             }
             if captured.as_ref().is_none_or(|(n, _)| *n != n_steps) {
                 self.plan_room(&mut room)?;
-                let launches = self.prepare_launches(|| self.queue_steps(&room, n_steps, &ends_epoch))?;
+                let launches = self.prepare_launches(|| self.queue_steps(&room, n_steps, &plan))?;
                 captured = Some((n_steps, launches));
             }
             if let Some((_, launches)) = &captured {
-                self.launch(launches, || self.queue_steps(&room, n_steps, &ends_epoch))?;
+                self.launch(launches, || self.queue_steps(&room, n_steps, &plan))?;
             }
             done += n_steps;
             let training = self.stream.read(&self.training)?[0];
@@ -80,7 +80,7 @@ impl Cuda {
         Ok(TrainingReport {
             loss: training.total_loss / steps.max(1) as f64,
             force_loss: set.forces.is_some().then_some(training.total_force_loss / steps.max(1) as f64),
-            learning_rate: training.learning_rate,
+            learning_rate: training.learning_rate * decay.share(steps, steps),
         })
     }
 
@@ -111,12 +111,12 @@ impl Cuda {
         })
     }
 
-    pub(super) fn queue_steps(&self, room: &TrainRoom, n_steps: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
-        (0..n_steps).try_for_each(|k| self.queue_step(room, k, ends_epoch))
+    pub(super) fn queue_steps(&self, room: &TrainRoom, n_steps: usize, plan: &Buffer<StepPlan>) -> Result<()> {
+        (0..n_steps).try_for_each(|k| self.queue_step(room, k, plan))
     }
 
     /// Queues step `k` of a launch.
-    pub(super) fn queue_step(&self, room: &TrainRoom, k: usize, ends_epoch: &Buffer<u32>) -> Result<()> {
+    pub(super) fn queue_step(&self, room: &TrainRoom, k: usize, plan: &Buffer<StepPlan>) -> Result<()> {
         let (stream, network, work) = (&self.stream, &self.network, &room.work);
         let (n, width, guidance) = (self.setup.training.batch, room.noise.width(), self.setup.guidance.as_ref());
         let batch = Batch { graph: &room.graph, first: k * width, n: width };
@@ -125,7 +125,7 @@ impl Cuda {
         network.backbone(stream, work, &batch, Wanted::Free)?;
         network.backward(stream, work, &batch, &room.terms(n, k, guidance))?;
         let force_weight = guidance.map_or(0.0, |guidance| guidance.force_weight as f32);
-        network.sum_gradient(stream, work, &self.training, Some((ends_epoch, [n, width - n], force_weight)))?;
+        network.sum_gradient(stream, work, &self.training, Some((plan, [n, width - n], force_weight)))?;
         network.step(stream, &self.training, &self.setup.training)
     }
 }

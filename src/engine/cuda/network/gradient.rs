@@ -2,7 +2,7 @@
 
 use super::{Batch, Level, Network, Output, Term, Wanted, Workspace};
 use crate::engine::TrainingSettings;
-use crate::engine::cuda::adamw::{Adamw, GradientSum, TrainingState, shape};
+use crate::engine::cuda::adamw::{Adamw, GradientSum, StepPlan, TrainingState, shape};
 use crate::engine::cuda::constants::{Constants, SPECIES, TEMPLATE_ROWS};
 use crate::engine::cuda::driver::{Buffer, Pointer, Stream};
 use crate::engine::cuda::head::Head;
@@ -108,18 +108,18 @@ impl Network {
     }
 
     /// Adds up the gradient that [`Network::backward`] left; hears of the losses of `n_losses` structures each of the score and of the
-    /// forces, if `ends_epoch` is given.
+    /// forces, if the `losses` and the plan of the call are given.
     pub fn sum_gradient(
         &self,
         stream: &Stream,
         work: &Workspace,
         training: &Buffer<TrainingState>,
-        losses: Option<(&Buffer<u32>, [usize; 2], f32)>,
+        losses: Option<(&Buffer<StepPlan>, [usize; 2], f32)>,
     ) -> Result<()> {
         let Some(tape) = &work.tape else { return Ok(()) };
         let Constants { sizes, arrangement, plain_at, .. } = &self.constants;
-        let (ends_epoch, n_structures, force_weight) =
-            losses.map_or((Pointer::NULL, [0, 0], 0.0), |(ends, n, weight)| (ends.pointer(), n, weight));
+        let (plan, n_structures, force_weight) =
+            losses.map_or((Pointer::NULL, [0, 0], 0.0), |(plan, n, weight)| (plan.pointer(), n, weight));
         let n_tiles = Head::n_tiles(sizes.n_free);
         let arguments = GradientSum {
             slices: tape.slices.pointer(),
@@ -128,7 +128,7 @@ impl Network {
             squares: self.weights.squares.pointer(),
             losses: if losses.is_some() { tape.losses[0].pointer() } else { Pointer::NULL },
             force_losses: tape.losses[1].pointer(),
-            ends_epoch,
+            plan,
             training: training.pointer(),
             n_parameters: sizes.n_parameters as u32,
             n_slices: SLICES as u32,
