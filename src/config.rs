@@ -377,6 +377,8 @@ mod tests {
             "pt-heptamer.toml",
             "pt-heptamer-ffg.toml",
             "pt-heptamer-mace.toml",
+            "pt-heptamer-small.toml",
+            "pt-adatom-small.toml",
             "lj13.toml",
             "smoke.toml",
         ] {

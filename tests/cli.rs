@@ -570,7 +570,11 @@ fn the_heptamer_starts_from_adatom_models() {
         godiff::config::Settings::load(&path).unwrap()
     };
     let plain = ("pt-heptamer-transfer.toml", "pt-adatom.toml");
-    for (heptamer, adatom) in [plain, ("pt-heptamer-hops-transfer.toml", "pt-adatom-relaxed.toml")] {
+    let small = [
+        ("pt-heptamer-transfer-small.toml", "pt-adatom-small.toml"),
+        ("pt-heptamer-hops-transfer.toml", "pt-adatom-relaxed.toml"),
+    ];
+    for (heptamer, adatom) in small.into_iter().chain([plain]) {
         let setup = godiff::config::Settings::load(Path::new(&config(adatom))).unwrap().setup();
         let own = godiff::model::ModelFile {
             sizes: setup.sizes,
