@@ -107,8 +107,8 @@ impl Network {
         Ok(())
     }
 
-    /// Adds up the gradient that [`Network::backward`] left; hears of the losses of `n_losses` structures each of the score and of the
-    /// forces, if the `losses` and the plan of the call are given.
+    /// Adds up the gradient that [`Network::backward`] left. `losses`: the plan of the call, how many structures have a loss of the score
+    /// and of the forces, and the weight of the latter; without it no loss is heard of, and the schedule stays.
     pub fn sum_gradient(
         &self,
         stream: &Stream,
