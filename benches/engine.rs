@@ -37,7 +37,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
         training: TrainingSettings {
             batch,
             learning_rate: 1e-4,
-            decay: Decay { last: 1.0 },
+            decay: Decay::NONE,
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Published,

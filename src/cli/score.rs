@@ -155,7 +155,7 @@ fn setup(system: System, model: &ModelFile) -> Setup {
         training: TrainingSettings {
             batch: 1,
             learning_rate: 1e-4,
-            decay: engine::Decay { last: 1.0 },
+            decay: engine::Decay::NONE,
             weight_decay: 0.0,
             gradient_clip: 1.0,
             weighting: model.weighting,

@@ -209,7 +209,7 @@ pub struct TrainingSection {
 impl TrainingSection {
     /// How the learning rate falls over the steps of a temperature.
     pub fn decay(&self) -> Decay {
-        Decay { last: self.final_learning_rate.map_or(1.0, |last| last / self.learning_rate) }
+        self.final_learning_rate.map_or(Decay::NONE, |last| Decay { last: last / self.learning_rate })
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Decay {
 }
 
 impl Decay {
+    /// The rate falls on plateaus alone.
+    pub const NONE: Decay = Decay { last: 1.0 };
+
     /// What the learning rate is multiplied by for step `step` (from 0) of `steps`.
     pub fn share(self, step: usize, steps: usize) -> f64 {
         let passed = step as f64 / steps.max(1) as f64;
@@ -97,7 +100,7 @@ mod tests {
             assert!((decay.share(step, 100) - share).abs() < 1e-15, "{step}");
         }
         assert!((1..100).all(|step| decay.share(step, 100) < decay.share(step - 1, 100)));
-        assert_eq!(Decay { last: 1.0 }.share(77, 100), 1.0, "exactly, so that nothing changes without a decay");
+        assert_eq!(Decay::NONE.share(77, 100), 1.0, "exactly, so that nothing changes without a decay");
         assert_eq!(decay.share(0, 0), 1.0);
     }
 }

@@ -133,7 +133,7 @@ impl Reference {
             training: TrainingSettings {
                 batch: 8,
                 learning_rate: 1e-3,
-                decay: Decay { last: 1.0 },
+                decay: Decay::NONE,
                 weight_decay: 0.01,
                 gradient_clip: 10.0,
                 weighting: Weighting::Dsm,

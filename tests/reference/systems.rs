@@ -146,7 +146,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
         training: TrainingSettings {
             batch: 4,
             learning_rate: 1e-3,
-            decay: Decay { last: 1.0 },
+            decay: Decay::NONE,
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Dsm,

@@ -117,7 +117,7 @@ mod tests {
     const SETTINGS: TrainingSettings = TrainingSettings {
         batch: 1,
         learning_rate: 0.0,
-        decay: Decay { last: 1.0 },
+        decay: Decay::NONE,
         weight_decay: 0.01,
         gradient_clip: 10.0,
         weighting: Weighting::Dsm,
