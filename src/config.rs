@@ -378,6 +378,7 @@ mod tests {
             "pt-heptamer-ffg.toml",
             "pt-heptamer-mace.toml",
             "pt-heptamer-small.toml",
+            "pt-heptamer-ffg-small.toml",
             "pt-adatom-small.toml",
             "lj13.toml",
             "smoke.toml",
