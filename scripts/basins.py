@@ -52,6 +52,18 @@ def relaxed_energies(godiff, samples, potential):
     return [float(row[3]) if row[5:6] == ["converged"] else np.inf for row in rows if row and row[0].isdigit()]
 
 
+def evaluated(godiff, run, potential):
+    """What `run` evaluated, in order, and the energies of the minima, eV."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "samples.xyz"
+        subprocess.run([godiff, "export", run, "-o", str(path)], check=True, stdout=subprocess.DEVNULL)
+        samples, energies = ase.io.read(path, ":"), relaxed_energies(godiff, path, potential)
+    if len(samples) != len(energies):
+        raise SystemExit(f"{run}: {len(energies)} relaxations of {len(samples)} samples")
+    kept = [k for k, atoms in enumerate(samples) if atoms.info["status"] != "too_close"]
+    return [samples[k] for k in kept], np.array([energies[k] for k in kept])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+")
@@ -61,13 +73,7 @@ def main():
     parser.add_argument("--godiff", default="target/release/godiff")
     arguments = parser.parse_args()
     for run in arguments.runs:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "samples.xyz"
-            subprocess.run([arguments.godiff, "export", run, "-o", str(path)], check=True, stdout=subprocess.DEVNULL)
-            samples = ase.io.read(path, ":")
-            energies = np.array(relaxed_energies(arguments.godiff, path, arguments.potential))
-        evaluated = [k for k, atoms in enumerate(samples) if atoms.info["status"] != "too_close"]
-        samples, energies = [samples[k] for k in evaluated], energies[evaluated]
+        samples, energies = evaluated(arguments.godiff, run, arguments.potential)
         hits = abs(energies - arguments.energy) < arguments.within
         iterations = np.array([atoms.info["iteration"] for atoms in samples])
         pieces, heights = np.array([in_one_piece(atoms) for atoms in samples]), np.array([height(atoms) for atoms in samples])
