@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Follows the samples of runs by iteration: how many islands their free atoms form, how high they lie, which minimum each relaxes to.
+"""Follows the samples of runs by iteration: how many have their free atoms in one piece, how high they lie, how many relax to a minimum.
 
     scripts/basins.py runs/pt-heptamer-small-001 --energy 24.99 --within 0.005 [--potential emt] [--godiff target/release/godiff]
 
 Every evaluated sample is relaxed, whatever the run's target is: a sample in the basin of the minimum is found even where its bonds
 or its energy do not show it yet. The relaxations come after the run and count as nothing. Atoms belong together up to 1.2 times the
-sum of their covalent radii. Needs ASE.
+sum of their covalent radii. Needs ASE. For the distinct minima themselves there is `godiff minima RUN --relax`.
 """
 import argparse
 import subprocess
