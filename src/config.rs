@@ -10,8 +10,8 @@ mod file;
 mod source;
 
 pub use file::{
-    ConfinementSection, DiffusionSection, EngineSection, File, Matching, ModelSection, SearchSection, SystemSection,
-    TargetSection, TrainingSection, TransferSection,
+    ConfinementSection, DiffusionSection, EngineSection, File, FirstSamples, Matching, ModelSection, SearchSection,
+    SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 
 use crate::diffusion::Sde;
@@ -330,8 +330,8 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         )?;
     }
 
-    if let Some(TargetSection { matching: Matching::EnergyWithin(within), .. }) = sections.target {
-        require(within >= 0.0, "target.match", format!("energy_within_ev = {within} is negative"))?;
+    if let Some((key, within)) = sections.target.as_ref().and_then(|target| target.matching.within_ev()) {
+        require(within >= 0.0, "target.match", format!("{key} = {within} is negative"))?;
     }
     Ok(())
 }

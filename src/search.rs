@@ -3,7 +3,8 @@
 //! ```text
 //! for kT from kT_initial down to kT_final:
 //!     structures ← reverse diffusion from the prior, with the model as it stands; with guidance, as soon as it has learned
-//!                  forces, a corrector along those that it predicts after every step
+//!                  forces, a corrector along those that it predicts after every step; the first ones, if so configured, atoms
+//!                  put next to one another
 //!     structures ← those without atoms on top of each other
 //!     E, F       ← potential, while later structures are still drawn; every answer is recorded durably before anything
 //!                  depends on it
@@ -27,7 +28,7 @@ mod tests;
 
 use crate::archive::{Archive, Counts, Entry};
 use crate::buffer::{self, Candidate};
-use crate::config::Settings;
+use crate::config::{FirstSamples, Settings};
 use crate::diffusion::temperature;
 use crate::engine::{
     Engine, ForceSet, GuidanceSettings, ModelState, Stream, TrainingReport, TrainingSet, profiler_range,
@@ -276,6 +277,11 @@ fn stream(settings: &Settings, iteration: usize) -> Stream {
 fn guidance_in(settings: &Settings, iteration: usize) -> Option<&GuidanceSettings> {
     let known = || settings.transfer.as_ref().is_some_and(|model| model.knows_forces(&settings.system.numbers()));
     settings.sections.guidance.as_ref().filter(|_| iteration > 0 || known())
+}
+
+/// Whether the structures of `iteration` are made up as a random structure search does it: those of the first may be.
+fn placed_in(settings: &Settings, iteration: usize) -> bool {
+    iteration == 0 && settings.sections.search.first_samples == FirstSamples::Placed
 }
 
 /// The model before the first iteration, and what there is to say about it.

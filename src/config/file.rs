@@ -41,7 +41,7 @@ pub struct File {
     /// What counts as success, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSection>,
-    /// How the baselines make up structures.
+    /// How structures are made up from nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementSettings>,
     /// How the baselines relax them.
@@ -153,6 +153,8 @@ pub struct SearchSection {
     pub iterations: usize,
     /// Structures sampled at each temperature.
     pub samples_per_iteration: usize,
+    /// Where those of the first temperature come from.
+    pub first_samples: FirstSamples,
     /// Structures that the model is trained on at each temperature.
     pub buffer: usize,
     /// First temperature kT, eV.
@@ -175,6 +177,7 @@ impl Default for SearchSection {
             seed: 0,
             iterations: 20,
             samples_per_iteration: 128,
+            first_samples: FirstSamples::Sampled,
             buffer: 64,
             kt_initial_ev: 5.0,
             kt_final_ev: 0.02,
@@ -183,6 +186,16 @@ impl Default for SearchSection {
             energy_ceiling_ev: None,
         }
     }
+}
+
+/// Where the structures of the first temperature come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstSamples {
+    /// From the reverse process, as all later ones: with an untrained model little but noise.
+    Sampled,
+    /// Made up as a random structure search does it, by `[placement]`.
+    Placed,
 }
 
 /// `[training]`.
@@ -254,7 +267,7 @@ pub struct TargetSection {
     pub matching: Matching,
 }
 
-/// When a structure counts as the target: `"bond-graph"` or `{ energy_within_ev = 0.05 }`.
+/// When a structure counts as the target: `"bond-graph"`, `{ energy_within_ev = 0.05 }` or `{ bond_graph_within_ev = 2.0 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Matching {
     /// The free atoms are bonded among each other like the target's.
@@ -263,4 +276,24 @@ pub enum Matching {
     /// The energy is at most this much, eV, above the target's.
     #[serde(rename = "energy_within_ev")]
     EnergyWithin(f64),
+    /// Both: bonded like the target's, and the energy at most this much, eV, above. Samples lie above their minima, and what lies
+    /// far above may be bonded alike and stand on the surface otherwise.
+    #[serde(rename = "bond_graph_within_ev")]
+    BondGraphWithin(f64),
+}
+
+impl Matching {
+    /// The key of the energy window, and the window, eV.
+    pub fn within_ev(self) -> Option<(&'static str, f64)> {
+        match self {
+            Matching::BondGraph => None,
+            Matching::EnergyWithin(within) => Some(("energy_within_ev", within)),
+            Matching::BondGraphWithin(within) => Some(("bond_graph_within_ev", within)),
+        }
+    }
+
+    /// Whether the bonds of the free atoms matter.
+    pub fn compares_bonds(self) -> bool {
+        matches!(self, Matching::BondGraph | Matching::BondGraphWithin(_))
+    }
 }

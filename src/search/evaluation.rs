@@ -4,8 +4,9 @@
 
 use super::hops::Hops;
 use super::judge::Judge;
-use super::{Search, guidance_in, stop_if, stream};
+use super::{Search, guidance_in, placed_in, stop_if, stream};
 use crate::archive::{Archive, Entry, Status};
+use crate::baseline::Placement;
 use crate::config::Settings;
 use crate::engine::{Engine, FreePositions, Sampler, profiler_range, relax_on_predicted_forces};
 use crate::error::{Error, Result};
@@ -125,7 +126,10 @@ fn sample(
         let mut structures: Vec<FreePositions> =
             hops.iter().flat_map(|hops| hopping.clone().map(|sample| hops.start(sample, 0))).collect();
         let reversed = range.start.max(n_hops)..range.end;
-        if !reversed.is_empty() {
+        if placed_in(settings, iteration) {
+            let placement = Placement::new(settings);
+            structures.extend(reversed.map(|sample| placement.structure(sample as u64)).collect::<Result<Vec<_>>>()?);
+        } else if !reversed.is_empty() {
             structures.extend(engine.sample(stream(settings, iteration), reversed, sampler, &mut advance)?);
         }
         if let Some(guidance) = guidance {

@@ -2,7 +2,7 @@
 
 use super::stop_if;
 use crate::archive::{Entry, Status};
-use crate::config::{Matching, Settings, Target};
+use crate::config::{Settings, Target};
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
 use crate::run::{Best, SearchProgress};
@@ -19,25 +19,25 @@ pub struct Judge {
     sought: Option<Sought>,
 }
 
+/// What `[target]` asks for.
 #[derive(Debug)]
-enum Sought {
-    /// Energies up to this one, eV.
-    Energy(f64),
+struct Sought {
+    /// Energies up to this one, eV; not a number, which no energy is up to, until the target's own is known.
+    highest: f64,
     /// Free atoms bonded among each other like this.
-    Bonds(BondGraph),
+    bonds: Option<BondGraph>,
 }
 
 impl Judge {
     /// The criteria of `settings`. A target that is known by its energy is sought after [`Judge::evaluate_target`] only.
     pub fn new(settings: &Settings) -> Self {
         let search = &settings.sections.search;
-        let sought = match &settings.target {
-            Some(Target { structure, matching: Matching::BondGraph }) => {
-                let free = &structure.positions[settings.system.n_template()..];
-                Some(Sought::Bonds(bonds(&settings.system, free)))
-            }
-            _ => None,
-        };
+        let sought = settings.target.as_ref().map(|Target { structure, matching }| Sought {
+            highest: matching.within_ev().map_or(f64::INFINITY, |_| f64::NAN),
+            bonds: matching
+                .compares_bonds()
+                .then(|| bonds(&settings.system, &structure.positions[settings.system.n_template()..])),
+        });
         Judge {
             system: settings.system.clone(),
             min_distance: search.min_distance_angstrom,
@@ -57,8 +57,10 @@ impl Judge {
         potential: &dyn Potential,
         interrupted: &AtomicBool,
     ) -> Result<()> {
-        if let Some(Target { structure, matching: Matching::EnergyWithin(within) }) = &settings.target {
-            self.sought = Some(Sought::Energy(energy_of(structure, potential, interrupted)? + within));
+        if let (Some(Target { structure, matching }), Some(sought)) = (&settings.target, &mut self.sought)
+            && let Some((_, within)) = matching.within_ev()
+        {
+            sought.highest = energy_of(structure, potential, interrupted)? + within;
         }
         Ok(())
     }
@@ -102,11 +104,10 @@ impl Judge {
     /// True if `entry` is what the configuration's `[target]` asks for.
     pub fn is_target(&self, entry: &Entry) -> bool {
         entry.status == Status::Ok
-            && match &self.sought {
-                None => false,
-                Some(Sought::Energy(highest)) => entry.energy.is_some_and(|energy| energy <= *highest),
-                Some(Sought::Bonds(sought)) => bonds(&self.system, &entry.free_positions).is_isomorphic_to(sought),
-            }
+            && self.sought.as_ref().is_some_and(|Sought { highest, bonds: sought }| {
+                let alike = |sought| bonds(&self.system, &entry.free_positions).is_isomorphic_to(sought);
+                entry.energy.is_some_and(|energy| energy <= *highest) && sought.as_ref().is_none_or(alike)
+            })
     }
 }
 

@@ -3,7 +3,8 @@
 use super::evaluation::missing;
 use super::*;
 use crate::archive::Status;
-use crate::config::{Matching, Target};
+use crate::baseline::Placement;
+use crate::config::{FirstSamples, Matching, Target};
 use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler};
 use crate::minima::{Comparison, Tolerances};
 use crate::model::ModelFile;
@@ -284,15 +285,20 @@ fn an_interrupted_search_with_hops_ends_like_one_left_alone() {
 /// Forces so small that everything evaluated is a known minimum.
 #[test]
 fn an_interrupted_search_that_leaves_known_minima_ends_like_one_left_alone() {
-    interrupted_everywhere_with("[guidance]\nrelax_steps = 3\nhop_share = 0.5\n", 0.0);
+    let sections = "[guidance]\nrelax_steps = 3\nhop_share = 0.5\n";
+    interrupted_everywhere_in(|| Bench { force: 0.0, ..Bench::with(sections) });
+}
+
+#[test]
+fn an_interrupted_search_from_placed_atoms_ends_like_one_left_alone() {
+    interrupted_everywhere_in(bench_from_placed_atoms);
 }
 
 fn interrupted_everywhere(sections: &str) {
-    interrupted_everywhere_with(sections, 0.5);
+    interrupted_everywhere_in(|| Bench::with(sections));
 }
 
-fn interrupted_everywhere_with(sections: &str, force: f64) {
-    let bench = || Bench { force, ..Bench::with(sections) };
+fn interrupted_everywhere_in(bench: impl Fn() -> Bench) {
     let alone = bench();
     let summary = alone.run(NEVER).unwrap();
     let expected = alone.results();
@@ -320,6 +326,39 @@ fn interrupted_everywhere_with(sections: &str, force: f64) {
         assert_eq!(n_calls, summary.evaluations, "interrupted after {steps}: some structure was evaluated twice");
     }
     assert!(n_interrupted > 10, "the test must interrupt: {n_interrupted}");
+}
+
+fn bench_from_placed_atoms() -> Bench {
+    let mut bench = Bench::new();
+    bench.settings.sections.search.first_samples = FirstSamples::Placed;
+    bench
+}
+
+/// The first structures are those that a random structure search of the same seed begins with, for which no model is asked; all
+/// later ones are samples.
+#[test]
+fn placed_atoms_take_the_place_of_the_first_samples() {
+    let bench = bench_from_placed_atoms();
+    bench.run(NEVER).unwrap();
+    let placement = Placement::new(&bench.settings);
+    let (entries, ..) = bench.results();
+    assert_eq!(entries.len(), 15);
+    for entry in &entries {
+        let made_up = placement.structure(u64::from(entry.index)).unwrap();
+        assert_eq!(entry.free_positions == made_up, entry.iteration == 0, "{entry:?}");
+    }
+    assert!(entries[..5].iter().all(|entry| entry.status == Status::Ok), "none lies too close");
+    let heard = bench.heard.lock().unwrap();
+    assert_eq!(heard.samplers, [(1, Sampler::Plain), (2, Sampler::Plain)]);
+}
+
+#[test]
+fn atoms_without_room_end_a_search_with_a_sentence() {
+    let mut bench = bench_from_placed_atoms();
+    bench.settings.sections.search.min_distance_angstrom = 8.0;
+    let error = bench.run(NEVER).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
 }
 
 /// From the second iteration on hops are asked of nobody but the learned forces, and start from what is known.
@@ -597,6 +636,38 @@ fn distances_count_across_the_boundary() {
     assert!(judge.too_close(&pair(6.2)), "2.9 Å to the image");
     assert!(!judge.too_close(&pair(6.0)), "3.1 Å to the image");
     assert!(judge.too_close(&pair(0.1)), "the same place");
+}
+
+/// Bonded alike and low enough, both, and nothing before the target's energy is known.
+#[test]
+fn a_target_may_ask_for_bonds_and_energy() {
+    let mut bench = Bench::new();
+    let pair = |distance: f64| vec![[1.0, 4.0, 4.0], [1.0 + distance, 4.0, 4.0]];
+    bench.settings.target = Some(Target {
+        structure: bench.settings.system.structure(&pair(2.7)),
+        matching: Matching::BondGraphWithin(0.5),
+    });
+    let entry = |distance: f64, energy: f64| Entry {
+        iteration: 0,
+        index: 0,
+        kt_ev: 1.0,
+        status: Status::Ok,
+        free_positions: pair(distance),
+        energy: Some(energy),
+        forces: None,
+    };
+    let mut judge = Judge::new(&bench.settings);
+    assert!(!judge.is_target(&entry(2.7, 2.7)), "the target's energy is not known");
+    let fuse = Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(9), interrupted: AtomicBool::new(false) }));
+    let potential = Spring { energy: bench.energy, force: 0.0, calls: bench.calls, fuse };
+    judge.evaluate_target(&bench.settings, &potential, &fuse.interrupted).unwrap();
+    for (distance, energy, found) in
+        [(2.7, 3.2, true), (2.9, 3.2, true), (2.7, 3.3, false), (3.1, 3.1, false), (3.1, 2.0, false), (2.7, 1.0, true)]
+    {
+        assert_eq!(judge.is_target(&entry(distance, energy)), found, "{distance} Å, {energy} eV");
+    }
+    let failed = Entry { status: Status::BelowFloor, ..entry(2.7, 2.7) };
+    assert!(!judge.is_target(&failed));
 }
 
 #[test]
