@@ -5,20 +5,30 @@
 #include "truncated_normal.cuh"
 #include "vector.cuh"
 
-// Noise levels σ(t) = σ_min + spread·t, Å.
+// Noise levels σ(t) = (start + spread·t)^ρ, Å; start^ρ = σ_min.
 struct Sde {
-    double sigma_min, spread;
+    double sigma_min, start, spread;
+    unsigned rho, unused;
 };
 
-// Standard deviation of the noise added up to time t, σ_t = sqrt(σ(t)² − σ(0)²), Å.
+// Standard deviation of the noise added up to time t, σ_t = sqrt(σ(t)² − σ(0)²), Å. σ(t) − σ(0) as a difference of powers, factored.
 __device__ __forceinline__ double noise_scale(Sde sde, double t) {
-    const double rise = sde.spread * t;
-    return sqrt(rise * (2.0 * sde.sigma_min + rise));
+    const double rise = sde.spread * t, root = sde.start + rise;
+    double sum = 1.0, product = 1.0;
+    for (unsigned k = 1; k < sde.rho; ++k) {
+        product *= root;
+        sum = sum * sde.start + product;
+    }
+    const double above = rise * sum;
+    return sqrt(above * (2.0 * sde.sigma_min + above));
 }
 
 // Squared diffusion coefficient g² = dσ²/dt, Å².
 __device__ __forceinline__ double diffusion_squared(Sde sde, double t) {
-    return 2.0 * (sde.sigma_min + sde.spread * t) * sde.spread;
+    const double root = sde.start + sde.spread * t;
+    double product = 1.0;
+    for (unsigned k = 1; k < sde.rho; ++k) product *= root;
+    return 2.0 * (product * root) * (double(sde.rho) * product * sde.spread);
 }
 
 // How free atoms are bound: not at all, between two heights (Å), or as a cluster that has no place in space.

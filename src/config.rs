@@ -14,7 +14,7 @@ pub use file::{
     SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 
-use crate::diffusion::Sde;
+use crate::diffusion::LARGEST_RHO;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
@@ -127,7 +127,7 @@ impl Settings {
             system: self.system.clone(),
             sizes: model.sizes(guidance.is_some()),
             radial_basis: self.transfer.as_ref().map_or_else(even, ModelFile::basis),
-            sde: Sde { sigma_min: diffusion.sigma_min_angstrom, sigma_max: diffusion.sigma_max_angstrom },
+            sde: diffusion.sde(),
             reverse: ReverseSettings { steps: diffusion.steps, t_min: diffusion.t_min },
             training: TrainingSettings {
                 batch: training.batch,
@@ -183,8 +183,7 @@ fn model_to_start_from(source: &Source, section: &TransferSection, sections: &Fi
     let path = source.path.parent().unwrap_or(Path::new("")).join(&section.model);
     let refuse = |cause: String| source.error("transfer.model", cause);
     let found = ModelFile::read(&path).map_err(|cause| refuse(cause.to_string()))?;
-    let sde = Sde { sigma_min: diffusion.sigma_min_angstrom, sigma_max: diffusion.sigma_max_angstrom };
-    match found.misfit(&model.sizes(false), &sde) {
+    match found.misfit(&model.sizes(false), &diffusion.sde()) {
         Some(misfit) => Err(refuse(format!("{}: {misfit}", path.display()))),
         None => Ok(found),
     }
@@ -243,6 +242,11 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         diffusion.sigma_min_angstrom < diffusion.sigma_max_angstrom,
         "diffusion.sigma_min_angstrom",
         format!("{} must be below sigma_max_angstrom = {}", diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom),
+    )?;
+    require(
+        (1..=LARGEST_RHO).contains(&diffusion.rho),
+        "diffusion.rho",
+        format!("{} is not between 1 and {LARGEST_RHO}", diffusion.rho),
     )?;
     count("diffusion.steps", diffusion.steps)?;
     require(diffusion.steps >= 2, "diffusion.steps", "the reverse process needs at least 2 steps".into())?;
@@ -378,6 +382,7 @@ mod tests {
             "pt-heptamer-ffg.toml",
             "pt-heptamer-mace.toml",
             "pt-heptamer-small.toml",
+            "pt-heptamer-ffg-placed.toml",
             "pt-heptamer-ffg-small.toml",
             "pt-adatom-small.toml",
             "lj13.toml",
@@ -406,7 +411,7 @@ mod tests {
         let settings = Settings::load(&path).unwrap();
         let File { model, diffusion, search, training, .. } = &settings.sections;
         assert_eq!((model.features, model.blocks, model.radial_functions, model.cutoff_angstrom), (64, 4, 30, 6.0));
-        assert_eq!((diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom), (0.01, 1.0));
+        assert_eq!((diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom, diffusion.rho), (0.01, 1.0, 1));
         assert_eq!((diffusion.steps, diffusion.t_min), (500, 0.005));
         assert_eq!((search.iterations, search.samples_per_iteration, search.buffer), (20, 128, 64));
         assert_eq!((search.kt_initial_ev, search.kt_final_ev, search.min_distance_angstrom), (5.0, 0.02, 1.0));

@@ -429,9 +429,9 @@ fn scores(system: &System, n: usize, seed: u64) -> Vec<f32> {
 #[test]
 fn reverse_steps_equal_those_of_the_cpu() {
     for stream in streams() {
-        for (name, system) in SYSTEMS {
+        for ((name, system), rho) in SYSTEMS.into_iter().flat_map(|case| [(case, 1), (case, 3)]) {
             let mut setup = setup(system(), [8, 1, 4]);
-            setup.reverse.steps = 12;
+            (setup.reverse.steps, setup.sde.rho) = (12, rho);
             let n = 10;
             let process = ReverseProcess::new(&stream, &setup, n).unwrap();
             process.prior(&stream, NOISE, 3..3 + n).unwrap();
@@ -544,7 +544,11 @@ fn forward_noise_equals_that_of_the_cpu() {
     for stream in streams() {
         for (name, system) in SYSTEMS {
             for weighting in [Weighting::Dsm, Weighting::Published] {
-                for sde in [Sde::default(), Sde { sigma_min: 1e-4, sigma_max: 2000.0 }] {
+                for sde in [
+                    Sde::default(),
+                    Sde { sigma_min: 1e-4, sigma_max: 2000.0, rho: 1 },
+                    Sde { sigma_min: 0.01, sigma_max: 3.0, rho: 3 },
+                ] {
                     let mut setup = setup(system(), [8, 1, 4]);
                     setup.training.weighting = weighting;
                     setup.sde = sde;
@@ -627,7 +631,7 @@ fn truncated_heights_to_their_last_digits() {
     {
         let confinement = Some(Confinement { z_lo, z_hi });
         let mut setup = setup(System { confinement, ..slab() }, [8, 1, 4]);
-        setup.sde = Sde { sigma_min: 0.01, sigma_max: 2.0 };
+        setup.sde = Sde { sigma_min: 0.01, sigma_max: 2.0, rho: 1 };
         setup.training.batch = 64;
         let n_free = setup.system.n_free();
         let set = TrainingSet { positions: vec![vec![[0.0; 3]; n_free]; 64], weights: vec![1.0; 64], forces: None };

@@ -59,7 +59,7 @@ fn load(text: &str) -> Settings {
         sizes,
         radial_basis: None,
         parameters: vec![0.0; Layout::new(&sizes).n_parameters()],
-        sde: Sde { sigma_min: 0.01, sigma_max: 1.0 },
+        sde: Sde { sigma_min: 0.01, sigma_max: 1.0, rho: 1 },
         weighting: Weighting::Published,
         species: vec![78],
     };

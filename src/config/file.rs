@@ -3,6 +3,7 @@
 use crate::baseline::{
     BasinHoppingSettings, EvolutionSettings, PlacementSettings, RandomSearchSettings, RelaxationSection,
 };
+use crate::diffusion::Sde;
 use crate::engine::{Decay, GuidanceSettings, Precision, Weighting};
 use crate::model::ModelSizes;
 use crate::potential::PotentialSettings;
@@ -131,6 +132,8 @@ pub struct DiffusionSection {
     pub sigma_min_angstrom: f64,
     /// Noise at t = 1, Å.
     pub sigma_max_angstrom: f64,
+    /// Exponent of the noise levels.
+    pub rho: u32,
     /// Steps of the reverse process.
     pub steps: usize,
     /// Diffusion time at which the reverse process ends.
@@ -139,7 +142,14 @@ pub struct DiffusionSection {
 
 impl Default for DiffusionSection {
     fn default() -> Self {
-        DiffusionSection { sigma_min_angstrom: 0.01, sigma_max_angstrom: 1.0, steps: 500, t_min: 0.005 }
+        DiffusionSection { sigma_min_angstrom: 0.01, sigma_max_angstrom: 1.0, rho: 1, steps: 500, t_min: 0.005 }
+    }
+}
+
+impl DiffusionSection {
+    /// The noise levels.
+    pub fn sde(&self) -> Sde {
+        Sde { sigma_min: self.sigma_min_angstrom, sigma_max: self.sigma_max_angstrom, rho: self.rho }
     }
 }
 

@@ -14,5 +14,5 @@ pub use reverse::{
     Forward, centred_normals, forward_noise, normal_vector, remove_centre, reverse_mean, reverse_step, truncated_around,
 };
 pub use schedule::{ReverseSchedule, temperature};
-pub use sde::Sde;
+pub use sde::{LARGEST_RHO, Sde};
 pub use truncated_normal::{normal_quantile, truncated_normal};

@@ -94,7 +94,7 @@ impl ModelFile {
             format!("heads             {heads}"),
             format!("parameters        {}", self.parameters.len()),
             format!("atomic numbers    {species}"),
-            format!("noise levels      {} to {} Å", self.sde.sigma_min, self.sde.sigma_max),
+            format!("noise levels      {} to {} Å, ρ = {}", self.sde.sigma_min, self.sde.sigma_max, self.sde.rho),
             format!("weighting         {}", weighting_name(self.weighting)),
         ]
         .join("\n")
@@ -146,6 +146,7 @@ impl ModelFile {
             "cutoff": self.sizes.cutoff_angstrom.to_string(),
             "sigma_min": self.sde.sigma_min.to_string(),
             "sigma_max": self.sde.sigma_max.to_string(),
+            "rho": self.sde.rho.to_string(),
             "weighting": weighting_name(self.weighting),
             "species": species.join(" "),
             "format_version": FORMAT_VERSION.to_string(),
@@ -179,7 +180,9 @@ impl ModelFile {
             force_head: tensors.keys().any(|name| name.starts_with("force.")),
         };
         sizes.check().map_err(|error| error.to_string())?;
-        let sde = Sde { sigma_min: metadata.number("sigma_min")?, sigma_max: metadata.number("sigma_max")? };
+        // Files from before there was a choice are linear.
+        let rho = if metadata.0.contains_key("rho") { metadata.number("rho")? } else { 1 };
+        let sde = Sde { sigma_min: metadata.number("sigma_min")?, sigma_max: metadata.number("sigma_max")?, rho };
         sde.check().map_err(|error| error.to_string())?;
 
         let layout = Layout::new(&sizes);
@@ -293,7 +296,7 @@ mod tests {
             sizes,
             radial_basis: None,
             parameters: initial_parameters(&Layout::new(&sizes), 9),
-            sde: Sde { sigma_min: 0.02, sigma_max: 0.7 },
+            sde: Sde { sigma_min: 0.02, sigma_max: 0.7, rho: 3 },
             weighting: Weighting::Dsm,
             species: vec![29, 78],
         }
@@ -350,7 +353,9 @@ mod tests {
     #[test]
     fn describes_itself() {
         let lines = model(true).describe();
-        for part in ["features          4", "3 (even)", "4.5 Å", "score, force", "29, 78", "0.02 to 0.7 Å", "dsm"] {
+        for part in
+            ["features          4", "3 (even)", "4.5 Å", "score, force", "29, 78", "0.02 to 0.7 Å, ρ = 3", "dsm"]
+        {
             assert!(lines.contains(part), "{part} in\n{lines}");
         }
         assert!(lines.contains(&format!("parameters        {}", model(true).parameters.len())));
@@ -368,6 +373,15 @@ mod tests {
         let n = poisoned.len();
         poisoned[n - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
         assert_eq!(complaint(&poisoned), "the tensor score.2.scalar_net.1.bias holds NaN: the model is damaged");
+    }
+
+    /// As in files from before it was written down.
+    #[test]
+    fn without_rho_noise_levels_are_linear() {
+        let bytes = edited(&model(false), |header| {
+            header["__metadata__"].as_object_mut().unwrap().remove("rho");
+        });
+        assert_eq!(ModelFile::from_bytes(&bytes).unwrap().sde, Sde { sigma_min: 0.02, sigma_max: 0.7, rho: 1 });
     }
 
     #[test]
@@ -394,6 +408,8 @@ mod tests {
             ("cutoff", "six", "the metadata give 'cutoff' as 'six', which is not a number of that kind"),
             ("cutoff", "-6", "the model's cutoff must lie above 0 and at most at 100 Å, not at -6"),
             ("sigma_max", "0.001", "sigma_max must be a finite number of Å above sigma_min = 0.02, not 0.001"),
+            ("rho", "0", "rho must be a whole number from 1 to 16, not 0"),
+            ("rho", "1.5", "the metadata give 'rho' as '1.5', which is not a number of that kind"),
             ("weighting", "elbo", "the metadata give 'weighting' as 'elbo': known are dsm and published"),
             ("species", "78 Pt", "the metadata give 'species' as '78 Pt', but 'Pt' is no atomic number below 100"),
             ("species", "100", "the metadata give 'species' as '100', but '100' is no atomic number below 100"),

@@ -193,7 +193,11 @@ fn noise_levels(pickle: &Pickle) -> Sde {
         seen.extend(pickle.children(seen[next]).into_iter().filter(|id| known.insert(*id)));
         next += 1;
     }
-    Sde { sigma_min: found[0].unwrap_or(default.sigma_min), sigma_max: found[1].unwrap_or(default.sigma_max) }
+    Sde {
+        sigma_min: found[0].unwrap_or(default.sigma_min),
+        sigma_max: found[1].unwrap_or(default.sigma_max),
+        ..default
+    }
 }
 
 /// Atomic numbers whose embedding rows have second moments of their gradient in AdamW's state.

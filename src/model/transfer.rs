@@ -37,6 +37,7 @@ impl ModelFile {
             ("model.cutoff_angstrom", self.sizes.cutoff_angstrom, sizes.cutoff_angstrom),
             ("diffusion.sigma_min_angstrom", self.sde.sigma_min, sde.sigma_min),
             ("diffusion.sigma_max_angstrom", self.sde.sigma_max, sde.sigma_max),
+            ("diffusion.rho", self.sde.rho.into(), sde.rho.into()),
         ] {
             // Imported numbers went through f32.
             if (found - expected).abs() > 1e-6 * expected {
@@ -120,7 +121,7 @@ mod tests {
             sizes,
             radial_basis: None,
             parameters: initial_parameters(&Layout::new(&sizes), 9),
-            sde: Sde { sigma_min: 0.02, sigma_max: 0.7 },
+            sde: Sde { sigma_min: 0.02, sigma_max: 0.7, rho: 1 },
             weighting: Weighting::Published,
             species: species.to_vec(),
         }
@@ -214,6 +215,7 @@ mod tests {
                 "diffusion.sigma_min_angstrom 0.02 where the configuration has 0.01",
             ),
             (SIZES, Sde { sigma_max: 1.0, ..sde }, "diffusion.sigma_max_angstrom 0.7 where the configuration has 1"),
+            (SIZES, Sde { rho: 3, ..sde }, "diffusion.rho 1 where the configuration has 3"),
         ] {
             let sentence = format!("the model has {what}; change the configuration");
             assert_eq!(model.misfit(&sizes, &sde), Some(sentence));

@@ -128,7 +128,7 @@ impl Reference {
                 offsets: values("buffer.representation.radial_basis.offsets"),
                 widths: values("buffer.representation.radial_basis.widths"),
             },
-            sde: Sde { sigma_min: number("sigma_min"), sigma_max: number("sigma_max") },
+            sde: Sde { sigma_min: number("sigma_min"), sigma_max: number("sigma_max"), rho: 1 },
             reverse: ReverseSettings { steps: 500, t_min: 0.005 },
             training: TrainingSettings {
                 batch: 8,

@@ -59,12 +59,15 @@ impl Lattice {
 #[repr(C)]
 pub(super) struct Sde {
     sigma_min: f64,
+    start: f64,
     spread: f64,
+    rho: u32,
+    unused: u32,
 }
 
 impl Sde {
     pub(super) fn new(sde: &diffusion::Sde) -> Self {
-        Sde { sigma_min: sde.sigma_min, spread: sde.sigma_max - sde.sigma_min }
+        Sde { sigma_min: sde.sigma_min, start: sde.start(), spread: sde.spread(), rho: sde.rho, unused: 0 }
     }
 }
 
