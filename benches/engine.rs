@@ -33,7 +33,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
         sizes,
         radial_basis: RadialBasis::even(30, 6.0),
         sde: Sde { sigma_min: 0.01, sigma_max: 1.0, rho: 1 },
-        reverse: ReverseSettings { steps: 50, t_min: 0.005 },
+        reverse: ReverseSettings { steps: 50, t_min: 0.005, score_scale: 1.0 },
         training: TrainingSettings {
             batch,
             learning_rate: 1e-4,

@@ -108,6 +108,12 @@ __device__ __forceinline__ Vector reverse_mean(Vector x, Vector score, double g2
     return add(x, scale(g2 * dt, score));
 }
 
+// How often a reverse step counts the score: `scale` times, but no step goes beyond the clean position that a true score
+// predicts where it would not without scale.
+__device__ __forceinline__ double limited_score_scale(double scale, double sigma, double g2, double dt) {
+    return fmin(scale, fmax(sigma * sigma / (g2 * dt), 1.0));
+}
+
 // x + g²·s·dt + g·sqrt(dt)·ξ for one atom that is no free cluster's, not wrapped. The last step adds no noise and clamps z.
 __device__ __forceinline__ Vector reverse_step_of(Vector mean, double spread, Uniforms u, Region region, bool last) {
     const bool confined = region.kind == CONFINED;

@@ -11,6 +11,8 @@ struct ReverseStep {
     Region region;
     Sde sde;
     double t_min;
+    // How often a step counts the score.
+    double score_scale;
     // Standard deviation of a free cluster's start, Å.
     double prior_spread;
     // Free atoms, Å: [S, n, 3].
@@ -27,6 +29,11 @@ struct ReverseStep {
 
 __device__ __forceinline__ double time_of(const ReverseStep& arguments, unsigned step) {
     return 1.0 - (1.0 - arguments.t_min) * double(step) / double(arguments.n_steps - 1);
+}
+
+__device__ __forceinline__ Vector score_at(const ReverseStep& arguments, u64 row) {
+    const float* score = arguments.score + 3 * row;
+    return {double(score[0]), double(score[1]), double(score[2])};
 }
 
 // Start positions: under confinement uniform over the cell in the plane and over the heights; a free cluster normal and centred;
@@ -77,9 +84,8 @@ KERNEL(128, reverse_step, ReverseStep) {
         for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
             const unsigned s = first + k / n_free;
             const Uniforms u = uniforms(arguments.key, arguments.first_index + s, arguments.steps[s], k % n_free);
-            const float* score = arguments.score + 3 * (u64(first) * n_free + k);
             store_vector(normals, k, normal_vector(u));
-            store_vector(scores, k, {double(score[0]), double(score[1]), double(score[2])});
+            store_vector(scores, k, score_at(arguments, u64(first) * n_free + k));
         }
         __syncthreads();
         remove_centres(normals, means, n_here, n_free);
@@ -90,15 +96,15 @@ KERNEL(128, reverse_step, ReverseStep) {
         if (step >= arguments.n_steps) continue;
         const u64 row = u64(first) * n_free + k;
         const bool last = step + 1 == arguments.n_steps;
-        const double g2 = diffusion_squared(arguments.sde, time_of(arguments, step)), spread = sqrt(g2 * dt);
+        const double t = time_of(arguments, step), g2 = diffusion_squared(arguments.sde, t), spread = sqrt(g2 * dt);
+        const double times = limited_score_scale(arguments.score_scale, noise_scale(arguments.sde, t), g2, dt);
         const Vector x = vector_at(arguments.positions, row);
         Vector moved;
         if (centred) {
-            moved = reverse_mean(x, vector_at(scores, k), g2, dt);
+            moved = reverse_mean(x, scale(times, vector_at(scores, k)), g2, dt);
             if (!last) moved = add(moved, scale(spread, vector_at(normals, k)));
         } else {
-            const float* score = arguments.score + 3 * row;
-            const Vector mean = reverse_mean(x, {double(score[0]), double(score[1]), double(score[2])}, g2, dt);
+            const Vector mean = reverse_mean(x, scale(times, score_at(arguments, row)), g2, dt);
             const Uniforms u = uniforms(arguments.key, arguments.first_index + s, step, k % n_free);
             moved = wrap(arguments.lattice, region, reverse_step_of(mean, spread, u, region, last));
         }

@@ -128,7 +128,11 @@ impl Settings {
             sizes: model.sizes(guidance.is_some()),
             radial_basis: self.transfer.as_ref().map_or_else(even, ModelFile::basis),
             sde: diffusion.sde(),
-            reverse: ReverseSettings { steps: diffusion.steps, t_min: diffusion.t_min },
+            reverse: ReverseSettings {
+                steps: diffusion.steps,
+                t_min: diffusion.t_min,
+                score_scale: diffusion.score_scale,
+            },
             training: TrainingSettings {
                 batch: training.batch,
                 learning_rate: training.learning_rate,
@@ -255,6 +259,7 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
         "diffusion.t_min",
         format!("{} is not between 0 and 1", diffusion.t_min),
     )?;
+    positive("diffusion.score_scale", diffusion.score_scale)?;
 
     require(search.seed <= i64::MAX as u64, "search.seed", format!("{} is above {}", search.seed, i64::MAX))?;
     count("search.iterations", search.iterations)?;
@@ -384,6 +389,7 @@ mod tests {
             "pt-heptamer-small.toml",
             "pt-heptamer-ffg-placed.toml",
             "pt-heptamer-ffg-small.toml",
+            "pt-heptamer-placed.toml",
             "pt-adatom-small.toml",
             "lj13.toml",
             "smoke.toml",
@@ -412,7 +418,7 @@ mod tests {
         let File { model, diffusion, search, training, .. } = &settings.sections;
         assert_eq!((model.features, model.blocks, model.radial_functions, model.cutoff_angstrom), (64, 4, 30, 6.0));
         assert_eq!((diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom, diffusion.rho), (0.01, 1.0, 1));
-        assert_eq!((diffusion.steps, diffusion.t_min), (500, 0.005));
+        assert_eq!((diffusion.steps, diffusion.t_min, diffusion.score_scale), (500, 0.005, 1.0));
         assert_eq!((search.iterations, search.samples_per_iteration, search.buffer), (20, 128, 64));
         assert_eq!((search.kt_initial_ev, search.kt_final_ev, search.min_distance_angstrom), (5.0, 0.02, 1.0));
         assert_eq!((search.energy_floor_ev, search.energy_ceiling_ev), (None, None));

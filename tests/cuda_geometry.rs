@@ -6,7 +6,8 @@
 mod reference;
 
 use godiff::diffusion::{
-    ReverseSchedule, Sde, centred_normals, forward_noise, prior, remove_centre, reverse_mean, reverse_step,
+    ReverseSchedule, Sde, centred_normals, forward_noise, limited_score_scale, prior, remove_centre, reverse_mean,
+    reverse_step,
 };
 use godiff::engine::cpu::graph::{FreeGraph, Levels, TemplateGraph};
 use godiff::engine::cuda::driver::{self, Device};
@@ -397,7 +398,10 @@ fn step_on_cpu(setup: &Setup, k: usize, structure: u32, x: &mut FreePositions, s
     let (system, mut scores) = (&setup.system, scores.to_vec());
     let schedule = ReverseSchedule::new(setup.reverse.steps, setup.reverse.t_min).unwrap();
     let noise = Noise::new(NOISE.seed, Purpose::Reverse, NOISE.iteration);
-    let (g2, dt, last) = (setup.sde.diffusion_squared(schedule.time(k)), schedule.dt(), schedule.is_last(k));
+    let (t, dt, last) = (schedule.time(k), schedule.dt(), schedule.is_last(k));
+    let g2 = setup.sde.diffusion_squared(t);
+    let times = limited_score_scale(setup.reverse.score_scale, setup.sde.noise_scale(t), g2, dt);
+    scores.iter_mut().for_each(|score| *score = scale(times, *score));
     if system.is_free_cluster() {
         remove_centre(&mut scores);
         let spread = if last { 0.0 } else { (g2 * dt).sqrt() };
@@ -429,9 +433,10 @@ fn scores(system: &System, n: usize, seed: u64) -> Vec<f32> {
 #[test]
 fn reverse_steps_equal_those_of_the_cpu() {
     for stream in streams() {
-        for ((name, system), rho) in SYSTEMS.into_iter().flat_map(|case| [(case, 1), (case, 3)]) {
+        let cases = SYSTEMS.into_iter().flat_map(|case| [(1, 1.0), (3, 1.0), (1, 4.0)].map(|noise| (case, noise)));
+        for ((name, system), (rho, score_scale)) in cases {
             let mut setup = setup(system(), [8, 1, 4]);
-            (setup.reverse.steps, setup.sde.rho) = (12, rho);
+            (setup.reverse.steps, setup.reverse.score_scale, setup.sde.rho) = (12, score_scale, rho);
             let n = 10;
             let process = ReverseProcess::new(&stream, &setup, n).unwrap();
             process.prior(&stream, NOISE, 3..3 + n).unwrap();

@@ -6,7 +6,7 @@ mod reference;
 use godiff::diffusion::ReverseSchedule;
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, FreePositions, Sampler, Setup, Stream};
+use godiff::engine::{Engine, FreePositions, ReverseSettings, Sampler, Setup, Stream};
 use godiff::model::Layout;
 use godiff::system::{Cell, Confinement, System, Vec3};
 use godiff::{Error, Result};
@@ -82,6 +82,28 @@ fn scaled<T: Real>(chosen: &str, factor: f64) -> (Cpu<T>, Setup) {
     let mut engine = Cpu::new(&setup).unwrap();
     engine.restore(&state).unwrap();
     (engine, setup)
+}
+
+/// A score that counts three times is that of a model whose last layer is three times as large, as long as no step is held back;
+/// held back at every step, it is the score itself.
+#[test]
+fn scaled_scores_are_those_of_a_larger_last_layer() {
+    let samples = |factor: f64, score_scale: f64, t_min: f64, steps: usize| {
+        let (engine, mut setup) = scaled::<f64>("score.2.scalar_net.1", factor);
+        setup.reverse = ReverseSettings { steps, t_min, score_scale };
+        let mut again = Cpu::<f64>::new(&setup).unwrap();
+        again.restore(&engine.state().unwrap()).unwrap();
+        sample(&mut again, 6)
+    };
+    let distance = |a: Vec<FreePositions>, b: Vec<FreePositions>| {
+        let pairs = a.into_iter().flatten().flatten().zip(b.into_iter().flatten().flatten());
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    // From t = 1 to 0.6 in 39 steps of 0.01, σ_t²/(g²dt) falls from 48 to 29.
+    assert!(distance(samples(90.0, 1.0, 0.6, 40), samples(30.0, 3.0, 0.6, 40)) < 1e-9);
+    assert!(distance(samples(30.0, 1.0, 0.6, 40), samples(30.0, 3.0, 0.6, 40)) > 0.01);
+    // One step and the last at σ_t²/(g²dt) < 1.
+    assert_eq!(samples(30.0, 1.0, 0.005, 2), samples(30.0, 3.0, 0.005, 2));
 }
 
 /// Scores that drive atoms by several Å a step leave them at the bounds, and inside the cell.

@@ -5,7 +5,7 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, Precision, Setup, Stream, TrainingSet, Weighting};
+use godiff::engine::{Engine, Setup, Stream, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
 use reference::systems::{
     channel, cluster, learns_a_site, prior_structures, random_engine, random_state, setup, slab, the_rate_falls,
@@ -14,7 +14,8 @@ use reference::systems::{
 const STREAM: Stream = Stream { seed: 1, iteration: 0 };
 
 fn leads_to_the_site<T: Real>(weighting: Weighting, within: f64) {
-    learns_a_site(Precision::F32, weighting, |setup| random_engine::<T>(setup, 3), STREAM, 32, within);
+    let change = |setup: &mut Setup| setup.training.weighting = weighting;
+    learns_a_site(change, |setup| random_engine::<T>(setup, 3), STREAM, 32, within);
 }
 
 #[test]

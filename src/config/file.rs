@@ -138,11 +138,20 @@ pub struct DiffusionSection {
     pub steps: usize,
     /// Diffusion time at which the reverse process ends.
     pub t_min: f64,
+    /// How often the score counts in the reverse process.
+    pub score_scale: f64,
 }
 
 impl Default for DiffusionSection {
     fn default() -> Self {
-        DiffusionSection { sigma_min_angstrom: 0.01, sigma_max_angstrom: 1.0, rho: 1, steps: 500, t_min: 0.005 }
+        DiffusionSection {
+            sigma_min_angstrom: 0.01,
+            sigma_max_angstrom: 1.0,
+            rho: 1,
+            steps: 500,
+            t_min: 0.005,
+            score_scale: 1.0,
+        }
     }
 }
 

@@ -11,7 +11,8 @@ mod truncated_normal;
 pub use corrector::{Corrector, corrector_strength};
 pub use prior::{check_prior, prior, prior_position};
 pub use reverse::{
-    Forward, centred_normals, forward_noise, normal_vector, remove_centre, reverse_mean, reverse_step, truncated_around,
+    Forward, centred_normals, forward_noise, limited_score_scale, normal_vector, remove_centre, reverse_mean,
+    reverse_step, truncated_around,
 };
 pub use schedule::{ReverseSchedule, temperature};
 pub use sde::{LARGEST_RHO, Sde};

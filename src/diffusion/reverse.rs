@@ -77,6 +77,13 @@ pub fn reverse_mean(x: Vec3, score: Vec3, g2: f64, dt: f64) -> Vec3 {
     std::array::from_fn(|k| x[k] + g2 * dt * score[k])
 }
 
+/// How often a reverse step counts the score: `scale` times, as if samples were drawn at a lower temperature than that of the
+/// learned distribution (low-temperature sampling, as in Nature 623, 1070, 2023), but not so often that the step goes beyond
+/// x + σ_t²·s, the clean position that a true score predicts, where it would not without scale. `sigma` in Å, `g2` in Å².
+pub fn limited_score_scale(scale: f64, sigma: f64, g2: f64, dt: f64) -> f64 {
+    scale.min((sigma * sigma / (g2 * dt)).max(1.0))
+}
+
 /// x + g²·s·dt + g·sqrt(dt)·ξ for one atom (Euler and Maruyama's step of the reverse equation), ξ standard normal,
 /// under confinement z drawn from the normal truncated around its mean. The `last` step adds no noise and clamps z.
 /// Scores that are not finite come out as NaN or at a bound. Free clusters add [`centred_normals`] to
@@ -178,6 +185,18 @@ mod tests {
             }
             let last = reverse_step(x, score, g2, dt, uniforms(0), confinement, true);
             assert!((0..3).all(|c| (last[c] - mean[c]).abs() < 1e-14));
+        }
+    }
+
+    /// Late steps are held at the clean position that the score predicts; without scale they are what they were.
+    #[test]
+    fn scaled_scores_overshoot_nothing() {
+        let (g2, dt) = (0.04, 0.01);
+        for (sigma, scale, expected) in
+            [(1.0, 8.0, 8.0), (0.05, 8.0, 6.25), (0.01, 8.0, 1.0), (0.01, 1.0, 1.0), (0.01, 0.5, 0.5)]
+        {
+            let found = limited_score_scale(scale, sigma, g2, dt);
+            assert!((found - expected).abs() < 1e-12, "{scale} at {sigma}: {found}");
         }
     }
 

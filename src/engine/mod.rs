@@ -14,7 +14,7 @@ mod schedule;
 pub use relaxation::relax_on_predicted_forces;
 pub use schedule::{Decay, PlateauSchedule};
 
-use crate::diffusion::Sde;
+use crate::diffusion::{Sde, limited_score_scale};
 use crate::error::Result;
 use crate::model::{ModelSizes, RadialBasis};
 use crate::random::{Noise, Purpose};
@@ -73,6 +73,8 @@ pub struct ReverseSettings {
     pub steps: usize,
     /// Diffusion time of the last step.
     pub t_min: f64,
+    /// How often a step counts the score ([`limited_score_scale`]).
+    pub score_scale: f64,
 }
 
 /// The optimiser and the loss.
@@ -167,6 +169,14 @@ pub struct Setup {
     pub guidance: Option<GuidanceSettings>,
     /// Storage on a GPU; the CPU knows f32 alone.
     pub precision: Precision,
+}
+
+impl Setup {
+    /// How often the reverse step of length `dt` at time `t` counts the score.
+    fn score_scale(&self, t: f64, dt: f64) -> f64 {
+        let (sigma, g2) = (self.sde.noise_scale(t), self.sde.diffusion_squared(t));
+        limited_score_scale(self.reverse.score_scale, sigma, g2, dt)
+    }
 }
 
 /// Parameters and optimiser, everything that training changes. f32 values survive the round trip exactly.

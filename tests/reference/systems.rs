@@ -142,7 +142,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
         sizes: ModelSizes { features, blocks, radial_functions, cutoff_angstrom: 4.0, force_head: true },
         radial_basis: RadialBasis::even(radial_functions, 4.0),
         sde: Sde::default(),
-        reverse: ReverseSettings { steps: 20, t_min: 0.005 },
+        reverse: ReverseSettings { steps: 20, t_min: 0.005, score_scale: 1.0 },
         training: TrainingSettings {
             batch: 4,
             learning_rate: 1e-3,
@@ -203,24 +203,23 @@ pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: Stream) {
     assert!((report.learning_rate / (0.2 * rate) - 1.0).abs() < 1e-12, "{}", report.learning_rate);
 }
 
-/// Trains a model of 16 features and two blocks on one site of the stepped surface, on the engine that `open` gives with random
-/// parameters: the loss falls below three quarters, and of `n_samples` structures the median atom ends within `within` (Å) of the
+/// Trains a model of 16 features and two blocks on one site of the stepped surface, set up as `change` leaves it, on the engine
+/// that `open` gives with random parameters: the loss falls below three quarters, and of `n_samples` structures the median atom ends within `within` (Å) of the
 /// site or its equal, half a lattice vector along b, where it was more than 2 Å away before.
 pub fn learns_a_site<E: Engine>(
-    precision: Precision,
-    weighting: Weighting,
+    change: impl Fn(&mut Setup),
     open: impl Fn(&Setup) -> E,
     stream: Stream,
     n_samples: usize,
     within: f64,
 ) {
-    let mut setup = Setup { precision, ..setup(stepped_adatom(), [16, 2, 16]) };
+    let mut setup = setup(stepped_adatom(), [16, 2, 16]);
     setup.sizes.cutoff_angstrom = 5.0;
     setup.radial_basis = RadialBasis::even(16, 5.0);
     setup.training.batch = 8;
     setup.training.learning_rate = 3e-3;
-    setup.training.weighting = weighting;
     setup.reverse.steps = 100;
+    change(&mut setup);
     let height = setup.system.confinement.unwrap().z_lo + 0.463;
     let sites = [0.3821, 0.8821].map(|v| {
         let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);

@@ -4,12 +4,12 @@ use super::Cpu;
 use super::network::{Chunk, Output};
 use super::simd::Real;
 use crate::diffusion::{
-    Corrector, ReverseSchedule, Sde, centred_normals, corrector_strength, prior, remove_centre, reverse_mean,
-    reverse_step,
+    Corrector, ReverseSchedule, centred_normals, corrector_strength, prior, remove_centre, reverse_mean, reverse_step,
 };
-use crate::engine::{FreePositions, GuidanceSettings, Progress, Stream};
+use crate::engine::{FreePositions, GuidanceSettings, Progress, Setup, Stream};
 use crate::error::Result;
 use crate::random::{Noise, Purpose};
+use crate::system::vector::scale;
 use crate::system::{System, Vec3};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -25,7 +25,7 @@ impl<T: Real> Cpu<T> {
         progress: Progress,
     ) -> Result<Vec<FreePositions>> {
         let schedule = ReverseSchedule::new(self.setup.reverse.steps, self.setup.reverse.t_min)?;
-        let (system, sde) = (&self.network.system, self.setup.sde);
+        let (system, setup) = (&self.network.system, &self.setup);
         let start = Noise::new(stream.seed, Purpose::Prior, stream.iteration);
         let noise = Noise::new(stream.seed, Purpose::Reverse, stream.iteration);
         let indices: Vec<u32> = range.map(|s| s as u32).collect();
@@ -36,7 +36,7 @@ impl<T: Real> Cpu<T> {
         let (network, weights, shared) = (&self.network, &self.weights, &self.shared);
         for k in 0..schedule.n_steps() {
             let step =
-                ReverseStep { k: k as u32, t: schedule.time(k), dt: schedule.dt(), last: schedule.is_last(k), sde };
+                ReverseStep { k: k as u32, t: schedule.time(k), dt: schedule.dt(), last: schedule.is_last(k), setup };
             let structures = positions.par_chunks_mut(size).zip(indices.par_chunks(size));
             let chunks = structures.zip(correctors.par_chunks_mut(size)).zip(self.chunks.par_iter_mut());
             chunks.for_each(|(((positions, indices), correctors), chunk)| {
@@ -65,15 +65,15 @@ fn vectors<T: Real>(out: &[T]) -> Vec<Vec3> {
 
 /// One step of the reverse process.
 #[derive(Debug, Clone, Copy)]
-struct ReverseStep {
+struct ReverseStep<'a> {
     k: u32,
     t: f64,
     dt: f64,
     last: bool,
-    sde: Sde,
+    setup: &'a Setup,
 }
 
-impl ReverseStep {
+impl ReverseStep<'_> {
     /// Moves the structures of a chunk by their free atoms' scores, one row of three an atom.
     fn move_structures<T: Real>(
         &self,
@@ -83,9 +83,11 @@ impl ReverseStep {
         scores: &[T],
         positions: &mut [FreePositions],
     ) {
+        let times = self.setup.score_scale(self.t, self.dt);
         let scores = scores.chunks_exact(3 * system.n_free());
         for ((&structure, positions), scores) in indices.iter().zip(positions).zip(scores) {
-            self.move_atoms(system, noise, structure, &mut vectors(scores), positions);
+            let mut scores: Vec<Vec3> = vectors(scores).into_iter().map(|score| scale(times, score)).collect();
+            self.move_atoms(system, noise, structure, &mut scores, positions);
         }
     }
 
@@ -106,7 +108,7 @@ impl ReverseStep {
     }
 
     fn move_atoms(&self, system: &System, noise: &Noise, structure: u32, scores: &mut [Vec3], positions: &mut [Vec3]) {
-        let g2 = self.sde.diffusion_squared(self.t);
+        let g2 = self.setup.sde.diffusion_squared(self.t);
         if system.is_free_cluster() {
             remove_centre(scores);
             let scale = if self.last { 0.0 } else { (g2 * self.dt).sqrt() };
