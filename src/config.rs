@@ -14,7 +14,6 @@ pub use file::{
     SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 
-use crate::diffusion::LARGEST_RHO;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
@@ -240,18 +239,7 @@ fn check_numbers(sections: &File, source: &Source) -> Result<()> {
 
     model.sizes(guidance.is_some()).check().map_err(|cause| source.error("model", cause))?;
 
-    positive("diffusion.sigma_min_angstrom", diffusion.sigma_min_angstrom)?;
-    positive("diffusion.sigma_max_angstrom", diffusion.sigma_max_angstrom)?;
-    require(
-        diffusion.sigma_min_angstrom < diffusion.sigma_max_angstrom,
-        "diffusion.sigma_min_angstrom",
-        format!("{} must be below sigma_max_angstrom = {}", diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom),
-    )?;
-    require(
-        (1..=LARGEST_RHO).contains(&diffusion.rho),
-        "diffusion.rho",
-        format!("{} is not between 1 and {LARGEST_RHO}", diffusion.rho),
-    )?;
+    diffusion.sde().check().map_err(|cause| source.error("diffusion", cause))?;
     count("diffusion.steps", diffusion.steps)?;
     require(diffusion.steps >= 2, "diffusion.steps", "the reverse process needs at least 2 steps".into())?;
     require(
