@@ -73,7 +73,8 @@ fn killed_benchmarks_end_like_one_left_alone() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let whole = started.elapsed();
     let table = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(table.lines().count(), 5, "{table}");
+    assert_eq!(table.lines().count(), 11, "{table}");
+    assert!(table.contains("in pairs of the same seed with smoke\n"), "{table}");
     assert!(table.contains("smoke-basin-hopping") && table.contains("/3"), "{table}");
     assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 12);
 

@@ -4,12 +4,14 @@
 //! touched again, one that was interrupted goes on, so that the same benchmark started again ends like one left alone.
 
 mod course;
+mod pairs;
 mod plot;
 mod resources;
 mod statistics;
 mod table;
 
 pub use course::Course;
+pub use pairs::Pairs;
 pub use plot::{energy_curves, success_curves};
 pub(crate) use resources::Replica;
 pub use resources::Resources;
@@ -168,9 +170,26 @@ pub struct Results {
     pub row: Row,
     /// Its runs by seed.
     pub runs: Vec<Outcome>,
+    /// The method compared with the first one of the benchmark, which has none.
+    pub against_first: Option<Pairs>,
     /// Their lowest energies over evaluations.
     #[serde(skip)]
     pub courses: Vec<Course>,
+}
+
+impl Results {
+    /// What `runs` of `method` have come to, compared with no other method.
+    pub fn new(name: &str, method: Method, runs: Vec<Outcome>, courses: Vec<Course>) -> Self {
+        Results { row: Row::new(name, method.name(), &runs), runs, against_first: None, courses }
+    }
+}
+
+/// All but the first of `results` compared with it.
+pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
+    if let Some((first, others)) = results.split_first_mut() {
+        others.iter_mut().for_each(|other| other.against_first = Some(Pairs::new(other, first)));
+    }
+    results
 }
 
 impl Benchmark {
@@ -207,7 +226,8 @@ impl Benchmark {
     /// # Errors
     /// `BadInput` or `Storage` if an archive cannot be read.
     pub fn results(&self) -> Result<Vec<Results>> {
-        self.entrants.iter().map(|entrant| self.results_of(entrant)).collect()
+        let results = self.entrants.iter().map(|entrant| self.results_of(entrant)).collect::<Result<_>>()?;
+        Ok(compare_with_first(results))
     }
 
     /// Writes `results.json`, `results.md`, `energy.svg` and `success.svg`.
@@ -219,8 +239,7 @@ impl Benchmark {
         let _ = remove_unfinished(&self.folder);
         let json = serde_json::to_string_pretty(results).map_err(|cause| Error::Failed(cause.to_string()))?;
         write_atomic(&self.folder.join("results.json"), format!("{json}\n").as_bytes())?;
-        let rows: Vec<&Row> = results.iter().map(|results| &results.row).collect();
-        write_atomic(&self.folder.join("results.md"), markdown(&rows).as_bytes())?;
+        write_atomic(&self.folder.join("results.md"), markdown(results).as_bytes())?;
         write_atomic(&self.folder.join("energy.svg"), energy_curves(results).file().as_bytes())?;
         write_atomic(&self.folder.join("success.svg"), success_curves(results).file().as_bytes())
     }
@@ -289,7 +308,7 @@ impl Benchmark {
             courses.push(Course::read(&folder, entrant.method)?);
             runs.push(Outcome { seed, ..Outcome::new(&summary, finished) });
         }
-        Ok(Results { row: Row::new(&entrant.name, entrant.method.name(), &runs), runs, courses })
+        Ok(Results::new(&entrant.name, entrant.method, runs, courses))
     }
 }
 

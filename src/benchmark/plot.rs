@@ -96,8 +96,9 @@ fn places(courses: &[Course], last: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Outcome, Row};
+    use super::super::{Method, Outcome};
     use super::*;
+    use crate::baseline::Baseline;
 
     fn results(name: &str) -> Results {
         let run = |seed, target| Outcome {
@@ -110,7 +111,7 @@ mod tests {
         };
         let runs = vec![run(0, Some(100)), run(1, None)];
         let course = |energy: f64| Course::new([(1, Some(energy + 2.0)), (2, Some(energy))]);
-        Results { row: Row::new(name, "rss", &runs), runs, courses: vec![course(1.0), course(2.0)] }
+        Results::new(name, Method::Baseline(Baseline::RandomSearch), runs, vec![course(1.0), course(2.0)])
     }
 
     /// The coordinates of the last path of class `s0`.

@@ -1,6 +1,6 @@
 //! The table of a benchmark, for the screen and as Markdown.
 
-use super::Row;
+use super::{Pairs, Results, Row};
 
 /// Heads of the columns.
 pub const HEADS: [&str; 8] = [
@@ -30,13 +30,52 @@ pub fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// The table in columns of equal width.
-pub fn text(rows: &[&Row]) -> String {
-    let lines: Vec<[String; 8]> =
-        std::iter::once(HEADS.map(str::to_owned)).chain(rows.iter().map(|row| cells(row))).collect();
+/// The table in columns of equal width; with several methods, below it how the others compare with the first.
+pub fn text(results: &[Results]) -> String {
+    let mut text = aligned(&HEADS, results.iter().map(|results| cells(&results.row)));
+    if let Some(title) = pairs_title(results) {
+        text += &format!("\n\n{title}\n{}", aligned(&PAIR_HEADS, pairs(results).map(pair_cells)));
+    }
+    text
+}
+
+/// The same in Markdown, with a line end.
+pub fn markdown(results: &[Results]) -> String {
+    let mut text = piped(&HEADS, results.iter().map(|results| cells(&results.row)));
+    if let Some(title) = pairs_title(results) {
+        text += &format!("\n{title}:\n\n{}", piped(&PAIR_HEADS, pairs(results).map(pair_cells)));
+    }
+    text
+}
+
+/// Heads of the columns of pairs.
+const PAIR_HEADS: [&str; 6] = ["method", "pairs", "difference", "standard error", "fewer", "more"];
+
+fn pairs(results: &[Results]) -> impl Iterator<Item = &Pairs> {
+    results.iter().filter_map(|results| results.against_first.as_ref())
+}
+
+fn pairs_title(results: &[Results]) -> Option<String> {
+    let first = pairs(results).next()?;
+    Some(format!("Evaluations to the target, in pairs of the same seed with {}", first.against))
+}
+
+fn pair_cells(pairs: &Pairs) -> [String; 6] {
+    [
+        pairs.name.clone(),
+        pairs.n_pairs.to_string(),
+        pairs.mean_difference.map_or("-".to_owned(), |difference| format!("{difference:+.0}")),
+        pairs.standard_error.map_or("-".to_owned(), |error| format!("{error:.0}")),
+        pairs.n_fewer.to_string(),
+        pairs.n_more.to_string(),
+    ]
+}
+
+fn aligned<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let lines: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEADS.len()).map(width).collect();
-    let line = |cells: &[String; 8]| {
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |cells: &[String; N]| {
         let padded = cells.iter().zip(&widths).enumerate();
         let columns: Vec<String> = padded
             .map(|(k, (cell, &width))| if k == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
@@ -46,46 +85,77 @@ pub fn text(rows: &[&Row]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The table in Markdown, with a line end.
-pub fn markdown(rows: &[&Row]) -> String {
-    let mut text = format!("| {} |\n|---|{}\n", HEADS.join(" | "), "---:|".repeat(HEADS.len() - 1));
-    rows.iter().for_each(|row| text += &format!("| {} |\n", cells(row).join(" | ")));
+fn piped<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut text = format!("| {} |\n|---|{}\n", heads.join(" | "), "---:|".repeat(N - 1));
+    rows.for_each(|cells| text += &format!("| {} |\n", cells.join(" | ")));
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Outcome;
+    use super::super::{Method, Outcome, compare_with_first};
     use super::*;
+    use crate::baseline::Baseline;
 
-    fn row() -> Row {
-        let run = |seed, target| Outcome {
+    /// Runs with the seeds 0, 1, …, of 10,000 evaluations, and where they found the target.
+    fn results(name: &str, method: Method, targets: &[Option<u64>]) -> Results {
+        let run = |(seed, &target_first_evaluation)| Outcome {
             seed,
             finished: true,
             evaluations: 10_000,
-            target_first_evaluation: target,
+            target_first_evaluation,
             best_energy_ev: Some(25.0),
             seconds: 1.0,
         };
-        Row::new("pt7-rss", "rss", &[run(0, Some(7816)), run(1, None)])
+        Results::new(name, method, (0..).zip(targets).map(run).collect(), Vec::new())
+    }
+
+    fn one() -> Results {
+        results("pt7-rss", Method::Baseline(Baseline::RandomSearch), &[Some(7816), None])
+    }
+
+    fn two() -> Vec<Results> {
+        compare_with_first(vec![one(), results("pt7", Method::Search, &[Some(816), Some(1000)])])
     }
 
     #[test]
     fn the_screen_shows_columns() {
-        let expected = "\
+        let table = "\
 method   evaluations  success  95% interval  mean success evaluation  spread  evaluations per hit  mean lowest energy / eV
 pt7-rss        10000      1/2  0.09 to 0.91                     7816       -                17816                  25.0000";
-        assert_eq!(text(&[&row()]), expected);
+        assert_eq!(text(&[one()]), table);
+        let (more, pairs) = (
+            "\npt7            10000      2/2  0.34 to 1.00                      908     130                  908                  25.0000",
+            "
+
+Evaluations to the target, in pairs of the same seed with pt7-rss
+method  pairs  difference  standard error  fewer  more
+pt7         2       -8000            1000      2     0",
+        );
+        assert_eq!(text(&two()), format!("{table}{more}{pairs}"));
     }
 
     #[test]
     fn markdown_has_a_row_each() {
-        let expected = "\
+        let table = "\
 | method | evaluations | success | 95% interval | mean success evaluation | spread | evaluations per hit | mean lowest energy / eV |
 |---|---:|---:|---:|---:|---:|---:|---:|
 | pt7-rss | 10000 | 1/2 | 0.09 to 0.91 | 7816 | - | 17816 | 25.0000 |
 ";
-        assert_eq!(markdown(&[&row()]), expected);
-        assert!(markdown(&[&Row::new("new", "search", &[])]).ends_with("| new | 0 | 0/0 | - | - | - | - | - |\n"));
+        assert_eq!(markdown(&[one()]), table);
+        let (more, pairs) = (
+            "| pt7 | 10000 | 2/2 | 0.34 to 1.00 | 908 | 130 | 908 | 25.0000 |\n",
+            "
+Evaluations to the target, in pairs of the same seed with pt7-rss:
+
+| method | pairs | difference | standard error | fewer | more |
+|---|---:|---:|---:|---:|---:|
+| pt7 | 2 | -8000 | 1000 | 2 | 0 |
+",
+        );
+        assert_eq!(markdown(&two()), format!("{table}{more}{pairs}"));
+        let nothing = results("new", Method::Search, &[]);
+        assert!(markdown(std::slice::from_ref(&nothing)).ends_with("| new | 0 | 0/0 | - | - | - | - | - |\n"));
+        assert!(markdown(&compare_with_first(vec![one(), nothing])).ends_with("| new | 0 | - | - | 0 | 0 |\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! How the runs of a campaign stand, from their summaries alone: nobody who works on them is disturbed.
 
 use super::Campaign;
-use crate::benchmark::{Outcome, Row};
+use crate::benchmark::{Outcome, Results, compare_with_first};
 use crate::run::{RunDirectory, RunStatus, Summary};
 use serde::Serialize;
 
@@ -68,27 +68,21 @@ impl Campaign {
         (0..self.n_tasks()).map(|task| self.state(task)).collect()
     }
 
-    /// The benchmark's table so far: a line for every entrant with its finished runs, the others begun counted as unfinished.
-    pub fn rows(&self) -> Vec<Row> {
-        let row = |number: usize| {
+    /// What the benchmark has come to so far, without courses: an element for every entrant with its finished runs, the others begun
+    /// counted as unfinished.
+    pub fn results(&self) -> Vec<Results> {
+        let results = |number: usize| {
             let entrant = &self.benchmark.entrants[number];
             let outcome = |seed: u64| {
                 let summary: Summary = RunDirectory::summary_of(&self.benchmark.run_folder(entrant, seed))?;
-                Some(Outcome {
-                    seed,
-                    finished: entrant.is_finished(&summary, self.benchmark.to_the_end),
-                    evaluations: summary.evaluations,
-                    target_first_evaluation: summary.target_first_evaluation,
-                    best_energy_ev: summary.best_energy_ev,
-                    seconds: summary.seconds,
-                })
+                let finished = entrant.is_finished(&summary, self.benchmark.to_the_end);
+                Some(Outcome { seed, ..Outcome::new(&summary, finished) })
             };
             let mut seeds: Vec<u64> =
                 self.runs.iter().filter(|&&(entrant, _)| entrant == number).map(|&(_, seed)| seed).collect();
             seeds.sort_unstable();
-            let outcomes: Vec<Outcome> = seeds.into_iter().filter_map(outcome).collect();
-            Row::new(&entrant.name, entrant.method.name(), &outcomes)
+            Results::new(&entrant.name, entrant.method, seeds.into_iter().filter_map(outcome).collect(), Vec::new())
         };
-        (0..self.benchmark.entrants.len()).map(row).collect()
+        compare_with_first((0..self.benchmark.entrants.len()).map(results).collect())
     }
 }

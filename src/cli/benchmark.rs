@@ -4,7 +4,7 @@ mod kernels;
 
 use super::common::{Threads, print, watch_interrupts};
 use clap::Args;
-use godiff::benchmark::{Benchmark, Entrant, Resources, Results, Row, text};
+use godiff::benchmark::{Benchmark, Entrant, Resources, Results, text};
 use godiff::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ A run succeeds at the first evaluation whose structure matches the [target] of i
 tried by every method before the next. The folder holds a run folder for every run, results.json, results.md, energy.svg
 and success.svg. The same command again goes on where it was interrupted, adds runs with a larger --runs, and otherwise
 shows the table. Methods: search (GO-Diff), rss, basin-hopping, evolve. Runs end where they succeed, searches after
-the iteration that does; with --to-the-end they go on, also those that ended so before.
+the iteration that does; with --to-the-end they go on, also those that ended so before. Every method after the first
+is compared with it in pairs of the same seed: put first what the others are to beat.
 
 With --kernels, the time of every kernel of a training step and of a reverse step stands against the floor of the card: the
 time that its arithmetic or its bytes, each counted once, take at the card's peak. A step's own time is measured as a
@@ -110,6 +111,6 @@ impl Arguments {
             let json = serde_json::to_string_pretty(results).map_err(|cause| Error::Failed(cause.to_string()))?;
             return print(json);
         }
-        print(text(&results.iter().map(|results| &results.row).collect::<Vec<&Row>>()))
+        print(text(results))
     }
 }

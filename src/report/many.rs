@@ -6,7 +6,7 @@ use super::page::{Page, count, duration, energy};
 use super::run::{describe, potential, status_name};
 use super::slug;
 use crate::archive::Archive;
-use crate::benchmark::{Course, HEADS, Method, Outcome, Results, Row, cells, energy_curves, success_curves};
+use crate::benchmark::{Course, HEADS, Method, Outcome, Results, cells, energy_curves, success_curves};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::plot::style::N_SERIES;
@@ -118,7 +118,7 @@ impl Group {
     fn results(&self) -> Results {
         let runs: Vec<Outcome> = self.runs.iter().map(|run| run.outcome.clone()).collect();
         let courses = self.runs.iter().map(|run| run.course.clone()).collect();
-        Results { row: Row::new(&self.name, self.method.name(), &runs), runs, courses }
+        Results::new(&self.name, self.method, runs, courses)
     }
 
     fn best(&self) -> Option<&Outline> {

@@ -2,7 +2,7 @@
 
 use crate::cli::common::print;
 use clap::Args;
-use godiff::benchmark::{Row, text};
+use godiff::benchmark::{Results, text};
 use godiff::campaign::{Campaign, RunState, States};
 use godiff::{Error, Result};
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub struct Arguments {
 struct Status<'a> {
     states: States,
     runs: Vec<Run>,
-    table: &'a [Row],
+    table: &'a [Results],
 }
 
 #[derive(Serialize)]
@@ -54,12 +54,12 @@ impl Arguments {
 
 /// Prints how `campaign` stands.
 pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
-    let (states, rows) = (campaign.states(), campaign.rows());
+    let (states, results) = (campaign.states(), campaign.results());
     let counts: States = states.iter().copied().collect();
     if json {
         let run = |(task, &state): (usize, &RunState)| Run { task, run: campaign.name_of(task), state };
         let runs = states.iter().enumerate().map(run).collect();
-        let status = Status { states: counts, runs, table: &rows };
+        let status = Status { states: counts, runs, table: &results };
         return print(serde_json::to_string_pretty(&status).map_err(|cause| Error::Failed(cause.to_string()))?);
     }
     let States { finished, running, stopped, failed, waiting } = counts;
@@ -75,7 +75,7 @@ pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
         };
         print(format!("task {task}, {}: {note}", campaign.name_of(task)))?;
     }
-    print(text(&rows.iter().collect::<Vec<&Row>>()))
+    print(text(&results))
 }
 
 /// Writes the benchmark's table and curves into the campaign's folder.
