@@ -1,4 +1,4 @@
-//! `godiff campaign status`: how the runs stand, and the table so far.
+//! `godiff campaign status`: how the runs stand, and the tables so far.
 
 use crate::cli::common::print;
 use clap::Args;
@@ -8,7 +8,7 @@ use godiff::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Shows how the runs of a campaign stand, and the benchmark's table so far
+/// Shows how the runs of a campaign stand, and the benchmark's tables so far
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reads only summaries, so tasks are not disturbed. Whether a process works on a run shows in its lock;
@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Print JSON instead
     #[arg(long)]
     json: bool,
-    /// Also write the table and the curves into the folder
+    /// Also write the tables and the curves into the folder
     #[arg(long)]
     write: bool,
 }
