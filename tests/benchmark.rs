@@ -77,6 +77,10 @@ fn killed_benchmarks_end_like_one_left_alone() {
     assert!(table.contains("in pairs of the same seed with smoke\n"), "{table}");
     assert!(table.contains("smoke-basin-hopping") && table.contains("/3"), "{table}");
     assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 12);
+    let page = place.path().join("page.html");
+    assert!(run(&["report", alone.to_str().unwrap(), "--out", page.to_str().unwrap()]).status.success());
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(page.contains("<p>Evaluations to the target, in pairs of the same seed with smoke</p>"), "{page}");
 
     let (mut n_killed, mut n_rounds, mut shares) = (0, 0, Shares::new(7));
     while n_killed < n_kills(3) {

@@ -16,7 +16,7 @@ pub use plot::{energy_curves, success_curves};
 pub(crate) use resources::Replica;
 pub use resources::Resources;
 pub use statistics::{Outcome, Row, wilson};
-pub use table::{HEADS, cells, markdown, text};
+pub use table::{HEADS, PAIR_HEADS, cells, markdown, pairs, text};
 
 use crate::baseline::{Baseline, BaselineRun, EVALUATIONS_AN_ITERATION, forget_baselines};
 use crate::config::{File, Settings};

@@ -33,8 +33,8 @@ pub fn cells(row: &Row) -> [String; 8] {
 /// The table in columns of equal width; with several methods, below it how the others compare with the first.
 pub fn text(results: &[Results]) -> String {
     let mut text = aligned(&HEADS, results.iter().map(|results| cells(&results.row)));
-    if let Some(title) = pairs_title(results) {
-        text += &format!("\n\n{title}\n{}", aligned(&PAIR_HEADS, pairs(results).map(pair_cells)));
+    if let Some((title, rows)) = pairs(results) {
+        text += &format!("\n\n{title}\n{}", aligned(&PAIR_HEADS, rows.into_iter()));
     }
     text
 }
@@ -42,33 +42,31 @@ pub fn text(results: &[Results]) -> String {
 /// The same in Markdown, with a line end.
 pub fn markdown(results: &[Results]) -> String {
     let mut text = piped(&HEADS, results.iter().map(|results| cells(&results.row)));
-    if let Some(title) = pairs_title(results) {
-        text += &format!("\n{title}:\n\n{}", piped(&PAIR_HEADS, pairs(results).map(pair_cells)));
+    if let Some((title, rows)) = pairs(results) {
+        text += &format!("\n{title}:\n\n{}", piped(&PAIR_HEADS, rows.into_iter()));
     }
     text
 }
 
 /// Heads of the columns of pairs.
-const PAIR_HEADS: [&str; 6] = ["method", "pairs", "difference", "standard error", "fewer", "more"];
+pub const PAIR_HEADS: [&str; 6] = ["method", "pairs", "difference", "standard error", "fewer", "more"];
 
-fn pairs(results: &[Results]) -> impl Iterator<Item = &Pairs> {
-    results.iter().filter_map(|results| results.against_first.as_ref())
-}
-
-fn pairs_title(results: &[Results]) -> Option<String> {
-    let first = pairs(results).next()?;
-    Some(format!("Evaluations to the target, in pairs of the same seed with {}", first.against))
-}
-
-fn pair_cells(pairs: &Pairs) -> [String; 6] {
-    [
-        pairs.name.clone(),
-        pairs.n_pairs.to_string(),
-        pairs.mean_difference.map_or("-".to_owned(), |difference| format!("{difference:+.0}")),
-        pairs.standard_error.map_or("-".to_owned(), |error| format!("{error:.0}")),
-        pairs.n_fewer.to_string(),
-        pairs.n_more.to_string(),
-    ]
+/// How the methods after the first compare with it: a title, and a row each, in the order of the heads. `None` with fewer than two
+/// methods.
+pub fn pairs(results: &[Results]) -> Option<(String, Vec<[String; 6]>)> {
+    let pairs: Vec<&Pairs> = results.iter().filter_map(|results| results.against_first.as_ref()).collect();
+    let title = format!("Evaluations to the target, in pairs of the same seed with {}", pairs.first()?.against);
+    let row = |pairs: &&Pairs| {
+        [
+            pairs.name.clone(),
+            pairs.n_pairs.to_string(),
+            pairs.mean_difference.map_or("-".to_owned(), |difference| format!("{difference:+.0}")),
+            pairs.standard_error.map_or("-".to_owned(), |error| format!("{error:.0}")),
+            pairs.n_fewer.to_string(),
+            pairs.n_more.to_string(),
+        ]
+    };
+    Some((title, pairs.iter().map(row).collect()))
 }
 
 fn aligned<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {

@@ -6,7 +6,10 @@ use super::page::{Page, count, duration, energy};
 use super::run::{describe, potential, status_name};
 use super::slug;
 use crate::archive::Archive;
-use crate::benchmark::{Course, HEADS, Method, Outcome, Results, cells, energy_curves, success_curves};
+use crate::benchmark::{
+    Course, HEADS, Method, Outcome, PAIR_HEADS, Results, cells, compare_with_first, energy_curves, pairs,
+    success_curves,
+};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::plot::style::N_SERIES;
@@ -171,7 +174,7 @@ fn header(page: &mut Page, fields: &[Field], notes: &[String]) {
 
 fn field_section(page: &mut Page, field: &Field, several: bool) {
     page.heading(if several { &field.title } else { "Comparison" });
-    let results: Vec<Results> = field.groups.iter().map(Group::results).collect();
+    let results = compare_with_first(field.groups.iter().map(Group::results).collect());
     let targets = field.groups.iter().flat_map(|group| &group.runs).any(|run| run.settings.target.is_some());
     if targets {
         page.add("<div class=\"card\">");
@@ -179,6 +182,10 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
             &HEADS,
             &results.iter().map(|results| cells(&results.row).map(typeset).to_vec()).collect::<Vec<_>>(),
         );
+        if let Some((title, rows)) = pairs(&results) {
+            page.add(&format!("<p>{}</p>", escape(&title)));
+            page.table(&PAIR_HEADS, &rows.into_iter().map(|row| row.map(typeset).to_vec()).collect::<Vec<_>>());
+        }
         page.add("</div>");
     }
     page.add("<div class=\"charts\">");
