@@ -378,6 +378,7 @@ mod tests {
             "pt-heptamer-ffg-placed.toml",
             "pt-heptamer-ffg-small.toml",
             "pt-heptamer-placed.toml",
+            "pt-heptamer-wide.toml",
             "pt-adatom-small.toml",
             "lj13.toml",
             "smoke.toml",

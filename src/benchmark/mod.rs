@@ -299,14 +299,19 @@ impl Benchmark {
         }
     }
 
+    /// What has come of `entrant`'s run with `seed`, by its summary; `None` if it was never started.
+    pub(crate) fn outcome(&self, entrant: &Entrant, seed: u64) -> Option<Outcome> {
+        let summary = RunDirectory::summary_of(&self.run_folder(entrant, seed))?;
+        let finished = entrant.is_finished(&summary, self.to_the_end);
+        Some(Outcome { seed, ..Outcome::new(&summary, finished) })
+    }
+
     fn results_of(&self, entrant: &Entrant) -> Result<Results> {
         let (mut runs, mut courses) = (Vec::new(), Vec::new());
         for &seed in &self.seeds {
-            let folder = self.run_folder(entrant, seed);
-            let Some(summary) = RunDirectory::summary_of(&folder) else { continue };
-            let finished = entrant.is_finished(&summary, self.to_the_end);
-            courses.push(Course::read(&folder, entrant.method)?);
-            runs.push(Outcome { seed, ..Outcome::new(&summary, finished) });
+            let Some(outcome) = self.outcome(entrant, seed) else { continue };
+            courses.push(Course::read(&self.run_folder(entrant, seed), entrant.method)?);
+            runs.push(outcome);
         }
         Ok(Results::new(&entrant.name, entrant.method, runs, courses))
     }

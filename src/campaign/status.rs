@@ -1,8 +1,8 @@
 //! How the runs of a campaign stand, from their summaries alone: nobody who works on them is disturbed.
 
 use super::Campaign;
-use crate::benchmark::{Outcome, Results, compare_with_first};
-use crate::run::{RunDirectory, RunStatus, Summary};
+use crate::benchmark::{Results, compare_with_first};
+use crate::run::{RunDirectory, RunStatus};
 use serde::Serialize;
 
 /// How one run stands.
@@ -73,15 +73,11 @@ impl Campaign {
     pub fn results(&self) -> Vec<Results> {
         let results = |number: usize| {
             let entrant = &self.benchmark.entrants[number];
-            let outcome = |seed: u64| {
-                let summary: Summary = RunDirectory::summary_of(&self.benchmark.run_folder(entrant, seed))?;
-                let finished = entrant.is_finished(&summary, self.benchmark.to_the_end);
-                Some(Outcome { seed, ..Outcome::new(&summary, finished) })
-            };
             let mut seeds: Vec<u64> =
                 self.runs.iter().filter(|&&(entrant, _)| entrant == number).map(|&(_, seed)| seed).collect();
             seeds.sort_unstable();
-            Results::new(&entrant.name, entrant.method, seeds.into_iter().filter_map(outcome).collect(), Vec::new())
+            let runs = seeds.into_iter().filter_map(|seed| self.benchmark.outcome(entrant, seed)).collect();
+            Results::new(&entrant.name, entrant.method, runs, Vec::new())
         };
         compare_with_first((0..self.benchmark.entrants.len()).map(results).collect())
     }

@@ -204,8 +204,8 @@ pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: Stream) {
 }
 
 /// Trains a model of 16 features and two blocks on one site of the stepped surface, set up as `change` leaves it, on the engine
-/// that `open` gives with random parameters: the loss falls below three quarters, and of `n_samples` structures the median atom ends within `within` (Å) of the
-/// site or its equal, half a lattice vector along b, where it was more than 2 Å away before.
+/// that `open` gives with random parameters: the loss falls below three quarters, and of `n_samples` structures the median atom ends
+/// within `within` (Å) of the site or its equal, half a lattice vector along b, where it was more than 2 Å away before.
 pub fn learns_a_site<E: Engine>(
     change: impl Fn(&mut Setup),
     open: impl Fn(&Setup) -> E,
