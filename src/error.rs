@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Longest message that is shown, characters: what it quotes may be of any length.
 const LONGEST: usize = 1_000;
@@ -55,6 +56,11 @@ impl Error {
     pub fn storage(path: &Path, message: impl std::fmt::Display) -> Self {
         Error::Storage(format!("{}: {message}", path.display()))
     }
+}
+
+/// `Err(Interrupted)` once `interrupted` is set.
+pub fn stop_if(interrupted: &AtomicBool) -> Result<()> {
+    if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// `message` as it may be shown in a terminal: pieces of the user's files in it neither move the cursor nor fill the screen.

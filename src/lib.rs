@@ -24,7 +24,7 @@
 //!
 //! ```
 //! use godiff::potential::Emt;
-//! use godiff::relax::{RelaxSettings, relax_all};
+//! use godiff::potential::relax::{RelaxSettings, relax_all};
 //! use godiff::system::read_structure;
 //! use std::path::Path;
 //!
@@ -49,6 +49,7 @@ pub mod buffer;
 pub mod campaign;
 pub mod config;
 pub mod diffusion;
+pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod landscape;
@@ -57,11 +58,12 @@ pub mod minima;
 pub mod model;
 pub mod plot;
 pub mod potential;
+pub mod proposal;
 pub mod random;
-pub mod relax;
 pub mod report;
 pub mod run;
 pub mod search;
+pub mod statistics;
 pub mod system;
 pub mod version;
 

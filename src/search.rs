@@ -1,75 +1,74 @@
-//! Read this first: the annealing loop of GO-Diff (arXiv:2510.13448).
+//! Read this first: the loop of GO-Diff (arXiv:2510.13448).
 //!
 //! ```text
-//! for kT from kT_initial down to kT_final:
-//!     structures ← reverse diffusion from the prior, with the model as it stands; with guidance, as soon as it has learned
-//!                  forces, a corrector along those that it predicts after every step; the first ones, if so configured, atoms
-//!                  put next to one another
-//!     structures ← those without atoms on top of each other
-//!     E, F       ← potential, while later structures are still drawn; every answer is recorded durably before anything
-//!                  depends on it
-//!     buffer     ← drawn from everything recorded so far, with probabilities that follow exp(−E/kT)
-//!     model      ← trained on the buffer, weighted by softmax(−E/kT); with guidance, its force head on all F so far
-//!     checkpoint
+//! while the plan has another round (a temperature kT, lower than the one before):
+//!     propose    structures: from the reverse process of the model as it is, and from the other proposals; with learned
+//!                forces they relax on them
+//!     evaluate   those without atoms on top of each other, while later ones are still drawn; every answer is recorded
+//!                durably before anything depends on it
+//!     learn      a buffer is drawn from everything recorded so far, with probabilities that follow exp(−E/kT); the model
+//!                is trained on it, its force head on all forces so far
+//!     close      metrics, checkpoint, results so far
 //! ```
 //!
-//! **Resuming.** Everything random is a pure function of the seed, the iteration and the structure's index, and all else that
-//! the loop decides follows from the archive and the model's state. A checkpoint therefore holds that state and the number of
-//! iterations done, nothing more. A run that was killed goes on from its last checkpoint: structures that the archive holds
-//! are neither sampled nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
+//! **Where things go.** A [`Plan`] says which round comes next, a [`Proposal`] draws samples, a [`Lesson`] trains the model; each is
+//! a file of its own. The [`Session`] is the run: folder, archive, potential. The [`History`] is what the run knows.
+//!
+//! **Resuming.** Everything random is a pure function of the seed, the round and the structure's index, and all else that
+//! the loop decides follows from the history and the model's state. A checkpoint therefore holds that state and the number of
+//! rounds done, nothing more. A run that was killed continues from its last checkpoint: structures that the archive holds
+//! are neither drawn nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
 //! that was left alone.
 
-mod evaluation;
-mod hops;
-pub(crate) mod judge;
-pub(crate) mod report;
+mod drawing;
+pub mod lesson;
+pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use crate::archive::{Archive, Counts, Entry};
-use crate::buffer::{self, Candidate};
-use crate::config::{FirstSamples, Settings};
-use crate::diffusion::temperature;
-use crate::engine::{
-    Engine, ForceSet, GuidanceSettings, ModelState, Stream, TrainingReport, TrainingSet, profiler_range,
-};
-use crate::error::{Error, Result};
-use crate::minima;
-use crate::model::{Layout, Transferred, initial_parameters};
+use crate::archive::{Counts, Entry};
+use crate::config::Settings;
+use crate::engine::{Engine, ModelState};
+use crate::error::{Error, Result, stop_if};
+use crate::model::{Layout, ModelFile, Precision, Transferred, initial_parameters};
 use crate::potential::Potential;
-use crate::run::progress::{Phase, RunInfo};
-use crate::run::{Checkpoint, PhaseSeconds, Reporter, Resumed, RunDirectory, RunStatus, SearchProgress, Summary};
-use judge::Judge;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::proposal::{Proposals, registered, share_out};
+use crate::run::progress::Phase;
+use crate::run::{
+    Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Reporter, Resumed, Round, RunStatus, Session,
+    Summary,
+};
+use crate::statistics::{median, sorted};
+use drawing::{Drawing, missing};
+use lesson::{Boltzmann, Lesson, Taught};
+use plan::{Annealing, Plan};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Iterations in a row without a structure to learn from that end a search: forces learned from little may send all samples of
+/// Rounds in a row without a structure to learn from that end a search: forces learned from little may send all samples of
 /// an early one onto each other, and more training mends that.
 const MOST_BARREN: usize = 3;
 
-/// A search, opened and ready to go on from where its run folder stands.
+/// A search, opened and ready to continue from where its run folder is.
 pub struct Search<'a> {
+    session: Session<'a>,
+    annealing: Loop<'a>,
+}
+
+/// The loop with its parts.
+struct Loop<'a> {
     settings: &'a Settings,
     engine: Box<dyn Engine>,
-    potential: Box<dyn Potential>,
-    judge: Judge,
-    directory: RunDirectory,
-    archive: Archive,
-    reporter: Reporter,
-    interrupted: &'a AtomicBool,
-    /// Whether the run ends where it finds the target.
-    stop_at_target: bool,
-    /// What the iterations done have come to.
-    progress: SearchProgress,
-    started: Instant,
-    /// Wall-clock time before the checkpoint, s.
-    seconds_before: f64,
+    history: History,
+    plan: Box<dyn Plan + 'a>,
+    proposals: Proposals<'a>,
+    lesson: Box<dyn Lesson + 'a>,
 }
 
 impl<'a> Search<'a> {
     /// Puts the parts together: opens the archive, restores the checkpoint or, without one, the model of `[transfer]` or an
-    /// untrained one.
-    /// `interrupted` may be set at any time, by a signal handler for example.
+    /// untrained one. `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
     /// `BadInput` if the archive holds structures of another system, and what the engine and the run folder report.
@@ -78,238 +77,197 @@ impl<'a> Search<'a> {
         mut engine: Box<dyn Engine>,
         potential: Box<dyn Potential>,
         run: Resumed,
-        reporter: Reporter,
+        reporter: &'a Reporter,
         interrupted: &'a AtomicBool,
     ) -> Result<Self> {
-        let Resumed { directory, checkpoint, notes, .. } = run;
-        potential.begin(directory.path())?;
-        let judge = Judge::new(settings);
-        let seed = settings.sections.search.seed;
-        let path = directory.archive_path();
-        let archive = Archive::open_or_create(&path, &settings.system, &potential.name(), seed)?;
-        if let Some(Checkpoint { progress, .. }) = &checkpoint {
-            archive.check_complete(progress.iterations_done, progress.samples)?;
-        }
-        notes.iter().for_each(|note| reporter.message(note));
-        let (progress, state) = match checkpoint {
-            Some(checkpoint) => (checkpoint.progress, checkpoint.model),
-            None => {
-                let Transferred { parameters, notes } = start_values(settings);
-                notes.iter().for_each(|note| reporter.message(note));
-                let state = ModelState::untouched(parameters, settings.sections.training.learning_rate);
-                (SearchProgress::new(seed), state)
-            }
-        };
-        engine.restore(&state)?;
-        let (started, seconds_before) = (Instant::now(), progress.seconds);
-        Ok(Search {
+        let (session, model) = Session::open(settings, potential, run, reporter, interrupted, engine.device())?;
+        engine.restore(&model.unwrap_or_else(|| first_model(settings, reporter)))?;
+        let (n_template, seed) = (settings.system.n_template(), settings.sections.search.seed);
+        let history = History::read(&session.archive, n_template, seed, session.progress.iterations_done)?;
+        let annealing = Loop {
             settings,
             engine,
-            potential,
-            judge,
-            directory,
-            archive,
-            reporter,
-            interrupted,
-            stop_at_target: false,
-            progress,
-            started,
-            seconds_before,
-        })
+            history,
+            plan: Box::new(Annealing::new(settings)),
+            proposals: registered(settings),
+            lesson: Box::new(Boltzmann::new(settings)),
+        };
+        Ok(Search { session, annealing })
     }
 
     /// With `stop` the run ends, as [`RunStatus::TargetFound`], before the training that would follow the first structure
-    /// that matches the target; without it, it goes on. Either can take over from the other in the same run folder.
+    /// that matches the target; without it, it continues. Either can take over from the other in the same run folder.
     pub fn stopping_at_target(mut self, stop: bool) -> Self {
-        self.stop_at_target = stop;
+        self.session.set_stop_at_target(stop);
         self
     }
 
-    /// Runs to the end, and leaves a summary behind however it ends.
+    /// Draws samples from `proposals` instead of those that are registered. The last of them must claim what is left.
+    pub fn proposing(mut self, proposals: Proposals<'a>) -> Self {
+        self.annealing.proposals = proposals;
+        self
+    }
+
+    /// Runs to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
     ///
     /// # Errors
-    /// `Failed` if the first iteration, or three in a row, bring no structure to learn from or training diverges, `BadInput` if the potential has no energy
-    /// for the target, `Interrupted`, and what the potential and the run folder report. After all of them the run can go on from its last checkpoint.
-    pub fn run(&mut self) -> Result<Summary> {
-        self.reporter.run_started(&RunInfo {
-            directory: self.directory.path(),
-            device: &self.engine.device(),
-            potential: &self.potential.name(),
-            seed: self.progress.seed,
-            iterations: self.settings.sections.search.iterations as u32,
-            first_iteration: self.progress.iterations_done,
-            best_ev: self.archive.best()?.and_then(|entry| entry.energy),
-        });
-        let outcome =
-            self.write_summary(RunStatus::Running).and_then(|_| self.evaluate_target()).and_then(|()| self.anneal());
-        let status = match outcome {
-            Ok(status) => status,
-            Err(Error::Interrupted) => RunStatus::Interrupted,
-            Err(_) => RunStatus::Failed,
-        };
-        let summary = self.write_summary(status);
-        let minima = minima::write(self.directory.path());
-        let summary = summary.inspect(|summary| {
-            self.write_report();
-            self.reporter.finished(summary);
-        });
-        outcome.and(minima).and(summary)
+    /// `Failed` if the first round, or three in a row, bring no structure to learn from or training diverges, `BadInput` if the
+    /// potential has no energy for the target, `Interrupted`, and what the potential and the run folder report. After all of
+    /// them the run can be resumed from its last checkpoint.
+    pub fn run(&mut self, afterwards: Afterwards) -> Result<Summary> {
+        self.session.conduct(&mut self.annealing, afterwards)
+    }
+}
+
+impl Activity for Loop<'_> {
+    fn n_rounds(&self) -> u32 {
+        self.plan.n_rounds()
     }
 
-    /// Asks the potential for the target's energy, if that is what is sought.
-    fn evaluate_target(&mut self) -> Result<()> {
-        let Search { settings, potential, judge, reporter, interrupted, .. } = self;
-        potential.notes().iter().for_each(|note| reporter.message(note));
-        judge.evaluate_target(settings, &**potential, interrupted)
-    }
-
-    /// Goes through the temperatures that are left; says how that ended.
-    fn anneal(&mut self) -> Result<RunStatus> {
-        let search = &self.settings.sections.search;
-        for iteration in self.progress.iterations_done as usize..search.iterations {
-            if self.stop_at_target && self.progress.target_first_evaluation.is_some() {
+    fn work(&mut self, session: &mut Session) -> Result<RunStatus> {
+        while let Some(mut round) = self.plan.next(&self.history) {
+            if session.is_over(&session.progress) {
                 return Ok(RunStatus::TargetFound);
             }
-            let kt_ev = temperature_of(self.settings, iteration);
             let mut seconds = PhaseSeconds::default();
-            self.reporter.iteration_started(iteration as u32, kt_ev);
-            self.sample_and_evaluate(iteration, kt_ev, &mut seconds)?;
-            if self.stop_at_target && self.so_far()?.target_first_evaluation.is_some() {
-                return self.write_results().map(|()| RunStatus::TargetFound);
+            share_out(&mut round, &self.proposals);
+            self.propose_and_evaluate(session, &round, &mut seconds)?;
+            if session.is_over(&session.so_far(self.history.open())) {
+                return self.write_results(session).map(|()| RunStatus::TargetFound);
             }
-            let buffer = self.draw_buffer(iteration, kt_ev)?;
-            let report = self.train(iteration, kt_ev, &buffer, &mut seconds)?;
-            self.close_iteration(iteration, kt_ev, &buffer, report, seconds)?;
+            let taught = self.learn(session, &round, &mut seconds)?;
+            self.close(session, &round, taught, seconds)?;
         }
-        self.write_results().map(|()| RunStatus::Done)
+        self.write_results(session).map(|()| RunStatus::Done)
     }
 
-    /// Completes the archive's `iteration`: samples, rejects, evaluates and records what is not recorded yet.
-    fn sample_and_evaluate(&mut self, iteration: usize, kt_ev: f64, seconds: &mut PhaseSeconds) -> Result<()> {
-        self.complete(iteration, kt_ev, seconds)?;
-        let counts_of = |iteration: usize| -> Result<Counts> {
-            Ok(self.archive.entries(iteration as u32)?.iter().map(|entry| entry.status).collect())
-        };
-        let counts = counts_of(iteration)?;
-        if counts.ok > 0 {
+    fn open(&self) -> &[Entry] {
+        self.history.open()
+    }
+}
+
+impl Loop<'_> {
+    /// Draws, evaluates and records the samples of `round` that the archive does not hold yet.
+    fn propose_and_evaluate(&mut self, session: &mut Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<()> {
+        let Loop { settings, engine, history, proposals, .. } = self;
+        let reporter = session.reporter;
+        reporter.iteration_started(round.number, round.kt_ev);
+        history.begin(round);
+        history.open().iter().for_each(|entry| reporter.recorded(entry.status, entry.energy));
+        let ranges = missing(history.open(), round.n_samples, session.potential.n_at_once());
+        if !ranges.is_empty() {
+            for part in &round.parts {
+                proposals[part.proposal].begin(round, history)?;
+            }
+        }
+        let mut drawing = Drawing { settings, engine: engine.as_mut(), proposals, reporter, round };
+        let (recorded, outcome) =
+            session.evaluate(round, seconds, &mut |sender, stop| drawing.draw(&ranges, &sender, stop));
+        history.recorded(recorded);
+        outcome?;
+        history.sampled(round);
+        self.check_barren(session.reporter)
+    }
+
+    /// Refuses to learn from nothing: the first round, or several in a row, without a structure that counts.
+    fn check_barren(&self, reporter: &Reporter) -> Result<()> {
+        let Some((last, before)) = self.history.rounds().split_last() else { return Ok(()) };
+        if last.counts.ok > 0 {
             return Ok(());
         }
-        let barren = nothing_to_learn_from(iteration, &counts);
-        for before in iteration.saturating_sub(MOST_BARREN - 1)..iteration {
-            if counts_of(before)?.ok > 0 {
-                self.reporter.message(&format!("{barren}; training goes on with what came before"));
-                return Ok(());
-            }
+        let barren = nothing_to_learn_from(last.number, &last.counts);
+        if before.iter().rev().take(MOST_BARREN - 1).any(|round| round.counts.ok > 0) {
+            reporter.message(&format!("{barren}; training goes on with what came before"));
+            return Ok(());
         }
         let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";
         Err(Error::Failed(format!("{barren}; {remedy}")))
     }
 
-    /// Draws the structures to train on from everything recorded so far.
-    fn draw_buffer(&self, iteration: usize, kt_ev: f64) -> Result<Vec<Entry>> {
-        let _range = profiler_range("buffer");
-        let search = &self.settings.sections.search;
-        let mut candidates = self.archive.candidates()?;
-        // A run that fell back to an older checkpoint finds answers of later iterations in its archive.
-        candidates.retain(|candidate| candidate.iteration as usize <= iteration);
-        let drawn = buffer::draw(&candidates, kt_ev, search.buffer, search.seed, iteration as u64);
-        let member = |&place: &usize| {
-            let Candidate { iteration, index, .. } = candidates[place];
-            let lost = || Error::storage(&self.directory.archive_path(), "lost a row while the run used it");
-            self.archive.get(iteration, index)?.ok_or_else(lost)
-        };
-        drawn.iter().map(member).collect()
-    }
-
-    /// What the force head learns from: every structure recorded so far whose energy counts, in the archive's order.
-    fn force_set(&self, iteration: usize) -> Result<Option<ForceSet>> {
-        let Some(guidance) = &self.settings.sections.guidance else { return Ok(None) };
-        let n_template = self.settings.system.n_template();
-        let mut set = ForceSet::default();
-        for entry in self.archive.all_ok()? {
-            // As in [`Search::draw_buffer`].
-            if let (true, Some(forces)) = (entry.iteration as usize <= iteration, &entry.forces) {
-                set.push(entry.free_positions, &forces[n_template..], guidance.max_force_ev_per_angstrom);
-            }
-        }
-        Ok(Some(set))
-    }
-
-    fn train(
-        &mut self,
-        iteration: usize,
-        kt_ev: f64,
-        buffer: &[Entry],
-        seconds: &mut PhaseSeconds,
-    ) -> Result<TrainingReport> {
+    fn learn(&mut self, session: &Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<Taught> {
         let started = Instant::now();
-        let _range = profiler_range("train");
-        let forces = self.force_set(iteration)?;
-        let Search { settings, engine, reporter, interrupted, .. } = self;
-        let n_steps = settings.sections.training.steps_per_iteration;
-        let set = TrainingSet {
-            positions: buffer.iter().map(|entry| entry.free_positions.clone()).collect(),
-            weights: weights(buffer, kt_ev),
-            forces,
-        };
-        reporter.phase(Phase::Train, n_steps);
-        let report = engine.train(stream(settings, iteration), &set, n_steps, &mut |step| {
+        let Session { reporter, interrupted, .. } = session;
+        reporter.phase(Phase::Train, self.lesson.n_steps());
+        let taught = self.lesson.teach(round, &self.history, self.engine.as_mut(), &mut |step| {
             reporter.advance(step);
             stop_if(interrupted)
         })?;
         seconds.train = started.elapsed().as_secs_f64();
-        Ok(report)
+        Ok(taught)
+    }
+
+    /// Closes `round`: metrics, the checkpoint from which the next one starts, then the results so far.
+    fn close(&mut self, session: &mut Session, round: &Round, taught: Taught, seconds: PhaseSeconds) -> Result<()> {
+        let entries = self.history.close();
+        let counts: Counts = entries.iter().map(|entry| entry.status).collect();
+        let known = self.history.last().map_or(&[][..], |last| &self.history.known()[last.n_known_before..]);
+        let energies = sorted(known.iter().map(|known| known.energy_ev));
+        let metrics = IterationMetrics {
+            iteration: round.number,
+            kt_ev: round.kt_ev,
+            samples: counts.samples(),
+            counts,
+            energy_min_ev: energies.first().copied(),
+            energy_median_ev: median(&energies),
+            energy_max_ev: energies.last().copied(),
+            buffer_median_ev: taught.median_ev,
+            effective_sample_size: taught.effective_sample_size,
+            loss: Some(taught.training.loss),
+            force_loss: taught.training.force_loss,
+            learning_rate: taught.training.learning_rate,
+            best_energy_ev: None,
+            seconds,
+        };
+        session.close_round(round, &entries, metrics, self.engine.state()?)?;
+        self.write_results(session)?;
+        session.write_summary(RunStatus::Running, &[]).map(|_| ())
+    }
+
+    /// Writes `best.xyz`, of everything recorded, and `model.safetensors` as it is after the rounds done.
+    fn write_results(&self, session: &Session) -> Result<()> {
+        self.write_model(&session.directory.model_path())?;
+        let Some(Best { iteration, index, .. }) = session.so_far(self.history.open()).best else { return Ok(()) };
+        session.archive.get(iteration, index)?.map_or(Ok(()), |best| session.write_best(&best))
+    }
+
+    fn write_model(&self, path: &Path) -> Result<()> {
+        let Loop { settings, engine, .. } = self;
+        let setup = settings.setup();
+        let parameters = engine.state()?.parameters;
+        let single = parameters.iter().all(|&x| f64::from(x as f32) == x);
+        let mut species = settings.system.numbers();
+        species.sort_unstable();
+        species.dedup();
+        let model = ModelFile {
+            sizes: setup.sizes,
+            radial_basis: settings.transfer.as_ref().and_then(|model| model.radial_basis.clone()),
+            parameters,
+            sde: setup.sde,
+            weighting: setup.training.weighting,
+            species,
+        };
+        model.write(path, if single { Precision::Single } else { Precision::Double })
     }
 }
 
-/// kT of `iteration`, eV.
-fn temperature_of(settings: &Settings, iteration: usize) -> f64 {
-    let search = &settings.sections.search;
-    temperature(iteration, search.iterations, search.kt_initial_ev, search.kt_final_ev)
-}
-
-/// The random numbers of `iteration`.
-fn stream(settings: &Settings, iteration: usize) -> Stream {
-    Stream { seed: settings.sections.search.seed, iteration: iteration as u64 }
-}
-
-/// The guidance of `iteration`: in the first there is none, unless a transferred model knows forces already.
-fn guidance_in(settings: &Settings, iteration: usize) -> Option<&GuidanceSettings> {
-    let known = || settings.transfer.as_ref().is_some_and(|model| model.knows_forces(&settings.system.numbers()));
-    settings.sections.guidance.as_ref().filter(|_| iteration > 0 || known())
-}
-
-/// Whether the structures of `iteration` are made up as a random structure search does it: those of the first may be.
-fn placed_in(settings: &Settings, iteration: usize) -> bool {
-    iteration == 0 && settings.sections.search.first_samples == FirstSamples::Placed
-}
-
-/// The model before the first iteration, and what there is to say about it.
-fn start_values(settings: &Settings) -> Transferred {
+/// The model before the first round; says the user where it comes from.
+fn first_model(settings: &Settings, reporter: &Reporter) -> ModelState {
     let (sizes, seed) = (settings.setup().sizes, settings.sections.search.seed);
     let weighting = settings.sections.training.weighting;
-    match &settings.transfer {
+    let Transferred { parameters, notes } = match &settings.transfer {
         Some(model) => model.transfer(&sizes, weighting, &settings.system.numbers(), seed),
         None => Transferred { parameters: initial_parameters(&Layout::new(&sizes), seed), notes: vec![] },
-    }
-}
-
-/// Boltzmann weights of the buffer, mean 1.
-fn weights(buffer: &[Entry], kt_ev: f64) -> Vec<f64> {
-    let energies: Vec<f64> = buffer.iter().filter_map(|entry| entry.energy).collect();
-    buffer::boltzmann_weights(&energies, kt_ev)
+    };
+    notes.iter().for_each(|note| reporter.message(note));
+    ModelState::untouched(parameters, settings.sections.training.learning_rate)
 }
 
 /// Part of a sentence.
-fn nothing_to_learn_from(iteration: usize, counts: &Counts) -> String {
+fn nothing_to_learn_from(number: u32, counts: &Counts) -> String {
     let Counts { too_close, below_floor, above_ceiling, not_finite, failed, .. } = counts;
     format!(
         "iteration {} brought no structure to learn from ({too_close} too close, {below_floor} below the energy floor, \
          {above_ceiling} above the ceiling, {not_finite} without finite energy, {failed} failed in the potential)",
-        iteration + 1
+        number + 1
     )
-}
-
-fn stop_if(interrupted: &AtomicBool) -> Result<()> {
-    if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -444,7 +444,7 @@ fn scores_stand_beside_their_atoms() {
 
 /// `configs/smoke.toml` with `[guidance]`, in `place`.
 fn guided_smoke(place: &Path) -> String {
-    let path = changed_smoke(place, "[target]", "[guidance]\neta = 0.4\nrelax_steps = 2\n\n[target]");
+    let path = changed_smoke(place, "[target]", "[guidance]\neta = 0.4\n\n[proposals]\nrelax_steps = 2\n\n[target]");
     let guided = place.join("guided.toml");
     fs::rename(path, &guided).unwrap();
     guided.to_str().unwrap().to_owned()

@@ -9,9 +9,9 @@ mod device;
 
 use device::{device, device_names};
 use godiff::engine::cuda::driver::Device;
+use godiff::potential::relax::{Ending, RelaxSettings, Relaxed, relax_all};
 use godiff::potential::{Answer, Emt, EmtOnDevice, Evaluation, Potential, PotentialSettings, open};
 use godiff::random::{Noise, Purpose};
-use godiff::relax::{Ending, RelaxSettings, Relaxed, relax_all};
 use godiff::system::{Cell, Structure, System, Vec3, read_structure};
 use godiff::{Error, Result};
 use std::cell::Cell as Counter;

@@ -84,10 +84,10 @@ fn correctors_equal_those_of_the_cpu() {
                 let narrow: Vec<f32> = flat(&forces).iter().map(|&f| f as f32).collect();
                 correctors.step(&stream, n, &positions, &stream.upload(&narrow).unwrap()).unwrap();
 
-                let strength = corrector_strength(&guidance, schedule.time(k));
+                let strength = corrector_strength(&guidance.corrector(), schedule.time(k));
                 for ((structure, oracle), forces) in expected.iter_mut().zip(&mut oracles).zip(&forces) {
                     let before = structure.clone();
-                    oracle.correct(system, &guidance, strength, structure, forces);
+                    oracle.correct(system, &guidance.corrector(), strength, structure, forces);
                     n_wraps += before.iter().zip(&*structure).filter(|&(&a, &b)| norm(sub(a, b)) > 1.0).count();
                     let bounds = system.confinement.map(|heights| [heights.z_lo, heights.z_hi]);
                     n_bounds += structure.iter().filter(|x| bounds.is_some_and(|z| z.contains(&x[2]))).count();
@@ -123,7 +123,7 @@ fn odd_forces() {
             forces[4] = bad;
             correctors.step(&stream, 1, &positions, &stream.upload(&forces).unwrap()).unwrap();
             let wide: Vec<Vec3> = forces.as_chunks::<3>().0.iter().map(|f| f.map(f64::from)).collect();
-            oracle.correct(&setup.system, &guidance, 1.0, &mut expected, &wide);
+            oracle.correct(&setup.system, &guidance.corrector(), 1.0, &mut expected, &wide);
         }
         for (k, (x, y)) in stream.read(&positions).unwrap().iter().zip(expected.concat()).enumerate() {
             assert!((x - y).abs() < 1e-12 || (x.is_nan() && y.is_nan()), "{bad}: {x} for {y} at {k}");

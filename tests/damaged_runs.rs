@@ -35,7 +35,7 @@ struct Runs {
 
 static RUNS: LazyLock<Runs> = LazyLock::new(|| {
     let place = TempDir::new().unwrap();
-    let config = smoke(place.path(), &[], "[guidance]\nrelax_steps = 2\n");
+    let config = smoke(place.path(), &[], "[guidance]\n[proposals]\nrelax_steps = 2\n");
     for (name, seed) in [("run", "0"), ("other", "1")] {
         let command = ["search", "--seed", seed];
         Run { command: &command, config: &config }.finish(&place.path().join(name));
@@ -57,7 +57,7 @@ impl Runs {
 
     fn settings(&self) -> Settings {
         let mut settings = Settings::load(&self.config).unwrap();
-        godiff::baseline::forget_baselines(&mut settings.sections);
+        settings.sections.forget_baselines();
         settings
     }
 

@@ -55,7 +55,8 @@ fn by_hand(engine: &mut Cpu<f64>, setup: &Setup, structure: u32) -> FreePosition
             }
         }
         let forces = engine.forces(&[positions.clone()]).unwrap().unwrap().remove(0).split_off(system.n_template());
-        corrector.correct(system, &guidance, corrector_strength(&guidance, t), &mut positions, &forces);
+        let settings = guidance.corrector();
+        corrector.correct(system, &settings, corrector_strength(&settings, t), &mut positions, &forces);
     }
     positions
 }
@@ -162,7 +163,7 @@ fn long_forces_are_shortened_with_their_direction() {
 /// relaxation nearer still.
 #[test]
 fn learnt_forces_lead_to_the_minimum() {
-    let mut setup = guided(slab(), GuidanceSettings { eta: 1.0, relax_steps: 40, ..Default::default() });
+    let mut setup = guided(slab(), GuidanceSettings { eta: 1.0, ..Default::default() });
     // One atom; the template breaks the symmetry, so that the model can tell where it is.
     setup.system.free_numbers.truncate(1);
     setup.training.learning_rate = 3e-3;
@@ -189,7 +190,7 @@ fn learnt_forces_lead_to_the_minimum() {
     let sample = |engine: &mut Cpu<f32>, sampler| engine.sample(STREAM, 0..48, sampler, &mut |_| Ok(())).unwrap();
     let (plain, mut guided) = (sample(&mut engine, Sampler::Plain), sample(&mut engine, Sampler::Guided));
     let [from_plain, from_guided] = [distance(&plain), distance(&guided)];
-    let settings = setup.guidance.unwrap();
+    let corrector = setup.guidance.unwrap().corrector();
     let mut heard = Vec::new();
     let mut listen = |step| {
         heard.push(step);
@@ -197,10 +198,10 @@ fn learnt_forces_lead_to_the_minimum() {
     };
     let alone = {
         let mut one = guided[..1].to_vec();
-        relax_on_predicted_forces(&mut engine, &system, &settings, &mut one, &mut |_| Ok(())).unwrap();
+        relax_on_predicted_forces(&mut engine, &system, &corrector, 40, &mut one, &mut |_| Ok(())).unwrap();
         one.remove(0)
     };
-    relax_on_predicted_forces(&mut engine, &system, &settings, &mut guided, &mut listen).unwrap();
+    relax_on_predicted_forces(&mut engine, &system, &corrector, 40, &mut guided, &mut listen).unwrap();
     assert_eq!(guided[0], alone, "a structure moves as it would alone");
     assert!(heard.len() <= 40 && heard.iter().copied().eq(1..=heard.len()));
     let relaxed = distance(&guided);

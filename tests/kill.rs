@@ -83,7 +83,7 @@ fn kind(file: &str) -> String {
 fn killed_searches_end_like_one_left_alone() {
     let place = TempDir::new().unwrap();
     // Guidance has more state to lose: a force head, every sample's corrector, a set of forces.
-    let config = configuration(place.path(), "[guidance]\nrelax_steps = 2\n");
+    let config = configuration(place.path(), "[guidance]\n[proposals]\nrelax_steps = 2\n");
     let n_writing = campaign("search", Run { command: &["search"], config: &config }, n_kills(20));
     assert!(n_writing >= 2, "{n_writing} kills came while a file was written: too few to prove anything");
 }

@@ -4,9 +4,9 @@ mod common;
 
 use std::cell::Cell as Counter;
 
+use godiff::potential::relax::{Ending, RelaxSettings, Relaxed, relax, relax_all};
 use godiff::potential::{Answer, Emt, Evaluation, LennardJones, LennardJonesSettings, Potential};
 use godiff::random::{Noise, Purpose};
-use godiff::relax::{Ending, RelaxSettings, Relaxed, relax, relax_all};
 use godiff::system::{Cell, Structure, System, Vec3};
 use godiff::{Error, Result};
 

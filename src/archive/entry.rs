@@ -3,6 +3,9 @@
 use crate::system::Vec3;
 use serde::{Deserialize, Serialize};
 
+/// Evaluations of a baseline that share the key's first part: evaluation e is the row (e / 1000, e % 1000).
+pub const EVALUATIONS_AN_ITERATION: u64 = 1000;
+
 /// What became of a sampled structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

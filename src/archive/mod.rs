@@ -14,7 +14,7 @@ mod rows;
 mod schema;
 mod sentences;
 
-pub use entry::{Counts, Entry, Status};
+pub use entry::{Counts, EVALUATIONS_AN_ITERATION, Entry, Status};
 pub use export::{Selection, Stored, export};
 pub use reader::{Listed, Reader};
 
@@ -141,6 +141,18 @@ impl Archive {
     pub fn all_ok(&self) -> Result<Vec<Entry>> {
         let ok = format!("systems.unique_id BETWEEN ?1 AND ?2 AND {}", schema::STATUS_OK);
         self.select(&ok, self.file.key.of_archive())
+    }
+
+    /// Hands every entry to `visit`, in order of (iteration, index), one at a time.
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or a row is damaged.
+    pub fn visit(&self, visit: &mut dyn FnMut(Entry)) -> Result<()> {
+        let sql =
+            format!("SELECT {} FROM systems WHERE unique_id BETWEEN ?1 AND ?2 ORDER BY unique_id", rows::ENTRY_COLUMNS);
+        let key = self.file.key;
+        let visited = self.file.query(&sql, key.of_archive(), |row| self.frame.read_entry(row, key).map(&mut *visit));
+        visited.map(|_: Vec<()>| ())
     }
 
     /// The entry (`iteration`, `index`), if it is stored.

@@ -1,8 +1,8 @@
 //! What SQLite's errors mean to the user of a run.
 
 use super::schema::FORMAT;
+use crate::disk;
 use crate::error::Error;
-use crate::run;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
 use std::io::{self, ErrorKind};
@@ -31,7 +31,7 @@ fn no_room(path: &Path) -> Option<Error> {
     let written = std::fs::write(&probe, [0; 8192]);
     let _ = std::fs::remove_file(&probe);
     let full = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-    written.err().filter(full).map(|error| run::storage_error(path, &error))
+    written.err().filter(full).map(|error| disk::storage_error(path, &error))
 }
 
 /// The sentence for an error while a run reads or writes its archive.

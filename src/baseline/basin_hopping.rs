@@ -1,12 +1,10 @@
 //! Basin hopping: a Metropolis walk on the surface that assigns to every point the energy of the minimum below it (Wales and
 //! Doye, J. Phys. Chem. A 101, 5111, 1997), by several independent walkers.
 
-use super::moves::{relocate, shake, uniform};
-use super::placement::Placement;
-use super::settings::BasinHoppingSettings;
 use super::{Minimum, Strategy};
-use crate::config::Settings;
+use crate::config::{BasinHoppingSettings, Settings};
 use crate::error::Result;
+use crate::proposal::{Placement, relocate, shake, uniform};
 use crate::random::{Purpose, host_generator};
 use crate::system::Vec3;
 

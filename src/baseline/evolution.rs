@@ -1,13 +1,10 @@
 //! Evolutionary search: a population of different minima, from which offspring is spliced and mutated, one relaxation after the
 //! other replacing the worst (a pool without generations).
 
-use super::moves::{Random, below, exchange, relocate, shake, uniform, weighted};
-use super::placement::Placement;
-use super::settings::EvolutionSettings;
-use super::splice::splice;
 use super::{Minimum, Strategy};
-use crate::config::Settings;
+use crate::config::{EvolutionSettings, Settings};
 use crate::error::Result;
+use crate::proposal::{Placement, Random, below, exchange, relocate, shake, splice, uniform, weighted};
 use crate::random::{Purpose, host_generator};
 use crate::system::{BondGraph, System, Vec3};
 

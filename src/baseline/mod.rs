@@ -15,32 +15,19 @@
 mod basin_hopping;
 mod evolution;
 mod ledger;
-mod moves;
-mod placement;
 mod random_search;
-mod settings;
-mod splice;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use moves::{relocate, shake, uniform, weighted};
-pub(crate) use placement::Placement;
-pub use settings::{
-    BasinHoppingSettings, EvolutionSettings, PlacementMethod, PlacementSettings, RandomSearchSettings, Record,
-    RelaxationSection,
-};
-
 use crate::archive::Status;
-use crate::config::{File, Settings};
-use crate::error::{Error, Result};
-use crate::minima;
-use crate::potential::Potential;
-use crate::relax::{RelaxSettings, Walker};
-use crate::run::{Reporter, Resumed, RunStatus, Summary};
+use crate::config::{File, Record, Settings};
+use crate::error::Result;
+use crate::potential::relax::{RelaxSettings, Walker};
+use crate::potential::{Answer, Evaluation, Potential};
+use crate::run::{Activity, Afterwards, Reporter, Resumed, RunStatus, Session, Summary};
 use crate::system::{Structure, Vec3};
 use basin_hopping::BasinHopping;
 use evolution::Evolution;
-pub(crate) use ledger::EVALUATIONS_AN_ITERATION;
 use ledger::Ledger;
 use random_search::RandomSearch;
 use std::sync::atomic::AtomicBool;
@@ -73,7 +60,7 @@ impl Baseline {
     pub fn resolve(self, sections: &mut File) {
         let (random_search, basin_hopping, evolution) =
             (sections.random_search, sections.basin_hopping, sections.evolution);
-        forget_baselines(sections);
+        sections.forget_baselines();
         match self {
             Baseline::RandomSearch => sections.random_search = Some(random_search.unwrap_or_default()),
             Baseline::BasinHopping => sections.basin_hopping = Some(basin_hopping.unwrap_or_default()),
@@ -99,11 +86,6 @@ impl Baseline {
             Baseline::Evolution => Box::new(Evolution::new(settings)),
         }
     }
-}
-
-/// Takes the sections of all baselines out of `sections`: a search by GO-Diff does not depend on them.
-pub fn forget_baselines(sections: &mut File) {
-    (sections.random_search, sections.basin_hopping, sections.evolution) = (None, None, None);
 }
 
 /// A relaxed structure that counts.
@@ -135,11 +117,18 @@ trait Strategy {
     }
 }
 
-/// A run of a baseline, opened and ready to go on from where its folder stands.
+/// A run of a baseline, opened and ready to continue from where its folder is.
 pub struct BaselineRun<'a> {
+    session: Session<'a>,
+    walk: Walk<'a>,
+}
+
+/// Relaxations side by side.
+struct Walk<'a> {
     settings: &'a Settings,
     strategy: Box<dyn Strategy + 'a>,
-    ledger: Ledger<'a>,
+    ledger: Ledger,
+    n_attempts: u64,
 }
 
 impl<'a> BaselineRun<'a> {
@@ -147,75 +136,91 @@ impl<'a> BaselineRun<'a> {
     /// where the target is found. `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
-    /// `BadInput` if the archive holds structures of another system or the potential has no energy for the target.
+    /// `BadInput` if the archive holds structures of another system, `Storage` if it lacks structures that the run has recorded.
     pub fn new(
         method: Baseline,
         settings: &'a Settings,
         potential: Box<dyn Potential>,
         run: Resumed,
-        reporter: Reporter,
+        reporter: &'a Reporter,
         stop_at_target: bool,
         interrupted: &'a AtomicBool,
     ) -> Result<Self> {
+        let before = run.directory.summary();
+        let (mut session, _) = Session::open(settings, potential, run, reporter, interrupted, DEVICE.to_owned())?;
+        let record = settings.sections.relaxation.unwrap_or_default().record;
+        // What is missing where not all is kept, the resumed run makes again.
+        if record == Record::All {
+            session.archive.check_complete(u32::MAX, before.as_ref().map_or(0, |summary| summary.samples))?;
+        }
+        session.set_seconds_before(before.map_or(0.0, |summary| summary.seconds));
+        session.set_stop_at_target(stop_at_target);
         let strategy = method.strategy(settings);
-        let limits = ledger::Limits { evaluations: method.budget(&settings.sections), stop_at_target };
-        let ledger = Ledger::new(settings, potential, run, reporter, strategy.kt_ev(), limits, interrupted)?;
-        Ok(BaselineRun { settings, strategy, ledger })
+        let ledger = Ledger::new(strategy.kt_ev(), method.budget(&settings.sections), record);
+        Ok(BaselineRun { session, walk: Walk { settings, strategy, ledger, n_attempts: 0 } })
     }
 
-    /// Runs to the end, and leaves a summary behind however it ends.
+    /// Runs to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
     ///
     /// # Errors
-    /// `Failed` if no structure fits the allowed region, `Interrupted`, and what the potential and the run folder report.
-    /// After all of them the run can go on.
-    pub fn run(&mut self) -> Result<Summary> {
-        self.ledger.started()?;
-        let outcome = self.relax_until_done();
-        // A summary that counted what could not be stored would have a resume miss it.
-        self.ledger.save()?;
-        let status = match outcome {
-            Ok(()) => RunStatus::Done,
-            Err(Error::Interrupted) => RunStatus::Interrupted,
-            Err(_) => RunStatus::Failed,
-        };
-        let summary = self.ledger.finished(status);
-        let minima = minima::write(self.ledger.folder());
-        outcome.and(minima).and(summary)
+    /// `BadInput` if the potential has no energy for the target, `Failed` if no structure fits the allowed region,
+    /// `Interrupted`, and what the potential and the run folder report. After all of them the run can be resumed.
+    pub fn run(&mut self, afterwards: Afterwards) -> Result<Summary> {
+        self.session.conduct(&mut self.walk, afterwards)
+    }
+}
+
+impl Activity for Walk<'_> {
+    fn n_rounds(&self) -> u32 {
+        self.ledger.n_iterations()
     }
 
-    fn relax_until_done(&mut self) -> Result<()> {
+    fn work(&mut self, session: &mut Session) -> Result<RunStatus> {
+        self.ledger.begin(session)?;
         let limits = RelaxSettings::from(self.settings.sections.relaxation.unwrap_or_default());
-        let mut n_attempts = 0;
-        let mut slots: Vec<Slot> = Vec::new();
-        for slot in 0..self.strategy.n_slots() {
-            slots.push(self.next(slot, &mut n_attempts)?);
-        }
+        let n_slots = self.strategy.n_slots();
+        let mut slots: Vec<Slot> = (0..n_slots).map(|slot| self.next(slot)).collect::<Result<_>>()?;
         let mut trials: Vec<Structure> = slots.iter().map(|slot| slot.start.clone()).collect();
-        while let Some(answers) = self.ledger.evaluate(&trials)? {
+        while let Some(answers) = self.ledger.evaluate(session, &trials)? {
             for (k, answer) in answers.into_iter().enumerate() {
                 let slot = &mut slots[k];
                 let Some(ending) = slot.walker.advance(answer, &mut trials[k].positions, &limits) else { continue };
                 self.ledger.relaxation_ended(k);
                 let walker = std::mem::replace(&mut slot.walker, Walker::new(&slot.start));
                 let relaxed = walker.finish(&slot.start, ending).structure;
-                let counts = self.ledger.status_of(&relaxed) == Status::Ok;
-                let free = relaxed.positions[self.settings.system.n_template()..].to_vec();
-                let energy = relaxed.energy.filter(|_| counts);
-                self.strategy.relaxed(k, energy.map(|energy| Minimum { free, energy }));
-                slots[k] = self.next(k, &mut n_attempts)?;
+                self.strategy.relaxed(k, self.minimum(session, &relaxed));
+                slots[k] = self.next(k)?;
                 trials[k].clone_from(&slots[k].start);
             }
         }
-        Ok(())
+        Ok(RunStatus::Done)
     }
 
-    /// The next relaxation in `slot`.
-    fn next(&mut self, slot: usize, n_attempts: &mut u64) -> Result<Slot> {
-        let start = self.settings.system.structure(&self.strategy.start(slot, *n_attempts)?);
-        *n_attempts += 1;
-        Ok(Slot { walker: Walker::new(&start), start })
+    fn settle(&mut self, session: &mut Session, status: RunStatus) -> Result<()> {
+        self.ledger.settle(session, status)
     }
 }
+
+impl Walk<'_> {
+    /// The next relaxation in `slot`.
+    fn next(&mut self, slot: usize) -> Result<Slot> {
+        let start = self.settings.system.structure(&self.strategy.start(slot, self.n_attempts)?);
+        self.n_attempts += 1;
+        Ok(Slot { walker: Walker::new(&start), start })
+    }
+
+    /// What a relaxation has come to in `relaxed`, if that counts.
+    fn minimum(&self, session: &Session, relaxed: &Structure) -> Option<Minimum> {
+        let energy = relaxed.energy?;
+        let forces = relaxed.forces.clone().unwrap_or_default();
+        let counts = session.judge.status(&Answer::Done(Evaluation { energy, forces })) == Status::Ok;
+        let free = relaxed.positions[self.settings.system.n_template()..].to_vec();
+        counts.then_some(Minimum { free, energy })
+    }
+}
+
+/// The device that summaries name.
+const DEVICE: &str = "cpu";
 
 /// A relaxation on its way.
 struct Slot {

@@ -1,9 +1,9 @@
 //! Random structure search: relaxations from random structures, none knowing of another.
 
-use super::placement::Placement;
 use super::{Minimum, Strategy};
 use crate::config::Settings;
 use crate::error::Result;
+use crate::proposal::Placement;
 use crate::system::Vec3;
 
 pub struct RandomSearch<'a> {

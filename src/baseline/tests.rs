@@ -1,17 +1,13 @@
 //! Runs of the three methods on a system of three atoms: what is asked, counted, recorded and repeated.
 
-use super::moves::{exchange, relocate, shake};
-use super::placement::Placement;
-use super::splice::splice;
 use super::*;
+use crate::Error;
 use crate::archive::{Archive, Entry};
 use crate::benchmark::{Course, Method};
 use crate::potential::{Answer, Emt, Evaluation};
-use crate::random::{Purpose, host_generator};
 use crate::run::{IterationMetrics, RunDirectory, read_metrics};
-use crate::system::elements::covalent_radius;
 use crate::system::same_bond_graph;
-use crate::system::vector::{norm, sub};
+use crate::system::vector::norm;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,9 +41,6 @@ side_by_side = 2
 structure = 'target.xyz'
 match = 'bond-graph'
 ";
-
-/// Other atoms cannot look for it.
-const TARGET_LEFT_OUT: (&str, &str) = ("[target]\nstructure = 'target.xyz'\nmatch = 'bond-graph'\n", "");
 
 /// `CONFIG` with `replaced` texts, resolved for `method`.
 fn settings(method: Baseline, replaced: &[(&str, &str)]) -> Settings {
@@ -122,8 +115,8 @@ fn run(
         Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
     };
     let reporter = Reporter::quiet();
-    let opened = BaselineRun::new(method, settings, Box::new(potential), run, reporter, stop_at_target, interrupted);
-    let outcome = opened.and_then(|mut run| run.run());
+    let opened = BaselineRun::new(method, settings, Box::new(potential), run, &reporter, stop_at_target, interrupted);
+    let outcome = opened.and_then(|mut run| run.run(&|_, _| Ok(())));
     (outcome, n_calls.load(Ordering::Relaxed))
 }
 
@@ -283,126 +276,4 @@ fn minima_outside_the_bounds_do_not_count() {
         let summary = run(method, &settings, &place.path().join("run"), None, false).0.unwrap();
         assert_eq!((summary.evaluations, summary.best_energy_ev), (1130, None));
     }
-}
-
-#[test]
-fn atoms_are_placed_next_to_one_another() {
-    let settings = settings(Baseline::RandomSearch, &[("free = 'CuAu2'", "free = 'CuAu6'"), TARGET_LEFT_OUT]);
-    let placement = Placement::new(&settings);
-    let system = &settings.system;
-    let confinement = system.confinement.unwrap();
-    for attempt in 0..50 {
-        let free = placement.structure(attempt).unwrap();
-        assert_eq!(free, placement.structure(attempt).unwrap());
-        assert_ne!(free, placement.structure(attempt + 1).unwrap());
-        for (i, &ri) in free.iter().enumerate() {
-            assert!((confinement.z_lo..=confinement.z_hi).contains(&ri[2]));
-            let ratio = |number: u8, other: Vec3| {
-                let bond = covalent_radius(system.free_numbers[i]) + covalent_radius(number);
-                norm(system.cell.minimum_image(sub(other, ri))) / bond
-            };
-            let others = (0..free.len()).filter(|&j| j != i).map(|j| ratio(system.free_numbers[j], free[j]));
-            let nearest_free = others.fold(f64::INFINITY, f64::min);
-            let template = system.template_positions.iter().map(|&r| ratio(29, r)).fold(f64::INFINITY, f64::min);
-            assert!(nearest_free.min(template) > 0.75 - 1e-12);
-            assert!(nearest_free < 1.25, "atom {i} of {attempt} is alone");
-        }
-    }
-}
-
-#[test]
-fn uniform_placement_scatters_them() {
-    let uniform = "[placement]\nmethod = 'uniform'\n[relaxation]";
-    let settings = settings(Baseline::RandomSearch, &[("[relaxation]", uniform)]);
-    let placement = Placement::new(&settings);
-    let heights: Vec<f64> = (0..200).flat_map(|attempt| placement.structure(attempt).unwrap()).map(|r| r[2]).collect();
-    let mean = heights.iter().sum::<f64>() / heights.len() as f64;
-    // Between 5.5 and 10 Å, the lowest places taken by the template.
-    assert!((7.3..8.6).contains(&mean), "{mean}");
-}
-
-#[test]
-fn no_room_is_said() {
-    let crowded = "[placement]\nshortest_bond = 3.0\nlongest_bond = 4.0\n[relaxation]";
-    let settings = settings(Baseline::RandomSearch, &[("[relaxation]", crowded)]);
-    let error = Placement::new(&settings).structure(0).unwrap_err();
-    assert_eq!(error.exit_code(), 1);
-    assert!(error.to_string().contains("no room was found for the free atoms in 100 random structures"), "{error}");
-}
-
-#[test]
-fn children_have_the_atoms_of_their_parents() {
-    let free = "free = 'CuAu6'";
-    let settings = settings(Baseline::Evolution, &[("free = 'CuAu2'", free), TARGET_LEFT_OUT]);
-    let placement = Placement::new(&settings);
-    let [a, b] = [0, 1].map(|attempt| placement.structure(attempt).unwrap());
-    let mut random = host_generator(1, Purpose::Move, 0);
-    let (mut n_from_a, n_children) = (0, 200);
-    for _ in 0..n_children {
-        let child = splice(&settings.system, [&a, &b], &mut random);
-        assert_eq!(child.len(), 7);
-        assert!(child.iter().flatten().all(|x| x.is_finite()));
-        let of_a = |r: &&Vec3| a.iter().any(|&q| norm(settings.system.cell.minimum_image(sub(q, **r))) < 1e-9);
-        n_from_a += child.iter().filter(of_a).count();
-    }
-    // One to six of seven, evenly; more would mean that the second parent is not heard.
-    let share = n_from_a as f64 / f64::from(7 * n_children);
-    assert!((0.42..0.58).contains(&share), "{share}");
-    let twin = splice(&settings.system, [&a, &a], &mut random);
-    let close = |q: &Vec3| a.iter().any(|&r| norm(settings.system.cell.minimum_image(sub(r, *q))) < 1e-9);
-    assert!(twin.iter().all(close), "a structure spliced with itself is itself");
-}
-
-#[test]
-fn loosely_bound_atoms_are_put_elsewhere() {
-    let settings = settings(Baseline::BasinHopping, &[("free = 'CuAu2'", "free = 'Au4'"), TARGET_LEFT_OUT]);
-    let placement = Placement::new(&settings);
-    let d = 2.2;
-    let high = settings.system.confinement.unwrap().z_hi;
-    let free = [[0.0, 0.0, high], [d, 0.0, high], [0.5 * d, 0.8 * d, high], [-d, 0.0, high]];
-    // A triangle, one atom beside it, and the template out of reach.
-    assert_eq!(placement.bonds(&free), [3, 2, 2, 1]);
-    let (mut moves, n_moves) = ([0; 4], 2000);
-    for attempt in 0..n_moves {
-        let mut random = host_generator(1, Purpose::Move, attempt);
-        let moved = relocate(&placement, &free, &mut random).unwrap();
-        let changed: Vec<usize> =
-            (0..4).filter(|&k| norm(settings.system.cell.minimum_image(sub(moved[k], free[k]))) > 1e-9).collect();
-        assert_eq!(changed.len(), 1);
-        moves[changed[0]] += 1;
-    }
-    let weights = [-2.0f64, -1.0, -1.0, 0.0].map(f64::exp);
-    for (found, weight) in moves.into_iter().zip(weights) {
-        let expected = weight / weights.iter().sum::<f64>();
-        // Five standard deviations.
-        assert!(
-            (f64::from(found) / n_moves as f64 - expected).abs() < 5.0 * (expected / n_moves as f64).sqrt(),
-            "{moves:?}"
-        );
-    }
-}
-
-#[test]
-fn moves_stay_in_bounds() {
-    let settings = settings(Baseline::Evolution, &[]);
-    let free = Placement::new(&settings).structure(0).unwrap();
-    let system = &settings.system;
-    let confinement = system.confinement.unwrap();
-    let mut random = host_generator(1, Purpose::Move, 0);
-    for _ in 0..100 {
-        let shaken = shake(system, &free, 1.5, 1.0, &mut random);
-        assert!(system.closest_contact(&shaken) >= 1.0);
-        for (before, after) in free.iter().zip(&shaken) {
-            assert!((confinement.z_lo..=confinement.z_hi).contains(&after[2]));
-            let moved = system.cell.minimum_image(sub(*after, *before));
-            assert!(moved.iter().all(|x| x.abs() <= 1.5 + 1e-12), "{moved:?}");
-        }
-        let exchanged = exchange(system, &free, &mut random).unwrap();
-        assert!(
-            exchanged[0] == free[1] && exchanged[1] == free[0] || exchanged[0] == free[2] && exchanged[2] == free[0]
-        );
-    }
-    let one_species =
-        Settings { system: crate::system::System { free_numbers: vec![79; 3], ..system.clone() }, ..settings.clone() };
-    assert_eq!(exchange(&one_species.system, &free, &mut random), None);
 }

@@ -18,11 +18,13 @@ pub use resources::Resources;
 pub use statistics::{Outcome, Row, wilson};
 pub use table::{HEADS, PAIR_HEADS, cells, markdown, pairs, text};
 
-use crate::baseline::{Baseline, BaselineRun, EVALUATIONS_AN_ITERATION, forget_baselines};
+use crate::archive::EVALUATIONS_AN_ITERATION;
+use crate::baseline::{Baseline, BaselineRun};
 use crate::config::{File, Settings};
+use crate::disk::{remove_unfinished, write_atomic};
 use crate::error::{Error, Result};
 use crate::potential;
-use crate::run::{Reporter, Resumed, RunDirectory, RunStatus, Summary, remove_unfinished, write_atomic};
+use crate::run::{Afterwards, Reporter, Resumed, RunDirectory, RunStatus, Summary};
 use crate::search::Search;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -137,7 +139,7 @@ impl Entrant {
             return Err(Error::bad_file(path, message));
         }
         match method {
-            Method::Search => forget_baselines(&mut settings.sections),
+            Method::Search => settings.sections.forget_baselines(),
             Method::Baseline(baseline) => baseline.resolve(&mut settings.sections),
         }
         Ok(Entrant { name, method, settings })
@@ -194,12 +196,18 @@ pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
 
 impl Benchmark {
     /// Does all runs that are not finished, seeds in the outer loop, so that after a while every method has been tried as often.
-    /// `say` hears a sentence about every run that ends. A run that fails (exit code 1) does not stop the others.
+    /// `say` hears a sentence about every run that ends, `afterwards` sees its folder. A run that fails (exit code 1) does not stop the others.
     ///
     /// # Errors
     /// `BadInput` for two entrants of one name or a folder with runs of another configuration, `Interrupted`, and what the
     /// potential and the run folders report.
-    pub fn run(&self, resources: &Resources, say: &(dyn Fn(String) + Sync), interrupted: &AtomicBool) -> Result<()> {
+    pub fn run(
+        &self,
+        resources: &Resources,
+        say: &(dyn Fn(String) + Sync),
+        afterwards: Afterwards,
+        interrupted: &AtomicBool,
+    ) -> Result<()> {
         self.check_names()?;
         let tasks: Vec<(&Entrant, u64)> =
             self.seeds.iter().flat_map(|&seed| self.entrants.iter().map(move |entrant| (entrant, seed))).collect();
@@ -212,7 +220,7 @@ impl Benchmark {
                 return Ok(());
             }
             let which = format!("{} seed {seed} ({}/{})", entrant.name, number + 1, tasks.len());
-            match self.run_one(entrant, seed, place, interrupted) {
+            match self.run_one(entrant, seed, place, afterwards, interrupted) {
                 Ok(summary) => say(format!("{which}: {}", describe(&summary))),
                 Err(Error::Failed(message)) => say(format!("{which} failed: {message}")),
                 Err(error) => return Err(error),
@@ -269,6 +277,7 @@ impl Benchmark {
         entrant: &Entrant,
         seed: u64,
         place: &Replica,
+        afterwards: Afterwards,
         interrupted: &AtomicBool,
     ) -> Result<Summary> {
         let mut settings = entrant.settings.clone();
@@ -285,16 +294,17 @@ impl Benchmark {
             settings.copy_files(&folder)?;
             Ok(run)
         };
+        let reporter = Reporter::quiet();
         match entrant.method {
             Method::Search => {
                 let engine = place.engine(&settings.setup())?;
                 let run = open(&engine.device())?;
-                let search = Search::new(&settings, engine, potential, run, Reporter::quiet(), interrupted)?;
-                search.stopping_at_target(!self.to_the_end).run()
+                let search = Search::new(&settings, engine, potential, run, &reporter, interrupted)?;
+                search.stopping_at_target(!self.to_the_end).run(afterwards)
             }
             Method::Baseline(baseline) => {
-                let (run, reporter, stop) = (open("cpu")?, Reporter::quiet(), !self.to_the_end);
-                BaselineRun::new(baseline, &settings, potential, run, reporter, stop, interrupted)?.run()
+                let (run, stop) = (open("cpu")?, !self.to_the_end);
+                BaselineRun::new(baseline, &settings, potential, run, &reporter, stop, interrupted)?.run(afterwards)
             }
         }
     }

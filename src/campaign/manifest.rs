@@ -1,7 +1,7 @@
 //! `campaign.json`: which runs a campaign has.
 
+use crate::disk::write_atomic;
 use crate::error::{Error, Result};
-use crate::run::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::Path;

@@ -17,8 +17,8 @@ mod work;
 pub use status::{RunState, States};
 
 use crate::benchmark::{Benchmark, Entrant, Method};
+use crate::disk::write_atomic;
 use crate::error::{Error, Result};
-use crate::run::write_atomic;
 use manifest::{ListedEntrant, ListedRun, Manifest};
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};

@@ -3,7 +3,7 @@
 use super::Campaign;
 use crate::benchmark::{Resources, describe};
 use crate::error::{Error, Result};
-use crate::run::RunDirectory;
+use crate::run::{Afterwards, RunDirectory};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ impl Campaign {
         tasks: &[usize],
         resources: &Resources,
         say: &(dyn Fn(String) + Sync),
+        afterwards: Afterwards,
         interrupted: &AtomicBool,
     ) -> Result<()> {
         let failures: Mutex<Vec<Error>> = Mutex::default();
@@ -39,7 +40,7 @@ impl Campaign {
             }
             let (entrant, seed) = self.run_of(task);
             self.wait_for_others(task, interrupted);
-            match self.benchmark.run_one(entrant, seed, place, interrupted) {
+            match self.benchmark.run_one(entrant, seed, place, afterwards, interrupted) {
                 Ok(summary) => say(format!("{which}: {}", describe(&summary))),
                 Err(Error::Interrupted) => {
                     say(format!("{which}: interrupted; started again it goes on"));

@@ -4,6 +4,7 @@ use super::common::{Threads, in_file, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::baseline::{Baseline, BaselineRun};
+use godiff::report::write_after_run;
 use godiff::{Result, potential};
 
 /// Random structure search: relaxations from random structures
@@ -88,7 +89,8 @@ impl Arguments {
         let folder = run.directory.path().to_owned();
 
         let reporter = self.run.reporter();
-        BaselineRun::new(method, &settings, potential, run, reporter, self.stop_at_target, interrupted)?.run()?;
+        let stop = self.stop_at_target;
+        BaselineRun::new(method, &settings, potential, run, &reporter, stop, interrupted)?.run(&write_after_run)?;
         if self.run.json || self.run.quiet { Ok(()) } else { print(folder.display()) }
     }
 }

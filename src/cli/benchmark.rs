@@ -5,6 +5,7 @@ mod kernels;
 use super::common::{Threads, print, watch_interrupts};
 use clap::Args;
 use godiff::benchmark::{Benchmark, Entrant, Resources, Results, text};
+use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,7 @@ impl Arguments {
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
         };
-        let outcome = benchmark.run(&resources, &say, interrupted);
+        let outcome = benchmark.run(&resources, &say, &write_after_run, interrupted);
         if !matches!(outcome, Ok(()) | Err(Error::Interrupted)) {
             return outcome;
         }

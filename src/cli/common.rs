@@ -2,8 +2,8 @@
 
 use clap::Args;
 use godiff::config::Settings;
+use godiff::disk::write_atomic;
 use godiff::potential::{self, Potential, PotentialSettings};
-use godiff::run::write_atomic;
 use godiff::system::xyz::{Frame, format_frames};
 use godiff::system::{Structure, Vec3, read_structures};
 use godiff::{Error, Result};
@@ -87,11 +87,6 @@ pub fn watch_interrupts() -> Result<&'static AtomicBool> {
     })
     .map_err(|cause| Error::Failed(format!("cannot listen for Ctrl-C: {cause}")))?;
     Ok(&INTERRUPTED)
-}
-
-/// `Err(Interrupted)` once `interrupted` is set.
-pub fn stop_if(interrupted: &AtomicBool) -> Result<()> {
-    if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// `cause` with the file named that brought it, if that is where it has to be mended.

@@ -1,7 +1,8 @@
 //! `godiff evaluate`: energies and forces of given structures.
 
-use super::common::{Energies, largest_force, print, stop_if, watch_interrupts, write_xyz};
+use super::common::{Energies, largest_force, print, watch_interrupts, write_xyz};
 use clap::Args;
+use godiff::error::stop_if;
 use godiff::potential::Answer;
 use godiff::{Error, Result};
 use std::path::PathBuf;

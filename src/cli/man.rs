@@ -3,7 +3,7 @@
 use super::common::{print, print_bytes};
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
-use godiff::run::write_atomic;
+use godiff::disk::write_atomic;
 use godiff::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -4,8 +4,8 @@ use super::common::{EnergyCompute, in_file, potential_settings, print, watch_int
 use clap::Args;
 use godiff::config::Settings;
 use godiff::minima::{LOWEST, Minimum, Source, Tolerances, distinct, relaxed};
+use godiff::potential::relax::RelaxSettings;
 use godiff::potential::{self, Potential};
-use godiff::relax::RelaxSettings;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -64,7 +64,7 @@ impl Arguments {
             true => (as_found, self.tolerances(Tolerances::RELAXED)),
             false => (self.tolerances(as_found), Tolerances::RELAXED),
         };
-        after.validate()?;
+        after.check()?;
         let potential = if self.relax { Some(self.open_potential()?) } else { None };
         let mut minima = distinct(&sources, before, self.lowest as usize)?;
         if minima.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::common::{Energies, FreeAtoms, largest_force, print, watch_interrupts, write_xyz};
 use clap::Args;
-use godiff::relax::{Ending, RelaxSettings, relax_all};
+use godiff::potential::relax::{Ending, RelaxSettings, relax_all};
 use godiff::{Error, Result};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

@@ -1,9 +1,10 @@
 //! `godiff sample`: structures from a trained model.
 
-use super::common::{Compute, print, stop_if, watch_interrupts, write_xyz};
+use super::common::{Compute, print, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::engine::{self, ModelState, Sampler, Setup, Stream, relax_on_predicted_forces};
+use godiff::error::stop_if;
 use godiff::model::ModelFile;
 use godiff::system::elements::symbol;
 use godiff::{Error, Result};
@@ -49,13 +50,15 @@ impl Arguments {
 
         let stream = Stream { seed: self.seed.unwrap_or(settings.sections.search.seed), iteration: 0 };
         let n = self.n as usize;
+        let n_steps = settings.sections.proposals.unwrap_or_default().relax_steps;
         let sampler = if setup.guidance.is_some() { Sampler::Guided } else { Sampler::Plain };
         let mut frames = Vec::with_capacity(n);
         for start in (0..n).step_by(AT_ONCE) {
             let mut advance = |_| stop_if(interrupted);
             let mut sampled = engine.sample(stream, start..n.min(start + AT_ONCE), sampler, &mut advance)?;
             if let Some(guidance) = &setup.guidance {
-                relax_on_predicted_forces(&mut *engine, &setup.system, guidance, &mut sampled, &mut advance)?;
+                let (system, corrector) = (&setup.system, guidance.corrector());
+                relax_on_predicted_forces(&mut *engine, system, &corrector, n_steps, &mut sampled, &mut advance)?;
             }
             if !sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
                 let message = format!("{}: the model sends atoms to places that are not numbers", self.model.display());

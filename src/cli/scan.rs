@@ -3,8 +3,8 @@
 use super::common::{EnergyCompute, in_file, print, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::config::Settings;
+use godiff::disk::write_atomic;
 use godiff::landscape::{Landscape, ScanSettings, scan, svg};
-use godiff::run::write_atomic;
 use godiff::system::System;
 use godiff::{Error, Result, potential};
 use std::path::PathBuf;

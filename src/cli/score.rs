@@ -1,8 +1,9 @@
 //! `godiff score`: what a model says about given structures.
 
-use super::common::{Compute, FreeAtoms, print, stop_if, watch_interrupts, write_xyz};
+use super::common::{Compute, FreeAtoms, print, watch_interrupts, write_xyz};
 use clap::{Args, ValueEnum};
 use godiff::engine::{self, ModelState, ReverseSettings, Setup, TrainingSettings};
+use godiff::error::stop_if;
 use godiff::model::ModelFile;
 use godiff::system::xyz::Frame;
 use godiff::system::{Structure, System, Vec3, read_structures};

@@ -3,7 +3,7 @@
 use super::common::{Compute, in_file, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
-use godiff::baseline::forget_baselines;
+use godiff::report::write_after_run;
 use godiff::search::Search;
 use godiff::{Result, engine, potential};
 
@@ -28,7 +28,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let mut settings = self.run.settings("")?;
-        forget_baselines(&mut settings.sections);
+        settings.sections.forget_baselines();
 
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
@@ -39,7 +39,8 @@ impl Arguments {
         let run = self.run.open(&settings, &engine.device(), "")?;
         let folder = run.directory.path().to_owned();
 
-        Search::new(&settings, engine, potential, run, self.run.reporter(), interrupted)?.run()?;
+        let reporter = self.run.reporter();
+        Search::new(&settings, engine, potential, run, &reporter, interrupted)?.run(&write_after_run)?;
         if self.run.json || self.run.quiet { Ok(()) } else { print(folder.display()) }
     }
 }

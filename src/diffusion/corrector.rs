@@ -4,13 +4,25 @@
 //! reverse process has run, the more the samples slide downhill on the learned forces.
 
 use super::reverse::{clamp, remove_centre};
-use crate::engine::GuidanceSettings;
 use crate::lbfgs::{self, History};
 use crate::system::vector::{scale, sub};
 use crate::system::{Cell, System, Vec3};
 
+/// How strong the corrector is, and how far its L-BFGS remembers and goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CorrectorSettings {
+    /// η, the strength at t = 0.
+    pub eta: f64,
+    /// ζ: how late the corrector sets in.
+    pub zeta: f64,
+    /// Pairs of displacements and force changes that one structure's L-BFGS remembers.
+    pub history: usize,
+    /// No atom's part of a step is longer than this, Å.
+    pub max_step_angstrom: f64,
+}
+
 /// η(1−t)^ζ.
-pub fn corrector_strength(settings: &GuidanceSettings, t: f64) -> f64 {
+pub fn corrector_strength(settings: &CorrectorSettings, t: f64) -> f64 {
     settings.eta * (1.0 - t).powf(settings.zeta)
 }
 
@@ -32,7 +44,7 @@ impl Corrector {
     pub fn correct(
         &mut self,
         system: &System,
-        settings: &GuidanceSettings,
+        settings: &CorrectorSettings,
         strength: f64,
         positions: &mut [Vec3],
         forces: &[Vec3],
@@ -93,19 +105,7 @@ mod tests {
 
     const CELL: Cell =
         Cell { vectors: [[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.0, 0.0, 9.0]], periodic: [true, true, false] };
-    const SETTINGS: GuidanceSettings = GuidanceSettings {
-        eta: 0.2,
-        zeta: 3.0,
-        history: 10,
-        max_step_angstrom: 0.1,
-        force_weight: 1.0,
-        huber_delta_ev_per_angstrom: 1.0,
-        max_force_ev_per_angstrom: 10.0,
-        relax_steps: 0,
-        hop_share: 0.0,
-        hop_angstrom: 1.5,
-        hop_tries: 5,
-    };
+    const SETTINGS: CorrectorSettings = CorrectorSettings { eta: 0.2, zeta: 3.0, history: 10, max_step_angstrom: 0.1 };
 
     /// `n` free atoms above one template atom.
     fn system(n: usize, cell: Cell) -> System {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_corrector_is_lbfgs() {
         for history in [2, 10] {
-            let settings = GuidanceSettings { history, max_step_angstrom: 0.3, ..SETTINGS };
+            let settings = CorrectorSettings { history, max_step_angstrom: 0.3, ..SETTINGS };
             let system = system(3, Cell::NONE);
             let mut positions = vec![[1.1, -0.9, 0.2], [-0.6, 0.8, 1.4], [0.9, 0.1, -1.0]];
             let mut corrector = Corrector::default();
@@ -320,6 +320,6 @@ mod tests {
         assert_eq!(corrector_strength(&SETTINGS, 1.0), 0.0);
         assert!((corrector_strength(&SETTINGS, 0.5) - 0.025).abs() < 1e-15);
         assert_eq!(corrector_strength(&SETTINGS, 0.0), 0.2);
-        assert_eq!(corrector_strength(&GuidanceSettings { zeta: 0.0, ..SETTINGS }, 1.0), 0.2);
+        assert_eq!(corrector_strength(&CorrectorSettings { zeta: 0.0, ..SETTINGS }, 1.0), 0.2);
     }
 }

@@ -8,7 +8,7 @@ mod schedule;
 mod sde;
 mod truncated_normal;
 
-pub use corrector::{Corrector, corrector_strength};
+pub use corrector::{Corrector, CorrectorSettings, corrector_strength};
 pub use prior::{check_prior, prior, prior_position};
 pub use reverse::{
     Forward, centred_normals, forward_noise, limited_score_scale, normal_vector, remove_centre, reverse_mean,

@@ -11,10 +11,11 @@ pub use cuda::driver::range as profiler_range;
 mod relaxation;
 mod schedule;
 
+pub use crate::model::Weighting;
 pub use relaxation::relax_on_predicted_forces;
 pub use schedule::{Decay, PlateauSchedule};
 
-use crate::diffusion::{Sde, limited_score_scale};
+use crate::diffusion::{CorrectorSettings, Sde, limited_score_scale};
 use crate::error::Result;
 use crate::model::{ModelSizes, RadialBasis};
 use crate::random::{Noise, Purpose};
@@ -24,35 +25,6 @@ use std::ops::Range;
 
 /// Positions of the n free atoms of one structure, Å.
 pub type FreePositions = Vec<Vec3>;
-
-/// How the score loss weighs noise levels (DESIGN: `dsm` makes the output the true score; `published` is what the authors
-/// released).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weighting {
-    /// Mean over free atoms of w·‖ε + σ_t s‖².
-    Dsm,
-    /// Mean over all atoms, fixed ones contributing 0, of w·‖ε + σ_t² s‖².
-    Published,
-}
-
-impl Weighting {
-    /// What the score is multiplied by in the residual, for noise of standard deviation `sigma` (Å).
-    fn factor(self, sigma: f64) -> f64 {
-        match self {
-            Weighting::Dsm => sigma,
-            Weighting::Published => sigma * sigma,
-        }
-    }
-
-    /// Atoms of a structure that the mean runs over.
-    fn n_averaged(self, system: &System) -> usize {
-        match self {
-            Weighting::Dsm => system.n_free(),
-            Weighting::Published => system.n_atoms(),
-        }
-    }
-}
 
 /// In what a GPU engine keeps the arrays that it moves most: filters, messages, and what the forward pass saves for the backward
 /// pass. Arithmetic, weights, outputs and gradients are f32 under both.
@@ -96,8 +68,7 @@ pub struct TrainingSettings {
 
 /// Force-field guidance (arXiv:2510.13448, eq. 7): a force head trained beside the score, and a corrector after every reverse
 /// step, x ← x + η(1−t)^ζ·p with p the L-BFGS direction of the predicted forces ([`crate::diffusion::Corrector`]).
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GuidanceSettings {
     /// η, the corrector's strength at t = 0.
     pub eta: f64,
@@ -111,16 +82,14 @@ pub struct GuidanceSettings {
     pub force_weight: f64,
     /// Huber's δ, eV/Å: residuals above it count linearly.
     pub huber_delta_ev_per_angstrom: f64,
-    /// Longer target forces are scaled down to this, eV/Å.
-    pub max_force_ev_per_angstrom: f64,
-    /// Steps of relaxation on the predicted forces after guided sampling; the engine itself does not take them.
-    pub relax_steps: usize,
-    /// Share of the samples that hop from known structures instead of coming from the prior; the engine knows nothing of them.
-    pub hop_share: f64,
-    /// Farthest that a hop displaces an atom along each axis, Å.
-    pub hop_angstrom: f64,
-    /// Hops of a sample until it counts that it rests where an evaluated structure did.
-    pub hop_tries: usize,
+}
+
+impl GuidanceSettings {
+    /// The part that concerns the corrector.
+    pub fn corrector(&self) -> CorrectorSettings {
+        let GuidanceSettings { eta, zeta, history, max_step_angstrom, .. } = *self;
+        CorrectorSettings { eta, zeta, history, max_step_angstrom }
+    }
 }
 
 impl Default for GuidanceSettings {
@@ -132,11 +101,6 @@ impl Default for GuidanceSettings {
             max_step_angstrom: 0.1,
             force_weight: 1.0,
             huber_delta_ev_per_angstrom: 1.0,
-            max_force_ev_per_angstrom: 10.0,
-            relax_steps: 0,
-            hop_share: 0.0,
-            hop_angstrom: 1.5,
-            hop_tries: 5,
         }
     }
 }

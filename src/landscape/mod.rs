@@ -8,8 +8,8 @@ mod tests;
 pub use svg::svg;
 
 use crate::error::{Error, Result};
+use crate::potential::relax::RelaxSettings;
 use crate::potential::{Answer, Evaluation, Potential};
-use crate::relax::RelaxSettings;
 use crate::system::vector::{add, norm, scale};
 use crate::system::{Confinement, Structure, System, Vec3};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::potential::Emt;
-use crate::relax::relax;
+use crate::potential::relax::relax;
 use crate::system::{Cell, ConfinementSpec, read_structure};
 use std::path::Path;
 

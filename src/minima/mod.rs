@@ -19,10 +19,10 @@ pub use source::Source;
 pub use symmetry::{GroupKind, Operation, Symmetry, operations, symmetry};
 
 use crate::archive::Reader;
+use crate::disk::write_atomic;
 use crate::error::{Error, Result};
 use crate::potential::Potential;
-use crate::relax::{Ending, RelaxSettings, relax_all};
-use crate::run::write_atomic;
+use crate::potential::relax::{Ending, RelaxSettings, relax_all};
 use crate::system::Structure;
 use crate::system::xyz::{Frame, format_frames};
 use source::Candidate;
@@ -54,7 +54,7 @@ impl Tolerances {
     ///
     /// # Errors
     /// `BadInput` naming the one that is not.
-    pub fn validate(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         for (what, value, unit) in [("energy", self.energy_ev, "eV"), ("distance", self.distance_angstrom, "Å")] {
             if !(value.is_finite() && value >= 0.0) {
                 let message = format!("the tolerance of the {what} is {value}; give a number of {unit}, 0 or more");
@@ -149,7 +149,7 @@ impl Minimum {
 /// `BadInput` for archives that cannot be opened or are of different systems, and tolerances that are not numbers; `Storage` if
 /// reading fails.
 pub fn distinct(sources: &[Source], tolerances: Tolerances, lowest: usize) -> Result<Vec<Minimum>> {
-    tolerances.validate()?;
+    tolerances.check()?;
     let readers = sources.iter().map(|source| Reader::open(&source.archive)).collect::<Result<Vec<_>>>()?;
     let mut candidates = Vec::new();
     for (run, (source, reader)) in sources.iter().zip(&readers).enumerate() {
@@ -220,7 +220,7 @@ pub fn relaxed(
     tolerances: Tolerances,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Relaxation> {
-    tolerances.validate()?;
+    tolerances.check()?;
     let starts: Vec<Structure> = minima.iter().map(|minimum| minimum.structure.clone()).collect();
     let ends = relax_all(&starts, potential, settings, interrupted)?;
     let mut relaxation = Relaxation { minima: Vec::new(), n_evaluations: 0, n_unconverged: 0, n_failed: 0 };

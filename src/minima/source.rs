@@ -1,10 +1,10 @@
 //! Where the structures come from: archives, and which of their rows count.
 
 use super::{Occurrence, Tolerances};
-use crate::archive::{Reader, Status};
-use crate::baseline::{EVALUATIONS_AN_ITERATION, RelaxationSection};
+use crate::archive::{EVALUATIONS_AN_ITERATION, Reader, Status};
+use crate::config::RelaxationSection;
 use crate::error::{Error, Result};
-use crate::relax::RelaxSettings;
+use crate::potential::relax::RelaxSettings;
 use crate::run::RunDirectory;
 use crate::system::Structure;
 use serde::Deserialize;

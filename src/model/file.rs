@@ -1,10 +1,10 @@
 //! The model file: safetensors with SchNetPack's tensor names and the sizes in its metadata.
 
+use super::Weighting;
 use super::{Layout, ModelSizes, RadialBasis};
 use crate::diffusion::Sde;
-use crate::engine::Weighting;
+use crate::disk::write_atomic;
 use crate::error::{Error, Result};
-use crate::run::write_atomic;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;

@@ -4,12 +4,12 @@
 //! `PREFIXheads.i.net.B.…`. A head that takes F + 2 scalars (with sin πt and cos πt) is the score, one that takes F the
 //! forces. Which species were trained is seen in the optimiser: only their embedding rows have second moments.
 
+use super::Weighting;
 use super::file::ModelFile;
 use super::pickle::{Id, Pickle, TensorView};
 use super::torch_archive::TorchArchive;
 use super::{EMBEDDING_ROWS, Layout, ModelSizes, RadialBasis};
 use crate::diffusion::Sde;
-use crate::engine::Weighting;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

@@ -9,6 +9,7 @@ mod pickle;
 mod sizes;
 mod torch_archive;
 mod transfer;
+mod weighting;
 
 pub use file::{ModelFile, Precision};
 pub use import::{import, parse_checkpoint};
@@ -16,3 +17,4 @@ pub use initial::initial_parameters;
 pub use layout::{EMBEDDING_ROWS, GatedSizes, HEAD_BLOCKS, Layout, Tensor, head_sizes};
 pub use sizes::{ModelSizes, RadialBasis};
 pub use transfer::Transferred;
+pub use weighting::Weighting;

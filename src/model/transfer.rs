@@ -1,9 +1,9 @@
 //! Starting a search from a model that another system has trained: other template, number of atoms, species.
 
+use super::Weighting;
 use super::file::weighting_name;
 use super::{Layout, ModelFile, ModelSizes, initial_parameters};
 use crate::diffusion::Sde;
-use crate::engine::Weighting;
 use crate::system::elements::symbol;
 
 /// What a search takes over from a model.

@@ -7,6 +7,7 @@ pub mod external;
 mod external_settings;
 mod image_list;
 pub mod lennard_jones;
+pub mod relax;
 mod settings;
 
 pub use emt::{Emt, EmtOnDevice};
@@ -15,7 +16,7 @@ pub use lennard_jones::{LennardJones, LennardJonesSettings};
 pub use settings::{PotentialSettings, open};
 
 use crate::error::Result;
-use crate::relax::{RelaxSettings, Relaxed};
+use crate::potential::relax::{RelaxSettings, Relaxed};
 use crate::system::{Structure, Vec3};
 use std::path::Path;
 use std::time::Duration;
@@ -55,11 +56,11 @@ pub trait Potential: Send + Sync {
         deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
     ) -> Result<()>;
 
-    /// Relaxes `structures` where their energies are computed, if this potential can do that: then as [`crate::relax::relax_all`],
+    /// Relaxes `structures` where their energies are computed, if this potential can do that: then as [`crate::potential::relax::relax_all`],
     /// which asks here first, to the same minima. `None` leaves it to that. The settings are valid.
     ///
     /// # Errors
-    /// Those of [`crate::relax::relax_all`].
+    /// Those of [`crate::potential::relax::relax_all`].
     fn relax_all(
         &self,
         _structures: &[Structure],

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::plot::style::N_SERIES;
 use crate::plot::{Axis, Chart, Layer, Picture, Scale, escape, views};
 use crate::run::{RunDirectory, Summary};
-use crate::search::report::sorted;
+use crate::statistics::sorted;
 use crate::system::Vec3;
 
 /// Runs that are drawn one by one at the most.

@@ -12,11 +12,13 @@ mod run;
 pub use data::{RunData, Sample};
 pub use folders::{RunFolder, find_runs};
 
+use crate::disk::write_atomic;
 use crate::error::{Error, Result};
 use crate::landscape::Landscape;
+use crate::minima;
 use crate::plot::png::Painter;
 use crate::plot::{Picture, svg};
-use crate::run::{RunDirectory, write_atomic};
+use crate::run::{Reporter, RunDirectory};
 use page::Page;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,6 +91,19 @@ pub fn write(request: &Request) -> Result<Written> {
 pub fn write_for_run(folder: &Path) -> Result<()> {
     let page = run_page(folder, None)?;
     write_atomic(&RunDirectory::report_of(folder), page.html().as_bytes())
+}
+
+/// Writes `minima.xyz` and `report.html` into the run folder `folder` once its run has ended. What the run found is complete
+/// without a page, so that a page that cannot be written is a message.
+///
+/// # Errors
+/// Those of [`minima::write`].
+pub fn write_after_run(folder: &Path, reporter: &Reporter) -> Result<()> {
+    let minima = minima::write(folder);
+    if let Err(error) = write_for_run(folder) {
+        reporter.message(&format!("no report.html was written: {error}"));
+    }
+    minima
 }
 
 fn run_page(folder: &Path, scan: Option<&Path>) -> Result<Page> {

@@ -6,7 +6,7 @@ use crate::archive::Status;
 use crate::plot::scale::{Scale, Tick};
 use crate::plot::{Axis, Chart, Layer, Picture};
 use crate::run::IterationMetrics;
-use crate::search::report::{median, sorted};
+use crate::statistics::{median, sorted};
 use crate::system::Vec3;
 
 /// Dots that a picture holds at the most; of more, every so-manieth is drawn.

@@ -15,8 +15,8 @@
 //! Every later version keeps the first 12 bytes and the last 4, so that damage can be told from a newer format. A CRC-32
 //! notices every change within 32 neighbouring bits.
 
-use super::files::{folder_of, remove_unfinished, storage_error, write_atomic};
 use super::summary::{RunStatus, Summary};
+use crate::disk::{folder_of, remove_unfinished, storage_error, write_atomic};
 use crate::engine::{ModelState, PlateauSchedule};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};

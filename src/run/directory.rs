@@ -4,12 +4,12 @@
 //! resumed from its first moment on. The lock is held on `.lock` by the operating system and dies with the process.
 
 use super::checkpoint::{Checkpoint, CheckpointFolder, SearchProgress};
-use super::files::{
-    folder_of, output_folder_error, remove_unfinished, storage_error, sync_folder, write_atomic, write_whole,
-};
 use super::metrics::{IterationMetrics, MetricsFile};
 use super::summary::Summary;
 use crate::config::depth::{TOO_DEEP, too_deep};
+use crate::disk::{
+    folder_of, output_folder_error, remove_unfinished, storage_error, sync_folder, write_atomic, write_whole,
+};
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
 use crate::version::VERSION;

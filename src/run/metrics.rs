@@ -1,7 +1,7 @@
 //! `metrics.jsonl`: one line for every finished iteration.
 
-use super::files::{storage_error, write_atomic};
 use crate::archive::Counts;
+use crate::disk::{storage_error, write_atomic};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};

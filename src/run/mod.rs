@@ -1,18 +1,25 @@
-//! A run on the disk and on the screen: its folder, checkpoints, metrics, summary and progress.
+//! A run: its folder, archive, checkpoints and metrics, what it shows while it works, and its life from start to end.
 
 mod checkpoint;
 mod directory;
-mod files;
+mod evaluation;
+mod history;
+mod judge;
 mod metrics;
 pub mod progress;
+mod round;
+mod session;
 mod summary;
 
 pub use checkpoint::{Best, Checkpoint, Flaw, SearchProgress};
 pub use directory::{Resumed, RunDirectory};
-pub use files::write_atomic;
-pub(crate) use files::{remove_unfinished, storage_error};
+pub use evaluation::Drawn;
+pub use history::{History, Known, Sampled};
+pub use judge::Judge;
 #[cfg(test)]
 pub(crate) use metrics::tests::example as metrics_example;
 pub use metrics::{IterationMetrics, PhaseSeconds, parse_metrics, read_metrics};
 pub use progress::Reporter;
+pub use round::{Part, Round};
+pub use session::{Activity, Afterwards, Draw, Session};
 pub use summary::{RunStatus, Summary};

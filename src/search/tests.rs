@@ -1,20 +1,22 @@
 //! The loop with an engine of a few lines: what matters here is what is asked, recorded and repeated, not what is learnt.
 
-use super::evaluation::missing;
+use super::drawing::missing;
 use super::*;
-use crate::archive::Status;
-use crate::baseline::Placement;
+use crate::archive::{Archive, Status};
 use crate::config::{FirstSamples, Matching, Target};
-use crate::engine::{FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler};
-use crate::minima::{Comparison, Tolerances};
+use crate::engine::{
+    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler, Stream, TrainingReport, TrainingSet,
+};
+use crate::minima::{self, Comparison, Tolerances};
 use crate::model::ModelFile;
 use crate::potential::{Answer, Evaluation};
+use crate::proposal::{Placement, Proposal, Proposals};
 use crate::random::{Noise, Purpose};
-use crate::run::{IterationMetrics, read_metrics};
+use crate::run::{IterationMetrics, Judge, RunDirectory, read_metrics};
 use crate::system::{Structure, Vec3};
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -184,6 +186,8 @@ struct Bench {
     force: f64,
     diverges_at: Option<u64>,
     stop_at_target: bool,
+    /// In place of the registered ones.
+    proposals: Option<fn(&Settings) -> Proposals>,
 }
 
 impl Bench {
@@ -206,6 +210,7 @@ impl Bench {
             force: 0.5,
             diverges_at: None,
             stop_at_target: false,
+            proposals: None,
         }
     }
 
@@ -224,12 +229,17 @@ impl Bench {
             let directory = RunDirectory::create(&self.folder(), &toml, &Summary::new(5, "toy"))?;
             Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
         };
-        let state = ModelState::untouched(start_values(&self.settings).parameters, 1e-4);
+        let reporter = Reporter::quiet();
+        let state = first_model(&self.settings, &reporter);
         let engine = Toy { state, diverges_at: self.diverges_at, heard: self.heard, fuse };
         let potential = Spring { energy: self.energy, force: self.force, calls: self.calls, fuse };
-        Search::new(&self.settings, Box::new(engine), Box::new(potential), run, Reporter::quiet(), &fuse.interrupted)?
-            .stopping_at_target(self.stop_at_target)
-            .run()
+        let interrupted = &fuse.interrupted;
+        let search = Search::new(&self.settings, Box::new(engine), Box::new(potential), run, &reporter, interrupted)?;
+        let mut search = search.stopping_at_target(self.stop_at_target);
+        if let Some(proposals) = self.proposals {
+            search = search.proposing(proposals(&self.settings));
+        }
+        search.run(&|folder, _| minima::write(folder))
     }
 
     /// Everything that must not depend on interruptions: archive, metrics without times, best structure, model.
@@ -274,18 +284,18 @@ fn an_interrupted_search_ends_like_one_left_alone() {
 
 #[test]
 fn an_interrupted_guided_search_ends_like_one_left_alone() {
-    interrupted_everywhere("[guidance]\nrelax_steps = 3\n");
+    interrupted_everywhere("[guidance]\n[proposals]\nrelax_steps = 3\n");
 }
 
 #[test]
 fn an_interrupted_search_with_hops_ends_like_one_left_alone() {
-    interrupted_everywhere("[guidance]\nrelax_steps = 3\nhop_share = 0.5\n");
+    interrupted_everywhere("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n");
 }
 
 /// Forces so small that everything evaluated is a known minimum.
 #[test]
 fn an_interrupted_search_that_leaves_known_minima_ends_like_one_left_alone() {
-    let sections = "[guidance]\nrelax_steps = 3\nhop_share = 0.5\n";
+    let sections = "[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n";
     interrupted_everywhere_in(|| Bench { force: 0.0, ..Bench::with(sections) });
 }
 
@@ -361,10 +371,48 @@ fn atoms_without_room_end_a_search_with_a_sentence() {
     assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
 }
 
+/// Two free atoms, one on each of two sites: a proposal as somebody may add it.
+struct Sites([Vec3; 2]);
+
+impl Proposal for Sites {
+    fn claim(&self, round: &Round, _n_left: usize) -> usize {
+        if round.number == 1 { 2 } else { 0 }
+    }
+
+    fn draw(
+        &mut self,
+        _round: &Round,
+        samples: Range<usize>,
+        _engine: &mut dyn Engine,
+        _progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        Ok(samples.map(|_| self.0.to_vec()).collect())
+    }
+}
+
+#[test]
+fn a_proposal_of_ones_own_takes_part() {
+    const SITES: [Vec3; 2] = [[1.0, 1.0, 1.0], [1.0, 1.0, 5.0]];
+    let mut bench = Bench::new();
+    bench.proposals = Some(|settings| {
+        let mut proposals = registered(settings);
+        proposals.insert(0, Box::new(Sites(SITES)));
+        proposals
+    });
+    bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    for entry in &entries {
+        let on_sites = entry.iteration == 1 && entry.index < 2;
+        assert_eq!(entry.free_positions == SITES, on_sites, "{entry:?}");
+    }
+    assert_eq!(bench.heard.lock().unwrap().samplers.len(), 3, "the reverse process draws the others");
+}
+
 /// From the second iteration on hops are asked of nobody but the learned forces, and start from what is known.
 #[test]
 fn hops_take_the_place_of_samples() {
-    let with_hops = |share: f64| Bench::with(&format!("[guidance]\nrelax_steps = 3\nhop_share = {share:?}\n"));
+    let with_hops =
+        |share: f64| Bench::with(&format!("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = {share:?}\n"));
     let all = with_hops(1.0);
     all.run(NEVER).unwrap();
     assert_eq!(all.heard.lock().unwrap().samplers, [(0, Sampler::Plain)]);
@@ -384,7 +432,7 @@ fn hops_take_the_place_of_samples() {
 #[test]
 fn samples_leave_minima_that_are_known() {
     let repeated = |tries: usize| {
-        let sections = format!("[guidance]\nrelax_steps = 3\nhop_share = 0.4\nhop_tries = {tries}\n");
+        let sections = format!("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.4\nhop_tries = {tries}\n");
         let bench = Bench { force: 0.0, ..Bench::with(&sections) };
         bench.run(NEVER).unwrap();
         let (entries, ..) = bench.results();
@@ -409,7 +457,7 @@ fn samples_leave_minima_that_are_known() {
 /// so far, in order, its forces shortened.
 #[test]
 fn guidance_starts_with_the_second_iteration() {
-    let mut bench = Bench::with("[guidance]\nmax_force_ev_per_angstrom = 0.1\nrelax_steps = 2\n");
+    let mut bench = Bench::with("[guidance]\nmax_force_ev_per_angstrom = 0.1\n[proposals]\nrelax_steps = 2\n");
     bench.energy = |distance| if distance < 5.0 { distance } else { f64::NAN };
     bench.run(NEVER).unwrap();
     let (entries, ..) = bench.results();
@@ -435,7 +483,7 @@ fn guidance_starts_with_the_second_iteration() {
 
 #[test]
 fn forces_that_a_transferred_model_knows_guide_from_the_first_iteration() {
-    let sections = "[guidance]\nrelax_steps = 2\nhop_share = 0.4\n";
+    let sections = "[guidance]\n[proposals]\nrelax_steps = 2\nhop_share = 0.4\n";
     let first = Bench::with(sections);
     first.run(NEVER).unwrap();
     let model = ModelFile::read(&first.folder().join("model.safetensors")).unwrap();
@@ -681,8 +729,8 @@ fn missing_structures_come_in_ranges() {
         energy: None,
         forces: None,
     };
-    assert_eq!(missing(&[], 3, 128), vec![0..3]);
-    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7, 128), [2..4, 5..7]);
-    assert_eq!(missing(&[entry(0), entry(1)], 2, 128), []);
-    assert_eq!(missing(&[], 300, 128), [0..128, 128..256, 256..300]);
+    assert_eq!(missing(&[], 3, None), vec![0..3]);
+    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7, None), [2..4, 5..7]);
+    assert_eq!(missing(&[entry(0), entry(1)], 2, Some(1)), []);
+    assert_eq!(missing(&[], 300, Some(1000)), [0..128, 128..256, 256..300]);
 }

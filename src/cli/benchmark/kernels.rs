@@ -2,12 +2,12 @@
 
 use crate::cli::common::print;
 use godiff::config::Settings;
+use godiff::disk::write_atomic;
 use godiff::engine::cuda::Cuda;
 use godiff::engine::cuda::driver::Device;
 use godiff::engine::cuda::profile::{LaunchTime, StepProfile};
 use godiff::engine::{Engine, ModelState, Stream, TrainingSet};
 use godiff::model::{Layout, initial_parameters};
-use godiff::run::write_atomic;
 use godiff::{Error, Result, version};
 use serde::Serialize;
 use std::path::Path;

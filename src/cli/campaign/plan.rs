@@ -6,8 +6,9 @@ use godiff::benchmark::{Entrant, Resources};
 use godiff::campaign::hyperqueue::Job;
 use godiff::campaign::slurm::{Script, shell_quoted};
 use godiff::campaign::{Campaign, Planned};
+use godiff::disk::write_atomic;
 use godiff::engine::Place;
-use godiff::run::write_atomic;
+use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
@@ -137,7 +138,7 @@ impl Plan {
         let at_once = self.at_once.map(usize::from).or(on_cpu.then_some((n_cores / n_cpus).max(1)));
         let n_devices = Place::list(device)?.len();
         let resources = Resources::new(device, at_once, n_cpus * at_once.unwrap_or(n_devices))?;
-        let outcome = campaign.work(tasks, &resources, &|line| eprintln!("{line}"), interrupted);
+        let outcome = campaign.work(tasks, &resources, &|line| eprintln!("{line}"), &write_after_run, interrupted);
         super::status::show(campaign, false)?;
         super::status::write(campaign)?;
         outcome

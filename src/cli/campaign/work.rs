@@ -5,6 +5,7 @@ use crate::cli::common::{Threads, watch_interrupts};
 use clap::Args;
 use godiff::benchmark::Resources;
 use godiff::campaign::Campaign;
+use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
@@ -54,7 +55,7 @@ impl Arguments {
         let interrupted = watch_interrupts()?;
         let side_by_side = self.side_by_side.map(usize::from).or(named.then_some(tasks.len()));
         let resources = Resources::new(&self.device, side_by_side, rayon::current_num_threads())?;
-        campaign.work(&tasks, &resources, &|line| eprintln!("{line}"), interrupted)
+        campaign.work(&tasks, &resources, &|line| eprintln!("{line}"), &write_after_run, interrupted)
     }
 
     fn tasks_listed(&self, list: &str, campaign: &Campaign) -> Result<Vec<usize>> {

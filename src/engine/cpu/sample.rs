@@ -4,7 +4,8 @@ use super::Cpu;
 use super::network::{Chunk, Output};
 use super::simd::Real;
 use crate::diffusion::{
-    Corrector, ReverseSchedule, centred_normals, corrector_strength, prior, remove_centre, reverse_mean, reverse_step,
+    Corrector, CorrectorSettings, ReverseSchedule, centred_normals, corrector_strength, prior, remove_centre,
+    reverse_mean, reverse_step,
 };
 use crate::engine::{FreePositions, GuidanceSettings, Progress, Setup, Stream};
 use crate::error::Result;
@@ -46,7 +47,7 @@ impl<T: Real> Cpu<T> {
                 let Some(guidance) = &guidance else { return };
                 network.backbone(weights, shared, chunk, &as_slices(positions), false, false);
                 let forces = network.head(weights, chunk, Output::Force, &[]);
-                step.correct(system, guidance, correctors, forces, positions);
+                step.correct(system, &guidance.corrector(), correctors, forces, positions);
             });
             progress(k + 1)?;
         }
@@ -95,15 +96,15 @@ impl ReverseStep<'_> {
     fn correct<T: Real>(
         &self,
         system: &System,
-        guidance: &GuidanceSettings,
+        corrector_settings: &CorrectorSettings,
         correctors: &mut [Corrector],
         forces: &[T],
         positions: &mut [FreePositions],
     ) {
-        let strength = corrector_strength(guidance, self.t);
+        let strength = corrector_strength(corrector_settings, self.t);
         let forces = forces.chunks_exact(3 * system.n_free());
         for ((corrector, positions), forces) in correctors.iter_mut().zip(positions).zip(forces) {
-            corrector.correct(system, guidance, strength, positions, &vectors(forces));
+            corrector.correct(system, corrector_settings, strength, positions, &vectors(forces));
         }
     }
 

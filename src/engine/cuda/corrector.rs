@@ -65,7 +65,7 @@ impl Correctors {
     pub fn new(stream: &Stream, setup: &Setup, guidance: &GuidanceSettings, n_structures: usize) -> Result<Self> {
         let (system, reverse) = (&setup.system, setup.reverse);
         let schedule = ReverseSchedule::new(reverse.steps, reverse.t_min)?;
-        let strengths: Vec<f64> = schedule.times().map(|t| corrector_strength(guidance, t)).collect();
+        let strengths: Vec<f64> = schedule.times().map(|t| corrector_strength(&guidance.corrector(), t)).collect();
         let (n_free, capacity) = (system.n_free(), guidance.history);
         let shared_bytes = 8 * (3 * n_free + 3 + MOST_WARPS as usize).saturating_add(capacity);
         let room = stream.device().properties().shared_memory_per_block;

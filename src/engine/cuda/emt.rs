@@ -6,7 +6,7 @@ use super::{upload_some, with_reserve};
 use crate::error::{Error, Result};
 use crate::potential::Evaluation;
 use crate::potential::emt::{Element, Tables};
-use crate::relax::{Ending, RelaxSettings};
+use crate::potential::relax::{Ending, RelaxSettings};
 use crate::system::vector::is_finite;
 use crate::system::{Cell, Vec3};
 use bytemuck::{Pod, Zeroable};
@@ -317,7 +317,7 @@ impl DeviceEmt {
         Ok(energies.into_iter().zip(forces).map(|(energy, forces)| Evaluation { energy, forces }).collect())
     }
 
-    /// Relaxes the S structures that start with their free atoms at `starts` (S × n, Å), as [`crate::relax::relax_all`] does.
+    /// Relaxes the S structures that start with their free atoms at `starts` (S × n, Å), as [`crate::potential::relax::relax_all`] does.
     /// `interrupted` is asked now and then.
     ///
     /// # Errors

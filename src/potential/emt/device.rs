@@ -8,8 +8,8 @@ use crate::engine::cuda::driver::{Device, Stream};
 use crate::engine::cuda::emt::{DeviceEmt, MOST_HISTORY, Walked};
 use crate::error::Result;
 use crate::potential::image_list::repeating_part;
+use crate::potential::relax::{RelaxSettings, Relaxed};
 use crate::potential::{Answer, Evaluation, Potential};
-use crate::relax::{RelaxSettings, Relaxed};
 use crate::system::vector::is_finite;
 use crate::system::{Cell, Structure, System, Vec3};
 

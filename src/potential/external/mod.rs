@@ -19,8 +19,8 @@ pub use ask::ask;
 pub use units::{BOHR_ANGSTROM, HARTREE_EV};
 
 use super::{Answer, AseSettings, Exchange, IpiSettings, Potential};
+use crate::disk::{storage_error, write_atomic};
 use crate::error::{Error, Result};
-use crate::run::{storage_error, write_atomic};
 use crate::system::xyz::format_frames;
 use crate::system::{Structure, System};
 use board::Board;

@@ -49,7 +49,7 @@ impl RelaxSettings {
     ///
     /// # Errors
     /// `BadInput` naming the one that is not.
-    pub fn validate(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         for (what, value, unit) in [
             ("largest force of a converged relaxation", self.fmax_ev_per_angstrom, "eV/Å"),
             ("largest step of a relaxation", self.max_step_angstrom, "Å"),
@@ -127,7 +127,7 @@ pub fn relax_all(
     settings: &RelaxSettings,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<Relaxed>> {
-    settings.validate()?;
+    settings.check()?;
     if let Some(relaxed) = potential.relax_all(structures, settings, interrupted)? {
         return Ok(relaxed);
     }

@@ -1,11 +1,11 @@
 //! What becomes of a structure: whether it is worth evaluating, worth learning from, and the one that is sought.
 
-use super::stop_if;
+use super::{Best, SearchProgress};
 use crate::archive::{Entry, Status};
 use crate::config::{Settings, Target};
+use crate::error::stop_if;
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
-use crate::run::{Best, SearchProgress};
 use crate::system::{BondGraph, Structure, System, Vec3};
 use std::sync::atomic::AtomicBool;
 

@@ -5,8 +5,7 @@
 //! placed already.
 
 use super::moves::{Random, below, direction, uniform};
-use super::settings::{PlacementMethod, PlacementSettings};
-use crate::config::Settings;
+use crate::config::{PlacementMethod, PlacementSettings, Settings};
 use crate::diffusion::prior_position;
 use crate::error::{Error, Result};
 use crate::random::{Noise, Purpose, host_generator};

@@ -1,0 +1,90 @@
+//! `[search]`.
+
+use super::keys::{Keys, LARGEST_COUNT};
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+/// `[search]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchSection {
+    /// Seed of everything random; `--seed` overrides it.
+    pub seed: u64,
+    /// Temperatures of the annealing schedule.
+    pub iterations: usize,
+    /// Structures sampled at each temperature.
+    pub samples_per_iteration: usize,
+    /// Where those of the first temperature come from.
+    pub first_samples: FirstSamples,
+    /// Structures that the model is trained on at each temperature.
+    pub buffer: usize,
+    /// First temperature kT, eV.
+    pub kt_initial_ev: f64,
+    /// Last temperature kT, eV.
+    pub kt_final_ev: f64,
+    /// Structures with a free atom nearer to any other atom than this, Å, are not evaluated.
+    pub min_distance_angstrom: f64,
+    /// Energies below this, eV, are taken for failures of the potential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_floor_ev: Option<f64>,
+    /// Structures with energies above this, eV, are not learned from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_ceiling_ev: Option<f64>,
+}
+
+impl Default for SearchSection {
+    fn default() -> Self {
+        SearchSection {
+            seed: 0,
+            iterations: 20,
+            samples_per_iteration: 128,
+            first_samples: FirstSamples::Sampled,
+            buffer: 64,
+            kt_initial_ev: 5.0,
+            kt_final_ev: 0.02,
+            min_distance_angstrom: 1.0,
+            energy_floor_ev: None,
+            energy_ceiling_ev: None,
+        }
+    }
+}
+
+/// Where the structures of the first temperature come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstSamples {
+    /// From the reverse process, as all later ones: with an untrained model little but noise.
+    Sampled,
+    /// Made up as a random structure search does it, by `[placement]`.
+    Placed,
+}
+
+impl SearchSection {
+    pub(super) fn check(&self, keys: Keys) -> Result<()> {
+        keys.require(self.seed <= i64::MAX as u64, "seed", format!("{} is above {}", self.seed, i64::MAX))?;
+        keys.count("iterations", self.iterations, LARGEST_COUNT)?;
+        keys.count("samples_per_iteration", self.samples_per_iteration, LARGEST_COUNT)?;
+        keys.count("buffer", self.buffer, LARGEST_COUNT)?;
+        let all = self.samples_per_iteration.saturating_mul(self.iterations);
+        let message = format!("{} is more than the {all} structures that all iterations sample together", self.buffer);
+        keys.require(self.buffer <= all, "buffer", message)?;
+        self.check_energies(keys)
+    }
+
+    fn check_energies(&self, keys: Keys) -> Result<()> {
+        keys.positive("kt_initial_ev", self.kt_initial_ev)?;
+        keys.positive("kt_final_ev", self.kt_final_ev)?;
+        let falls = self.kt_final_ev <= self.kt_initial_ev;
+        let message =
+            format!("{} is above kt_initial_ev = {}: the temperature falls", self.kt_final_ev, self.kt_initial_ev);
+        keys.require(falls, "kt_final_ev", message)?;
+        keys.not_negative("min_distance_angstrom", self.min_distance_angstrom)?;
+        match (self.energy_floor_ev, self.energy_ceiling_ev) {
+            (Some(floor), Some(ceiling)) => {
+                let message = format!("{floor} must be below energy_ceiling_ev = {ceiling}");
+                keys.require(floor < ceiling, "energy_floor_ev", message)
+            }
+            _ => Ok(()),
+        }
+    }
+}

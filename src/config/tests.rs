@@ -1,0 +1,96 @@
+use super::*;
+use crate::model::Weighting;
+use tempfile::TempDir;
+
+fn shipped(name: &str) -> Settings {
+    Settings::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)).unwrap()
+}
+
+/// What a run folder keeps is a configuration of the same search, without anything outside the folder.
+#[test]
+fn resolved_configurations_read_back_the_same() {
+    for name in [
+        "pt-adatom.toml",
+        "pt-heptamer.toml",
+        "pt-heptamer-ffg.toml",
+        "pt-heptamer-mace.toml",
+        "pt-heptamer-small.toml",
+        "pt-heptamer-ffg-placed.toml",
+        "pt-heptamer-ffg-small.toml",
+        "pt-heptamer-placed.toml",
+        "pt-heptamer-wide.toml",
+        "pt-adatom-small.toml",
+        "lj13.toml",
+        "smoke.toml",
+    ] {
+        let mut settings = shipped(name);
+        settings.sections.search.seed = 17;
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(RUN_CONFIG);
+        settings.copy_files(folder.path()).unwrap();
+        std::fs::write(&path, settings.to_toml()).unwrap();
+        let again = Settings::load(&path).unwrap();
+        assert_eq!(again.sections, settings.sections, "{name}");
+        assert_eq!(again.system, settings.system, "{name}");
+        assert_eq!(again.to_toml(), settings.to_toml(), "{name}");
+        assert_eq!(Settings::seed_of_run(folder.path()), Some(17));
+        again.copy_files(folder.path()).unwrap();
+    }
+}
+
+#[test]
+fn keys_left_out_take_the_documented_defaults() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("least.toml");
+    std::fs::write(&path, "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n").unwrap();
+    let settings = Settings::load(&path).unwrap();
+    let File { model, diffusion, search, training, .. } = &settings.sections;
+    assert_eq!((model.features, model.blocks, model.radial_functions, model.cutoff_angstrom), (64, 4, 30, 6.0));
+    assert_eq!((diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom, diffusion.rho), (0.01, 1.0, 1));
+    assert_eq!((diffusion.steps, diffusion.t_min, diffusion.score_scale), (500, 0.005, 1.0));
+    assert_eq!((search.iterations, search.samples_per_iteration, search.buffer), (20, 128, 64));
+    assert_eq!((search.kt_initial_ev, search.kt_final_ev, search.min_distance_angstrom), (5.0, 0.02, 1.0));
+    assert_eq!((search.energy_floor_ev, search.energy_ceiling_ev), (None, None));
+    assert_eq!((training.steps_per_iteration, training.batch, training.learning_rate), (8000, 16, 1e-4));
+    assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
+    assert_eq!((training.final_learning_rate, training.decay().last), (None, 1.0));
+    assert_eq!(training.weighting, Weighting::Published);
+    assert_eq!(settings.setup().precision, crate::engine::Precision::F32);
+    assert!(settings.system.is_free_cluster());
+}
+
+/// An empty section is enough.
+#[test]
+fn guidance_has_the_papers_strength() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("least.toml");
+    std::fs::write(&path, "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n[guidance]\n").unwrap();
+    let setup = Settings::load(&path).unwrap().setup();
+    let guidance = setup.guidance.unwrap();
+    assert_eq!((guidance.eta, guidance.zeta, guidance.history, guidance.max_step_angstrom), (0.2, 3.0, 10, 0.1));
+    assert_eq!((guidance.force_weight, guidance.huber_delta_ev_per_angstrom), (1.0, 1.0));
+    assert!(setup.sizes.force_head);
+    let plain = shipped("pt-heptamer.toml").setup();
+    assert!(plain.guidance.is_none() && !plain.sizes.force_head);
+}
+
+#[test]
+fn heights_count_from_the_templates_top() {
+    let settings = shipped("pt-heptamer.toml");
+    let top = settings.system.template_positions.iter().map(|r| r[2]).fold(f64::NEG_INFINITY, f64::max);
+    let confinement = settings.system.confinement.unwrap();
+    assert_eq!((confinement.z_lo, confinement.z_hi), (top + 1.0, top + 6.0));
+    assert_eq!((settings.system.n_template(), settings.system.n_free()), (72, 7));
+}
+
+/// Hops and relaxation on learned forces have a section of their own; samples do neither by default.
+#[test]
+fn proposals_are_the_reverse_process_by_default() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("least.toml");
+    std::fs::write(&path, "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n[guidance]\n[proposals]\n").unwrap();
+    let settings = Settings::load(&path).unwrap();
+    let proposals = settings.sections.proposals.unwrap();
+    assert_eq!((proposals.relax_steps, proposals.hop_share), (0, 0.0));
+    assert_eq!((proposals.hop_angstrom, proposals.hop_tries), (1.5, 5));
+}

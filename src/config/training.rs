@@ -1,0 +1,75 @@
+//! `[training]` and `[engine]`.
+
+use super::keys::{Keys, LARGEST_COUNT};
+use crate::engine::{Decay, Precision};
+use crate::error::Result;
+use crate::model::Weighting;
+use serde::{Deserialize, Serialize};
+
+/// `[training]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSection {
+    /// Optimiser steps at each temperature.
+    pub steps_per_iteration: usize,
+    /// Structures a step.
+    pub batch: usize,
+    /// First learning rate of AdamW.
+    pub learning_rate: f64,
+    /// Learning rate that AdamW ends each temperature with, along half a cosine; `None`: it falls on plateaus alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_learning_rate: Option<f64>,
+    /// Decoupled weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient.
+    pub gradient_clip: f64,
+    /// How the loss weighs noise levels.
+    pub weighting: Weighting,
+}
+
+impl TrainingSection {
+    /// How the learning rate falls over the steps of a temperature.
+    pub fn decay(&self) -> Decay {
+        self.final_learning_rate.map_or(Decay::NONE, |last| Decay { last: last / self.learning_rate })
+    }
+}
+
+impl Default for TrainingSection {
+    fn default() -> Self {
+        TrainingSection {
+            steps_per_iteration: 8000,
+            batch: 16,
+            learning_rate: 1e-4,
+            final_learning_rate: None,
+            weight_decay: 0.01,
+            gradient_clip: 10.0,
+            weighting: Weighting::Published,
+        }
+    }
+}
+
+impl TrainingSection {
+    /// `buffer` is that of `[search]`.
+    pub(super) fn check(&self, keys: Keys, buffer: usize) -> Result<()> {
+        keys.count("steps_per_iteration", self.steps_per_iteration, LARGEST_COUNT)?;
+        keys.count("batch", self.batch, LARGEST_COUNT)?;
+        let message = format!("{} is more than the {buffer} structures of search.buffer", self.batch);
+        keys.require(self.batch <= buffer, "batch", message)?;
+        keys.positive("learning_rate", self.learning_rate)?;
+        if let Some(last) = self.final_learning_rate {
+            keys.positive("final_learning_rate", last)?;
+            let message = format!("{last} is above learning_rate = {}: the rate falls", self.learning_rate);
+            keys.require(last <= self.learning_rate, "final_learning_rate", message)?;
+        }
+        keys.not_negative("weight_decay", self.weight_decay)?;
+        keys.positive("gradient_clip", self.gradient_clip)
+    }
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSection {
+    /// What arrays on a GPU are kept in.
+    pub precision: Precision,
+}

@@ -1,0 +1,33 @@
+//! Weightings of the score loss.
+
+use crate::system::System;
+use serde::{Deserialize, Serialize};
+
+/// How the score loss weighs noise levels (arXiv:2510.13448): with `Dsm` the output is the true score;
+/// `Published` is the loss of the authors' release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighting {
+    /// Mean over free atoms of w·‖ε + σ_t s‖².
+    Dsm,
+    /// Mean over all atoms, fixed ones contributing 0, of w·‖ε + σ_t² s‖².
+    Published,
+}
+
+impl Weighting {
+    /// What the score is multiplied by in the residual, for noise of standard deviation `sigma` (Å).
+    pub fn factor(self, sigma: f64) -> f64 {
+        match self {
+            Weighting::Dsm => sigma,
+            Weighting::Published => sigma * sigma,
+        }
+    }
+
+    /// Atoms of a structure that the mean runs over.
+    pub fn n_averaged(self, system: &System) -> usize {
+        match self {
+            Weighting::Dsm => system.n_free(),
+            Weighting::Published => system.n_atoms(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Where the samples of a round come from: one file a proposal, and the list of them.
+//!
+//! A new proposal is a file with a type that implements [`Proposal`], and a line in [`registered`]. What it proposes is relaxed on
+//! learned forces, judged, evaluated and recorded like all other samples.
+
+mod hop;
+mod moves;
+mod placed;
+mod placement;
+mod reverse;
+mod splice;
+#[cfg(test)]
+mod tests;
+
+pub use hop::Hop;
+pub use moves::{Random, allowed, below, exchange, relocate, shake, uniform, weighted};
+pub use placed::Placed;
+pub use placement::Placement;
+pub use reverse::Reverse;
+pub use splice::splice;
+
+use crate::config::Settings;
+use crate::engine::{Engine, FreePositions, Progress};
+use crate::error::Result;
+use crate::run::{History, Part, Round};
+use std::ops::Range;
+
+/// A way to draw samples. All that it does is a function of the seed and of the history: a resumed search draws the same.
+pub trait Proposal: Send {
+    /// Samples that it wants to draw in `round`, of the `n_left` that no earlier proposal wants.
+    fn claim(&self, round: &Round, n_left: usize) -> usize;
+
+    /// Prepares for `round`, in which it draws at least one sample.
+    ///
+    /// # Errors
+    /// Whatever keeps it from drawing.
+    fn begin(&mut self, _round: &Round, _history: &History) -> Result<()> {
+        Ok(())
+    }
+
+    /// Free positions (n × 3, Å) of the samples whose indices in `round` are `samples`. `progress` hears of steps on the way.
+    ///
+    /// # Errors
+    /// Those of the engine and of `progress`, `Failed` if it finds no structure.
+    fn draw(
+        &mut self,
+        round: &Round,
+        samples: Range<usize>,
+        engine: &mut dyn Engine,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>>;
+
+    /// Another start for the relaxation of sample `index` of `round`, for the `attempt`th time (from 1), if `at_rest` (n × 3, Å),
+    /// where it came to rest on learned forces, would tell nothing new. Asked about every sample of a round in which it draws.
+    fn again(
+        &mut self,
+        _round: &Round,
+        _index: usize,
+        _attempt: usize,
+        _at_rest: &FreePositions,
+    ) -> Option<FreePositions> {
+        None
+    }
+}
+
+/// The proposals of a search.
+pub type Proposals<'a> = Vec<Box<dyn Proposal + 'a>>;
+
+/// The proposals that a search of `settings` chooses among. Earlier ones claim first; the last draws what is left.
+pub fn registered(settings: &Settings) -> Proposals<'_> {
+    vec![Box::new(Hop::new(settings)), Box::new(Placed::new(settings)), Box::new(Reverse::new(settings))]
+}
+
+/// Shares the samples of `round` out among `proposals`, in their order.
+pub fn share_out(round: &mut Round, proposals: &[Box<dyn Proposal + '_>]) {
+    let mut next = 0;
+    round.parts.clear();
+    for (proposal, claims) in proposals.iter().enumerate() {
+        let n_left = round.n_samples - next;
+        let samples = next..next + claims.claim(round, n_left).min(n_left);
+        next = samples.end;
+        if !samples.is_empty() {
+            round.parts.push(Part { proposal, samples });
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The potential's side of one round: structures arrive while later ones are still drawn, answers go to the archive.
+
+use super::progress::Phase;
+use super::{Judge, Reporter, Round};
+use crate::archive::{Archive, Entry, Status};
+use crate::disk::{storage_error, write_atomic};
+use crate::engine::profiler_range;
+use crate::error::{Result, stop_if};
+use crate::potential::{Answer, Exchange, Potential};
+use crate::system::xyz::{Frame, format_frames};
+use crate::system::{Structure, System, Vec3};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// Samples on the way to evaluation: the first one's index, and positions of the free atoms, Å.
+pub type Drawn = (usize, Vec<Vec<Vec3>>);
+
+/// Both ends of the potential's work on one round.
+pub(super) struct Evaluation<'a> {
+    pub system: &'a System,
+    pub judge: &'a Judge,
+    pub archive: &'a mut Archive,
+    pub reporter: &'a Reporter,
+    pub potential: &'a dyn Potential,
+    pub interrupted: &'a AtomicBool,
+    /// Set when drawing or evaluation has failed, so that the other stops.
+    pub abandoned: &'a AtomicBool,
+    /// Where the inputs of failed evaluations go.
+    pub failures: PathBuf,
+    pub round: &'a Round,
+    pub arriving: Receiver<Drawn>,
+    pub work: Work,
+}
+
+/// How far the evaluation of a round has come.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Set once no more structures arrive; until then the reporter shows how they are drawn.
+    all_drawn: bool,
+    /// Positions of what is being evaluated.
+    positions: HashMap<usize, Vec<Vec3>>,
+    n_handed_over: usize,
+    n_answered: usize,
+    /// Time in which there was nothing to evaluate yet.
+    pub idle: Duration,
+    /// What was recorded.
+    pub recorded: Vec<Entry>,
+}
+
+impl Evaluation<'_> {
+    pub fn run(&mut self) -> Result<()> {
+        let _range = profiler_range("evaluate");
+        let potential = self.potential;
+        let outcome = potential.evaluate_stream(self);
+        self.tell();
+        outcome
+    }
+
+    fn entry(&self, index: usize, status: Status, free_positions: Vec<Vec3>, answer: Option<Answer>) -> Entry {
+        let (energy, forces) = match answer {
+            Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
+            _ => (None, None),
+        };
+        let (iteration, index) = (self.round.archive_key(), index as u32);
+        Entry { iteration, index, kt_ev: self.round.kt_ev, status, free_positions, energy, forces }
+    }
+
+    /// Records what lies too close; gives the others with their indices.
+    fn judge(&mut self, (first, drawn): Drawn) -> Result<Vec<(usize, Structure)>> {
+        let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
+        for (index, free) in (first..).zip(drawn) {
+            if self.judge.too_close(&free) {
+                self.reporter.recorded(Status::TooClose, None);
+                rejected.push(self.entry(index, Status::TooClose, free, None));
+            } else {
+                accepted.push((index, self.system.structure(&free)));
+                self.work.positions.insert(index, free);
+            }
+        }
+        self.archive.record(&rejected)?;
+        self.work.recorded.extend(rejected);
+        self.work.n_handed_over += accepted.len();
+        Ok(accepted)
+    }
+
+    /// Tells the user what the potential has to say.
+    fn tell(&self) {
+        self.potential.notes().iter().for_each(|note| self.reporter.message(note));
+    }
+
+    /// Keeps the input of an evaluation that failed.
+    fn save_failure(&self, index: usize, reason: &str) -> Result<()> {
+        let Some(free) = self.work.positions.get(&index) else { return Ok(()) };
+        std::fs::create_dir_all(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
+        let frame = Frame::from(self.system.structure(free)).with_info("reason", reason);
+        let path = failure_path(&self.failures, self.round.number, index);
+        write_atomic(&path, format_frames(&[frame]).as_bytes())?;
+        let number = self.round.number + 1;
+        self.reporter
+            .message(&format!("a structure of iteration {number} failed: {reason}; kept as {}", path.display()));
+        Ok(())
+    }
+}
+
+fn failure_path(folder: &Path, iteration: u32, index: usize) -> PathBuf {
+    folder.join(format!("iteration-{iteration:05}-sample-{index:05}.xyz"))
+}
+
+impl Exchange for Evaluation<'_> {
+    fn next(&mut self, wait: Duration) -> Result<Option<Vec<(usize, Structure)>>> {
+        let started = Instant::now();
+        let arrived = self.arriving.recv_timeout(wait);
+        if self.work.n_handed_over == self.work.n_answered {
+            self.work.idle += started.elapsed();
+        }
+        match arrived {
+            Ok(drawn) => self.judge(drawn).map(Some),
+            Err(RecvTimeoutError::Timeout) => self.stop_if_told().map(|()| Some(Vec::new())),
+            Err(RecvTimeoutError::Disconnected) => {
+                if !std::mem::replace(&mut self.work.all_drawn, true) {
+                    self.reporter.phase(Phase::Evaluate, self.work.n_handed_over);
+                }
+                self.stop_if_told().map(|()| None)
+            }
+        }
+    }
+
+    fn deliver(&mut self, answers: Vec<(usize, Answer)>) -> Result<()> {
+        if !answers.is_empty() {
+            self.work.n_answered += answers.len();
+            let mut entries = Vec::with_capacity(answers.len());
+            for (index, answer) in answers {
+                if let Answer::Failed(reason) = &answer {
+                    self.save_failure(index, reason)?;
+                }
+                let free = self.work.positions.remove(&index).unwrap_or_default();
+                entries.push(self.entry(index, self.judge.status(&answer), free, Some(answer)));
+            }
+            self.archive.record(&entries)?;
+            entries.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
+            self.work.recorded.extend(entries);
+        }
+        // Also without an answer: where one takes minutes, times go on.
+        if self.work.all_drawn {
+            self.reporter.advance(self.work.n_answered);
+        }
+        self.tell();
+        self.stop_if_told()
+    }
+}
+
+impl Evaluation<'_> {
+    fn stop_if_told(&self) -> Result<()> {
+        stop_if(self.interrupted)?;
+        stop_if(self.abandoned)
+    }
+}

@@ -1,0 +1,150 @@
+//! What a search knows: every recorded structure, read from the archive once and kept from then on.
+
+use super::Round;
+use crate::archive::{Archive, Counts, Entry, Status};
+use crate::buffer::{self, Candidate};
+use crate::error::Result;
+use crate::system::Vec3;
+use std::collections::BTreeMap;
+
+/// A structure whose energy counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Its key in the archive.
+    pub key: (u32, u32),
+    /// Potential energy, eV.
+    pub energy_ev: f64,
+    /// Positions of the free atoms, n × 3, Å.
+    pub positions: Vec<Vec3>,
+    /// Forces on the free atoms, n × 3, eV/Å, if they are known.
+    pub forces: Option<Vec<Vec3>>,
+}
+
+/// A round whose structures are all recorded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampled {
+    /// Its number.
+    pub number: u32,
+    /// Its temperature, eV.
+    pub kt_ev: f64,
+    /// What became of its structures.
+    pub counts: Counts,
+    /// Structures known before it.
+    pub n_known_before: usize,
+}
+
+/// The rounds of a search so far. A plan, a proposal and a lesson decide by it alone, so that a resumed search decides alike.
+#[derive(Debug)]
+pub struct History {
+    n_template: usize,
+    seed: u64,
+    /// In the order of their keys.
+    known: Vec<Known>,
+    /// What the buffer is drawn from: keys and energies of `known`.
+    candidates: Vec<Candidate>,
+    rounds: Vec<Sampled>,
+    /// Answers in the archive to rounds that are not sampled yet: a run that was killed, or fell back to an older checkpoint.
+    answered: BTreeMap<u32, Vec<Entry>>,
+    /// The structures of the round that is not closed, in order of their index.
+    open: Vec<Entry>,
+}
+
+impl History {
+    /// Reads `archive`, whose structures have `n_template` atoms before the free ones, of a run with this `seed` that has closed
+    /// `n_closed` rounds.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn read(archive: &Archive, n_template: usize, seed: u64, n_closed: u32) -> Result<Self> {
+        let mut history = History {
+            n_template,
+            seed,
+            known: Vec::new(),
+            candidates: Vec::new(),
+            rounds: Vec::new(),
+            answered: BTreeMap::new(),
+            open: Vec::new(),
+        };
+        archive.visit(&mut |entry| {
+            if entry.iteration >= n_closed {
+                history.answered.entry(entry.iteration).or_default().push(entry);
+                return;
+            }
+            if history.rounds.last().is_none_or(|round| round.number != entry.iteration) {
+                history.push_round(entry.iteration, entry.kt_ev);
+            }
+            history.take_in(entry);
+        })?;
+        history.open = history.answered.remove(&n_closed).unwrap_or_default();
+        Ok(history)
+    }
+
+    /// Structures whose energy counts, in the order of their keys.
+    pub fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// Rounds whose structures are all recorded, in their order.
+    pub fn rounds(&self) -> &[Sampled] {
+        &self.rounds
+    }
+
+    /// The last of [`History::rounds`].
+    pub fn last(&self) -> Option<&Sampled> {
+        self.rounds.last()
+    }
+
+    /// The structures of the round that is not closed, as far as they are recorded, in order of their index.
+    pub fn open(&self) -> &[Entry] {
+        &self.open
+    }
+
+    /// Draws `size` of the known structures with probabilities that follow exp(−E/kT) at the temperature of the last round
+    /// ([`buffer::draw`]); gives their places in [`History::known`] and their Boltzmann weights, mean 1.
+    pub fn draw(&self, size: usize) -> (Vec<usize>, Vec<f64>) {
+        let Some(&Sampled { number, kt_ev, .. }) = self.last() else { return (Vec::new(), Vec::new()) };
+        let places = buffer::draw(&self.candidates, kt_ev, size, self.seed, u64::from(number));
+        let energies: Vec<f64> = places.iter().map(|&place| self.known[place].energy_ev).collect();
+        (places, buffer::boltzmann_weights(&energies, kt_ev))
+    }
+
+    /// Begins `round`: what the archive holds of it is open from here on.
+    pub(crate) fn begin(&mut self, round: &Round) {
+        self.open.extend(self.answered.remove(&round.archive_key()).unwrap_or_default());
+    }
+
+    /// Adds structures of the open round that were recorded.
+    pub(crate) fn recorded(&mut self, entries: Vec<Entry>) {
+        self.open.extend(entries);
+        self.open.sort_by_key(|entry| entry.index);
+    }
+
+    /// All structures of the open round are recorded: what counts of them is known from here on.
+    pub(crate) fn sampled(&mut self, round: &Round) {
+        self.push_round(round.number, round.kt_ev);
+        for entry in self.open.clone() {
+            self.take_in(entry);
+        }
+    }
+
+    /// Closes the open round; gives its structures.
+    pub(crate) fn close(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.open)
+    }
+
+    fn push_round(&mut self, number: u32, kt_ev: f64) {
+        let n_known_before = self.known.len();
+        self.rounds.push(Sampled { number, kt_ev, counts: Counts::default(), n_known_before });
+    }
+
+    fn take_in(&mut self, entry: Entry) {
+        if let Some(round) = self.rounds.last_mut() {
+            *round.counts.of_mut(entry.status) += 1;
+        }
+        let Entry { iteration, index, status, free_positions: positions, energy, forces, .. } = entry;
+        let (Status::Ok, Some(energy_ev)) = (status, energy) else { return };
+        let forces = forces.map(|mut forces| forces.split_off(self.n_template));
+        self.candidates.push(Candidate { iteration, index, energy: energy_ev });
+        self.known.push(Known { key: (iteration, index), energy_ev, positions, forces });
+    }
+}

@@ -1,0 +1,273 @@
+//! The life of a run, the same for a search and for every baseline: opened, worked on, ended, resumed.
+
+use super::evaluation::{Drawn, Evaluation, Work};
+use super::progress::RunInfo;
+use super::{
+    Checkpoint, IterationMetrics, Judge, PhaseSeconds, Reporter, Resumed, Round, RunDirectory, RunStatus,
+    SearchProgress, Summary,
+};
+use crate::archive::{Archive, Entry};
+use crate::config::Settings;
+use crate::engine::ModelState;
+use crate::error::{Error, Result};
+use crate::potential::Potential;
+use crate::system::xyz::format_frames;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
+
+/// A run that this process works on: its folder and archive, its potential, its criteria, and what has come of it.
+pub struct Session<'a> {
+    /// What is sought, and how.
+    pub settings: &'a Settings,
+    /// Source of the energies.
+    pub potential: Box<dyn Potential>,
+    /// Which structures count, and which is the target.
+    pub judge: Judge,
+    /// The run folder.
+    pub directory: RunDirectory,
+    /// Everything recorded.
+    pub archive: Archive,
+    /// Shows the progress.
+    pub reporter: &'a Reporter,
+    /// Set by the user who wants the run to end.
+    pub interrupted: &'a AtomicBool,
+    /// What the closed rounds have come to.
+    pub progress: SearchProgress,
+    /// Whether the run ends where it finds the target.
+    stop_at_target: bool,
+    device: String,
+    started: Instant,
+    /// Wall-clock time before the checkpoint, s.
+    seconds_before: f64,
+}
+
+/// What a method of searching does with a session.
+pub trait Activity {
+    /// Rounds of the whole run.
+    fn n_rounds(&self) -> u32;
+
+    /// Works until the end; says which end.
+    ///
+    /// # Errors
+    /// Whatever ends the run before.
+    fn work(&mut self, session: &mut Session) -> Result<RunStatus>;
+
+    /// Structures recorded in the round that is not closed, in order of their index.
+    fn open(&self) -> &[Entry] {
+        &[]
+    }
+
+    /// Puts on the disk what is not there yet, however the run ended.
+    ///
+    /// # Errors
+    /// `Storage`. Then no summary is written: one that counted what is not stored would keep the run from being resumed.
+    fn settle(&mut self, _session: &mut Session, _status: RunStatus) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Draws structures and sends them; ends early when one of the flags is set.
+pub type Draw<'a> = &'a mut dyn FnMut(Sender<Drawn>, &[&AtomicBool]) -> Result<()>;
+
+/// What a command does with the folder of a run that has ended, before it tells the user: write a report, for example.
+pub type Afterwards<'a> = &'a (dyn Fn(&Path, &Reporter) -> Result<()> + Sync);
+
+impl<'a> Session<'a> {
+    /// Opens the archive of `run`, whose results are computed on `device`; gives the checkpoint to continue from, if there is one.
+    /// `interrupted` may be set at any time, by a signal handler for example.
+    ///
+    /// # Errors
+    /// `BadInput` if the archive holds structures of another system, `Storage` if it lacks structures that the run has recorded.
+    pub fn open(
+        settings: &'a Settings,
+        potential: Box<dyn Potential>,
+        run: Resumed,
+        reporter: &'a Reporter,
+        interrupted: &'a AtomicBool,
+        device: String,
+    ) -> Result<(Self, Option<ModelState>)> {
+        let Resumed { directory, checkpoint, notes, .. } = run;
+        // External evaluators start with the folder that they may write to.
+        potential.begin(directory.path())?;
+        let seed = settings.sections.search.seed;
+        let archive = Archive::open_or_create(&directory.archive_path(), &settings.system, &potential.name(), seed)?;
+        if let Some(Checkpoint { progress, .. }) = &checkpoint {
+            archive.check_complete(progress.iterations_done, progress.samples)?;
+        }
+        notes.iter().for_each(|note| reporter.message(note));
+        let (progress, model) = match checkpoint {
+            Some(checkpoint) => (checkpoint.progress, Some(checkpoint.model)),
+            None => (SearchProgress::new(seed), None),
+        };
+        let session = Session {
+            settings,
+            potential,
+            judge: Judge::new(settings),
+            directory,
+            archive,
+            reporter,
+            interrupted,
+            stop_at_target: false,
+            progress,
+            device,
+            started: Instant::now(),
+            seconds_before: progress.seconds,
+        };
+        Ok((session, model))
+    }
+
+    /// With `stop` the run ends where it finds the target; without it, it continues to the end of its budget. Either can take
+    /// over from the other in the same run folder.
+    pub fn set_stop_at_target(&mut self, stop: bool) {
+        self.stop_at_target = stop;
+    }
+
+    /// `seconds` is the wall-clock time of the run before this session, s.
+    pub(crate) fn set_seconds_before(&mut self, seconds: f64) {
+        self.seconds_before = seconds;
+    }
+
+    /// Whether the run ends here, with the target found by `progress`.
+    pub fn is_over(&self, progress: &SearchProgress) -> bool {
+        self.stop_at_target && progress.target_first_evaluation.is_some()
+    }
+
+    /// Lets `method` work to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
+    ///
+    /// # Errors
+    /// Those of the method, `BadInput` if the potential has no energy for the target, and what the run folder reports. After
+    /// all of them the run can be resumed.
+    pub fn conduct(&mut self, method: &mut dyn Activity, afterwards: Afterwards) -> Result<Summary> {
+        self.reporter.run_started(&RunInfo {
+            directory: self.directory.path(),
+            device: &self.device,
+            potential: &self.potential.name(),
+            seed: self.progress.seed,
+            iterations: method.n_rounds(),
+            first_iteration: self.progress.iterations_done,
+            best_ev: self.archive.best()?.and_then(|entry| entry.energy),
+        });
+        let outcome = self
+            .write_summary(RunStatus::Running, method.open())
+            .and_then(|_| self.evaluate_target())
+            .and_then(|()| method.work(self));
+        let status = match outcome {
+            Ok(status) => status,
+            Err(Error::Interrupted) => RunStatus::Interrupted,
+            Err(_) => RunStatus::Failed,
+        };
+        let summary = method.settle(self, status).and_then(|()| self.write_summary(status, method.open()));
+        let afterwards = afterwards(self.directory.path(), self.reporter);
+        let summary = summary.inspect(|summary| self.reporter.finished(summary));
+        outcome.and(afterwards).and(summary)
+    }
+
+    /// Asks the potential for the target's energy, if that is what is sought.
+    fn evaluate_target(&mut self) -> Result<()> {
+        self.potential.notes().iter().for_each(|note| self.reporter.message(note));
+        self.judge.evaluate_target(self.settings, &*self.potential, self.interrupted)
+    }
+
+    /// Evaluates and records the structures of `round` that `draw` sends, while it draws later ones. `draw` stays on this thread,
+    /// which holds the device; a second one judges, asks the potential and records. Its flags say when to stop drawing. Adds to
+    /// `seconds`; gives what was recorded, also before an error.
+    pub fn evaluate(&mut self, round: &Round, seconds: &mut PhaseSeconds, draw: Draw) -> (Vec<Entry>, Result<()>) {
+        let Session { settings, judge, archive, reporter, potential, interrupted, directory, .. } = self;
+        let (drawn, arriving) = channel();
+        let abandoned = AtomicBool::new(false);
+        let mut evaluation = Evaluation {
+            system: &settings.system,
+            judge,
+            archive,
+            reporter,
+            potential: &**potential,
+            interrupted,
+            abandoned: &abandoned,
+            failures: directory.failures_path(),
+            round,
+            arriving,
+            work: Work::default(),
+        };
+        let started = Instant::now();
+        let (drawing, evaluating, waited) = std::thread::scope(|scope| {
+            let evaluating = scope.spawn(|| {
+                let outcome = evaluation.run();
+                if outcome.is_err() {
+                    abandoned.store(true, Ordering::Relaxed);
+                }
+                outcome
+            });
+            let drawing = draw(drawn, &[interrupted, &abandoned]);
+            seconds.sample += started.elapsed().as_secs_f64();
+            if drawing.is_err() {
+                abandoned.store(true, Ordering::Relaxed);
+            }
+            let waiting = Instant::now();
+            let evaluating = evaluating.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (drawing, evaluating, waiting.elapsed())
+        });
+        let Work { idle, recorded, .. } = evaluation.work;
+        seconds.wait += waited.as_secs_f64();
+        seconds.evaluate += started.elapsed().saturating_sub(idle).as_secs_f64();
+        // The one that failed first made the other stop with an interruption.
+        let outcome = match (drawing, evaluating) {
+            (Err(Error::Interrupted), Err(cause)) => Err(cause),
+            (drawing, evaluating) => drawing.and(evaluating),
+        };
+        (recorded, outcome)
+    }
+
+    /// Closes a round of a search: `metrics`, the checkpoint from which the next one starts, the summary. `entries` are its
+    /// structures, in order of their index.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn close_round(
+        &mut self,
+        round: &Round,
+        entries: &[Entry],
+        mut metrics: IterationMetrics,
+        model: ModelState,
+    ) -> Result<()> {
+        let progress = self.so_far(entries);
+        self.progress = SearchProgress { iterations_done: round.checkpoint(), ..progress };
+        metrics.best_energy_ev = self.progress.best.map(|best| best.energy_ev);
+        self.directory.finish_iteration(&metrics, self.progress, model)?;
+        self.reporter.iteration_done(&metrics);
+        Ok(())
+    }
+
+    /// What the run has come to with `open`, the structures of the round that is not closed, in order of their index.
+    pub fn so_far(&self, open: &[Entry]) -> SearchProgress {
+        let mut progress = self.progress;
+        open.iter().for_each(|entry| self.judge.count(&mut progress, entry));
+        SearchProgress { seconds: self.seconds(), ..progress }
+    }
+
+    /// Writes `best.xyz`.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn write_best(&self, best: &Entry) -> Result<()> {
+        let mut structure = self.settings.system.structure(&best.free_positions);
+        (structure.energy, structure.forces) = (best.energy, best.forces.clone());
+        self.directory.write_best(format_frames(&[structure.into()]).as_bytes())
+    }
+
+    /// Writes `summary.json`, with `open` as for [`Session::so_far`].
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn write_summary(&self, status: RunStatus, open: &[Entry]) -> Result<Summary> {
+        let summary = self.so_far(open).summary(status, &self.device);
+        self.directory.write_summary(&summary)?;
+        Ok(summary)
+    }
+
+    /// Wall-clock time of the run, s.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+}

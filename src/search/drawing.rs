@@ -1,0 +1,134 @@
+//! Draws the samples of a round that are not recorded yet: proposed, relaxed on learned forces, sent to be evaluated.
+
+use crate::archive::Entry;
+use crate::config::Settings;
+use crate::diffusion::CorrectorSettings;
+use crate::engine::{Engine, FreePositions, Progress, profiler_range, relax_on_predicted_forces};
+use crate::error::{Error, Result, stop_if};
+use crate::proposal::Proposal;
+use crate::run::progress::Phase;
+use crate::run::{Drawn, Reporter, Round};
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
+
+/// Most structures drawn before they are evaluated: what a kill can cost.
+const SAMPLES_AT_ONCE: usize = 128;
+/// Fewest, where evaluation is slow: engines draw this many about as fast as one.
+const FEWEST_AT_ONCE: usize = 16;
+
+/// What draws samples.
+pub(super) struct Drawing<'a, 'p> {
+    pub settings: &'a Settings,
+    pub engine: &'a mut dyn Engine,
+    pub proposals: &'a mut [Box<dyn Proposal + 'p>],
+    pub reporter: &'a Reporter,
+    pub round: &'a Round,
+}
+
+impl Drawing<'_, '_> {
+    /// Draws the samples in `ranges`, range by range, and sends each as it is done; ends early when one of `stop` is set.
+    pub fn draw(&mut self, ranges: &[Range<usize>], sender: &Sender<Drawn>, stop: &[&AtomicBool]) -> Result<()> {
+        let (n_reverse, relaxation) = (self.settings.sections.diffusion.steps, self.relaxation());
+        for range in ranges {
+            let _range = profiler_range("sample");
+            self.reporter.phase(Phase::Sample, n_reverse + relaxation.map_or(0, |(n_steps, _)| n_steps));
+            let reporter = self.reporter;
+            let mut advance = |step| {
+                reporter.advance(step);
+                stop.iter().try_for_each(|stop| stop_if(stop))
+            };
+            let mut structures = self.proposed(range, &mut advance)?;
+            if let Some((n_steps, corrector)) = relaxation {
+                let mut advance = |step| advance(n_reverse + step);
+                self.relax(n_steps, &corrector, &mut structures, &mut advance)?;
+                let mut advance = |_| advance(n_steps);
+                self.try_again(n_steps, &corrector, range.start, &mut structures, &mut advance)?;
+            }
+            if !structures.iter().flatten().flatten().all(|x| x.is_finite()) {
+                return Err(Error::Failed(format!(
+                    "iteration {}: the model sends atoms to places that are not numbers; lower training.learning_rate",
+                    self.round.number + 1
+                )));
+            }
+            if sender.send((range.start, structures)).is_err() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps of the relaxation on learned forces, and how far each may go; `None` where samples do not relax.
+    fn relaxation(&self) -> Option<(usize, CorrectorSettings)> {
+        let sections = &self.settings.sections;
+        let guidance = sections.guidance.filter(|_| self.round.forces_learned)?;
+        Some((sections.proposals.unwrap_or_default().relax_steps, guidance.settings().corrector()))
+    }
+
+    /// The samples in `range`, as their proposals draw them.
+    fn proposed(&mut self, range: &Range<usize>, progress: Progress) -> Result<Vec<FreePositions>> {
+        let mut structures = Vec::with_capacity(range.len());
+        for part in &self.round.parts {
+            let samples = range.start.max(part.samples.start)..range.end.min(part.samples.end);
+            if !samples.is_empty() {
+                let proposal = &mut self.proposals[part.proposal];
+                structures.extend(proposal.draw(self.round, samples, self.engine, progress)?);
+            }
+        }
+        Ok(structures)
+    }
+
+    fn relax(
+        &mut self,
+        n_steps: usize,
+        corrector: &CorrectorSettings,
+        structures: &mut [FreePositions],
+        progress: Progress,
+    ) -> Result<()> {
+        relax_on_predicted_forces(self.engine, &self.settings.system, corrector, n_steps, structures, progress)
+    }
+
+    /// Relaxes those of `structures`, at rest and samples from `first` on, again from another start for which a proposal has one.
+    fn try_again(
+        &mut self,
+        n_steps: usize,
+        corrector: &CorrectorSettings,
+        first: usize,
+        structures: &mut [FreePositions],
+        progress: Progress,
+    ) -> Result<()> {
+        let mut asked: Vec<usize> = (0..structures.len()).collect();
+        for attempt in 1.. {
+            let (known, mut starts): (Vec<usize>, Vec<FreePositions>) = asked
+                .into_iter()
+                .filter_map(|k| Some((k, self.another_start(first + k, attempt, &structures[k])?)))
+                .unzip();
+            asked = known;
+            if asked.is_empty() {
+                break;
+            }
+            self.relax(n_steps, corrector, &mut starts, progress)?;
+            asked.iter().zip(starts).for_each(|(&k, structure)| structures[k] = structure);
+        }
+        Ok(())
+    }
+
+    fn another_start(&mut self, index: usize, attempt: usize, at_rest: &FreePositions) -> Option<FreePositions> {
+        let Drawing { proposals, round, .. } = self;
+        round.parts.iter().find_map(|part| proposals[part.proposal].again(round, index, attempt, at_rest))
+    }
+}
+
+/// The indices below `n_samples` that are not recorded, in ranges of at most as many as a potential that works on `n_at_once`
+/// structures at a time is given.
+pub(super) fn missing(recorded: &[Entry], n_samples: usize, n_at_once: Option<usize>) -> Vec<Range<usize>> {
+    let n_at_once = n_at_once.map_or(SAMPLES_AT_ONCE, |n| n.clamp(FEWEST_AT_ONCE, SAMPLES_AT_ONCE));
+    let ends = recorded.iter().map(|entry| entry.index as usize).chain([n_samples]);
+    let starts = std::iter::once(0).chain(recorded.iter().map(|entry| entry.index as usize + 1));
+    let gaps = starts.zip(ends).map(|(start, end)| start..end);
+    gaps.flat_map(|gap| {
+        let end = gap.end;
+        gap.step_by(n_at_once).map(move |start| start..end.min(start + n_at_once))
+    })
+    .collect()
+}

@@ -1,0 +1,39 @@
+//! What the model learns from a round, and when to stop: one file a lesson.
+
+mod boltzmann;
+
+pub use boltzmann::Boltzmann;
+
+use crate::engine::{Engine, Progress, TrainingReport};
+use crate::error::Result;
+use crate::run::{History, Round};
+
+/// Teaches the model after a round. All that it does follows from the settings, the history and the model: a resumed search
+/// learns the same.
+pub trait Lesson: Send {
+    /// Optimiser steps of a round, at most.
+    fn n_steps(&self) -> usize;
+
+    /// Trains the model of `engine` with what `history` holds after `round`. `progress` hears of the optimiser steps.
+    ///
+    /// # Errors
+    /// Those of [`Engine::train`].
+    fn teach(
+        &mut self,
+        round: &Round,
+        history: &History,
+        engine: &mut dyn Engine,
+        progress: Progress,
+    ) -> Result<Taught>;
+}
+
+/// What a lesson has come to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Taught {
+    /// Of the optimiser.
+    pub training: TrainingReport,
+    /// Median energy of the structures that were learned from, eV.
+    pub median_ev: Option<f64>,
+    /// (Σw)²/Σw² of their weights.
+    pub effective_sample_size: Option<f64>,
+}

@@ -1,0 +1,66 @@
+//! Score matching on a buffer that follows exp(−E/kT) (arXiv:2510.13448, eq. 5), and forces on all that is known.
+
+use super::{Lesson, Taught};
+use crate::buffer::effective_sample_size;
+use crate::config::Settings;
+use crate::engine::{Engine, ForceSet, Progress, TrainingSet, profiler_range};
+use crate::error::Result;
+use crate::run::{History, Round};
+use crate::statistics::{median, sorted};
+
+/// The lesson of GO-Diff: a fresh optimiser, a fixed number of steps.
+#[derive(Debug)]
+pub struct Boltzmann<'a> {
+    settings: &'a Settings,
+    /// With `[guidance]`, what the force head learns from: the known structures with their forces, in their order.
+    forces: Option<ForceSet>,
+    /// Structures of the history that were looked at.
+    n_seen: usize,
+}
+
+impl<'a> Boltzmann<'a> {
+    /// For the sections `[training]`, `[search]` and `[guidance]` of `settings`.
+    pub fn new(settings: &'a Settings) -> Self {
+        Boltzmann { settings, forces: settings.sections.guidance.map(|_| ForceSet::default()), n_seen: 0 }
+    }
+
+    /// Takes in the forces that are new in `history`.
+    fn remember_forces(&mut self, history: &History) {
+        let (Some(set), Some(guidance)) = (&mut self.forces, &self.settings.sections.guidance) else { return };
+        for known in &history.known()[self.n_seen..] {
+            if let Some(forces) = &known.forces {
+                set.push(known.positions.clone(), forces, guidance.max_force_ev_per_angstrom);
+            }
+        }
+        self.n_seen = history.known().len();
+    }
+}
+
+impl Lesson for Boltzmann<'_> {
+    fn n_steps(&self) -> usize {
+        self.settings.sections.training.steps_per_iteration
+    }
+
+    fn teach(
+        &mut self,
+        round: &Round,
+        history: &History,
+        engine: &mut dyn Engine,
+        progress: Progress,
+    ) -> Result<Taught> {
+        let range = profiler_range("buffer");
+        let (places, weights) = history.draw(self.settings.sections.search.buffer);
+        drop(range);
+        let _range = profiler_range("train");
+        let buffer = || places.iter().map(|&place| &history.known()[place]);
+        self.remember_forces(history);
+        let (median_ev, ess) =
+            (median(&sorted(buffer().map(|known| known.energy_ev))), effective_sample_size(&weights));
+        let positions = buffer().map(|known| known.positions.clone()).collect();
+        // Lent to the set: it holds all forces of the run, too much to copy in every round.
+        let set = TrainingSet { positions, weights, forces: self.forces.take() };
+        let training = engine.train(round.stream, &set, self.n_steps(), progress);
+        self.forces = set.forces;
+        Ok(Taught { training: training?, median_ev, effective_sample_size: Some(ess) })
+    }
+}

@@ -1,0 +1,43 @@
+//! The temperature falls from round to round (arXiv:2510.13448).
+
+use super::Plan;
+use crate::config::Settings;
+use crate::diffusion::temperature;
+use crate::engine::Stream;
+use crate::run::{History, Round};
+
+/// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`.
+#[derive(Debug)]
+pub struct Annealing<'a> {
+    settings: &'a Settings,
+    /// Whether the model knows forces before the first round.
+    knows_forces: bool,
+}
+
+impl<'a> Annealing<'a> {
+    /// For the sections `[search]` and `[transfer]` of `settings`.
+    pub fn new(settings: &'a Settings) -> Self {
+        let transfer = settings.transfer.as_ref();
+        let knows_forces = transfer.is_some_and(|model| model.knows_forces(&settings.system.numbers()));
+        Annealing { settings, knows_forces }
+    }
+}
+
+impl Plan for Annealing<'_> {
+    fn next(&mut self, history: &History) -> Option<Round> {
+        let search = &self.settings.sections.search;
+        let number = history.last().map_or(0, |last| last.number + 1);
+        (number < self.n_rounds()).then(|| Round {
+            number,
+            kt_ev: temperature(number as usize, search.iterations, search.kt_initial_ev, search.kt_final_ev),
+            stream: Stream { seed: search.seed, iteration: u64::from(number) },
+            n_samples: search.samples_per_iteration,
+            forces_learned: self.settings.sections.guidance.is_some() && (number > 0 || self.knows_forces),
+            parts: Vec::new(),
+        })
+    }
+
+    fn n_rounds(&self) -> u32 {
+        self.settings.sections.search.iterations as u32
+    }
+}
