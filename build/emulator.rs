@@ -7,7 +7,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-const EMULATOR: &str = "src/engine/cuda/driver/emulator";
+const EMULATOR: &str = "src/gpu/emulator";
 /// Kernels of the engine, and those with planted bugs that the emulator has to catch.
 const KERNELS: [&str; 2] = ["kernels", "tests/planted"];
 

@@ -1,4 +1,4 @@
-//! Compiles `kernels/*.cu` for every supported architecture and writes what `src/engine/cuda/kernels.rs` embeds.
+//! Compiles `kernels/*.cu` for every supported architecture and writes what `src/gpu/kernels.rs` embeds.
 //!
 //! A compilation is remembered in the target folder under a hash of everything that it depends on, so only what changed is
 //! compiled again, and `cargo` may run this as often as it likes.

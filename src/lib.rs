@@ -5,7 +5,8 @@
 //!
 //! - [`search`]: the annealing loop, short enough to read as the paper's pseudocode;
 //! - [`system`]: what is searched: template, free atoms, cell, confinement, structure files, radius graph;
-//! - [`engine`]: the seam to the hardware, and the CPU engine behind it;
+//! - [`engine`]: the seam to the hardware, and the CPU and GPU engines behind it;
+//! - [`gpu`]: devices, queues, kernels, below everything that computes there;
 //! - [`diffusion`]: noise levels, the prior, forward and reverse steps, as formulas;
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
@@ -52,6 +53,7 @@ pub mod diffusion;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod gpu;
 pub mod landscape;
 pub mod lbfgs;
 pub mod minima;

@@ -6,7 +6,7 @@
 #[path = "common/stand_in.rs"]
 mod stand_in;
 
-use godiff::engine::cuda::kernels::nvrtc_version;
+use godiff::gpu::kernels::nvrtc_version;
 use stand_in::{compile, library_path};
 use std::fs;
 use std::path::Path;

@@ -8,7 +8,7 @@ mod common;
 mod device;
 
 use device::{device, device_names};
-use godiff::engine::cuda::driver::Device;
+use godiff::gpu::Device;
 use godiff::potential::relax::{Ending, RelaxSettings, Relaxed, relax_all};
 use godiff::potential::{Answer, Emt, EmtOnDevice, Evaluation, Potential, PotentialSettings, open};
 use godiff::random::{Noise, Purpose};

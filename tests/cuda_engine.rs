@@ -5,9 +5,9 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cuda::Cuda;
-use godiff::engine::cuda::driver::Device;
 use godiff::engine::{Engine, FreePositions, ModelState, Sampler, Setup, Stream, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
+use godiff::gpu::Device;
 use godiff::system::System;
 use reference::device::device;
 use reference::systems::{

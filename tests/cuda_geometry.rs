@@ -10,11 +10,11 @@ use godiff::diffusion::{
     reverse_step,
 };
 use godiff::engine::cpu::graph::{FreeGraph, Levels, TemplateGraph};
-use godiff::engine::cuda::driver::{self, Device};
 use godiff::engine::cuda::forward_noise::{ForwardNoise, visiting_order};
 use godiff::engine::cuda::radius_graph::RadiusGraph;
 use godiff::engine::cuda::reverse_step::ReverseProcess;
 use godiff::engine::{FreePositions, Setup, Stream, TrainingSet, Weighting};
+use godiff::gpu::{self, Device};
 use godiff::random::{Noise, Purpose};
 use godiff::system::vector::{add, scale};
 use godiff::system::{Cell, Confinement, PairSearch, System, Vec3, radius_graph};
@@ -45,11 +45,11 @@ fn stack() -> System {
 
 const CUTOFF: f64 = 6.0;
 
-fn streams() -> Vec<driver::Stream> {
+fn streams() -> Vec<gpu::Stream> {
     device_names().iter().map(|name| stream(name)).collect()
 }
 
-fn stream(device: &str) -> driver::Stream {
+fn stream(device: &str) -> gpu::Stream {
     Device::open(device).and_then(|device| device.stream()).expect("a device")
 }
 
@@ -74,13 +74,7 @@ fn assert_rounded(what: &str, found: &[f32], expected: impl IntoIterator<Item = 
 }
 
 /// Everything the kernel left of a structure equals the CPU's graph, entry by entry.
-fn check_graph(
-    what: &str,
-    system: &System,
-    cutoff: f64,
-    structures: &[FreePositions],
-    stream: &driver::Stream,
-) -> usize {
+fn check_graph(what: &str, system: &System, cutoff: f64, structures: &[FreePositions], stream: &gpu::Stream) -> usize {
     let (n_template, n_atoms, n) = (system.n_template(), system.n_atoms(), structures.len());
     let search = PairSearch::new(&system.cell, cutoff);
     let mut graphs: Vec<FreeGraph<f32>> = Vec::new();
@@ -477,7 +471,7 @@ fn batches_do_not_matter() {
         setup.reverse.steps = 5;
         let n_free = setup.system.n_free();
         let score = scores(&setup.system, 11, 5);
-        let sample = |stream: &driver::Stream, bounds: &[usize]| -> Vec<f64> {
+        let sample = |stream: &gpu::Stream, bounds: &[usize]| -> Vec<f64> {
             let process = ReverseProcess::new(stream, &setup, 11).unwrap();
             let mut all = Vec::new();
             for bounds in bounds.windows(2) {
@@ -564,7 +558,7 @@ fn forward_noise_equals_that_of_the_cpu() {
     }
 }
 
-fn check_forward_noise(name: &str, setup: &Setup, stream: &driver::Stream) {
+fn check_forward_noise(name: &str, setup: &Setup, stream: &gpu::Stream) {
     let (n_members, n_steps, n_launches, loaded) = (6usize, 3, 3, 8);
     let (system, batch) = (&setup.system, setup.training.batch);
     let (n_free, set) = (system.n_free(), training_set(system, n_members as u32));

@@ -8,10 +8,10 @@ mod reference;
 use godiff::diffusion::{Corrector, ReverseSchedule, corrector_strength};
 use godiff::engine::cuda::Cuda;
 use godiff::engine::cuda::corrector::Correctors;
-use godiff::engine::cuda::driver::{self, Device};
 use godiff::engine::{
     Engine, ForceSet, FreePositions, GuidanceSettings, ModelState, Sampler, Setup, Stream, TrainingReport, TrainingSet,
 };
+use godiff::gpu::{self, Device};
 use godiff::model::RadialBasis;
 use godiff::system::vector::{add, norm, scale, sub};
 use godiff::system::{System, Vec3, radius_graph};
@@ -140,7 +140,7 @@ fn captured_correctors_and_rewinding() {
     // Other forces in every call, so that there is something to remember.
     let forces: [Vec<f32>; 4] =
         [9, 10, 11, 12].map(|seed| flat(&random_vectors(&setup.system, 4, seed)).iter().map(|&f| f as f32).collect());
-    let opened = |n: usize| -> (driver::Stream, Correctors) {
+    let opened = |n: usize| -> (gpu::Stream, Correctors) {
         let stream = device().stream().unwrap();
         let correctors = Correctors::new(&stream, &setup, &guidance, n).unwrap();
         (stream, correctors)

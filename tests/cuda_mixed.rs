@@ -4,12 +4,12 @@
 mod reference;
 
 use godiff::engine::cuda::Cuda;
-use godiff::engine::cuda::driver::Shape;
 use godiff::engine::cuda::half::HalfConversion;
 use godiff::engine::{
     Engine, ForceSet, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
 };
 use godiff::error::Result;
+use godiff::gpu::Shape;
 use godiff::model::Layout;
 use half::f16;
 use reference::device::device;

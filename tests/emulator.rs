@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 use godiff::Error;
-use godiff::engine::cuda::driver::{Arguments, Buffer, Device, Pointer, Shape, Stream};
+use godiff::gpu::{Arguments, Buffer, Device, Pointer, Shape, Stream};
 use std::path::Path;
 use std::process::Command;
 
@@ -390,7 +390,7 @@ fn what_kernels_may_not_use() {
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
         let mut command = Command::new(compiler);
         command.args(["-std=c++17", "-fsyntax-only", "-DGODIFF_EMULATOR", "-x", "c++"]);
-        command.arg("-I").arg(root.join("kernels")).arg("-I").arg(root.join("src/engine/cuda/driver/emulator"));
+        command.arg("-I").arg(root.join("kernels")).arg("-I").arg(root.join("src/gpu/emulator"));
         command.arg(root.join("tests/planted").join(kernel)).output().unwrap().status.success()
     };
     assert!(compiles("correct.cu"));

@@ -2,7 +2,7 @@
 
 #![cfg(feature = "cuda")]
 
-use godiff::engine::cuda::kernels::{Kernel, modules, nvrtc_version};
+use godiff::gpu::kernels::{Kernel, modules, nvrtc_version};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ fn registers_are_those_of_the_table() {
 /// The check above would notice.
 #[test]
 fn local_memory_is_a_fault() {
-    use godiff::engine::cuda::kernels::Assembled;
+    use godiff::gpu::kernels::Assembled;
     const CLEAN: Assembled = Assembled {
         architecture: 86,
         registers: 255,

@@ -1,9 +1,9 @@
 //! How runs share the machine: its cores, or one card or several.
 
 use crate::engine::cuda::Cuda;
-use crate::engine::cuda::driver::Device;
-use crate::engine::{self, Engine, Place, Setup};
+use crate::engine::{self, Engine, Setup};
 use crate::error::{Error, Result};
+use crate::gpu::{Device, Place};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 

@@ -4,7 +4,7 @@ use super::common::{Threads, print};
 use clap::Args;
 use godiff::Result;
 use godiff::engine::cpu::simd::instruction_set;
-use godiff::engine::cuda::cards;
+use godiff::gpu::cards;
 
 /// Lists the devices that this build can use on this machine
 #[derive(Debug, Args)]

@@ -6,13 +6,11 @@
 mod device;
 mod elements;
 mod frame;
+mod launch;
 
 pub use device::EmtOnDevice;
-pub(crate) use elements::Element;
-pub(crate) use frame::Tables;
-
-use elements::{CutoffRule, Model, N_ELEMENTS};
-use frame::{Frame, Scratch};
+use elements::{CutoffRule, Element, Model, N_ELEMENTS};
+use frame::{Frame, Scratch, Tables};
 
 use super::batch::evaluate_in_chunks;
 use super::{Answer, Evaluation, Potential};

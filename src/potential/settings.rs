@@ -8,9 +8,8 @@ use super::emt::{Emt, EmtOnDevice};
 use super::external::External;
 use super::external_settings::{AseSettings, IpiSettings};
 use super::lennard_jones::{LennardJones, LennardJonesSettings, needs_cutoff};
-use crate::engine::Place;
-use crate::engine::cuda::driver::Device;
 use crate::error::{Error, Result};
+use crate::gpu::{Device, Place};
 use crate::system::System;
 
 /// The kinds as messages list them.

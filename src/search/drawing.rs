@@ -3,8 +3,9 @@
 use crate::archive::Entry;
 use crate::config::Settings;
 use crate::diffusion::CorrectorSettings;
-use crate::engine::{Engine, FreePositions, Progress, profiler_range, relax_on_predicted_forces};
+use crate::engine::{Engine, FreePositions, Progress, relax_on_predicted_forces};
 use crate::error::{Error, Result, stop_if};
+use crate::gpu::profiler_range;
 use crate::proposal::Proposal;
 use crate::run::progress::Phase;
 use crate::run::{Drawn, Reporter, Round};

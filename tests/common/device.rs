@@ -3,7 +3,7 @@
 // Each test uses its own part.
 #![allow(dead_code)]
 
-use godiff::engine::cuda::driver::Device;
+use godiff::gpu::Device;
 
 /// Names of the devices under test: without `GODIFF_TEST_DEVICE` the emulator with its threads in three orders.
 pub fn device_names() -> Vec<String> {

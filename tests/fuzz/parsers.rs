@@ -189,8 +189,7 @@ pub fn names() -> Parser {
             let formula = parse_formula(text).map_err(refused);
             let potential = PotentialSettings::parse_name(text).map_err(refused);
             // What "auto" is depends on the machine.
-            let device =
-                if text == "auto" { Ok(()) } else { godiff::engine::Place::of(text).map(drop).map_err(refused) };
+            let device = if text == "auto" { Ok(()) } else { godiff::gpu::Place::of(text).map(drop).map_err(refused) };
             assert!(formula.as_ref().is_ok_and(|numbers| !numbers.is_empty()) || formula.is_err());
             formula.map(drop).or(potential.map(drop)).or(device)
         }),

@@ -7,7 +7,7 @@ use godiff::campaign::hyperqueue::Job;
 use godiff::campaign::slurm::{Script, shell_quoted};
 use godiff::campaign::{Campaign, Planned};
 use godiff::disk::write_atomic;
-use godiff::engine::Place;
+use godiff::gpu::Place;
 use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Arguments of kernels/adamw.cu: sum of the gradient, clipping, AdamW, plateau schedule.
 
-use super::driver::{Arguments, Pointer, Shape};
 use crate::engine::{Decay, PlateauSchedule};
+use crate::gpu::{Arguments, Pointer, Shape};
 use bytemuck::{Pod, Zeroable};
 
 /// What a call of training keeps on the device.

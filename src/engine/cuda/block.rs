@@ -1,9 +1,9 @@
 //! Launches of kernels/block.cu: one block of PaiNN for a tile of atoms, and its gradient.
 
-use super::driver::{Arguments, Pointer, Shape, Stream};
 use super::stored::StoredPointer;
 use crate::engine::Precision;
 use crate::error::Result;
+use crate::gpu::{Arguments, Pointer, Shape, Stream};
 use bytemuck::{Pod, Zeroable};
 
 /// Atoms of a tile, large and small.

@@ -3,12 +3,11 @@
 
 use super::arrangement::{Arrangement, padded};
 use super::block::{TILE, TemplateEdges, WARPS, backward_shared_bytes};
-use super::driver::{Buffer, Stream};
 use super::filters::MAX_BLOCKS;
-use super::upload_some;
 use crate::engine::Setup;
 use crate::engine::cpu::graph::TemplateGraph;
 use crate::error::{Error, Result};
+use crate::gpu::{Buffer, Stream};
 
 /// Sizes that every launch needs.
 #[derive(Debug, Clone, Copy)]
@@ -161,13 +160,13 @@ impl Constants {
             species_of: stream.upload(&species_of)?,
             atoms: stream.upload(&(0..sizes.n_atoms as u32).collect::<Vec<u32>>())?,
             counts: stream.upload(&counts)?,
-            template_distances: upload_some(stream, &narrow(&graph.distances))?,
+            template_distances: stream.upload_some(&narrow(&graph.distances))?,
             row_starts: stream.upload(&row_starts)?,
-            row_edges: upload_some(stream, &row_edges)?,
+            row_edges: stream.upload_some(&row_edges)?,
             group_starts: stream.upload(&graph.group_starts)?,
             edge_starts: stream.upload(&graph.edge_starts)?,
-            groups: upload_some(stream, &groups)?,
-            edges: upload_some(stream, &edges)?,
+            groups: stream.upload_some(&groups)?,
+            edges: stream.upload_some(&edges)?,
         })
     }
 

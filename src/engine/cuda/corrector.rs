@@ -1,10 +1,10 @@
 //! Launcher of `kernels/corrector.cu`: the correctors of a guided sampling call, one a structure.
 
 use super::diffusion::{Lattice, Region};
-use super::driver::{Arguments, Buffer, Pointer, Shape, Stream};
 use crate::diffusion::{ReverseSchedule, corrector_strength};
 use crate::engine::{GuidanceSettings, Setup};
 use crate::error::{Error, Result};
+use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream};
 use bytemuck::{Pod, Zeroable};
 
 /// Calls so far, pairs kept, slot of the oldest.

@@ -4,9 +4,9 @@
 //! operations. What caches save beyond that or what a kernel reads again is not counted: the share of the floor shows it.
 
 use super::constants::Sizes;
-use super::driver::Properties;
 use super::weight_gradient::SLICES;
 use crate::engine::Precision;
+use crate::gpu::Properties;
 
 /// Operations and bytes of one launch.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

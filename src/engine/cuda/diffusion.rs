@@ -1,7 +1,7 @@
 //! What the kernels of the diffusion process share: the twins of `kernels/diffusion.cuh`, and how their work is cut into blocks.
 
-use super::driver::Shape;
 use crate::diffusion;
+use crate::gpu::Shape;
 use crate::system::{Cell, Images, System, Vec3};
 use bytemuck::{Pod, Zeroable};
 

@@ -1,7 +1,7 @@
 //! Arguments of kernels/filters.cu: filter rows of all edges, and their gradient.
 
-use super::driver::{Arguments, Pointer};
 use super::stored::StoredPointer;
+use crate::gpu::{Arguments, Pointer};
 use bytemuck::{Pod, Zeroable};
 
 /// Rows a block of `filters_forward` computes.

@@ -1,8 +1,8 @@
 //! Arguments of kernels/first_block.cu: what all structures of a search share in the first block, and its gradient.
 
 use super::block::{FreeEdges, TemplateEdges};
-use super::driver::{Arguments, Pointer};
 use super::stored::StoredPointer;
+use crate::gpu::{Arguments, Pointer};
 use bytemuck::{Pod, Zeroable};
 
 /// Arguments of `species_forward` and `species_forward_mixed`.

@@ -1,9 +1,9 @@
 //! Launcher of `kernels/forward_noise.cu`: noisy batches of many training steps at once.
 
 use super::diffusion::{Blocks, Region, Sde};
-use super::driver::{Arguments, Buffer, Pointer, Stream};
 use crate::engine::{self, Setup, TrainingSet, Weighting};
 use crate::error::{Error, Result};
+use crate::gpu::{Arguments, Buffer, Pointer, Stream};
 use crate::random::{Noise, Purpose, host_generator};
 use crate::system::Vec3;
 use bytemuck::{Pod, Zeroable};

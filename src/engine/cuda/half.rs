@@ -1,6 +1,6 @@
 //! Arguments of kernels/half.cu: the conversions of 16-bit storage alone, which a test compares with the crate `half`.
 
-use super::driver::{Arguments, Pointer};
+use crate::gpu::{Arguments, Pointer};
 use bytemuck::{Pod, Zeroable};
 
 /// Arguments of `half_conversion`.

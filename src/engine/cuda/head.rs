@@ -1,8 +1,8 @@
 //! Launches of kernels/head.cu: a head, and in training the loss and its gradient.
 
 use super::arrangement::Gated;
-use super::driver::{Arguments, Buffer, Pointer, Shape, Stream};
 use crate::error::Result;
+use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream};
 use crate::model::HEAD_BLOCKS;
 use bytemuck::{Pod, Zeroable};
 

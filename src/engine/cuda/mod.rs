@@ -13,8 +13,6 @@ pub mod corrector;
 mod cost;
 #[doc(hidden)]
 pub mod diffusion;
-pub mod driver;
-pub(crate) mod emt;
 #[doc(hidden)]
 pub mod filters;
 #[doc(hidden)]
@@ -25,8 +23,6 @@ pub mod forward_noise;
 pub mod half;
 #[doc(hidden)]
 pub mod head;
-#[doc(hidden)]
-pub mod kernels;
 #[doc(hidden)]
 pub mod network;
 pub mod profile;
@@ -41,17 +37,14 @@ mod train;
 #[doc(hidden)]
 pub mod weight_gradient;
 
-pub use driver::{Properties, cards};
-
 use super::{
     Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Precision, Progress,
     Sampler, Setup, Stream, TrainingReport, TrainingSet,
 };
 use crate::error::Result;
+use crate::gpu::{self, Buffer, Device, Pointer, with_reserve};
 use crate::system::Vec3;
 use adamw::TrainingState;
-use bytemuck::Pod;
-use driver::{Buffer, Device, Pointer};
 use network::{Batch, Network, Output, Term, Wanted, Workspace};
 use radius_graph::RadiusGraph;
 use sample::SampleRoom;
@@ -72,7 +65,7 @@ const STRUCTURES_AT_ONCE: usize = 256;
 /// The score model on a device. Engines that share one [`Device`] share its context and kernels; each has its own queue.
 pub struct Cuda {
     setup: Setup,
-    stream: driver::Stream,
+    stream: gpu::Stream,
     network: Network,
     training: Buffer<TrainingState>,
     /// Pairs of a structure that rooms are made for; grows when a structure has more.
@@ -85,7 +78,7 @@ pub struct Cuda {
 /// Steps ready to be queued again and again.
 enum Launches {
     /// One launch for all of them.
-    Captured(driver::Graph),
+    Captured(gpu::Graph),
     /// Queued one by one each time.
     Direct,
 }
@@ -180,16 +173,6 @@ impl Cuda {
         }
         Ok(vectors)
     }
-}
-
-/// Room for more pairs than were found, so that the next structure fits too.
-fn with_reserve(n_pairs: usize) -> usize {
-    n_pairs + n_pairs / 4
-}
-
-/// `values` on the device, one zero where there are none: no kernel reads it, but every buffer has an address.
-fn upload_some<T: Pod>(stream: &driver::Stream, values: &[T]) -> Result<Buffer<T>> {
-    if values.is_empty() { stream.zeros(1) } else { stream.upload(values) }
 }
 
 /// sin πt and cos πt.

@@ -15,11 +15,11 @@ use super::adamw::shape;
 use super::arrangement::{Gated, Matrix};
 use super::block::{AtomList, FreeEdges, tiles};
 use super::constants::{ALL, Constants, FREE, Sizes};
-use super::driver::{Buffer, Pointer, Stream};
 use super::radius_graph::RadiusGraph;
 use super::stored::Stored;
 use crate::engine::{ModelState, Precision, Setup};
 use crate::error::Result;
+use crate::gpu::{Buffer, Pointer, Stream};
 
 /// Parameters, moments, and the arranged copies that kernels read.
 pub struct Weights {

@@ -3,11 +3,11 @@
 use super::Cuda;
 use super::adamw::TrainingState;
 use super::cost::{Cost, Costs, Load};
-use super::driver::Recorded;
 use super::network::Batch;
 use super::radius_graph::RadiusGraph;
 use crate::engine::{Engine, PlateauSchedule, Stream, TrainingSet};
 use crate::error::{Error, Result};
+use crate::gpu::Recorded;
 use serde::Serialize;
 use std::ops::Range;
 

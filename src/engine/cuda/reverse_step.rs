@@ -1,10 +1,10 @@
 //! Launcher of `kernels/reverse_step.cu`: the structures of a sampling call, from the prior through every reverse step.
 
 use super::diffusion::{Blocks, Lattice, Region, Sde};
-use super::driver::{Arguments, Buffer, Pointer, Stream};
 use crate::diffusion::ReverseSchedule;
 use crate::engine::{self, Setup};
 use crate::error::{Error, Result};
+use crate::gpu::{Arguments, Buffer, Pointer, Stream};
 use crate::random::{Noise, Purpose};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;

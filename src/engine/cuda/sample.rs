@@ -1,13 +1,14 @@
 //! The reverse process on the device: many steps of all structures in one launch.
 
 use super::corrector::Correctors;
-use super::driver::{Buffer, Pointer};
 use super::network::{Batch, Output, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::reverse_step::ReverseProcess;
-use super::{Cuda, Launches, with_reserve};
+use super::{Cuda, Launches};
 use crate::engine::{FreePositions, GuidanceSettings, Progress, Stream};
 use crate::error::Result;
+use crate::gpu::with_reserve;
+use crate::gpu::{Buffer, Pointer};
 use crate::system::Vec3;
 use std::ops::Range;
 

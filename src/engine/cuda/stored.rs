@@ -1,9 +1,9 @@
 //! Arrays that are kept in 16 bits under [`Precision::Mixed`] and in f32 else: filter rows, senders, and what the forward pass saves
 //! for the backward pass. Only kernels read and write them (kernels/half.cuh).
 
-use super::driver::{Buffer, Pointer, Stream};
 use crate::engine::Precision;
 use crate::error::Result;
+use crate::gpu::{Buffer, Pointer, Stream};
 use bytemuck::{Pod, Zeroable};
 
 /// An array on the device, its elements as wide as the engine's precision has them.

@@ -1,13 +1,14 @@
 //! Training on the device: noise and edges of many steps at once, then all those steps in one launch.
 
 use super::adamw::{StepPlan, TrainingState};
-use super::driver::{Buffer, Pointer};
 use super::forward_noise::ForwardNoise;
 use super::network::{Batch, Output, Term, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
-use super::{Cuda, Launches, with_reserve};
+use super::{Cuda, Launches};
 use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
 use crate::error::Result;
+use crate::gpu::with_reserve;
+use crate::gpu::{Buffer, Pointer};
 
 /// Training steps a launch at most. Noise and edges do not depend on the weights, so those of all its steps are made together.
 const STEPS_PER_LAUNCH: usize = 200;
@@ -132,7 +133,7 @@ impl Cuda {
 
 impl TrainRoom {
     /// Queues what does not depend on the weights: noise and edges of the next steps, of which the first `n_structures` count.
-    pub(super) fn queue_ahead(&self, stream: &super::driver::Stream, n_structures: usize) -> Result<()> {
+    pub(super) fn queue_ahead(&self, stream: &crate::gpu::Stream, n_structures: usize) -> Result<()> {
         self.noise.run(stream)?;
         self.graph.run(stream, &self.noise.positions, n_structures)
     }

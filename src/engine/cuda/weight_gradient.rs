@@ -1,8 +1,8 @@
 //! Jobs of kernels/weight_gradient.cu: gradients of all weight matrices and biases.
 
 use super::arrangement::Matrix;
-use super::driver::{Arguments, Pointer};
 use super::stored::Stored;
+use crate::gpu::{Arguments, Pointer};
 use bytemuck::{Pod, Zeroable};
 
 /// Rows and columns of a weight matrix that a block of the grid makes.

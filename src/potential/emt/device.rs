@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::frame::Frame;
+use super::launch::{DeviceEmt, MOST_HISTORY, Walked};
 use super::{Emt, elements_of};
-use crate::engine::cuda::driver::{Device, Stream};
-use crate::engine::cuda::emt::{DeviceEmt, MOST_HISTORY, Walked};
 use crate::error::Result;
+use crate::gpu::{Device, Stream};
 use crate::potential::image_list::repeating_part;
 use crate::potential::relax::{RelaxSettings, Relaxed};
 use crate::potential::{Answer, Evaluation, Potential};

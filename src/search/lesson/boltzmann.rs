@@ -3,8 +3,9 @@
 use super::{Lesson, Taught};
 use crate::buffer::effective_sample_size;
 use crate::config::Settings;
-use crate::engine::{Engine, ForceSet, Progress, TrainingSet, profiler_range};
+use crate::engine::{Engine, ForceSet, Progress, TrainingSet};
 use crate::error::Result;
+use crate::gpu::profiler_range;
 use crate::run::{History, Round};
 use crate::statistics::{median, sorted};
 

@@ -4,7 +4,6 @@ use super::workspace::Tape;
 use super::{Batch, Network, Term, Wanted, Workspace};
 use crate::engine::cuda::block::{BlockBackward, BlockWeights, WARPS, tiles};
 use crate::engine::cuda::constants::{Constants, Sizes};
-use crate::engine::cuda::driver::{Buffer, Pointer, Shape, Stream};
 use crate::engine::cuda::filters::{
     BlockGradient, MAX_BLOCKS, PairFilterGradient, TemplateFilterGradient, TemplateFilterSum,
 };
@@ -13,6 +12,7 @@ use crate::engine::cuda::head::Head;
 use crate::engine::cuda::stored::StoredPointer;
 use crate::engine::cuda::weight_gradient::{SLICES, WeightGradient};
 use crate::error::Result;
+use crate::gpu::{Buffer, Pointer, Shape, Stream};
 
 impl Network {
     /// The losses of `terms` and the gradient of their weighted sum, left in the slices; after [`Network::backbone`] on a workspace

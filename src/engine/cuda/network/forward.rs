@@ -4,12 +4,12 @@ use super::{Batch, Network, Output, Wanted, Workspace};
 use crate::engine::cuda::arrangement::{Matrix, Net};
 use crate::engine::cuda::block::{BlockBiases, BlockForward, BlockSaved, BlockWeights, WARPS};
 use crate::engine::cuda::constants::{Constants, Sizes};
-use crate::engine::cuda::driver::{Buffer, Pointer, Shape, Stream};
 use crate::engine::cuda::filters::{FILTER_TILE, FiltersForward};
 use crate::engine::cuda::first_block::{FirstMessage, SpeciesForward};
 use crate::engine::cuda::head::{Head, gated_blocks};
 use crate::engine::cuda::stored::StoredPointer;
 use crate::error::Result;
+use crate::gpu::{Buffer, Pointer, Shape, Stream};
 use bytemuck::Zeroable;
 
 impl Network {

@@ -4,10 +4,10 @@ use super::{Batch, Level, Network, Output, Term, Wanted, Workspace};
 use crate::engine::TrainingSettings;
 use crate::engine::cuda::adamw::{Adamw, GradientSum, StepPlan, TrainingState, shape};
 use crate::engine::cuda::constants::{Constants, SPECIES, TEMPLATE_ROWS};
-use crate::engine::cuda::driver::{Buffer, Pointer, Stream};
 use crate::engine::cuda::head::Head;
 use crate::engine::cuda::weight_gradient::{Columns, Jobs, Rows, SLICES};
 use crate::error::Result;
+use crate::gpu::{Buffer, Pointer, Stream};
 use bytemuck::Zeroable;
 
 impl Network {

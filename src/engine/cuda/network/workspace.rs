@@ -4,11 +4,11 @@ use super::Network;
 use crate::engine::cuda::arrangement::Gated;
 use crate::engine::cuda::block::{BlockSaved, WARPS, tiles};
 use crate::engine::cuda::constants::Constants;
-use crate::engine::cuda::driver::{Buffer, Stream};
 use crate::engine::cuda::head::{GatedSaved, Head};
 use crate::engine::cuda::stored::Stored;
 use crate::engine::cuda::weight_gradient::{SLICES, WeightJob};
 use crate::error::Result;
+use crate::gpu::{Buffer, Stream};
 
 /// One block's results for a batch.
 pub(super) struct BlockBuffers {

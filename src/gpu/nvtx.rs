@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 
 /// A range on the timeline of this thread from now until it is dropped; ranges nest. Nothing without a profiler.
-pub fn range(name: &'static str) -> Range {
+pub fn profiler_range(name: &'static str) -> Range {
     Range { _open: injected::Open::begin(name), _this_thread: PhantomData }
 }
 

@@ -3,7 +3,7 @@
 //! Addresses are checked over there against the live allocations before anything is touched. A kernel may still write anywhere:
 //! that it keeps to its buffers is what the emulator is there to test.
 
-use crate::engine::cuda::driver::Shape;
+use crate::gpu::Shape;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 

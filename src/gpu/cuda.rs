@@ -10,8 +10,8 @@ mod stream;
 mod tests;
 
 use super::{Properties, RawDevice};
-use crate::engine::cuda::kernels;
 use crate::error::{Error, Result};
+use crate::gpu::kernels;
 use card::{Card, Context};
 use cudarc::driver::sys::{self, CUresult};
 use sentence::{Refusal, cannot_start, too_old};

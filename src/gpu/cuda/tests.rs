@@ -3,13 +3,13 @@
 
 use super::card::{Card, Context};
 use super::{index_of, properties, start_driver, usable, wrong_index};
-use crate::engine::cuda::driver::{Arguments, Device, Pointer, Properties, Shape, Stream};
-use crate::engine::cuda::kernels::{Image, Kernel, Module, Target};
+use crate::gpu::kernels::{Image, Kernel, Module, Target};
+use crate::gpu::{Arguments, Device, Pointer, Properties, Shape, Stream};
 use bytemuck::{Pod, Zeroable};
 use std::process::Command;
 use std::sync::Arc;
 
-#[path = "../../../../../tests/common/stand_in.rs"]
+#[path = "../../../tests/common/stand_in.rs"]
 mod stand_in;
 
 /// Set in the process that has the stand-in.

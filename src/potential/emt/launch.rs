@@ -1,11 +1,10 @@
 //! Launchers of `kernels/emt.cu` and `kernels/emt_relax.cu`: effective medium theory and relaxation on it, many structures a launch.
 
-use super::driver::{Arguments, Buffer, Pointer, Shape, Stream};
-use super::radius_graph::{CellConstants, MOST_ATOMS};
-use super::{upload_some, with_reserve};
+use super::{Element, Tables};
 use crate::error::{Error, Result};
+use crate::gpu::images::{CellConstants, MOST_ATOMS};
+use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream, with_reserve};
 use crate::potential::Evaluation;
-use crate::potential::emt::{Element, Tables};
 use crate::potential::relax::{Ending, RelaxSettings};
 use crate::system::vector::is_finite;
 use crate::system::{Cell, Vec3};
@@ -222,16 +221,16 @@ impl DeviceEmt {
         }
         let n_scratch = (inside + 4 * counts > room).then_some(counts);
         let device = DeviceTables {
-            template_positions: upload_some(stream, template_positions)?,
+            template_positions: stream.upload_some(template_positions)?,
             elements: stream.upload(&tables.model.elements)?,
-            element_of: upload_some(stream, &tables.element_of)?,
-            density: upload_some(stream, &tables.density)?,
-            embedding: upload_some(stream, &tables.embedding)?,
-            forces: upload_some(stream, &tables.forces)?,
-            gradient_sum: upload_some(stream, &tables.gradient_sum)?,
+            element_of: stream.upload_some(&tables.element_of)?,
+            density: stream.upload_some(&tables.density)?,
+            embedding: stream.upload_some(&tables.embedding)?,
+            forces: stream.upload_some(&tables.forces)?,
+            gradient_sum: stream.upload_some(&tables.gradient_sum)?,
             gradient_starts: stream.upload(&tables.gradient_starts)?,
-            gradient_atoms: upload_some(stream, &tables.gradient_atoms)?,
-            gradients: upload_some(stream, &tables.gradients)?,
+            gradient_atoms: stream.upload_some(&tables.gradient_atoms)?,
+            gradients: stream.upload_some(&tables.gradients)?,
         };
         let model = &tables.model;
         Ok(DeviceEmt {

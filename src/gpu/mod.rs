@@ -7,11 +7,15 @@
 mod cuda;
 #[cfg(feature = "emulator")]
 mod emulator;
+pub mod images;
+pub mod kernels;
 mod nvtx;
+mod place;
 #[cfg(any(feature = "cuda", feature = "emulator"))]
 mod sentence;
 
-pub use nvtx::{Range, range};
+pub use nvtx::{Range, profiler_range};
+pub use place::Place;
 
 use crate::error::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -257,6 +261,11 @@ impl Stream {
         Ok(buffer)
     }
 
+    /// As [`Stream::upload`], but one zero where there are no values: no kernel reads it, and every buffer has an address.
+    pub fn upload_some<T: Pod>(&self, values: &[T]) -> Result<Buffer<T>> {
+        if values.is_empty() { self.zeros(1) } else { self.upload(values) }
+    }
+
     /// Writes `values` from element `first` on. Not within a capture.
     pub fn write<T: Pod>(&self, to: &Buffer<T>, first: usize, values: &[T]) -> Result<()> {
         check_range("write", to.len, first, values.len())?;
@@ -357,6 +366,11 @@ impl Graph {
     pub fn n_nodes(&self) -> usize {
         self.0.n_nodes()
     }
+}
+
+/// Room for more pairs than were found, so that the next structure fits too.
+pub fn with_reserve(n_pairs: usize) -> usize {
+    n_pairs + n_pairs / 4
 }
 
 fn check_range(what: &str, len: usize, first: usize, count: usize) -> Result<()> {

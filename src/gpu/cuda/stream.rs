@@ -3,8 +3,8 @@
 use super::card::Card;
 use super::sentence::{at_work, is_fatal};
 use super::{checked, refusal};
-use crate::engine::cuda::driver::{RawGraph, RawStream, Shape};
 use crate::error::{Error, Result};
+use crate::gpu::{RawGraph, RawStream, Shape};
 use cudarc::driver::sys::{self, CUevent, CUgraph, CUgraphExec, CUresult, CUstream};
 use std::any::Any;
 use std::ffi::c_void;
