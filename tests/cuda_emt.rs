@@ -10,7 +10,7 @@ mod device;
 use device::{device, device_names};
 use godiff::gpu::Device;
 use godiff::potential::relax::{Ending, RelaxSettings, Relaxed, relax_all};
-use godiff::potential::{Answer, Emt, EmtOnDevice, Evaluation, Potential, PotentialSettings, open};
+use godiff::potential::{Answer, Emt, EmtOnDevice, EmtSettings, Evaluation, Potential, PotentialSettings, open};
 use godiff::random::{Noise, Purpose};
 use godiff::system::{Cell, Structure, System, Vec3, read_structure};
 use godiff::{Error, Result};
@@ -247,7 +247,7 @@ fn a_search_on_the_device_gets_its_energies_there() {
         free_numbers: island.numbers[72..].to_vec(),
         confinement: None,
     };
-    let settings = PotentialSettings::Emt { asap_cutoff: false };
+    let settings = PotentialSettings::Emt(EmtSettings::default());
     let potential = open(&settings, Some(&system), &device_names()[0]).unwrap();
     assert_eq!(potential.name(), "emt");
     let target = Structure { fixed: vec![false; 79], ..island.clone() };

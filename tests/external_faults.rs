@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use godiff::potential::external::{BOHR_ANGSTROM, HARTREE_EV};
-use godiff::potential::{Answer, IpiSettings, Potential, PotentialSettings, open};
+use godiff::potential::{Answer, EmtSettings, IpiSettings, Potential, PotentialSettings, open};
 use godiff::system::{Cell, Structure, Vec3};
 use godiff::{Error, Result};
 use std::collections::BTreeMap;
@@ -268,7 +268,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         // The server goes first, so that its clients end.
-        self.potential = open(&PotentialSettings::Emt { asap_cutoff: false }, None, "cpu").unwrap();
+        self.potential = open(&PotentialSettings::Emt(EmtSettings::default()), None, "cpu").unwrap();
         assert!(!self.socket().exists(), "the socket is removed");
         for client in self.clients.drain(..) {
             if client.join().is_err() && !std::thread::panicking() {

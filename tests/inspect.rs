@@ -66,7 +66,7 @@ fn a_run_that_goes_on_is_told_from_one_that_was_killed() {
     let said = godiff(place.path(), &["inspect", "run"]);
     assert!(said.starts_with("run: search, killed; --resume goes on\n"), "{said}");
     assert!(
-        said.contains("\nPt on 20 template atoms, potential emt; 3 iterations of 12 samples, kT 5 to 0.1 eV\n"),
+        said.contains("\nPt on 20 template atoms, potential EMT; 3 iterations of 12 samples, kT 5 to 0.1 eV\n"),
         "{said}"
     );
 }
@@ -102,7 +102,7 @@ fn a_folder_of_runs_is_a_table() {
     godiff(place.path(), &["rss", &config, "--quiet"]);
     let said = godiff(place.path(), &["inspect", "runs/short-rss-001"]);
     assert!(said.starts_with("runs/short-rss-001: rss, done\n"), "{said}");
-    assert!(said.contains("potential emt; 1500 evaluations\n"), "{said}");
+    assert!(said.contains("potential EMT; 1500 evaluations\n"), "{said}");
     let table = |path: &str| -> Vec<Vec<String>> {
         let said = godiff(place.path(), &["inspect", path]);
         said.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()

@@ -37,8 +37,7 @@ pub struct Energies {
     /// Structures: extended XYZ, or POSCAR
     #[arg(value_name = "IN.xyz")]
     pub input: PathBuf,
-    /// emt, emt:asap-cutoff, lennard-jones:epsilon=E,sigma=S,cutoff=C, or a configuration (CONFIG.toml) whose [potential] is used
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = potential_help())]
     potential: String,
     #[command(flatten)]
     compute: EnergyCompute,
@@ -112,7 +111,12 @@ pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// The potential that `--potential` names: a kind such as "emt", or a configuration file whose `[potential]` is meant.
+/// What `--potential` takes, in the words of its help.
+fn potential_help() -> String {
+    format!("{}, or a configuration (CONFIG.toml) whose [potential] is used", PotentialSettings::names())
+}
+
+/// The potential that `--potential` names: a kind with its parameters, or a configuration file whose `[potential]` is meant.
 pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
     match Path::new(name) {
         path if path.extension().is_some_and(|extension| extension == "toml") => {

@@ -13,11 +13,48 @@ use elements::{CutoffRule, Element, Model, N_ELEMENTS};
 use frame::{Frame, Scratch, Tables};
 
 use super::batch::evaluate_in_chunks;
+use super::kind::{Form, Kind, Parameter};
 use super::{Answer, Evaluation, Potential};
 use crate::error::{Error, Result};
+use crate::gpu::Device;
+use crate::gpu::Place;
 use crate::system::elements::symbol;
 use crate::system::vector::is_finite;
 use crate::system::{Cell, Structure, System, Vec3};
+use serde::{Deserialize, Serialize};
+
+/// `kind = "emt"`: effective medium theory, computed on the GPU where one is named.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmtSettings {
+    /// Cutoff from the largest element present, as in ASAP, instead of the largest EMT knows, as in ASE.
+    pub asap_cutoff: bool,
+}
+
+impl Kind for EmtSettings {
+    const NAME: &'static str = "emt";
+    const FORM: Option<Form> = Some(Form {
+        examples: &["emt", "emt:asap-cutoff"],
+        parameters: &[Parameter::Flag { name: "asap-cutoff", key: "asap_cutoff" }],
+    });
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        "EMT".into()
+    }
+
+    fn open(&self, system: Option<&System>, place: &Place) -> Result<Box<dyn Potential>> {
+        let asap_cutoff = self.asap_cutoff;
+        Ok(match (place, system) {
+            (Place::Gpu(name), _) => Box::new(EmtOnDevice::new(&Device::open(name)?, asap_cutoff, system)?),
+            (Place::Cpu | Place::CpuF64, Some(system)) => Box::new(Emt::with_system(asap_cutoff, system)?),
+            (Place::Cpu | Place::CpuF64, None) => Box::new(Emt::new(asap_cutoff)),
+        })
+    }
+}
 
 /// EMT for Al, Cu, Ag, Au, Ni, Pd and Pt; H, C, N and O too, as in ASE, where they mean little.
 #[derive(Debug)]

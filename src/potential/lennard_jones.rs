@@ -1,6 +1,6 @@
 //! The Lennard-Jones pair potential 4ε((σ/r)¹² − (σ/r)⁶), between all atoms alike, shifted to 0 at the cutoff.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::batch::evaluate_in_chunks;
 use super::image_list::{ImageList, Wrapped};
@@ -10,7 +10,8 @@ use crate::system::vector::{add, dot, is_finite, scale, sub};
 use crate::system::{Structure, Vec3};
 
 /// Parameters of the Lennard-Jones potential; ε = σ = 1 without a cutoff unless given.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LennardJonesSettings {
     /// Depth of the well ε, eV.
     pub epsilon_ev: f64,

@@ -1,25 +1,72 @@
 //! Energy evaluators behind one trait: built-in ones answer at once, external ones as their workers finish.
 
+mod ase;
 mod batch;
 pub mod emt;
 #[cfg(unix)]
 pub mod external;
-mod external_settings;
 mod image_list;
+mod ipi;
+mod kind;
 pub mod lennard_jones;
 pub mod relax;
 mod settings;
 
-pub use emt::{Emt, EmtOnDevice};
-pub use external_settings::{AseSettings, IpiSettings};
+pub use ase::AseSettings;
+pub use emt::{Emt, EmtOnDevice, EmtSettings};
+pub use ipi::IpiSettings;
+pub use kind::{Form, Kind, Parameter};
 pub use lennard_jones::{LennardJones, LennardJonesSettings};
-pub use settings::{PotentialSettings, open};
 
 use crate::error::Result;
+use crate::gpu::Place;
 use crate::potential::relax::{RelaxSettings, Relaxed};
-use crate::system::{Structure, Vec3};
+use crate::system::{Structure, System, Vec3};
+use serde::{Deserialize, Deserializer};
 use std::path::Path;
 use std::time::Duration;
+
+// All kinds of potential, in the order in which messages name them.
+settings::kinds! {
+    /// Effective medium theory.
+    Emt(EmtSettings),
+    /// The Lennard-Jones pair potential.
+    LennardJones(LennardJonesSettings),
+    /// A calculator of ASE in Python workers.
+    Ase(AseSettings),
+    /// Whatever speaks i-PI's protocol.
+    Ipi(IpiSettings),
+}
+
+impl PotentialSettings {
+    /// Reads the command line's form: `emt`, `emt:asap-cutoff`, or `lennard-jones:epsilon=0.0104,sigma=3.4,cutoff=10`.
+    ///
+    /// # Errors
+    /// `BadInput` for an unknown potential or parameter and for values that the kind refuses.
+    pub fn parse_name(text: &str) -> Result<Self> {
+        Self::from_table(settings::keys_of_name(text, Self::KINDS)?)
+    }
+
+    /// All that [`PotentialSettings::parse_name`] takes, for the help of a command.
+    pub fn names() -> String {
+        settings::names(Self::KINDS)
+    }
+}
+
+impl<'de> Deserialize<'de> for PotentialSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Self::from_table(settings::read_table(deserializer, Self::KINDS)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Opens a potential for `device`, by the names of [`Place::of`]; one that cannot compute there computes on the CPU. With `system`,
+/// unsuitable elements or periodicity are refused at once, and what all structures of a search share is computed here, once.
+///
+/// # Errors
+/// `BadInput` for a device that is unknown or that this build or machine does not have, and for what [`Kind::open`] refuses.
+pub fn open(settings: &PotentialSettings, system: Option<&System>, device: &str) -> Result<Box<dyn Potential>> {
+    settings.open(system, &Place::of(device)?)
+}
 
 /// Energy and forces of one structure.
 #[derive(Debug, Clone, PartialEq)]

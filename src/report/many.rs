@@ -3,7 +3,7 @@
 use super::data::summary;
 use super::folders::{RunFolder, name_of};
 use super::page::{Page, count, duration, energy};
-use super::run::{describe, potential, status_name};
+use super::run::{describe, status_name};
 use super::slug;
 use crate::archive::Archive;
 use crate::benchmark::{
@@ -91,8 +91,7 @@ fn outline(folder: &RunFolder) -> Result<Outline> {
 
 /// Puts `run` to the others of its kind.
 fn put(fields: &mut Vec<Field>, name: &str, run: Outline) {
-    let title =
-        format!("{}, potential {}", describe(&run.settings.system), potential(&run.settings.sections.potential));
+    let title = format!("{}, potential {}", describe(&run.settings.system), run.settings.sections.potential.describe());
     let mut sections = run.settings.sections.clone();
     sections.search.seed = 0;
     let config = toml::to_string(&sections).unwrap_or_default();

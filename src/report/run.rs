@@ -8,7 +8,6 @@ use crate::landscape::Landscape;
 use crate::minima::Minimum;
 use crate::plot::map::{Projection, has_surface};
 use crate::plot::{escape, views};
-use crate::potential::PotentialSettings;
 use crate::run::RunStatus;
 use crate::system::elements::symbol;
 use crate::system::{Structure, System, Vec3};
@@ -56,16 +55,6 @@ pub fn describe(system: &System) -> String {
     }
 }
 
-/// The potential in a few words.
-pub fn potential(settings: &PotentialSettings) -> String {
-    match settings {
-        PotentialSettings::Emt { .. } => "EMT".into(),
-        PotentialSettings::LennardJones(_) => "Lennard-Jones".into(),
-        PotentialSettings::Ase(ase) => ase.calculator.clone(),
-        PotentialSettings::Ipi(_) => "an i-PI client".into(),
-    }
-}
-
 fn header(page: &mut Page, run: &RunData) {
     let summary = &run.summary;
     let (status, class) = status_name(summary.status);
@@ -74,7 +63,7 @@ fn header(page: &mut Page, run: &RunData) {
         "{} by {}, potential {}, seed {}, on {}",
         describe(&run.settings.system),
         run.method.name(),
-        potential(&run.settings.sections.potential),
+        run.settings.sections.potential.describe(),
         summary.seed,
         summary.device
     );
@@ -282,7 +271,7 @@ fn settings(page: &mut Page, run: &RunData) {
         ("run with", format!("godiff {}", summary.version)),
         ("device", summary.device.clone()),
         ("seed", summary.seed.to_string()),
-        ("potential", potential(&run.settings.sections.potential)),
+        ("potential", run.settings.sections.potential.describe()),
         ("folder", whole.display().to_string()),
     ];
     page.table(&["", ""], &rows.map(|(name, value)| vec![name.to_owned(), value]));

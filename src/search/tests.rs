@@ -731,6 +731,6 @@ fn missing_structures_come_in_ranges() {
     };
     assert_eq!(missing(&[], 3, None), vec![0..3]);
     assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7, None), [2..4, 5..7]);
-    assert_eq!(missing(&[entry(0), entry(1)], 2, Some(1)), []);
+    assert!(missing(&[entry(0), entry(1)], 2, Some(1)).is_empty());
     assert_eq!(missing(&[], 300, Some(1000)), [0..128, 128..256, 256..300]);
 }

@@ -4,7 +4,6 @@ use super::{describe_archive, lowest_energy, time};
 use crate::cli::common::print;
 use godiff::baseline::Baseline;
 use godiff::config::Settings;
-use godiff::potential::PotentialSettings;
 use godiff::run::{RunDirectory, RunStatus, Summary, read_metrics};
 use godiff::{Error, Result};
 use std::path::Path;
@@ -77,12 +76,7 @@ fn task(settings: &Settings) -> String {
         0 => String::new(),
         n_template => format!(" on {n_template} template atoms"),
     };
-    let potential = match &sections.potential {
-        PotentialSettings::Emt { .. } => "emt".to_owned(),
-        PotentialSettings::LennardJones(_) => "lennard-jones".to_owned(),
-        PotentialSettings::Ase(ase) => format!("ase, {}", ase.calculator),
-        PotentialSettings::Ipi(_) => "i-pi".to_owned(),
-    };
+    let potential = sections.potential.describe();
     let effort = match baseline(settings) {
         Some(baseline) => format!("{} evaluations", baseline.budget(sections)),
         None => {

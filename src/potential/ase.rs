@@ -1,42 +1,21 @@
-//! The parameters of external potentials in a configuration.
+//! Calculators of ASE: the keys of `kind = "ase"`. `external/workers.rs` runs them.
 
+use super::Potential;
+#[cfg(unix)]
+use super::external::External;
+use super::kind::{Form, Kind, check_count, check_positive};
+use crate::error::{Error, Result};
+use crate::gpu::Place;
+use crate::system::System;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
-/// `kind = "i-pi"`: godiff is the server, any i-PI client computes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct IpiSettings {
-    /// Name (then the path is `/tmp/ipi_NAME`, as i-PI has it) or path of a Unix socket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unix_socket: Option<String>,
-    /// HOST:PORT to listen on, instead of the Unix socket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_address: Option<String>,
-    /// Structures in a request; more than 1 needs clients that know i-PI's batches.
-    pub batch: usize,
-    /// Length of the lattice vectors that a cell without them gets, Å.
-    pub box_angstrom: f64,
-    /// How long there may be no client, s.
-    pub startup_limit_seconds: f64,
-    /// How long a call may take, s; without it the larger of 60 s and ten times the median.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub call_limit_seconds: Option<f64>,
-}
-
-impl Default for IpiSettings {
-    fn default() -> Self {
-        IpiSettings {
-            unix_socket: Some("godiff".into()),
-            tcp_address: None,
-            batch: 1,
-            box_angstrom: 30.0,
-            startup_limit_seconds: 600.0,
-            call_limit_seconds: None,
-        }
-    }
-}
+/// Structures in a call where the worker evaluates batches at once.
+const BATCH: usize = 16;
 
 /// `kind = "ase"`: godiff starts Python workers with an ASE calculator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AseSettings {
     /// What makes the calculator, `MODULE:NAME`.
     pub calculator: String,
@@ -52,25 +31,27 @@ pub struct AseSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_limit_seconds: Option<f64>,
     /// The calculator's keyword arguments; `{worker}` in a text stands for the worker's number, from 0.
-    pub arguments: toml::Table,
+    pub arguments: Table,
 }
 
-/// Structures in a call where the worker evaluates batches at once.
-const BATCH: usize = 16;
+impl Default for AseSettings {
+    /// Without a calculator, which has no default.
+    fn default() -> Self {
+        AseSettings::new(String::new())
+    }
+}
 
 impl AseSettings {
     /// `calculator` with everything else left at its default.
     pub fn new(calculator: String) -> Self {
-        // The calculators that worker.py knows how to batch.
-        let batched = ["mace.", "chgnet."].iter().any(|module| calculator.starts_with(module));
         AseSettings {
-            calculator,
             python: "python3".into(),
             workers: 1,
-            batch: if batched { BATCH } else { 1 },
+            batch: default_batch(&calculator),
             startup_limit_seconds: 600.0,
             call_limit_seconds: None,
-            arguments: toml::Table::new(),
+            arguments: Table::new(),
+            calculator,
         }
     }
 
@@ -78,6 +59,49 @@ impl AseSettings {
     pub fn keywords(&self, number: usize) -> String {
         let value = toml::Value::Table(self.arguments.clone());
         json(&value, &number.to_string()).to_string()
+    }
+}
+
+/// Large for the calculators that worker.py knows how to batch.
+fn default_batch(calculator: &str) -> usize {
+    if ["mace.", "chgnet."].iter().any(|module| calculator.starts_with(module)) { BATCH } else { 1 }
+}
+
+impl Kind for AseSettings {
+    const NAME: &'static str = "ase";
+    const FORM: Option<Form> = None;
+
+    fn fill_in(keys: &mut Table) {
+        let calculator = keys.get("calculator").and_then(toml::Value::as_str).unwrap_or_default();
+        let batch = default_batch(calculator);
+        keys.entry("batch").or_insert((batch as i64).into());
+    }
+
+    fn check(&self) -> Result<()> {
+        let calculator = &self.calculator;
+        if !calculator.split_once(':').is_some_and(|(module, name)| !module.is_empty() && !name.is_empty()) {
+            return Err(Error::bad_input(format!(
+                "the potential \"ase\" needs calculator = \"MODULE:NAME\", such as \"ase.calculators.emt:EMT\", not \"{calculator}\""
+            )));
+        }
+        check_count("workers", self.workers)?;
+        check_count("batch", self.batch)?;
+        check_positive("startup_limit_seconds", self.startup_limit_seconds, "seconds")?;
+        check_positive("call_limit_seconds", self.call_limit_seconds, "seconds")
+    }
+
+    fn describe(&self) -> String {
+        self.calculator.clone()
+    }
+
+    #[cfg(unix)]
+    fn open(&self, _system: Option<&System>, _place: &Place) -> Result<Box<dyn Potential>> {
+        Ok(Box::new(External::ase(self.clone())))
+    }
+
+    #[cfg(not(unix))]
+    fn open(&self, _system: Option<&System>, _place: &Place) -> Result<Box<dyn Potential>> {
+        Err(super::kind::needs_unix())
     }
 }
 
