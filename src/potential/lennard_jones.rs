@@ -1,13 +1,14 @@
 //! The Lennard-Jones pair potential 4ε((σ/r)¹² − (σ/r)⁶), between all atoms alike, shifted to 0 at the cutoff.
 
-use serde::{Deserialize, Serialize};
-
 use super::batch::evaluate_in_chunks;
 use super::image_list::{ImageList, Wrapped};
+use super::kind::{Form, Kind, Parameter, check_positive};
 use super::{Answer, Evaluation, Potential};
+use crate::gpu::Place;
 use crate::error::{Error, Result};
 use crate::system::vector::{add, dot, is_finite, scale, sub};
-use crate::system::{Structure, Vec3};
+use crate::system::{Structure, System, Vec3};
+use serde::{Deserialize, Serialize};
 
 /// Parameters of the Lennard-Jones potential; ε = σ = 1 without a cutoff unless given.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -28,25 +29,35 @@ impl Default for LennardJonesSettings {
     }
 }
 
-impl LennardJonesSettings {
-    /// Checks that every parameter is a positive number.
-    ///
-    /// # Errors
-    /// `BadInput` naming the parameter.
-    pub fn validate(&self) -> Result<()> {
-        let parameters = [
-            ("epsilon_ev", Some(self.epsilon_ev), "eV"),
-            ("sigma_angstrom", Some(self.sigma_angstrom), "Å"),
-            ("cutoff_angstrom", self.cutoff_angstrom, "Å"),
-        ];
-        for (key, value, unit) in parameters {
-            if let Some(value) = value.filter(|v| !(v.is_finite() && *v > 0.0)) {
-                return Err(Error::bad_input(format!(
-                    "{key} of the Lennard-Jones potential is {value}; give a positive number of {unit}"
-                )));
-            }
+impl Kind for LennardJonesSettings {
+    const NAME: &'static str = "lennard-jones";
+    const FORM: Option<Form> = Some(Form {
+        examples: &["lennard-jones:epsilon=E,sigma=S,cutoff=C (eV and Å)"],
+        parameters: &[
+            Parameter::Number { name: "epsilon", key: "epsilon_ev" },
+            Parameter::Number { name: "sigma", key: "sigma_angstrom" },
+            Parameter::Number { name: "cutoff", key: "cutoff_angstrom" },
+        ],
+    });
+
+    fn check(&self) -> Result<()> {
+        let of = |key: &str| format!("{key} of the Lennard-Jones potential");
+        check_positive(&of("epsilon_ev"), self.epsilon_ev, "eV")?;
+        check_positive(&of("sigma_angstrom"), self.sigma_angstrom, "Å")?;
+        check_positive(&of("cutoff_angstrom"), self.cutoff_angstrom, "Å")
+    }
+
+    fn describe(&self) -> String {
+        "Lennard-Jones".into()
+    }
+
+    fn open(&self, system: Option<&System>, _place: &Place) -> Result<Box<dyn Potential>> {
+        let potential = LennardJones::new(*self)?;
+        let periodic = system.is_some_and(|system| system.cell.periodic.contains(&true));
+        if periodic && self.cutoff_angstrom.is_none() {
+            return Err(needs_cutoff());
         }
-        Ok(())
+        Ok(Box::new(potential))
     }
 }
 
@@ -64,7 +75,7 @@ impl LennardJones {
     /// # Errors
     /// `BadInput` for a parameter that is not a positive number.
     pub fn new(settings: LennardJonesSettings) -> Result<Self> {
-        settings.validate()?;
+        settings.check()?;
         let mut potential = LennardJones { settings, energy_at_cutoff: 0.0 };
         if let Some(cutoff) = settings.cutoff_angstrom {
             (potential.energy_at_cutoff, _) = potential.pair(cutoff * cutoff);
@@ -124,7 +135,7 @@ impl LennardJones {
 }
 
 /// The sentence for a periodic system without cutoff.
-pub(super) fn needs_cutoff() -> Error {
+fn needs_cutoff() -> Error {
     Error::bad_input(
         "the Lennard-Jones potential has no cutoff but the system is periodic; give cutoff_angstrom in the configuration \
          (cutoff=… on the command line), or a system without periodic axes",

@@ -2,12 +2,8 @@
 //!
 //! The list of kinds is in `mod.rs`; what is particular to one is in its own file, behind [`Kind`].
 
-use super::Potential;
 use super::kind::{Form, Kind, Parameter};
-use super::lennard_jones::{LennardJones, LennardJonesSettings, needs_cutoff};
 use crate::error::{Error, Result};
-use crate::gpu::Place;
-use crate::system::System;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
 use std::fmt::Formatter;
@@ -272,35 +268,6 @@ impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
         let alone = Table::from_iter([(self.key.to_owned(), value.clone())]);
         (about.accepts)(alone).map_err(|cause| D::Error::custom(cause.message()))?;
         Ok(value)
-    }
-}
-
-impl Kind for LennardJonesSettings {
-    const NAME: &'static str = "lennard-jones";
-    const FORM: Option<Form> = Some(Form {
-        examples: &["lennard-jones:epsilon=E,sigma=S,cutoff=C (eV and Å)"],
-        parameters: &[
-            Parameter::Number { name: "epsilon", key: "epsilon_ev" },
-            Parameter::Number { name: "sigma", key: "sigma_angstrom" },
-            Parameter::Number { name: "cutoff", key: "cutoff_angstrom" },
-        ],
-    });
-
-    fn check(&self) -> Result<()> {
-        self.validate()
-    }
-
-    fn describe(&self) -> String {
-        "Lennard-Jones".into()
-    }
-
-    fn open(&self, system: Option<&System>, _place: &Place) -> Result<Box<dyn Potential>> {
-        let potential = LennardJones::new(*self)?;
-        let periodic = system.is_some_and(|system| system.cell.periodic.contains(&true));
-        if periodic && self.cutoff_angstrom.is_none() {
-            return Err(needs_cutoff());
-        }
-        Ok(Box::new(potential))
     }
 }
 

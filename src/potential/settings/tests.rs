@@ -1,8 +1,8 @@
 //! What a configuration and the command line may say of a potential.
 
 use super::*;
-use crate::potential::{AseSettings, EmtSettings, IpiSettings, PotentialSettings, open};
-use crate::system::Cell;
+use crate::potential::{AseSettings, EmtSettings, IpiSettings, LennardJonesSettings, PotentialSettings, open};
+use crate::system::{Cell, System};
 
 fn emt(asap_cutoff: bool) -> PotentialSettings {
     PotentialSettings::Emt(EmtSettings { asap_cutoff })
