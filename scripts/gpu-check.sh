@@ -20,7 +20,7 @@ fail() {
 
 pack() {
     local folder="$1" name executable
-    rm -rf "$folder/tests" "$folder/reference" "$folder/configs" "$folder/benches/peer"
+    rm -rf "$folder/tests" "$folder/reference" "$folder/configs" "$folder/docs" "$folder/benches/peer"
     mkdir -p "$folder/tests" "$folder/reference"
     export GODIFF_REQUIRE_CUDA=1
     cargo build --release --locked --features emulator
@@ -33,6 +33,8 @@ pack() {
         strip -o "$folder/tests/$name" "$executable"
     done
     cp -r configs "$folder/"
+    mkdir -p "$folder/docs/results"
+    cp -r docs/results/configs "$folder/docs/results/"
     mkdir -p "$folder/benches"
     cp -r benches/peer "$folder/benches/"
     if [ -n "${GODIFF_REFERENCE_DIR:-}" ]; then
@@ -40,6 +42,11 @@ pack() {
     fi
     cp -r tests/fixtures/. "$folder/reference/"
     echo "packed $folder: $(du -sh "$folder" | cut -f1)"
+}
+
+# The file of a configuration, with sizes as the peer has them.
+configuration() {
+    find configs docs/results/configs -maxdepth 1 -name "$1.toml"
 }
 
 # Runs `command` with a log; prints "passed" or "failed".
@@ -67,8 +74,8 @@ run() {
     done
 
     cd "$folder"
-    for name in pt-adatom pt-heptamer; do
-        ./godiff benchmark --kernels "configs/$name.toml" --device cuda -o "$out/kernels-$name.json" | tee "$out/kernels-$name.txt"
+    for name in pt-adatom-paper pt-heptamer; do
+        ./godiff benchmark --kernels "$(configuration "$name")" --device cuda -o "$out/kernels-$name.json" | tee "$out/kernels-$name.txt"
     done
     for task in adatom heptamer; do
         if ! "$python" benches/peer/schnetpack_step.py "$task" --device cuda >"$out/peer-$task.json" 2>"$out/peer-$task.log"; then
@@ -76,9 +83,9 @@ run() {
             echo "the peer did not run on $task: $(tail -1 "$out/peer-$task.log")"
         fi
     done
-    for name in pt-adatom pt-heptamer; do
+    for name in pt-adatom-paper pt-heptamer; do
         rm -rf "$out/run-$name"
-        ./godiff search "configs/$name.toml" --device cuda --seed 0 --quiet --out "$out/run-$name" || echo "search $name failed"
+        ./godiff search "$(configuration "$name")" --device cuda --seed 0 --quiet --out "$out/run-$name" || echo "search $name failed"
     done
     "$python" - "$out" <<'PYTHON'
 import json, re, sys
@@ -97,7 +104,7 @@ result = {
     "tasks": {},
 }
 card = next(line for line in result["devices"] if line.startswith("cuda:0"))
-for task, name in (("adatom", "pt-adatom"), ("heptamer", "pt-heptamer")):
+for task, name in (("adatom", "pt-adatom-paper"), ("heptamer", "pt-heptamer")):
     kernels, peer = read(out / f"kernels-{name}.json"), read(out / f"peer-{task}.json")
     summary = read(out / f"run-{name}" / "summary.json")
     entry = {"kernels": kernels, "peer": peer, "search": summary}

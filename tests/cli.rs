@@ -14,6 +14,11 @@ fn config(name: &str) -> String {
     root().join("configs").join(name).to_str().unwrap().to_owned()
 }
 
+/// A configuration that only a table of the results uses.
+fn measured(name: &str) -> String {
+    root().join("docs/results/configs").join(name).to_str().unwrap().to_owned()
+}
+
 fn structure(name: &str) -> String {
     root().join("configs/structures").join(name).to_str().unwrap().to_owned()
 }
@@ -130,21 +135,44 @@ fn a_missing_configuration_is_named() {
     refuses(root(), &["search", "no-such.toml"], 2, "cannot read the configuration no-such.toml: No such file");
 }
 
-/// All shipped configurations are read; only the smallest is run.
+/// All shipped configurations are read, those of the results too; only the smallest is run. Those with `[transfer]` need a model:
+/// `the_heptamer_starts_from_adatom_models` reads them.
 #[test]
 fn shipped_configurations_are_valid() {
-    for name in [
-        "pt-adatom.toml",
-        "pt-heptamer.toml",
-        "pt-heptamer-ffg.toml",
-        "pt-heptamer-hops.toml",
-        "lj13.toml",
-        "lj38.toml",
-        "smoke.toml",
-    ] {
-        let settings = godiff::config::Settings::load(Path::new(&config(name))).unwrap();
-        godiff::potential::open(&settings.sections.potential, Some(&settings.system), "cpu").unwrap();
-        godiff::engine::open("cpu", &settings.setup()).unwrap();
+    let mut n_read = 0;
+    for folder in ["configs", "docs/results/configs"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            if text.contains("[transfer]") {
+                continue;
+            }
+            let settings = godiff::config::Settings::load(&path).unwrap();
+            godiff::engine::open("cpu", &settings.setup()).unwrap();
+            // A calculator of ASE is not installed everywhere.
+            if !text.contains("kind = \"ase\"") {
+                godiff::potential::open(&settings.sections.potential, Some(&settings.system), "cpu").unwrap();
+            }
+            n_read += 1;
+        }
+    }
+    assert!(n_read >= 16, "{n_read} configurations");
+}
+
+/// The first line of a shipped configuration says when to use it, and `configs` holds no more than a reader can choose among.
+#[test]
+fn shipped_configurations_say_when_to_use_them() {
+    for (folder, at_most) in [("configs", 6), ("docs/results/configs", usize::MAX)] {
+        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
+        assert!(files.len() <= at_most, "{files:?}");
+        for path in files {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("# Use this one "), "{}", path.display());
+        }
     }
 }
 
@@ -376,7 +404,7 @@ fn models_that_do_not_fit_are_refused() {
         let arguments = ["sample", "--model", model, "--config", config.to_str().unwrap(), "-n", "1", "-o", "o.xyz"];
         refuses(place.path(), &arguments, 2, sentence);
     };
-    let adatom = PathBuf::from(config("pt-adatom.toml"));
+    let adatom = PathBuf::from(measured("pt-adatom-paper.toml"));
     sample(&model, &adatom, "the model has model.features 8 where the configuration has 64; change the configuration");
     let gold = changed_smoke(place.path(), "free = \"Pt\"", "free = \"Au\"");
     let gold = {
@@ -559,23 +587,23 @@ fn models_to_start_from_must_fit() {
 fn the_heptamer_starts_from_adatom_models() {
     let place = TempDir::new().unwrap();
     let load = |name: &str, adatom: &str, model: &Path| {
-        let text = fs::read_to_string(config(name)).unwrap();
-        let structures = root().join("configs/structures");
-        let shipped = format!("../runs/{}/model.safetensors", adatom.trim_end_matches(".toml"));
+        let text = fs::read_to_string(measured(name)).unwrap();
+        let run = Path::new(adatom).file_stem().unwrap().to_str().unwrap();
+        let shipped = format!("../../../runs/{run}/model.safetensors");
         assert!(text.contains(&shipped));
         let text = text.replace(&shipped, model.to_str().unwrap());
-        let text = text.replace("\"structures/", &format!("\"{}/", structures.display()));
+        let text = text.replace("\"../../../configs/", &format!("\"{}/", root().join("configs").display()));
         let path = place.path().join("transfer.toml");
         fs::write(&path, text).unwrap();
         godiff::config::Settings::load(&path).unwrap()
     };
-    let plain = ("pt-heptamer-transfer.toml", "pt-adatom.toml");
+    let plain = ("pt-heptamer-transfer.toml", &measured("pt-adatom-paper.toml"));
     let small = [
-        ("pt-heptamer-transfer-small.toml", "pt-adatom-small.toml"),
-        ("pt-heptamer-hops-transfer.toml", "pt-adatom-relaxed.toml"),
+        ("pt-heptamer-transfer-small.toml", &config("pt-adatom.toml")),
+        ("pt-heptamer-hops-transfer.toml", &measured("pt-adatom-relaxed.toml")),
     ];
     for (heptamer, adatom) in small.into_iter().chain([plain]) {
-        let setup = godiff::config::Settings::load(Path::new(&config(adatom))).unwrap().setup();
+        let setup = godiff::config::Settings::load(Path::new(adatom)).unwrap().setup();
         let own = godiff::model::ModelFile {
             sizes: setup.sizes,
             radial_basis: None,
@@ -652,7 +680,7 @@ fn import_refuses_what_is_no_checkpoint() {
     let text = succeeds(place.path(), &["import", checkpoint.to_str().unwrap(), "o.safetensors"]);
     assert!(text.contains("features          64") && text.contains("published"), "{text}");
     let arguments =
-        ["sample", "--model", "o.safetensors", "--config", &config("pt-adatom.toml"), "-n", "1", "-o", "s.xyz"];
+        ["sample", "--model", "o.safetensors", "--config", &measured("pt-adatom-paper.toml"), "-n", "1", "-o", "s.xyz"];
     succeeds(place.path(), &arguments);
 }
 

@@ -191,6 +191,26 @@ fn commands_exist() {
     assert!(n_lines >= 5, "{n_lines} commands");
 }
 
+/// Every configuration that a page or a script names is in the repository, or a command of that page makes it.
+#[test]
+fn configurations_exist() {
+    let scripts = fs::read_dir(root().join("scripts")).unwrap().map(|entry| entry.unwrap().path());
+    let mut n_names = 0;
+    for page in pages().into_iter().chain(scripts.filter(|path| path.is_file())) {
+        let text = fs::read_to_string(&page).unwrap();
+        let is_part = |letter: char| letter.is_alphanumeric() || "/.-_$".contains(letter);
+        let made: BTreeSet<&str> = text.split("> ").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+        for name in text.split(|letter| !is_part(letter)).filter(|word| word.ends_with(".toml")) {
+            let rooted = name.starts_with("configs/") || name.starts_with("docs/results/configs/");
+            if rooted && !name.contains('$') && !made.contains(name) {
+                assert!(root().join(name).is_file(), "{}: {name}", page.display());
+                n_names += 1;
+            }
+        }
+    }
+    assert!(n_names >= 30, "{n_names} names");
+}
+
 /// The table of commands in the README has a row for each.
 #[test]
 fn the_readme_lists_every_command() {

@@ -126,8 +126,12 @@ pub fn configuration() -> Parser {
         let path = entry.unwrap().path();
         fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
     }
-    let rename = |text: Vec<u8>| String::from_utf8(text).unwrap().replace("structures/", "").into_bytes();
-    let mut seeds: Vec<Vec<u8>> = files("configs", ".toml").into_iter().map(rename).collect();
+    let rename = |text: Vec<u8>| {
+        let text = String::from_utf8(text).unwrap();
+        text.replace("../../../configs/structures/", "").replace("structures/", "").into_bytes()
+    };
+    let shipped = ["configs", "docs/results/configs"].into_iter().flat_map(|folder| files(folder, ".toml"));
+    let mut seeds: Vec<Vec<u8>> = shipped.map(rename).collect();
     seeds.extend(texts(&[
         "[system]\nfree = 'Pt4'\n[potential]\nkind = 'emt'\n",
         "system = { free = \"Au2Pt3\", cell_angstrom = [[9, 0, 0], [0, 9.5, 0], [1, 1, 9]], periodic = [true, true, false], \
