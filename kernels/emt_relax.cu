@@ -1,10 +1,10 @@
 // Relaxation of S structures on effective medium theory by L-BFGS (Nocedal, Math. Comp. 35, 773, 1980), in f64: each block takes its
 // structure through many steps in one launch. The algorithm is the CPU's; sums are in another order.
 //
-// CPU twins: Walker in src/relax.rs, History in src/lbfgs.rs, which also give the reasons.
+// CPU twins: Walker in src/potential/relax.rs, History in src/lbfgs.rs, which also give the reasons.
 #include "emt.cuh"
 
-// As in src/relax.rs.
+// As in src/potential/relax.rs.
 constexpr double SUFFICIENT_DECREASE = 1e-4, ENERGY_NOISE = 1e-6, OVERSHOOT = 0.8, FIRST_STEP = 0.03;
 constexpr unsigned MAX_SHORTENINGS = 12;
 

@@ -1,4 +1,4 @@
-// What every kernel starts from: compiled by NVRTC for a card, or as C++ for the emulator (src/engine/cuda/driver/emulator).
+// What every kernel starts from: compiled by NVRTC for a card, or as C++ for the emulator (src/gpu/emulator).
 //
 // Conventions
 // - A kernel takes one structure by value, laid out as its Rust twin (8-byte pointers first, then 4-byte numbers in an even count):

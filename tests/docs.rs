@@ -120,7 +120,8 @@ fn the_tables_name_every_key() {
 #[test]
 fn the_tables_name_the_defaults() {
     let with_potential = |potential: &str| {
-        let optional = "[guidance]\n[placement]\n[relaxation]\n[random_search]\n[basin_hopping]\n[evolution]\n";
+        let optional =
+            "[guidance]\n[proposals]\n[placement]\n[relaxation]\n[random_search]\n[basin_hopping]\n[evolution]\n";
         let text = format!("[system]\nfree = \"Pt\"\n[potential]\nkind = \"{potential}\"\n{optional}");
         load(&text).to_toml().parse::<Table>().unwrap()
     };
