@@ -1,0 +1,263 @@
+//! A run folder with an engine of a few lines and a potential that counts.
+
+use crate::archive::Archive;
+use crate::config::FirstSamples;
+use crate::engine::{
+    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler, Stream, TrainingReport, TrainingSet,
+};
+use crate::minima;
+use crate::potential::{Answer, Evaluation};
+use crate::proposal::Proposals;
+use crate::random::{Noise, Purpose};
+use crate::run::{RunDirectory, read_metrics};
+use crate::search::*;
+use crate::system::{Structure, Vec3};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+pub const CONFIG: &str = "
+[system]
+free = 'Pt2'
+cell_angstrom = [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]]
+[potential]
+kind = 'emt'
+[model]
+features = 2
+blocks = 1
+radial_functions = 2
+cutoff_angstrom = 3.0
+[diffusion]
+steps = 3
+[search]
+seed = 5
+iterations = 3
+samples_per_iteration = 5
+buffer = 4
+min_distance_angstrom = 3.0
+[training]
+steps_per_iteration = 4
+batch = 2
+";
+
+/// Presses Ctrl-C after so many steps of anything.
+pub struct Fuse {
+    pub steps_left: AtomicUsize,
+    pub interrupted: AtomicBool,
+}
+
+impl Fuse {
+    fn burn(&self) {
+        if self.steps_left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An engine whose samples are uniform noise moved by the first parameter, which training shifts by what it is given. It
+/// predicts forces that lead back by half a step, and remembers how it was asked to sample and what forces it got.
+pub struct Toy {
+    state: ModelState,
+    diverges_at: Option<u64>,
+    heard: &'static Mutex<Heard>,
+    fuse: &'static Fuse,
+}
+
+#[derive(Default)]
+pub struct Heard {
+    pub samplers: Vec<(u64, Sampler)>,
+    pub force_sets: Vec<(u64, Option<ForceSet>)>,
+    pub n_forces: usize,
+}
+
+impl Toy {
+    fn steps(&self, n: usize, progress: Progress) -> Result<()> {
+        (0..n).try_for_each(|step| {
+            self.fuse.burn();
+            progress(step)
+        })
+    }
+}
+
+impl Engine for Toy {
+    fn device(&self) -> String {
+        "toy".into()
+    }
+
+    fn sample(
+        &mut self,
+        stream: Stream,
+        range: Range<usize>,
+        sampler: Sampler,
+        progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        self.heard.lock().unwrap().samplers.push((stream.iteration, sampler));
+        self.steps(3, progress)?;
+        let noise = Noise::new(stream.seed, Purpose::Prior, stream.iteration);
+        let atom = |structure: usize, atom: u32| -> Vec3 {
+            let [x, y, z, _] = noise.uniforms(structure as u32, 0, atom, 0);
+            [9.0 * x + self.state.parameters[0], 9.0 * y, 9.0 * z]
+        };
+        Ok(range.map(|structure| vec![atom(structure, 0), atom(structure, 1)]).collect())
+    }
+
+    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+        assert!((set.weights.iter().sum::<f64>() / set.weights.len() as f64 - 1.0).abs() < 1e-12);
+        self.heard.lock().unwrap().force_sets.push((stream.iteration, set.forces.clone()));
+        self.steps(steps, progress)?;
+        if self.diverges_at == Some(stream.iteration) {
+            return Err(Error::Failed("the loss is no longer finite".into()));
+        }
+        let n_forces = set.forces.as_ref().map_or(0, |forces| forces.positions.len());
+        let shift: f64 = set.positions.iter().zip(&set.weights).map(|(atoms, weight)| weight * atoms[0][0]).sum();
+        self.state.parameters[0] += shift + n_forces as f64;
+        self.state.steps += steps as u64;
+        Ok(TrainingReport { loss: shift, force_loss: set.forces.as_ref().map(|_| 0.25), learning_rate: 1e-4 })
+    }
+
+    fn state(&self) -> Result<ModelState> {
+        Ok(self.state.clone())
+    }
+
+    fn restore(&mut self, state: &ModelState) -> Result<()> {
+        self.state = state.clone();
+        Ok(())
+    }
+
+    fn score(&mut self, _: &[FreePositions], _: &[f64]) -> Result<Vec<Vec<Vec3>>> {
+        unreachable!("a search asks for no scores")
+    }
+
+    fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
+        self.heard.lock().unwrap().n_forces += positions.len();
+        Ok(Some(positions.iter().map(|free| free.iter().map(|x| [4.5 - x[0], 0.0, 0.0]).collect()).collect()))
+    }
+
+    fn loss_and_gradient(&mut self, _: &NoisyBatch, _: &Loss) -> Result<LossAndGradient> {
+        unreachable!("a search asks for no gradients")
+    }
+
+    fn apply_gradient(&mut self, _: &[f64]) -> Result<f64> {
+        unreachable!("a search applies no gradients")
+    }
+}
+
+/// The distance of the two atoms decides the energy; answers one at a time, last first, and remembers its calls.
+pub struct Spring {
+    pub energy: fn(f64) -> f64,
+    pub force: f64,
+    pub calls: &'static Mutex<Vec<Structure>>,
+    pub fuse: &'static Fuse,
+}
+
+impl Potential for Spring {
+    fn name(&self) -> String {
+        "spring".into()
+    }
+
+    fn evaluate(
+        &self,
+        structures: &[Structure],
+        deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
+    ) -> Result<()> {
+        for (k, structure) in structures.iter().enumerate().rev() {
+            self.calls.lock().unwrap().push(structure.clone());
+            self.fuse.burn();
+            let (a, b) = (structure.positions[0], structure.positions[1]);
+            let distance = (0..3).map(|x| (a[x] - b[x]).powi(2)).sum::<f64>().sqrt();
+            let evaluation = Evaluation { energy: (self.energy)(distance), forces: vec![[self.force; 3]; 2] };
+            deliver(vec![(k, Answer::Done(evaluation))])?;
+        }
+        Ok(())
+    }
+}
+
+/// A run folder and what runs in it.
+pub struct Bench {
+    pub root: TempDir,
+    pub settings: Settings,
+    pub calls: &'static Mutex<Vec<Structure>>,
+    pub heard: &'static Mutex<Heard>,
+    pub energy: fn(f64) -> f64,
+    /// Along each axis on every atom.
+    pub force: f64,
+    pub diverges_at: Option<u64>,
+    pub stop_at_target: bool,
+    /// In place of the registered ones.
+    pub proposals: Option<fn(&Settings) -> Proposals>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Bench::with("")
+    }
+
+    /// A search whose configuration has these `sections` too.
+    pub fn with(sections: &str) -> Self {
+        let root = TempDir::new().unwrap();
+        let path = root.path().join("search.toml");
+        std::fs::write(&path, format!("{CONFIG}{sections}")).unwrap();
+        let settings = Settings::load(&path).unwrap();
+        Bench {
+            root,
+            settings,
+            calls: Box::leak(Box::default()),
+            heard: Box::leak(Box::default()),
+            energy: |distance| distance,
+            force: 0.5,
+            diverges_at: None,
+            stop_at_target: false,
+            proposals: None,
+        }
+    }
+
+    pub fn folder(&self) -> std::path::PathBuf {
+        self.root.path().join("run")
+    }
+
+    /// Starts or resumes the run; Ctrl-C comes after `steps`.
+    pub fn run(&self, steps: usize) -> Result<Summary> {
+        let fuse: &'static Fuse =
+            Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(steps), interrupted: AtomicBool::new(false) }));
+        let toml = self.settings.to_toml();
+        let run = if self.folder().exists() {
+            RunDirectory::resume(&self.folder(), &toml)?
+        } else {
+            let directory = RunDirectory::create(&self.folder(), &toml, &Summary::new(5, "toy"))?;
+            Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
+        };
+        let reporter = Reporter::quiet();
+        let state = first_model(&self.settings, &reporter);
+        let engine = Toy { state, diverges_at: self.diverges_at, heard: self.heard, fuse };
+        let potential = Spring { energy: self.energy, force: self.force, calls: self.calls, fuse };
+        let interrupted = &fuse.interrupted;
+        let search = Search::new(&self.settings, Box::new(engine), Box::new(potential), run, &reporter, interrupted)?;
+        let mut search = search.stopping_at_target(self.stop_at_target);
+        if let Some(proposals) = self.proposals {
+            search = search.proposing(proposals(&self.settings));
+        }
+        search.run(&|folder, _| minima::write(folder))
+    }
+
+    /// Everything that must not depend on interruptions: archive, metrics without times, best structure, model.
+    pub fn results(&self) -> (Vec<Entry>, Vec<String>, Vec<u8>, ModelFile) {
+        let archive = Archive::open(&self.folder().join("archive.db"), &self.settings.system).unwrap();
+        let entries = (0..3).flat_map(|iteration| archive.entries(iteration).unwrap()).collect();
+        let metrics = read_metrics(&self.folder().join("metrics.jsonl")).unwrap();
+        let metrics = metrics
+            .into_iter()
+            .map(|line| format!("{:?}", IterationMetrics { seconds: PhaseSeconds::default(), ..line }));
+        let best = std::fs::read(self.folder().join("best.xyz")).unwrap();
+        let model = ModelFile::read(&self.folder().join("model.safetensors")).unwrap();
+        (entries, metrics.collect(), best, model)
+    }
+}
+
+pub const NEVER: usize = usize::MAX;
+
+pub fn bench_from_placed_atoms() -> Bench {
+    let mut bench = Bench::new();
+    bench.settings.sections.search.first_samples = FirstSamples::Placed;
+    bench
+}

@@ -1,0 +1,179 @@
+//! Where the samples of a round come from, and what the force head hears.
+
+use super::bench::*;
+use crate::archive::Status;
+use crate::engine::{FreePositions, Progress, Sampler};
+use crate::minima::{Comparison, Tolerances};
+use crate::proposal::{Placement, Proposal};
+use crate::run::read_metrics;
+use crate::search::*;
+use crate::system::Vec3;
+use std::ops::Range;
+
+/// The first structures are those that a random structure search of the same seed begins with, for which no model is asked; all
+/// later ones are samples.
+#[test]
+fn placed_atoms_take_the_place_of_the_first_samples() {
+    let bench = bench_from_placed_atoms();
+    bench.run(NEVER).unwrap();
+    let placement = Placement::new(&bench.settings);
+    let (entries, ..) = bench.results();
+    assert_eq!(entries.len(), 15);
+    for entry in &entries {
+        let made_up = placement.structure(u64::from(entry.index)).unwrap();
+        assert_eq!(entry.free_positions == made_up, entry.iteration == 0, "{entry:?}");
+    }
+    assert!(entries[..5].iter().all(|entry| entry.status == Status::Ok), "none lies too close");
+    let heard = bench.heard.lock().unwrap();
+    assert_eq!(heard.samplers, [(1, Sampler::Plain), (2, Sampler::Plain)]);
+}
+
+#[test]
+fn atoms_without_room_end_a_search_with_a_sentence() {
+    let mut bench = bench_from_placed_atoms();
+    bench.settings.sections.search.min_distance_angstrom = 8.0;
+    let error = bench.run(NEVER).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
+}
+
+/// Two free atoms, one on each of two sites: a proposal as somebody may add it.
+struct Sites([Vec3; 2]);
+
+impl Proposal for Sites {
+    fn claim(&self, round: &Round, _n_left: usize) -> usize {
+        if round.number == 1 { 2 } else { 0 }
+    }
+
+    fn draw(
+        &mut self,
+        _round: &Round,
+        samples: Range<usize>,
+        _engine: &mut dyn Engine,
+        _progress: Progress,
+    ) -> Result<Vec<FreePositions>> {
+        Ok(samples.map(|_| self.0.to_vec()).collect())
+    }
+}
+
+#[test]
+fn a_proposal_of_ones_own_takes_part() {
+    const SITES: [Vec3; 2] = [[1.0, 1.0, 1.0], [1.0, 1.0, 5.0]];
+    let mut bench = Bench::new();
+    bench.proposals = Some(|settings| {
+        let mut proposals = registered(settings);
+        proposals.insert(0, Box::new(Sites(SITES)));
+        proposals
+    });
+    bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    for entry in &entries {
+        let on_sites = entry.iteration == 1 && entry.index < 2;
+        assert_eq!(entry.free_positions == SITES, on_sites, "{entry:?}");
+    }
+    assert_eq!(bench.heard.lock().unwrap().samplers.len(), 3, "the reverse process draws the others");
+}
+
+/// From the second iteration on hops are asked of nobody but the learned forces, and start from what is known.
+#[test]
+fn hops_take_the_place_of_samples() {
+    let with_hops =
+        |share: f64| Bench::with(&format!("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = {share:?}\n"));
+    let all = with_hops(1.0);
+    all.run(NEVER).unwrap();
+    assert_eq!(all.heard.lock().unwrap().samplers, [(0, Sampler::Plain)]);
+    let some = with_hops(0.4);
+    some.run(NEVER).unwrap();
+    let (entries, ..) = some.results();
+    let none = with_hops(0.0);
+    none.run(NEVER).unwrap();
+    let (plain, ..) = none.results();
+    // Two of five hop in each; the others come from the reverse process as they would without.
+    for entry in entries.iter().filter(|entry| entry.iteration == 1) {
+        let same = plain.iter().any(|other| other.free_positions == entry.free_positions);
+        assert_eq!(same, entry.index >= 2, "sample {}", entry.index);
+    }
+}
+
+#[test]
+fn samples_leave_minima_that_are_known() {
+    let repeated = |tries: usize| {
+        let sections = format!("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.4\nhop_tries = {tries}\n");
+        let bench = Bench { force: 0.0, ..Bench::with(&sections) };
+        bench.run(NEVER).unwrap();
+        let (entries, ..) = bench.results();
+        let structure = |entry: &Entry| bench.settings.system.structure(&entry.free_positions);
+        let comparison = Comparison::new(&structure(&entries[0]));
+        let ok = |entry: &&Entry| entry.status == Status::Ok;
+        let same = |a: &Entry, b: &Entry| {
+            let [a, b] = [a, b].map(|entry| comparison.shape(&structure(entry)));
+            comparison.same(&a, &b, Tolerances::RELAXED.distance_angstrom)
+        };
+        let known = |entry: &&Entry| {
+            entries.iter().filter(ok).any(|other| other.iteration < entry.iteration && same(other, entry))
+        };
+        (entries.iter().filter(known).count(), bench.heard.lock().unwrap().n_forces)
+    };
+    let ((once, n_forces), (often, more_forces)) = (repeated(1), repeated(100));
+    assert!(once > 0 && often == 0, "{once} of 15 samples repeat what is known, {often} after hopping on");
+    assert!(more_forces > n_forces);
+}
+
+/// From the second iteration on the corrector is active and samples are relaxed; the force head hears of everything recorded
+/// so far, in order, its forces shortened.
+#[test]
+fn guidance_starts_with_the_second_iteration() {
+    let mut bench = Bench::with("[guidance]\nmax_force_ev_per_angstrom = 0.1\n[proposals]\nrelax_steps = 2\n");
+    bench.energy = |distance| if distance < 5.0 { distance } else { f64::NAN };
+    bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    let heard = bench.heard.lock().unwrap();
+    assert_eq!(heard.samplers, [(0, Sampler::Plain), (1, Sampler::Guided), (2, Sampler::Guided)]);
+    assert_eq!(heard.n_forces, 2 * 2 * 5, "two steps for five structures of two iterations");
+    for (iteration, set) in &heard.force_sets {
+        let ok = entries.iter().filter(|entry| entry.status == Status::Ok && u64::from(entry.iteration) <= *iteration);
+        let expected: Vec<FreePositions> = ok.map(|entry| entry.free_positions.clone()).collect();
+        let set = set.as_ref().unwrap();
+        assert_eq!(set.positions, expected, "iteration {iteration}");
+        // The potential says 0.5 along each axis.
+        let short = 0.1 / 3f64.sqrt();
+        assert!(set.forces.iter().flatten().flatten().all(|f| (f - short).abs() < 1e-15));
+        assert_eq!(set.forces.len(), expected.len());
+    }
+    assert_eq!(heard.force_sets.len(), 3);
+    let metrics = read_metrics(&bench.folder().join("metrics.jsonl")).unwrap();
+    assert!(metrics.iter().all(|line| line.force_loss == Some(0.25)));
+    let model = ModelFile::read(&bench.folder().join("model.safetensors")).unwrap();
+    assert!(model.sizes.force_head);
+}
+
+#[test]
+fn forces_that_a_transferred_model_knows_guide_from_the_first_iteration() {
+    let sections = "[guidance]\n[proposals]\nrelax_steps = 2\nhop_share = 0.4\n";
+    let first = Bench::with(sections);
+    first.run(NEVER).unwrap();
+    let model = ModelFile::read(&first.folder().join("model.safetensors")).unwrap();
+    assert_eq!(model.species, [78]);
+    let samplers = |model: ModelFile| {
+        let mut bench = Bench::with(sections);
+        bench.settings.transfer = Some(model);
+        bench.run(NEVER).unwrap();
+        let heard = bench.heard.lock().unwrap();
+        heard.samplers.clone()
+    };
+    assert_eq!(samplers(model.clone()), [0, 1, 2].map(|iteration| (iteration, Sampler::Guided)));
+    let other = ModelFile { species: vec![79], ..model };
+    assert_eq!(samplers(other), [(0, Sampler::Plain), (1, Sampler::Guided), (2, Sampler::Guided)]);
+}
+
+#[test]
+fn without_guidance_nothing_is_asked_of_forces() {
+    let bench = Bench::new();
+    bench.run(NEVER).unwrap();
+    let heard = bench.heard.lock().unwrap();
+    assert!(heard.samplers.iter().all(|(_, sampler)| *sampler == Sampler::Plain));
+    assert!(heard.force_sets.iter().all(|(_, set)| set.is_none()));
+    assert_eq!(heard.n_forces, 0);
+    let metrics = read_metrics(&bench.folder().join("metrics.jsonl")).unwrap();
+    assert!(metrics.iter().all(|line| line.force_loss.is_none()));
+}
