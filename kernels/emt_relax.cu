@@ -1,7 +1,7 @@
 // Relaxation of S structures on effective medium theory by L-BFGS (Nocedal, Math. Comp. 35, 773, 1980), in f64: each block takes its
 // structure through many steps in one launch. The algorithm is the CPU's; sums are in another order.
 //
-// CPU twins: Walker in src/potential/relax.rs, History in src/lbfgs.rs, which also give the reasons.
+// CPU twins: Walker in src/potential/relax.rs, Curvature in src/lbfgs.rs, which also give the reasons.
 #include "emt.cuh"
 
 // As in src/potential/relax.rs.

@@ -43,7 +43,7 @@ use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
 use crate::system::xyz::format_frames;
 use crate::system::{Structure, System};
-use source::Source;
+use source::SourceFile;
 use std::path::{Path, PathBuf};
 use target::check_target;
 
@@ -76,7 +76,7 @@ impl Settings {
     /// # Errors
     /// `BadInput` with the file and line of the first thing that cannot be used.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::resolve(Source::read(path)?)
+        Self::resolve(SourceFile::read(path)?)
     }
 
     /// The configuration in `text`, the contents of the file `path`; structures are sought relative to that.
@@ -84,10 +84,10 @@ impl Settings {
     /// # Errors
     /// `BadInput` as [`Settings::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        Self::resolve(Source::new(text.to_owned(), path))
+        Self::resolve(SourceFile::new(text.to_owned(), path))
     }
 
-    fn resolve(source: Source) -> Result<Self> {
+    fn resolve(source: SourceFile) -> Result<Self> {
         let mut sections = File::read(&source)?;
         let template = match &mut sections.system.template {
             Some(name) => Some(copy_of(&source, "system.template", name, TEMPLATE_COPY)?),
@@ -119,7 +119,7 @@ impl Settings {
 
     /// The seed in the run folder `folder`, if that can be read.
     pub fn seed_of_run(folder: &Path) -> Option<u64> {
-        let table: toml::Table = Source::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
+        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
         u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
     }
 
@@ -186,7 +186,7 @@ fn another(path: &Path, kind: &str) -> Error {
 }
 
 /// Reads the structure that `key` names, and puts the name of its copy in the key's place.
-fn copy_of(source: &Source, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
+fn copy_of(source: &SourceFile, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
     let path = source.path.parent().unwrap_or(Path::new("")).join(&*name);
     let structure = crate::system::read_structure(&path).map_err(|cause| source.error(key, cause))?;
     *name = copy.into();

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 
 /// Recent steps s and changes of the gradient y, oldest first, with 1/(s·y).
 #[derive(Debug, Clone, Default)]
-pub struct History {
+pub struct Curvature {
     pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)>,
 }
 
-impl History {
+impl Curvature {
     /// Adds a step (Å) with the change of the gradient (eV/Å) along it, unless it shows no positive curvature, and forgets the
     /// oldest beyond `capacity`.
     pub fn remember(&mut self, step: Vec<f64>, change: Vec<f64>, capacity: usize) {
@@ -101,7 +101,7 @@ mod tests {
     fn the_secant_equation_holds() {
         let hessian = [[4.0, 1.0, 0.5], [1.0, 3.0, -0.7], [0.5, -0.7, 2.0]];
         let times = |v: &[f64]| -> Vec<f64> { hessian.iter().map(|row| dot(row, v)).collect() };
-        let mut history = History::default();
+        let mut history = Curvature::default();
         for step in [[0.1, 0.0, 0.0], [0.0, 0.2, 0.1], [0.1, -0.1, 0.3]] {
             history.remember(step.to_vec(), times(&step), 10);
             let found = history.direction(&times(&step)).unwrap();
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn pairs_without_positive_curvature_are_skipped() {
-        let mut history = History::default();
+        let mut history = Curvature::default();
         for change in
             [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1e-13, 1.0, 0.0], [f64::NAN, 0.0, 0.0], [f64::INFINITY, 0.0, 0.0]]
         {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_oldest_pairs_are_forgotten() {
-        let mut history = History::default();
+        let mut history = Curvature::default();
         for k in 1..=5 {
             history.remember(vec![f64::from(k), 0.0, 0.0], vec![f64::from(k), 0.0, 0.0], 3);
         }

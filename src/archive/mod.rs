@@ -21,7 +21,7 @@ pub use reader::{Listed, Reader};
 use crate::buffer::Candidate;
 use crate::error::{Error, Result};
 use crate::system::System;
-use rows::{Frame, StatusText};
+use rows::{SharedColumns, StatusText};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 use schema::Key;
 use sentences::{incomplete, older_format, open_error, storage_error};
@@ -35,7 +35,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Archive {
     file: ArchiveFile,
-    frame: Frame,
+    columns: SharedColumns,
 }
 
 /// An open database that was recognised as an archive of godiff.
@@ -60,7 +60,7 @@ impl Archive {
         }
         let key = schema::create(&mut connection, calculator, seed).map_err(|error| storage_error(path, &error))?;
         let file = ArchiveFile { connection, path: path.to_owned(), key, seed, calculator: calculator.to_lowercase() };
-        Ok(Archive { file, frame: Frame::new(system) })
+        Ok(Archive { file, columns: SharedColumns::new(system) })
     }
 
     /// The archive at `path`, which must hold structures of `system`. A transaction that a kill interrupted is undone here.
@@ -70,8 +70,8 @@ impl Archive {
     /// `Storage` if reading fails.
     pub fn open(path: &Path, system: &System) -> Result<Self> {
         let file = ArchiveFile::open(path)?;
-        let archive = Archive { file, frame: Frame::new(system) };
-        archive.check_frame()?;
+        let archive = Archive { file, columns: SharedColumns::new(system) };
+        archive.check_columns()?;
         Ok(archive)
     }
 
@@ -120,7 +120,7 @@ impl Archive {
         let ArchiveFile { connection, path, key, calculator, .. } = &mut self.file;
         let mut store = || -> rusqlite::Result<()> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            self.frame.insert(&transaction, *key, calculator, entries)?;
+            self.columns.insert(&transaction, *key, calculator, entries)?;
             transaction.commit()
         };
         store().map_err(|error| storage_error(path, &error))
@@ -151,7 +151,7 @@ impl Archive {
         let sql =
             format!("SELECT {} FROM systems WHERE unique_id BETWEEN ?1 AND ?2 ORDER BY unique_id", rows::ENTRY_COLUMNS);
         let key = self.file.key;
-        let visited = self.file.query(&sql, key.of_archive(), |row| self.frame.read_entry(row, key).map(&mut *visit));
+        let visited = self.file.query(&sql, key.of_archive(), |row| self.columns.read_entry(row, key).map(&mut *visit));
         visited.map(|_: Vec<()>| ())
     }
 
@@ -214,13 +214,13 @@ impl Archive {
 
     fn select(&self, condition: &str, range: (String, String)) -> Result<Vec<Entry>> {
         let sql = format!("SELECT {} FROM systems WHERE {condition} ORDER BY unique_id", rows::ENTRY_COLUMNS);
-        self.file.query(&sql, range, |row| self.frame.read_entry(row, self.file.key))
+        self.file.query(&sql, range, |row| self.columns.read_entry(row, self.file.key))
     }
 
-    /// Refuses an archive whose first structure has other atoms, another cell or another template than `frame`.
-    fn check_frame(&self) -> Result<()> {
+    /// Refuses an archive whose first structure has other atoms, another cell or another template than its system.
+    fn check_columns(&self) -> Result<()> {
         let sql = "SELECT numbers, cell, pbc, positions FROM systems WHERE unique_id BETWEEN ?1 AND ?2 LIMIT 1";
-        let differs = self.file.query(sql, self.file.key.of_archive(), |row| self.frame.difference(row))?;
+        let differs = self.file.query(sql, self.file.key.of_archive(), |row| self.columns.difference(row))?;
         match differs.first() {
             Some(Some(what)) => Err(Error::bad_file(
                 &self.file.path,

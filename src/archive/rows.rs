@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// Columns that [`Frame::read_entry`] expects.
+/// Columns that [`SharedColumns::read_entry`] expects.
 pub const ENTRY_COLUMNS: &str = "unique_id, key_value_pairs, positions, energy, forces";
 
 /// ASE's `data` column for a row without data: the offset of the JSON text, then the text.
@@ -33,7 +33,7 @@ pub struct KeyValuePairs {
 
 /// What all rows of an archive share, encoded once.
 #[derive(Debug)]
-pub struct Frame {
+pub struct SharedColumns {
     numbers: Vec<u8>,
     template: Vec<u8>,
     cell: Vec<u8>,
@@ -45,8 +45,8 @@ pub struct Frame {
     n_free: usize,
 }
 
-impl Frame {
-    /// The frame of `system`.
+impl SharedColumns {
+    /// What the rows of `system` share.
     pub fn new(system: &System) -> Self {
         let numbers = system.numbers();
         let mut species = BTreeMap::<u8, u32>::new();
@@ -54,7 +54,7 @@ impl Frame {
             *species.entry(number).or_default() += 1;
         }
         let n_template = system.n_template();
-        Frame {
+        SharedColumns {
             numbers: numbers.iter().flat_map(|&number| i32::from(number).to_le_bytes()).collect(),
             template: encode(&system.template_positions),
             cell: encode(&system.cell.vectors),
@@ -149,7 +149,7 @@ impl Frame {
         Ok(Entry { iteration, index, kt_ev, status, free_positions, energy: row.get(3)?, forces })
     }
 
-    /// In what a row (numbers, cell, pbc, positions) differs from this frame, if it does.
+    /// In what a row (numbers, cell, pbc, positions) differs from these, if it does.
     pub fn difference(&self, row: &Row) -> rusqlite::Result<Option<&'static str>> {
         Ok(if row.get_ref(0)?.as_blob()? != self.numbers {
             Some("other atoms")

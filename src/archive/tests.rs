@@ -205,7 +205,7 @@ fn a_hot_journal_is_rolled_back() {
     let connection = &archive.file.connection;
     connection.execute_batch("PRAGMA cache_size = 2; BEGIN IMMEDIATE").unwrap();
     let lost: Vec<_> = (0..200).map(|index| entry(1, index, Some(0.0))).collect();
-    archive.frame.insert(connection, archive.file.key, "emt", &lost).unwrap();
+    archive.columns.insert(connection, archive.file.key, "emt", &lost).unwrap();
     let killed = TempDir::new().unwrap();
     for name in ["archive.db", "archive.db-journal"] {
         std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();

@@ -120,11 +120,11 @@ trait Strategy {
 /// A run of a baseline, opened and ready to continue from where its folder is.
 pub struct BaselineRun<'a> {
     session: Session<'a>,
-    walk: Walk<'a>,
+    relaxations: Relaxations<'a>,
 }
 
 /// Relaxations side by side.
-struct Walk<'a> {
+struct Relaxations<'a> {
     settings: &'a Settings,
     strategy: Box<dyn Strategy + 'a>,
     ledger: Ledger,
@@ -157,7 +157,7 @@ impl<'a> BaselineRun<'a> {
         session.set_stop_at_target(stop_at_target);
         let strategy = method.strategy(settings);
         let ledger = Ledger::new(strategy.kt_ev(), method.budget(&settings.sections), record);
-        Ok(BaselineRun { session, walk: Walk { settings, strategy, ledger, n_attempts: 0 } })
+        Ok(BaselineRun { session, relaxations: Relaxations { settings, strategy, ledger, n_attempts: 0 } })
     }
 
     /// Runs to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
@@ -166,11 +166,11 @@ impl<'a> BaselineRun<'a> {
     /// `BadInput` if the potential has no energy for the target, `Failed` if no structure fits the allowed region,
     /// `Interrupted`, and what the potential and the run folder report. After all of them the run can be resumed.
     pub fn run(&mut self, afterwards: Afterwards) -> Result<Summary> {
-        self.session.conduct(&mut self.walk, afterwards)
+        self.session.conduct(&mut self.relaxations, afterwards)
     }
 }
 
-impl Activity for Walk<'_> {
+impl Activity for Relaxations<'_> {
     fn n_rounds(&self) -> u32 {
         self.ledger.n_iterations()
     }
@@ -201,7 +201,7 @@ impl Activity for Walk<'_> {
     }
 }
 
-impl Walk<'_> {
+impl Relaxations<'_> {
     /// The next relaxation in `slot`.
     fn next(&mut self, slot: usize) -> Result<Slot> {
         let start = self.settings.system.structure(&self.strategy.start(slot, self.n_attempts)?);

@@ -47,11 +47,11 @@ pub(crate) fn too_deep(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::source::Source;
+    use crate::config::source::SourceFile;
     use std::path::Path;
 
     fn parse(text: &str) -> crate::Result<toml::Table> {
-        Source::new(text.into(), Path::new("deep.toml")).parse()
+        SourceFile::new(text.into(), Path::new("deep.toml")).parse()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The configuration file as it is written: its sections, each in a file of its own with keys, units, defaults and checks.
 
 use super::keys::Keys;
-use super::source::Source;
+use super::source::SourceFile;
 use super::{
     BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, GuidanceSection, ModelSection,
     PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection, SystemSection,
@@ -76,7 +76,7 @@ impl File {
     ///
     /// # Errors
     /// `BadInput` with the line of the first thing that cannot be used.
-    pub(super) fn read(source: &Source) -> Result<Self> {
+    pub(super) fn read(source: &SourceFile) -> Result<Self> {
         refuse_moved(source)?;
         let sections: File = source.parse()?;
         sections.check(source)?;
@@ -88,7 +88,7 @@ impl File {
         (self.random_search, self.basin_hopping, self.evolution) = (None, None, None);
     }
 
-    fn check(&self, source: &Source) -> Result<()> {
+    fn check(&self, source: &SourceFile) -> Result<()> {
         let keys = |section| Keys::new(source, section);
         let guided = self.guidance.is_some();
         self.model.check(keys("model"), guided)?;
@@ -107,7 +107,7 @@ impl File {
 }
 
 /// Says of a key of an older godiff where it is now.
-fn refuse_moved(source: &Source) -> Result<()> {
+fn refuse_moved(source: &SourceFile) -> Result<()> {
     let table: toml::Table = source.parse()?;
     let stands = |path: &str| {
         let (section, key) = path.split_once('.').unwrap_or((path, ""));

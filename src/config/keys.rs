@@ -1,6 +1,6 @@
 //! Checks of one section's numbers, each complaint with the key and its line.
 
-use super::source::Source;
+use super::source::SourceFile;
 use crate::error::Result;
 use std::fmt::Display;
 
@@ -10,13 +10,13 @@ pub const LARGEST_COUNT: usize = 1_000_000_000;
 /// The keys of one section of a configuration file.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys<'a> {
-    source: &'a Source,
+    source: &'a SourceFile,
     section: &'static str,
 }
 
 impl<'a> Keys<'a> {
     /// The keys of `[section]` in `source`.
-    pub fn new(source: &'a Source, section: &'static str) -> Self {
+    pub fn new(source: &'a SourceFile, section: &'static str) -> Self {
         Keys { source, section }
     }
 

@@ -9,16 +9,16 @@ use toml::de::{DeTable, DeValue};
 
 /// The text of one configuration file.
 #[derive(Debug)]
-pub struct Source {
+pub struct SourceFile {
     /// Where the text was read.
     pub path: PathBuf,
     text: String,
 }
 
-impl Source {
+impl SourceFile {
     /// `text`, the contents of `path`.
     pub fn new(text: String, path: &Path) -> Self {
-        Source { path: path.to_owned(), text }
+        SourceFile { path: path.to_owned(), text }
     }
 
     /// Reads `path`.
@@ -27,7 +27,7 @@ impl Source {
     /// `BadInput` if the file cannot be read as UTF-8 text.
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Source::new(text, path)),
+            Ok(text) => Ok(SourceFile::new(text, path)),
             Err(cause) => Err(Error::bad_input(format!("cannot read the configuration {}: {cause}", path.display()))),
         }
     }

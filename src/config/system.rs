@@ -1,6 +1,6 @@
 //! `[system]`.
 
-use super::source::Source;
+use super::source::SourceFile;
 use crate::error::Result;
 use crate::system::elements::parse_formula;
 use crate::system::{Cell, ConfinementSpec, Structure, System};
@@ -41,7 +41,7 @@ pub struct ConfinementSection {
 
 impl SystemSection {
     /// The system, with `template` as read from the file that this section names.
-    pub(super) fn build(&self, template: Option<&Structure>, source: &Source) -> Result<System> {
+    pub(super) fn build(&self, template: Option<&Structure>, source: &SourceFile) -> Result<System> {
         let refuse = |key: &str, message: &str| Err(source.error(&format!("system.{key}"), message));
         let cell = match (template, self.cell_angstrom, self.periodic) {
             (Some(_), Some(_), _) => {

@@ -1,7 +1,7 @@
 //! `[transfer]`.
 
 use super::File;
-use super::source::Source;
+use super::source::SourceFile;
 use crate::error::Result;
 use crate::model::ModelFile;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct TransferSection {
 
 impl TransferSection {
     /// Reads the model that this section of `sections` names.
-    pub(super) fn read(&self, sections: &File, source: &Source) -> Result<ModelFile> {
+    pub(super) fn read(&self, sections: &File, source: &SourceFile) -> Result<ModelFile> {
         let File { model, diffusion, .. } = sections;
         let path = source.path.parent().unwrap_or(Path::new("")).join(&self.model);
         let refuse = |cause: String| source.error("transfer.model", cause);

@@ -4,7 +4,7 @@
 //! reverse process has run, the more the samples slide downhill on the learned forces.
 
 use super::reverse::{clamp, remove_centre};
-use crate::lbfgs::{self, History};
+use crate::lbfgs::{self, Curvature};
 use crate::system::vector::{scale, sub};
 use crate::system::{Cell, System, Vec3};
 
@@ -29,7 +29,7 @@ pub fn corrector_strength(settings: &CorrectorSettings, t: f64) -> f64 {
 /// One structure's corrector on its way through the reverse process.
 #[derive(Debug, Clone, Default)]
 pub struct Corrector {
-    history: History,
+    history: Curvature,
     /// Positions (Å) and forces (eV/Å) of the call before.
     last: Option<(Vec<Vec3>, Vec<Vec3>)>,
 }

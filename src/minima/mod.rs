@@ -25,7 +25,7 @@ use crate::potential::Potential;
 use crate::potential::relax::{Ending, RelaxSettings, relax_all};
 use crate::system::Structure;
 use crate::system::xyz::{Frame, format_frames};
-use source::Candidate;
+use source::Counted;
 use std::path::Path;
 
 /// How many distinct structures are kept unless something else is asked for.
@@ -165,7 +165,7 @@ pub fn distinct(sources: &[Source], tolerances: Tolerances, lowest: usize) -> Re
         }
         let structure = candidate.structure(&readers)?;
         let kinds = kinds.get_or_insert_with(|| Kinds::new(&structure, tolerances));
-        let Candidate { at, energy_ev, relaxed, .. } = candidate;
+        let Counted { at, energy_ev, relaxed, .. } = candidate;
         let minimum = Minimum {
             structure,
             energy_ev,
@@ -288,7 +288,7 @@ impl Kinds {
 }
 
 /// Refuses archives whose structures differ in more than where their free atoms are.
-fn check_systems(readers: &[Reader], candidates: &[Candidate]) -> Result<()> {
+fn check_systems(readers: &[Reader], candidates: &[Counted]) -> Result<()> {
     let mut first: Option<Structure> = None;
     for (run, reader) in readers.iter().enumerate() {
         let Some(candidate) = candidates.iter().find(|candidate| candidate.at.run == run) else { continue };

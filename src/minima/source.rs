@@ -56,7 +56,7 @@ impl Source {
     }
 
     /// What counts of this source, which is number `run` and open as `reader`.
-    pub(super) fn candidates(&self, run: usize, reader: &Reader) -> Result<Vec<Candidate>> {
+    pub(super) fn candidates(&self, run: usize, reader: &Reader) -> Result<Vec<Counted>> {
         let small = self.fmax_ev_per_angstrom.unwrap_or(RelaxSettings::default().fmax_ev_per_angstrom);
         let mut candidates = Vec::new();
         for (evaluation, row) in reader.evaluations(self.is_relaxed().then_some(EVALUATIONS_AN_ITERATION))? {
@@ -64,7 +64,7 @@ impl Source {
             let (Status::Ok, Some(energy_ev)) = (row.status, row.energy) else { continue };
             if relaxed || !self.is_relaxed() {
                 let at = Occurrence { evaluation, run, iteration: row.iteration, index: row.index };
-                candidates.push(Candidate { at, energy_ev, relaxed });
+                candidates.push(Counted { at, energy_ev, relaxed });
             }
         }
         Ok(candidates)
@@ -73,13 +73,13 @@ impl Source {
 
 /// A structure that counts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
+pub(super) struct Counted {
     pub at: Occurrence,
     pub energy_ev: f64,
     pub relaxed: bool,
 }
 
-impl Candidate {
+impl Counted {
     /// Its atoms, from the reader of its run.
     pub fn structure(&self, readers: &[Reader]) -> Result<Structure> {
         let reader = &readers[self.at.run];

@@ -42,22 +42,22 @@ pub fn has_surface(system: &System) -> bool {
 impl Projection<'_> {
     /// The atoms' places in the cell over the template, or over `landscape`.
     pub fn draw(&self, name: &str, label: &str, landscape: Option<&Landscape>) -> Picture {
-        let frame = Frame::new(&self.system.cell);
+        let canvas = Canvas::new(&self.system.cell);
         let n_bars = 1.0 + f64::from(u8::from(landscape.is_some()));
-        let mut picture = Picture::new(name, label, WIDTH, frame.height + BAR * n_bars);
-        let outline = frame.outline();
+        let mut picture = Picture::new(name, label, WIDTH, canvas.height + BAR * n_bars);
+        let outline = canvas.outline();
         picture.add(format_args!("<clipPath id=\"clip-{name}\"><path d=\"{outline}Z\"/></clipPath>"));
         picture.add(format_args!("<g clip-path=\"url(#clip-{name})\">"));
         match landscape {
-            Some(landscape) => add_landscape(&mut picture, &frame, landscape),
-            None => add_template(&mut picture, &frame, self.system),
+            Some(landscape) => add_landscape(&mut picture, &canvas, landscape),
+            None => add_template(&mut picture, &canvas, self.system),
         }
         let [lowest, highest] = self.kt_range;
         let n_dots: usize = self.clouds.iter().map(|(_, cloud)| cloud.len()).sum();
         let size = (190.0 / (n_dots.max(1) as f64).sqrt()).clamp(2.2, 6.0);
         for (kt_ev, cloud) in self.clouds {
             let inside =
-                cloud.iter().map(|&position| frame.place(self.system.cell.wrap(position, [true, true, false])));
+                cloud.iter().map(|&position| canvas.place(self.system.cell.wrap(position, [true, true, false])));
             let class = temperature_class(*kt_ev, lowest, highest);
             let data = dots(inside);
             picture.add(format_args!(
@@ -66,20 +66,20 @@ impl Projection<'_> {
             ));
         }
         picture.add("</g>");
-        picture.add(format_args!("<path class=\"frame\" d=\"{outline}Z\" fill=\"none\" stroke=\"currentColor\"/>"));
-        add_bar(&mut picture, frame.height, &temperature_bar(self.kt_range));
+        picture.add(format_args!("<path class=\"canvas\" d=\"{outline}Z\" fill=\"none\" stroke=\"currentColor\"/>"));
+        add_bar(&mut picture, canvas.height, &temperature_bar(self.kt_range));
         if let Some([low, high]) = landscape.and_then(Landscape::range) {
             let ends = vec![(0.0, number(low, 2)), (0.5, number((low + high) / 2.0, 2)), (1.0, number(high, 2))];
             let classes = (0..N_BANDS).map(|k| format!("g{k}")).collect();
             let bar = Bar { classes, ticks: ends, label: "lowest energy of the atom / eV" };
-            add_bar(&mut picture, frame.height + BAR, &bar);
+            add_bar(&mut picture, canvas.height + BAR, &bar);
         }
         picture
     }
 }
 
 /// How the cell lies in the picture.
-struct Frame {
+struct Canvas {
     /// Corner of the cell with the lowest x and y, Å.
     low: [f64; 2],
     /// Highest y, Å.
@@ -94,7 +94,7 @@ struct Frame {
     left: f64,
 }
 
-impl Frame {
+impl Canvas {
     fn new(cell: &Cell) -> Self {
         let [a, b, _] = cell.vectors;
         let corners = [[0.0; 3], a, b, add(a, b)];
@@ -105,7 +105,7 @@ impl Frame {
         // Long cells must not make pictures taller than wide.
         let unit = ((WIDTH - 2.0 * MARGIN) / wide).min((WIDTH - 2.0 * MARGIN) / tall);
         let left = (WIDTH - unit * wide) / 2.0;
-        Frame { low, high_y: high[1], unit, height: unit * tall + 2.0 * MARGIN, vectors: [a, b], left }
+        Canvas { low, high_y: high[1], unit, height: unit * tall + 2.0 * MARGIN, vectors: [a, b], left }
     }
 
     fn place(&self, position: Vec3) -> [f64; 2] {
@@ -123,14 +123,14 @@ impl Frame {
 }
 
 /// The template's atoms, the top layer strongly, repeated up to the cell's edges.
-fn add_template(picture: &mut Picture, frame: &Frame, system: &System) {
+fn add_template(picture: &mut Picture, canvas: &Canvas, system: &System) {
     let top = system.template_positions.iter().map(|position| position[2]).fold(f64::NEG_INFINITY, f64::max);
     let atoms = system.template_positions.iter().copied().zip(system.template_numbers.iter().copied());
     let mut discs: Vec<(Vec3, u8)> = Vec::new();
     for (position, number) in atoms {
         let reach = ATOM * covalent_radius(number);
-        let (right, low) = (frame.low[0] + (WIDTH - 2.0 * frame.left) / frame.unit, frame.low[1]);
-        let window = [frame.low[0] - reach, right + reach, low - reach, frame.high_y + reach];
+        let (right, low) = (canvas.low[0] + (WIDTH - 2.0 * canvas.left) / canvas.unit, canvas.low[1]);
+        let window = [canvas.low[0] - reach, right + reach, low - reach, canvas.high_y + reach];
         let inside =
             |image: &Vec3| (window[0]..=window[1]).contains(&image[0]) && (window[2]..=window[3]).contains(&image[1]);
         discs.extend(
@@ -139,7 +139,7 @@ fn add_template(picture: &mut Picture, frame: &Frame, system: &System) {
     }
     discs.sort_by(|a, b| a.0[2].total_cmp(&b.0[2]));
     for (position, number) in discs {
-        let ([x, y], radius) = (frame.place(position), ATOM * covalent_radius(number) * frame.unit);
+        let ([x, y], radius) = (canvas.place(position), ATOM * covalent_radius(number) * canvas.unit);
         // The dots on top of them matter: the strongest shades are left to pictures of structures.
         let shade = if top - position[2] < TOP_LAYER { 2 } else { 4 };
         picture.elements.insert(number);
@@ -150,7 +150,7 @@ fn add_template(picture: &mut Picture, frame: &Frame, system: &System) {
 }
 
 /// Bands of equal energy as rows of small parallelograms; neighbours of one band become one.
-fn add_landscape(picture: &mut Picture, frame: &Frame, landscape: &Landscape) {
+fn add_landscape(picture: &mut Picture, canvas: &Canvas, landscape: &Landscape) {
     let Some([low, high]) = landscape.range() else { return };
     let [n, m] = landscape.grid.map(|points| points.max(FINE));
     let band = |energy: f64| {
@@ -167,7 +167,7 @@ fn add_landscape(picture: &mut Picture, frame: &Frame, landscape: &Landscape) {
             let end = (start..n).find(|&i| row[i] != row[start]).unwrap_or(n);
             if let Some(band) = row[start] {
                 let (u0, u1) = (start as f64 / n as f64, end as f64 / n as f64);
-                let corners = [[u0, v0], [u1, v0], [u1, v1], [u0, v1]].map(|[u, v]| frame.fraction(u, v));
+                let corners = [[u0, v0], [u1, v0], [u1, v1], [u0, v1]].map(|[u, v]| canvas.fraction(u, v));
                 bands[band] += &format!("{}Z", line(corners));
             }
             start = end;

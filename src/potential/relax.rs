@@ -4,7 +4,7 @@
 //! that does not lower the energy enough is shortened along the same direction. Fixed atoms stay.
 
 use crate::error::{Error, Result};
-use crate::lbfgs::{History, dot, limit, norm};
+use crate::lbfgs::{Curvature, dot, limit, norm};
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::system::{Structure, Vec3};
 
@@ -182,7 +182,7 @@ pub(crate) struct Walker {
     /// The step under trial, Å.
     step: Vec<f64>,
     n_shortenings: usize,
-    history: History,
+    history: Curvature,
     n_steps: usize,
     n_evaluations: usize,
 }
@@ -206,7 +206,7 @@ impl Walker {
             accepted: None,
             lowest_energy: f64::INFINITY,
             n_shortenings: 0,
-            history: History::default(),
+            history: Curvature::default(),
             n_steps: 0,
             n_evaluations: 0,
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub type Drawn = (usize, Vec<Vec<Vec3>>);
 
 /// Both ends of the potential's work on one round.
-pub(super) struct Evaluation<'a> {
+pub(super) struct RoundEvaluation<'a> {
     pub system: &'a System,
     pub judge: &'a Judge,
     pub archive: &'a mut Archive,
@@ -32,12 +32,12 @@ pub(super) struct Evaluation<'a> {
     pub failures: PathBuf,
     pub round: &'a Round,
     pub arriving: Receiver<Drawn>,
-    pub work: Work,
+    pub work: Handled,
 }
 
 /// How far the evaluation of a round has come.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct Handled {
     /// Set once no more structures arrive; until then the reporter shows how they are drawn.
     all_drawn: bool,
     /// Positions of what is being evaluated.
@@ -50,7 +50,7 @@ pub(super) struct Work {
     pub recorded: Vec<Entry>,
 }
 
-impl Evaluation<'_> {
+impl RoundEvaluation<'_> {
     pub fn run(&mut self) -> Result<()> {
         let _range = profiler_range("evaluate");
         let potential = self.potential;
@@ -109,7 +109,7 @@ fn failure_path(folder: &Path, iteration: u32, index: usize) -> PathBuf {
     folder.join(format!("iteration-{iteration:05}-sample-{index:05}.xyz"))
 }
 
-impl Exchange for Evaluation<'_> {
+impl Exchange for RoundEvaluation<'_> {
     fn next(&mut self, wait: Duration) -> Result<Option<Vec<(usize, Structure)>>> {
         let started = Instant::now();
         let arrived = self.arriving.recv_timeout(wait);
@@ -152,7 +152,7 @@ impl Exchange for Evaluation<'_> {
     }
 }
 
-impl Evaluation<'_> {
+impl RoundEvaluation<'_> {
     fn stop_if_told(&self) -> Result<()> {
         stop_if(self.interrupted)?;
         stop_if(self.abandoned)

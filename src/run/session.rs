@@ -1,6 +1,6 @@
 //! The life of a run, the same for a search and for every baseline: opened, worked on, ended, resumed.
 
-use super::evaluation::{Drawn, Evaluation, Work};
+use super::evaluation::{Drawn, Handled, RoundEvaluation};
 use super::progress::RunInfo;
 use super::{
     Checkpoint, IterationMetrics, Judge, PhaseSeconds, Reporter, Resumed, Round, RunDirectory, RunStatus,
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
         let Session { settings, judge, archive, reporter, potential, interrupted, directory, .. } = self;
         let (drawn, arriving) = channel();
         let abandoned = AtomicBool::new(false);
-        let mut evaluation = Evaluation {
+        let mut evaluation = RoundEvaluation {
             system: &settings.system,
             judge,
             archive,
@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
             failures: directory.failures_path(),
             round,
             arriving,
-            work: Work::default(),
+            work: Handled::default(),
         };
         let started = Instant::now();
         let (drawing, evaluating, waited) = std::thread::scope(|scope| {
@@ -208,7 +208,7 @@ impl<'a> Session<'a> {
             let evaluating = evaluating.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (drawing, evaluating, waiting.elapsed())
         });
-        let Work { idle, recorded, .. } = evaluation.work;
+        let Handled { idle, recorded, .. } = evaluation.work;
         seconds.wait += waited.as_secs_f64();
         seconds.evaluate += started.elapsed().saturating_sub(idle).as_secs_f64();
         // The one that failed first made the other stop with an interruption.
