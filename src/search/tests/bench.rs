@@ -7,7 +7,6 @@ use crate::engine::{
 };
 use crate::minima;
 use crate::potential::{Answer, Evaluation};
-use crate::proposal::Proposals;
 use crate::random::{Noise, Purpose};
 use crate::run::{RunDirectory, read_metrics};
 use crate::search::*;
@@ -184,8 +183,6 @@ pub struct Bench {
     pub force: f64,
     pub diverges_at: Option<u64>,
     pub stop_at_target: bool,
-    /// In place of the registered ones.
-    pub proposals: Option<fn(&Settings) -> Proposals>,
 }
 
 impl Bench {
@@ -208,7 +205,6 @@ impl Bench {
             force: 0.5,
             diverges_at: None,
             stop_at_target: false,
-            proposals: None,
         }
     }
 
@@ -233,11 +229,7 @@ impl Bench {
         let potential = Spring { energy: self.energy, force: self.force, calls: self.calls, fuse };
         let interrupted = &fuse.interrupted;
         let search = Search::new(&self.settings, Box::new(engine), Box::new(potential), run, &reporter, interrupted)?;
-        let mut search = search.stopping_at_target(self.stop_at_target);
-        if let Some(proposals) = self.proposals {
-            search = search.proposing(proposals(&self.settings));
-        }
-        search.run(&|folder, _| minima::write(folder))
+        search.stopping_at_target(self.stop_at_target).run(&|folder, _| minima::write(folder))
     }
 
     /// Everything that must not depend on interruptions: archive, metrics without times, best structure, model.

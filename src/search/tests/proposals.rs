@@ -1,14 +1,17 @@
 //! Where the samples of a round come from, and what the force head hears.
 
 use super::bench::*;
-use crate::archive::Status;
+use crate::archive::{Archive, Status};
+use crate::engine::cpu::Cpu;
 use crate::engine::{FreePositions, Progress, Sampler};
 use crate::minima::{Comparison, Tolerances};
+use crate::potential::Emt;
 use crate::proposal::{Placement, Proposal};
-use crate::run::read_metrics;
+use crate::run::{RunDirectory, read_metrics};
 use crate::search::*;
-use crate::system::Vec3;
 use std::ops::Range;
+use std::path::Path;
+use tempfile::TempDir;
 
 /// The first structures are those that a random structure search of the same seed begins with, for which no model is asked; all
 /// later ones are samples.
@@ -37,12 +40,14 @@ fn atoms_without_room_end_a_search_with_a_sentence() {
     assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
 }
 
-/// Two free atoms, one on each of two sites: a proposal as somebody may add it.
-struct Sites([Vec3; 2]);
+/// The template's own sites: an atom above each of its atoms in turn. A proposal as somebody may add it.
+struct Sites<'a> {
+    settings: &'a Settings,
+}
 
-impl Proposal for Sites {
+impl Proposal for Sites<'_> {
     fn claim(&self, round: &Round, _n_left: usize) -> usize {
-        if round.number == 1 { 2 } else { 0 }
+        if round.number == 0 { 5 } else { 0 }
     }
 
     fn draw(
@@ -52,26 +57,37 @@ impl Proposal for Sites {
         _engine: &mut dyn Engine,
         _progress: Progress,
     ) -> Result<Vec<FreePositions>> {
-        Ok(samples.map(|_| self.0.to_vec()).collect())
+        let above = |k: usize| {
+            let [x, y, z] = self.settings.system.template_positions[k];
+            vec![[x, y, z + 2.5]]
+        };
+        Ok(samples.map(above).collect())
     }
 }
 
 #[test]
 fn a_proposal_of_ones_own_takes_part() {
-    const SITES: [Vec3; 2] = [[1.0, 1.0, 1.0], [1.0, 1.0, 5.0]];
-    let mut bench = Bench::new();
-    bench.proposals = Some(|settings| {
-        let mut proposals = registered(settings);
-        proposals.insert(0, Box::new(Sites(SITES)));
-        proposals
-    });
-    bench.run(NEVER).unwrap();
-    let (entries, ..) = bench.results();
-    for entry in &entries {
-        let on_sites = entry.iteration == 1 && entry.index < 2;
-        assert_eq!(entry.free_positions == SITES, on_sites, "{entry:?}");
+    let smoke = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/smoke.toml");
+    let settings = Settings::load(&smoke).unwrap();
+    let folder = TempDir::new().unwrap();
+    let directory = RunDirectory::create(folder.path(), &settings.to_toml(), &Summary::new(0, "cpu")).unwrap();
+    let run = Resumed { directory, seed: 0, checkpoint: None, notes: vec![] };
+    let engine = Box::new(Cpu::<f32>::new(&settings.setup()).unwrap());
+    let (reporter, interrupted) = (Reporter::quiet(), AtomicBool::new(false));
+    let mut proposals = registered(&settings);
+    proposals.insert(0, Box::new(Sites { settings: &settings }));
+    let search = Search::new(&settings, engine, Box::new(Emt::new(false)), run, &reporter, &interrupted).unwrap();
+    search.proposing(proposals).run(&|_, _| Ok(())).unwrap();
+
+    let archive = Archive::open(&RunDirectory::archive_of(folder.path()), &settings.system).unwrap();
+    for iteration in 0..3 {
+        let entries = archive.entries(iteration).unwrap();
+        assert_eq!(entries.len(), 12);
+        for (entry, site) in entries.iter().zip(&settings.system.template_positions) {
+            let on_site = entry.free_positions == [[site[0], site[1], site[2] + 2.5]];
+            assert_eq!(on_site, iteration == 0 && entry.index < 5, "{entry:?}");
+        }
     }
-    assert_eq!(bench.heard.lock().unwrap().samplers.len(), 3, "the reverse process draws the others");
 }
 
 /// From the second iteration on hops are asked of nobody but the learned forces, and start from what is known.
