@@ -1,7 +1,14 @@
 //! Records what is built, for `godiff --version` and `summary.json`: the package's version, the commit, the target and the
 //! profile. Reads files only, so neither git nor a repository is needed; without them there is no commit to name, nor is there in a
-//! debug build. With the feature `cuda` it also compiles the kernels (build/kernels.rs).
+//! debug build. It also writes the twins
+//! of the kernels' arguments (build/arguments.rs), and with the feature `cuda` compiles the kernels (build/kernels.rs).
 
+#[path = "build/arguments.rs"]
+#[cfg_attr(
+    not(any(feature = "cuda", feature = "emulator")),
+    allow(dead_code, reason = "no compiler confirms the layout")
+)]
+mod arguments;
 #[cfg(feature = "cuda")]
 #[path = "build/assembled.rs"]
 mod assembled;
@@ -14,6 +21,8 @@ mod kernels;
 #[cfg(feature = "cuda")]
 #[path = "build/nvrtc.rs"]
 mod nvrtc;
+#[path = "build/sources.rs"]
+mod sources;
 
 use std::env;
 use std::fs;
@@ -36,24 +45,28 @@ fn main() {
     };
     println!("cargo::rustc-env=GODIFF_VERSION={version}");
     println!("cargo::rustc-env=GODIFF_BUILD={version} ({}, {})", variable("TARGET"), variable("PROFILE"));
-    #[cfg(feature = "emulator")]
-    emulator::compile(&root);
-
-    #[cfg(feature = "cuda")]
-    compile_kernels(&root);
-}
-
-/// Compiles the kernels; what is wrong with them ends the build.
-#[cfg(feature = "cuda")]
-fn compile_kernels(root: &Path) {
-    println!("cargo::rerun-if-changed=build");
-    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo names a folder for the output"));
-    if let Err(errors) = kernels::build(&root.join("kernels"), &out) {
+    if let Err(errors) = build_kernels(&root) {
         for line in errors.iter().flat_map(|text| text.lines()) {
             println!("cargo::error={line}");
         }
         std::process::exit(1);
     }
+}
+
+/// Writes the twins of the kernels' arguments and compiles the kernels; what is wrong with them ends the build.
+fn build_kernels(root: &Path) -> Result<(), Vec<String>> {
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=kernels");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo names a folder for the output"));
+    let texts = sources::read(&root.join("kernels")).map_err(|error| vec![error])?;
+    let twins = arguments::generate(&texts).map_err(|error| vec![error])?;
+    let generated = out.join("arguments.rs");
+    fs::write(&generated, &twins.rust).map_err(|error| vec![format!("{}: {error}", generated.display())])?;
+    #[cfg(feature = "emulator")]
+    emulator::compile(root, &twins.assertions);
+    #[cfg(feature = "cuda")]
+    kernels::build(&texts, &twins.assertions, &out)?;
+    Ok(())
 }
 
 /// The commit that is checked out at `root`. A repository around `root` does not count: what was unpacked into somebody

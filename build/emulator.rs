@@ -2,6 +2,7 @@
 //!
 //! Every `.cu` file becomes a unit of its own, in a namespace of its own: as under NVRTC, files may use the same names.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,10 +19,11 @@ const ALIGNMENT: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap
 ///
 /// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` has the compiler call the emulator
 /// at each access of a kernel, which then judges it (accesses.hpp).
-pub fn compile(root: &Path) {
+///
+/// `assertions` are lines for the end of each of the engine's kernels, by the name of its file.
+pub fn compile(root: &Path, assertions: &BTreeMap<String, String>) {
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let emulator = root.join(EMULATOR);
-    println!("cargo::rerun-if-changed=build/emulator.rs");
     println!("cargo::rerun-if-changed={EMULATOR}");
 
     let mut units = Vec::new();
@@ -32,8 +34,10 @@ pub fn compile(root: &Path) {
             let stem =
                 path.file_stem().unwrap_or_default().to_string_lossy().replace(|c: char| !c.is_alphanumeric(), "_");
             let name = format!("{}_{stem}", folder.replace('/', "_"));
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let assertions = assertions.get(&*file).filter(|_| folder == KERNELS[0]).map_or("", String::as_str);
             let text = format!(
-                "#include \"prelude.cuh\"\nnamespace {name} {{\n#include \"{}\"\n}}\nextern \"C\" void godiff_link_{name}() {{}}\n",
+                "#include \"prelude.cuh\"\nnamespace {name} {{\n#include \"{}\"\n{assertions}}}\nextern \"C\" void godiff_link_{name}() {{}}\n",
                 path.display()
             );
             units.push(write_if_changed(out.join(format!("{name}.cpp")), &text));

@@ -5,7 +5,8 @@
 
 use crate::assembled::{Entry, Resources, entries, resources, warnings};
 use crate::nvrtc::{Input, Missing, Nvrtc, VARIABLES};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sources::{Texts, included};
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write;
 use std::fs;
@@ -48,12 +49,11 @@ struct Done {
     log: String,
 }
 
-/// Builds the kernels in `folder` of the package, or notes in the generated file why there are none.
+/// Builds the kernels of `texts`, each `.cu` with its `assertions`, or notes in the generated file why there are none.
 ///
 /// # Errors
 /// One text for every source that does not compile, or why NVRTC is missing where it must not be.
-pub fn build(folder: &Path, out: &Path) -> Result<(), Vec<String>> {
-    println!("cargo::rerun-if-changed={}", folder.display());
+pub fn build(texts: &Texts, assertions: &BTreeMap<String, String>, out: &Path) -> Result<(), Vec<String>> {
     for name in VARIABLES.iter().chain(&["GODIFF_REQUIRE_CUDA"]) {
         println!("cargo::rerun-if-env-changed={name}");
     }
@@ -77,7 +77,7 @@ pub fn build(folder: &Path, out: &Path) -> Result<(), Vec<String>> {
         println!("cargo::rerun-if-changed={}", nvrtc.path.display());
     }
 
-    let sources = read_sources(folder).map_err(|cause| vec![cause])?;
+    let sources = sources_of(texts, assertions);
     let targets: Vec<String> = CUBINS.iter().map(|sm| format!("sm_{sm}")).chain([format!("compute_{PTX}")]).collect();
     let tasks: Vec<Task> =
         sources.iter().flat_map(|source| targets.iter().map(move |target| Task { source, target })).collect();
@@ -105,39 +105,15 @@ fn at(path: &Path, cause: impl std::fmt::Display) -> String {
     format!("{}: {cause}", path.display())
 }
 
-/// Every `.cu` of `folder`, in the order of names.
-fn read_sources(folder: &Path) -> Result<Vec<Source>, String> {
-    let mut texts = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(|cause| at(folder, cause))? {
-        let path = entry.map_err(|cause| at(folder, cause))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".cu") || name.ends_with(".cuh") {
-            texts.insert(name, fs::read_to_string(&path).map_err(|cause| at(&path, cause))?);
-        }
-    }
+/// Every `.cu` of `texts`, in the order of names, with what the twins of its arguments rest on at its end.
+fn sources_of(texts: &Texts, assertions: &BTreeMap<String, String>) -> Vec<Source> {
     let sources = texts.iter().filter_map(|(name, text)| {
         let stem = name.strip_suffix(".cu")?.to_owned();
-        Some(Source { stem, text: text.clone(), headers: included(text, &texts) })
+        let headers = included(text, texts).into_iter().map(|name| (name.to_owned(), texts[name].clone()));
+        let assertions = assertions.get(name).map_or("", String::as_str);
+        Some(Source { stem, text: format!("{text}{assertions}"), headers: headers.collect() })
     });
-    Ok(sources.collect())
-}
-
-/// The headers among `texts` that `text` includes, directly or not.
-fn included(text: &str, texts: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let mut names = BTreeSet::new();
-    let mut pending = vec![text];
-    while let Some(text) = pending.pop() {
-        for line in text.lines() {
-            let Some(rest) = line.trim_start().strip_prefix("#include \"") else { continue };
-            let name = rest.split('"').next().unwrap_or_default();
-            if let Some(header) = texts.get(name)
-                && names.insert(name.to_owned())
-            {
-                pending.push(header);
-            }
-        }
-    }
-    names.into_iter().map(|name| (name.clone(), texts[&name].clone())).collect()
+    sources.collect()
 }
 
 /// A folder that outlives a change of this package: in cargo's target folder, or else beside `out`.

@@ -34,9 +34,8 @@ struct TrainingState {
 
 // What a step of a call is told beforehand.
 struct StepPlan {
-    double rate_share;    // of the schedule's learning rate
-    unsigned ends_epoch;  // whether an epoch ends with the step
-    unsigned unused;
+    double rate_share;    // share of the schedule's learning rate
+    u64 ends_epoch;       // 1 where an epoch ends with the step, else 0
 };
 
 struct GradientSum {

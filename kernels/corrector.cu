@@ -10,11 +10,11 @@
 // What a structure's memory holds. Pair k, oldest first, stands in slot (oldest + k) % (capacity + 1): one slot more than pairs
 // are kept, so that a new pair can be judged before it displaces the oldest.
 struct History {
-    unsigned n_calls, n_pairs, oldest, unused;
+    unsigned n_calls, n_pairs, oldest;
 };
 
 // Structure s of S, n free atoms each. All is f64 but the forces.
-struct Corrector {
+struct CorrectorArguments {
     Lattice lattice;
     Region region;
     // Å.
@@ -30,7 +30,7 @@ struct Corrector {
     // [S, 6n + (capacity + 1)·(6n + 2)]: positions and forces of the call before, then for every slot the step s (Å), the change y
     // of the gradient (eV/Å), 1/(s·y) and s·y/(y·y).
     double* memory;
-    unsigned n_steps, n_free, capacity, unused;
+    unsigned n_steps, n_free, capacity;
 };
 
 // One pair of a history.
@@ -88,7 +88,7 @@ __device__ __forceinline__ void set_scaled(double* a, double factor, const doubl
 }
 
 // Grid (S), whole warps up to 64 threads, of which each moves atoms of its own. Shared memory: 3n + 3 + 2 + capacity doubles.
-KERNEL(64, corrector, Corrector) {
+KERNEL(64, corrector, CorrectorArguments) {
     const unsigned n = arguments.n_free, n_slots = arguments.capacity + 1;
     const u64 structure = blockIdx.x;
     const History before = arguments.histories[structure];

@@ -8,7 +8,7 @@
 // Noise levels σ(t) = (start + spread·t)^ρ, Å; start^ρ = σ_min.
 struct Sde {
     double sigma_min, start, spread;
-    unsigned rho, unused;
+    unsigned rho;
 };
 
 // Standard deviation of the noise added up to time t, σ_t = sqrt(σ(t)² − σ(0)²), Å. σ(t) − σ(0) as a difference of powers, factored.
@@ -35,14 +35,14 @@ __device__ __forceinline__ double diffusion_squared(Sde sde, double t) {
 constexpr unsigned UNBOUND = 0, CONFINED = 1, FREE_CLUSTER = 2;
 struct Region {
     double z_lo, z_hi;
-    unsigned kind, unused;
+    unsigned kind;
 };
 
 // Lattice vectors and the inverse of the completed cell, rows, Å and 1/Å; bit k of `periodic`: axis k repeats.
 struct Lattice {
     Vector vectors[3];
     Vector inverse[3];
-    unsigned periodic, unused;
+    unsigned periodic;
 };
 
 // Moves a position by whole lattice vectors into the cell, along periodic axes; under confinement only along a and b.

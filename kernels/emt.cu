@@ -1,7 +1,7 @@
 // Energies and forces of effective medium theory of S structures, in f64. CPU twin: Frame::evaluate in src/potential/emt/frame.rs.
 #include "emt.cuh"
 
-struct Emt {
+struct EmtArguments {
     EmtSystem system;
     EmtRoom room;
     // Free atoms, Å: [S, n, 3].
@@ -12,7 +12,7 @@ struct Emt {
 };
 
 // One block a structure, whole warps; shared memory: EmtShared.
-KERNEL(256, emt, Emt) {
+KERNEL(256, emt, EmtArguments) {
     const EmtSystem& system = arguments.system;
     const u64 structure = blockIdx.x;
     double* forces = arguments.forces + 3 * structure * (system.n_template + system.n_free);

@@ -11,13 +11,13 @@
 #include "scan.cuh"
 #include "sums.cuh"
 
-// Constants of an element for one cutoff (Rust: Element in src/potential/emt/elements.rs, which says what they are).
+// Constants of an element for one cutoff; Element in src/potential/emt/elements.rs says what they are.
 struct EmtElement {
     double density, density_decay, tail, tail_decay, tail_weight;
     double equilibrium_density, cohesive, cohesive_shape, repulsive, repulsive_shape;
 };
 
-// T template atoms, then n free ones; N = T + n. Constant for all structures (Rust: SystemArguments in src/engine/cuda/emt.rs).
+// T template atoms, then n free ones; N = T + n. Constant for all structures.
 struct EmtSystem {
     // The cutoff is the model's range, Å.
     CellConstants cell;
@@ -58,7 +58,7 @@ struct EmtRoom {
     unsigned* overflow;
     // Room for the counts if shared memory has none, else null: [S, n·N + 1].
     unsigned* scratch;
-    unsigned max_pairs, unused;
+    unsigned max_pairs;
 };
 
 // What a block holds in shared memory, from `start` on: WARP and N doubles, N × Folded, WARP unsigned, and n·N + 1 where there is no scratch.

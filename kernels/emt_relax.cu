@@ -8,7 +8,7 @@
 constexpr double SUFFICIENT_DECREASE = 1e-4, ENERGY_NOISE = 1e-6, OVERSHOOT = 0.8, FIRST_STEP = 0.03;
 constexpr unsigned MAX_SHORTENINGS = 12;
 
-// Why a relaxation ended (Rust: RelaxState::end in src/engine/cuda/emt.rs).
+// Why a relaxation ended (see RelaxState::end in src/potential/emt/launch.rs).
 constexpr unsigned MOVING = 0, CONVERGED = 1, MAX_STEPS = 2, STUCK = 3, NOT_FINITE = 4;
 
 // Where a relaxation stands. All zero but the lowest energy, infinite, before the first evaluation.
@@ -20,7 +20,7 @@ struct RelaxState {
     unsigned n_pairs, oldest;
 };
 
-struct EmtRelax {
+struct RelaxArguments {
     EmtSystem system;
     EmtRoom room;
     RelaxState* states;
@@ -39,7 +39,7 @@ struct EmtRelax {
     double largest_force, longest_step;
     unsigned max_steps, history;
     // Evaluations of a launch.
-    unsigned n_rounds, unused;
+    unsigned n_rounds;
 };
 
 // One structure's part of the above, n × 3 each. A lane of the first warp has the atoms lane, lane + WARP, … for itself.
@@ -160,7 +160,7 @@ __device__ __forceinline__ void shorten(const Walker& walker, RelaxState& state,
 
 // Takes energy and forces of the tried positions: ends the relaxation or says where to go next. The first warp runs this, all lanes
 // with the same numbers.
-__device__ __forceinline__ void advance(const Walker& walker, RelaxState& state, double energy, const EmtRelax& settings) {
+__device__ __forceinline__ void advance(const Walker& walker, RelaxState& state, double energy, const RelaxArguments& settings) {
     const unsigned n_free = walker.n_free;
     const bool first = state.n_evaluations++ == 0;
     bool finite = isfinite(energy);
@@ -212,7 +212,7 @@ __device__ __forceinline__ void advance(const Walker& walker, RelaxState& state,
 
 // One block a structure, whole warps; those that have ended return at once. Shared memory: [history]
 // doubles, then EmtShared. A structure whose pairs overflow waits at the positions it was to try.
-KERNEL(256, emt_relax, EmtRelax) {
+KERNEL(256, emt_relax, RelaxArguments) {
     const EmtSystem& system = arguments.system;
     const u64 structure = blockIdx.x;
     RelaxState state = arguments.states[structure];

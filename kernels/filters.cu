@@ -31,7 +31,6 @@ struct FiltersForward {
     unsigned n_columns;
     unsigned filter_stride;
     float cutoff;  // Å
-    unsigned unused;
 };
 
 template <class Stored>
@@ -112,7 +111,6 @@ struct PairFilterGradient {
     unsigned n_structures;
     unsigned max_pairs;
     unsigned filter_stride;
-    unsigned unused;
 };
 
 template <class Stored>

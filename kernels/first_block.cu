@@ -68,7 +68,6 @@ struct FirstMessage {
     unsigned features;
     unsigned n_template;
     unsigned filter_stride;
-    unsigned unused;
 };
 
 template <class Stored>
@@ -100,7 +99,6 @@ struct FirstBackward {
     unsigned n_structures;
     unsigned filter_stride;
     unsigned max_pairs;
-    unsigned unused;
 };
 
 template <class Stored>

@@ -11,7 +11,7 @@
 // visits the M members in a given order, batch by batch; the slots that its last step leaves empty hold member 0 without noise
 // and weigh nothing. The other `batch`, where width = 2·batch, compare forces. Everything is overwritten, `steps` moved on by
 // n_steps.
-struct ForwardNoise {
+struct ForwardNoiseArguments {
     // Positions, Å, and Boltzmann weights of the training set: [M, n, 3], [M].
     const double* clean;
     const double* weights;
@@ -35,12 +35,12 @@ struct ForwardNoise {
     Sde sde;
     NoiseKey time_key, forward_key, force_key;
     unsigned n_members, n_force_members, batch, width, n_steps, n_free;
-    // Atoms over which the loss is a mean; whether the residual has σ_t² instead of σ_t.
-    unsigned n_averaged, squared;
+    // Atoms over which the loss is a mean; the power of σ_t that multiplies the score in the residual, 1 or 2.
+    unsigned n_averaged, exponent;
     // Structures in all, and in a block.
     unsigned n_structures, per_block;
     // Steps that the order serves; later ones are empty.
-    unsigned n_ordered, unused;
+    unsigned n_ordered;
 };
 
 // Smallest diffusion time.
@@ -57,7 +57,7 @@ struct Slot {
     double t, sigma;
 };
 
-__device__ __forceinline__ Slot slot_of(const ForwardNoise& arguments, unsigned structure) {
+__device__ __forceinline__ Slot slot_of(const ForwardNoiseArguments& arguments, unsigned structure) {
     const unsigned n_members = arguments.n_members, batch = arguments.batch;
     const unsigned step = arguments.steps[structure], index = structure % arguments.width;
     if (step >= arguments.n_ordered) return {step, index, 0, 0, 0.0, 0.0};
@@ -74,18 +74,19 @@ __device__ __forceinline__ Slot slot_of(const ForwardNoise& arguments, unsigned 
 }
 
 // Factor of the slot's output in the residual, and of the residual in the loss.
-__device__ __forceinline__ float2 factor_and_scale(const ForwardNoise& arguments, const Slot& slot) {
+__device__ __forceinline__ float2 factor_and_scale(const ForwardNoiseArguments& arguments, const Slot& slot) {
     if (slot.index >= arguments.batch) {
         const double n_averaged = 3.0 * double(arguments.batch) * double(arguments.n_free);
         return make_float2(1.0f, slot.n_filled > 0 ? float(1.0 / n_averaged) : 0.0f);
     }
-    const float factor = float(arguments.squared ? slot.sigma * slot.sigma : slot.sigma);
+    double factor = 1.0;
+    for (unsigned k = 0; k < arguments.exponent; ++k) factor *= slot.sigma;
     const double n_averaged = double(slot.n_filled) * double(arguments.n_averaged);
-    return make_float2(factor, slot.n_filled > 0 ? float(arguments.weights[slot.member] / n_averaged) : 0.0f);
+    return make_float2(float(factor), slot.n_filled > 0 ? float(arguments.weights[slot.member] / n_averaged) : 0.0f);
 }
 
 // Blocks of `per_block` structures; shared memory: per_block × Slot, and for a free cluster (n + 1)·per_block × 3 doubles.
-KERNEL(128, forward_noise, ForwardNoise) {
+KERNEL(128, forward_noise, ForwardNoiseArguments) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
     const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
     const bool centred = arguments.region.kind == FREE_CLUSTER;

@@ -40,7 +40,6 @@ struct GatedBlock {
     unsigned at_hidden;
     unsigned at_active;
     unsigned at_out;
-    unsigned unused;
 };
 
 struct Head {

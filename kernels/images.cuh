@@ -7,7 +7,7 @@
 
 #include "vector.cuh"
 
-// A cell and a cutoff (Rust: CellConstants in src/engine/cuda/radius_graph.rs). Axes without period have been given vectors.
+// A cell and a cutoff, filled in by src/gpu/images.rs. Axes without period have been given vectors.
 struct CellConstants {
     // Lattice vectors, Å; rows. Those of axes without period never enter, as the shift along them is 0.
     Vector vectors[3];
@@ -28,6 +28,7 @@ struct CellConstants {
     float outer, inner, innermost;
     // Fraction up to which an axis without period keeps its digits in f32.
     float near_a, near_b, near_c;
+    // 1 for an axis with a period, else 0.
     unsigned periodic_a, periodic_b, periodic_c;
 };
 

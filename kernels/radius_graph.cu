@@ -11,7 +11,7 @@
 
 // Atoms count within the structure, the T template atoms first, then the n free ones; N = T + n. Everything of structure s
 // stands at s times the length in brackets. All but `overflow` is overwritten; slots that hold no pair or edge are left alone.
-struct RadiusGraph {
+struct RadiusGraphArguments {
     CellConstants cell;
     // [S, n, 3] and [T, 3], Å.
     const double* positions;
@@ -35,17 +35,17 @@ struct RadiusGraph {
     unsigned* overflow;
     // Room for the counts if shared memory has none, else null: [S, 2·n·N + 1].
     unsigned* scratch;
-    unsigned n_free, n_template, max_pairs, unused;
+    unsigned n_free, n_template, max_pairs;
 };
 
-__device__ __forceinline__ const double* position_of(const RadiusGraph& arguments, const double* free_positions, unsigned atom) {
+__device__ __forceinline__ const double* position_of(const RadiusGraphArguments& arguments, const double* free_positions, unsigned atom) {
     const unsigned n_template = arguments.n_template;
     return atom < n_template ? arguments.template_positions + 3 * atom : free_positions + 3 * (atom - n_template);
 }
 
 // Images of one atom around another that belong to the graph: of an atom's own ones half.
 template <class Visit>
-__device__ __forceinline__ void for_each_pair(const RadiusGraph& arguments, const double* free_positions, const Folded* folded,
+__device__ __forceinline__ void for_each_pair(const RadiusGraphArguments& arguments, const double* free_positions, const Folded* folded,
                                               unsigned f, unsigned j, Visit visit) {
     const unsigned n_template = arguments.n_template, i = n_template + f;
     const double* r_j = position_of(arguments, free_positions, j);
@@ -57,7 +57,7 @@ __device__ __forceinline__ void for_each_pair(const RadiusGraph& arguments, cons
 
 // One block a structure, whole warps; shared memory: N × Folded, WARP + (N + 1) × 2 unsigned, and where `scratch` is null
 // another 2·n·N + 1.
-KERNEL(256, radius_graph, RadiusGraph) {
+KERNEL(256, radius_graph, RadiusGraphArguments) {
     const unsigned n_free = arguments.n_free, n_template = arguments.n_template, n_atoms = n_template + n_free;
     const unsigned n_candidates = n_free * n_atoms, max_pairs = arguments.max_pairs;
     const u64 structure = blockIdx.x;

@@ -2,11 +2,11 @@
 // in the last step, then wrapped and clamped (Euler and Maruyama). The step stands in device memory, so that a captured launch
 // can be replayed.
 //
-// CPU twins: ReverseStep in src/engine/cpu/sample.rs; src/diffusion/{prior,reverse,schedule}.rs; Cell::wrap.
+// CPU twins: ReverseArguments in src/engine/cpu/sample.rs; src/diffusion/{prior,reverse,schedule}.rs; Cell::wrap.
 #include "diffusion.cuh"
 
 // S structures, of which number s is first_index + s of the iteration. Everything is overwritten in place.
-struct ReverseStep {
+struct ReverseArguments {
     Lattice lattice;
     Region region;
     Sde sde;
@@ -24,14 +24,14 @@ struct ReverseStep {
     // sin πt, cos πt of the next step: [S, 2].
     float* time_features;
     NoiseKey key;
-    unsigned n_steps, first_index, n_structures, n_free, per_block, unused;
+    unsigned n_steps, first_index, n_structures, n_free, per_block;
 };
 
-__device__ __forceinline__ double time_of(const ReverseStep& arguments, unsigned step) {
+__device__ __forceinline__ double time_of(const ReverseArguments& arguments, unsigned step) {
     return 1.0 - (1.0 - arguments.t_min) * double(step) / double(arguments.n_steps - 1);
 }
 
-__device__ __forceinline__ Vector score_at(const ReverseStep& arguments, u64 row) {
+__device__ __forceinline__ Vector score_at(const ReverseArguments& arguments, u64 row) {
     const float* score = arguments.score + 3 * row;
     return {double(score[0]), double(score[1]), double(score[2])};
 }
@@ -39,7 +39,7 @@ __device__ __forceinline__ Vector score_at(const ReverseStep& arguments, u64 row
 // Start positions: under confinement uniform over the cell in the plane and over the heights; a free cluster normal and centred;
 // otherwise uniform over the cell. Sets the steps to 0. Blocks of `per_block` structures; shared memory for a free cluster alone:
 // (n + 1)·per_block × 3 doubles.
-KERNEL(128, prior, ReverseStep) {
+KERNEL(128, prior, ReverseArguments) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
     const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
     const Region region = arguments.region;
@@ -70,7 +70,7 @@ KERNEL(128, prior, ReverseStep) {
 
 // One step; after the last, nothing moves. Blocks of `per_block` structures; shared memory for a free cluster alone:
 // (2·n + 1)·per_block × 3 doubles.
-KERNEL(128, reverse_step, ReverseStep) {
+KERNEL(128, reverse_step, ReverseArguments) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
     const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);
     const Region& region = arguments.region;

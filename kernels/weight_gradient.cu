@@ -49,7 +49,6 @@ struct WeightGradient {
     unsigned n_jobs;
     unsigned slice_len;
     unsigned first_structure;  // added to the structure in lists and counts with a stride
-    unsigned unused;
 };
 
 // Four neighbours of x, from element `at` on.

@@ -4,12 +4,11 @@
 mod reference;
 
 use godiff::engine::cuda::Cuda;
-use godiff::engine::cuda::half::HalfConversion;
 use godiff::engine::{
     Engine, ForceSet, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
 };
 use godiff::error::Result;
-use godiff::gpu::Shape;
+use godiff::gpu::arguments::half::{HALF_CONVERSION, HalfConversion};
 use godiff::model::Layout;
 use half::f16;
 use reference::device::device;
@@ -60,13 +59,13 @@ fn converted(values: &[f32], halves: &[u16]) -> (Vec<u16>, Vec<u16>, Vec<f32>) {
     let arguments = HalfConversion {
         values: values_there.pointer(),
         bits: bits.pointer(),
-        pairs: pairs.pointer(),
-        halves: halves_there.pointer(),
+        pairs: pairs.pointer().reinterpret(),
+        halves: halves_there.pointer().reinterpret(),
         widened: widened.pointer(),
         n: values.len() as u32,
         m: halves.len() as u32,
     };
-    stream.launch(Shape { blocks: [4, 1], threads: 256, shared_bytes: 0 }, &arguments).unwrap();
+    stream.launch(HALF_CONVERSION, HALF_CONVERSION.grid([4, 1], 0), &arguments).unwrap();
     let paired = stream.read(&pairs).unwrap().concat();
     (stream.read(&bits).unwrap(), paired[..values.len()].to_vec(), stream.read(&widened).unwrap())
 }

@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 use godiff::Error;
-use godiff::gpu::{Arguments, Buffer, Device, Pointer, Shape, Stream};
+use godiff::gpu::{Arguments, Buffer, Device, Entry, Pointer, Shape, Stream};
 use std::path::Path;
 use std::process::Command;
 
@@ -15,13 +15,36 @@ const ORDERS: [&str; 3] = ["emulator:order=forward", "emulator:order=reverse", "
 const CHECKS_ACCESSES: bool = matches!(env!("GODIFF_EMULATOR_SANITIZE").as_bytes(), b"races");
 const ADDRESS_SANITIZER: bool = matches!(env!("GODIFF_EMULATOR_SANITIZE").as_bytes(), b"address");
 
+/// The kernel that takes a structure.
+trait Planted: Arguments + Sized {
+    const KERNEL: Entry<Self>;
+}
+
+/// Launches the kernel that takes `arguments`.
+trait Run {
+    fn run<K: Planted>(&self, shape: Shape, arguments: &K) -> godiff::Result<()>;
+}
+
+impl Run for Stream {
+    fn run<K: Planted>(&self, shape: Shape, arguments: &K) -> godiff::Result<()> {
+        self.launch(K::KERNEL, shape, arguments)
+    }
+}
+
 /// Declares the Rust twin of a kernel's structure.
 macro_rules! arguments {
     ($name:ident, $kernel:literal, { $($field:ident: $type:ty),* $(,)? }) => {
         #[repr(C)]
         #[derive(Clone, Copy, Pod, Zeroable)]
         struct $name { $($field: $type),* }
-        impl Arguments for $name { const KERNEL: &'static str = $kernel; }
+        impl Arguments for $name {
+            const BYTES: usize = size_of::<$name>();
+
+            fn put(&self, to: &mut [u8]) {
+                to.copy_from_slice(bytemuck::bytes_of(self));
+            }
+        }
+        impl Planted for $name { const KERNEL: Entry<Self> = Entry::new($kernel, 1024); }
     };
 }
 
@@ -33,7 +56,7 @@ arguments!(Unknown, "planted_nowhere", { x: Pointer<f32> });
 arguments!(Long, "planted_neighbour", { x: Pointer<f32>, n: u32, which: u32, more: u64 });
 
 /// The kernels that take some numbers.
-trait OfNumbers: Arguments {
+trait OfNumbers: Planted {
     fn new(x: Pointer<f32>, n: u32, which: u32) -> Self;
 }
 
@@ -91,7 +114,7 @@ fn launch<K: OfNumbers>(device: &str, shape: Shape, n: u32, which: u32) -> godif
     let stream = stream(device);
     let values: Vec<f32> = (0..n).map(|i| i as f32).collect();
     let x = stream.upload(&values)?;
-    stream.launch(shape, &K::new(x.pointer(), n, which))?;
+    stream.run(shape, &K::new(x.pointer(), n, which))?;
     stream.synchronize()?;
     stream.read(&x)
 }
@@ -99,7 +122,7 @@ fn launch<K: OfNumbers>(device: &str, shape: Shape, n: u32, which: u32) -> godif
 /// `launch` in the default order, which must fail with a sentence that holds `words`.
 fn caught<K: OfNumbers>(shape: Shape, n: u32, which: u32, words: &str) {
     let sentence = sentence(launch::<K>("emulator", shape, n, which));
-    assert!(sentence.starts_with(&format!("kernel {}", K::KERNEL)) && sentence.contains(words), "{sentence}");
+    assert!(sentence.starts_with(&format!("kernel {}", K::KERNEL.name)) && sentence.contains(words), "{sentence}");
 }
 
 /// Where races are judged, every order is refused with `words`; elsewhere the orders give different results.
@@ -141,7 +164,7 @@ fn a_sum_over_warps_and_blocks() {
         let x = stream.upload(&values).unwrap();
         let sums = stream.zeros::<f32>(4).unwrap();
         let arguments = Sum { x: x.pointer(), sums: sums.pointer(), n: 1000, unused: 0 };
-        stream.launch(shape(4, 256, 8 * 4), &arguments).unwrap();
+        stream.run(shape(4, 256, 8 * 4), &arguments).unwrap();
         assert_eq!(stream.read(&sums).unwrap(), [32640.0, 98176.0, 163712.0, 204972.0], "{device}");
     }
 }
@@ -153,7 +176,7 @@ fn a_scan_through_shared_memory() {
         let x = stream.upload(&vec![3_u32; 300]).unwrap();
         let sums = stream.zeros::<u32>(300).unwrap();
         let arguments = Scan { x: x.pointer(), sums: sums.pointer(), n: 300, unused: 0 };
-        stream.launch(shape(1, 320, 2 * 320 * 4), &arguments).unwrap();
+        stream.run(shape(1, 320, 2 * 320 * 4), &arguments).unwrap();
         assert!(stream.read(&sums).unwrap().iter().zip(1..).all(|(&sum, i)| sum == 3 * i), "{device}");
     }
 }
@@ -177,7 +200,7 @@ fn the_last_block_sums_up_in_the_order_of_blocks() {
         let arguments =
             Ticket { x: x.pointer(), partial: partial.pointer(), total: total.pointer(), ticket: ticket.pointer() };
         for _ in 0..2 {
-            stream.launch(shape(8, 32, 33 * 4), &arguments).unwrap();
+            stream.run(shape(8, 32, 33 * 4), &arguments).unwrap();
             assert_eq!(stream.read(&total).unwrap(), [32640.0], "{device}");
         }
     }
@@ -217,7 +240,7 @@ fn votes_shuffles_and_atomics_follow_the_programming_guide() {
         let counts = stream.zeros::<u32>(16 * 64 + 1).unwrap();
         let wide = stream.zeros::<u64>(64).unwrap();
         stream
-            .launch(shape(1, 64, 12), &Lanes { counts: counts.pointer(), wide: wide.pointer(), n: 0, unused: 0 })
+            .run(shape(1, 64, 12), &Lanes { counts: counts.pointer(), wide: wide.pointer(), n: 0, unused: 0 })
             .unwrap();
         let counts = stream.read(&counts).unwrap();
         let mut first = 0;
@@ -316,7 +339,7 @@ fn use_after_free() {
         let stream = stream("emulator");
         let freed = stream.zeros::<f32>(64).unwrap().pointer();
         let out = stream.zeros::<f32>(1).unwrap();
-        stream.launch(shape(1, 32, 4), &Sum { x: freed, sums: out.pointer(), n: 32, unused: 0 })?;
+        stream.run(shape(1, 32, 4), &Sum { x: freed, sums: out.pointer(), n: 32, unused: 0 })?;
         stream.read(&out)
     };
     if ADDRESS_SANITIZER {
@@ -410,17 +433,17 @@ fn launches_that_do_not_fit_the_kernel() {
         (0, 0, "was given 0"),
         (32, 99 * 1024 + 4, "101380 bytes of shared memory; a block has at most 101376"),
     ] {
-        let sentence = sentence(stream.launch(shape(1, threads, shared_bytes), &neighbour));
+        let sentence = sentence(stream.run(shape(1, threads, shared_bytes), &neighbour));
         assert!(sentence.contains(words), "{sentence}");
     }
     let unknown = Unknown { x: x.pointer() };
-    assert_eq!(sentence(stream.launch(shape(1, 32, 0), &unknown)), "there is no kernel 'planted_nowhere'");
+    assert_eq!(sentence(stream.run(shape(1, 32, 0), &unknown)), "there is no kernel 'planted_nowhere'");
     let long = Long { x: x.pointer(), n: 64, which: 0, more: 0 };
     let words = "kernel planted_neighbour takes 16 bytes of arguments and was given 24";
-    assert_eq!(sentence(stream.launch(shape(1, 32, 0), &long)), words);
+    assert_eq!(sentence(stream.run(shape(1, 32, 0), &long)), words);
     // Nothing ran, so the device lives.
-    stream.launch(shape(1, 64, 256), &neighbour).unwrap();
-    stream.launch(shape(0, 64, 256), &neighbour).unwrap();
+    stream.run(shape(1, 64, 256), &neighbour).unwrap();
+    stream.run(shape(0, 64, 256), &neighbour).unwrap();
 }
 
 #[test]
@@ -468,7 +491,7 @@ fn parts_and_copies() {
 // ---- Capture ----
 
 fn neighbour(stream: &Stream, x: &Buffer<f32>) -> godiff::Result<()> {
-    stream.launch(shape(1, 4, 16), &Neighbour { x: x.pointer(), n: 4, which: 0 })
+    stream.run(shape(1, 4, 16), &Neighbour { x: x.pointer(), n: 4, which: 0 })
 }
 
 #[test]
@@ -531,7 +554,7 @@ fn what_a_capture_refuses() {
 fn after_a_fault_the_device_is_lost() {
     let stream = stream("emulator");
     let x = stream.zeros::<f32>(64).unwrap();
-    stream.launch(shape(1, 64, 0), &DivergentBarrier { x: x.pointer(), n: 64, which: 0 }).unwrap_err();
+    stream.run(shape(1, 64, 0), &DivergentBarrier { x: x.pointer(), n: 64, which: 0 }).unwrap_err();
     for lost in [
         sentence(stream.read(&x)),
         sentence(stream.synchronize()),
@@ -576,7 +599,7 @@ fn cost_of<K: OfNumbers>(what: &str, shape: Shape, n: u32) {
     let stream = stream("emulator");
     let x = stream.zeros::<f32>(1).unwrap();
     let arguments = K::new(x.pointer(), n, 0);
-    let times = (0..10).map(|_| stream.time(|| stream.launch(shape, &arguments)).unwrap());
+    let times = (0..10).map(|_| stream.time(|| stream.run(shape, &arguments)).unwrap());
     let nanoseconds = f64::from(times.fold(f32::INFINITY, f32::min)) * 1e6;
     println!("{what}: {:.1} ns a thread", nanoseconds / f64::from(shape.threads * shape.blocks[0] * n.max(1)));
 }

@@ -1,28 +1,11 @@
 //! What kernels must know of a cell to find periodic images: `kernels/images.cuh`.
 
+pub use super::arguments::images::CellConstants;
+
 use crate::system::{Cell, Images, Vec3};
-use bytemuck::{Pod, Zeroable};
 
 /// Most atoms of a structure: a pair's two atoms share 32 bits.
 pub const MOST_ATOMS: usize = u16::MAX as usize;
-
-/// A cell and a cutoff as `kernels/images.cuh` takes them.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub struct CellConstants {
-    vectors: [Vec3; 3],
-    inverse: [Vec3; 3],
-    origin: Vec3,
-    cutoff: f64,
-    width: [f32; 3],
-    per_width: [f32; 3],
-    slant: [f32; 3],
-    outer: f32,
-    inner: f32,
-    innermost: f32,
-    near: [f32; 3],
-    periodic: [u32; 3],
-}
 
 /// Distance, Å, along axes without period up to which f32 coordinates serve; farther atoms take a slower path.
 const NEAR: f64 = 64.0;
@@ -52,14 +35,24 @@ impl CellConstants {
             inverse: images.inverse,
             origin,
             cutoff,
-            width: width.map(|w| w as f32),
-            per_width: width.map(|w| (1.0 / w) as f32),
-            slant: [ab, ac, bc].map(|s| s as f32),
+            width_a: width[0] as f32,
+            width_b: width[1] as f32,
+            width_c: width[2] as f32,
+            per_width_a: (1.0 / width[0]) as f32,
+            per_width_b: (1.0 / width[1]) as f32,
+            per_width_c: (1.0 / width[2]) as f32,
+            slant_ab: ab as f32,
+            slant_ac: ac as f32,
+            slant_bc: bc as f32,
             outer: (cutoff + doubt).powi(2) as f32,
             inner: (cutoff - doubt).max(0.0).powi(2) as f32,
             innermost: (4.0 * doubt).powi(2) as f32,
-            near: near.map(|n| n as f32),
-            periodic: cell.periodic.map(u32::from),
+            near_a: near[0] as f32,
+            near_b: near[1] as f32,
+            near_c: near[2] as f32,
+            periodic_a: u32::from(cell.periodic[0]),
+            periodic_b: u32::from(cell.periodic[1]),
+            periodic_c: u32::from(cell.periodic[2]),
         }
     }
 }

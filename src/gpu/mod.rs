@@ -3,6 +3,7 @@
 //!
 //! Every call's result is checked. Work goes to one in-order [`Stream`] per engine; host buffers are copied before a call returns.
 
+pub mod arguments;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "emulator")]
@@ -14,6 +15,7 @@ mod place;
 #[cfg(any(feature = "cuda", feature = "emulator"))]
 mod sentence;
 
+pub use arguments::{Arguments, Entry};
 pub use nvtx::{Range, profiler_range};
 pub use place::Place;
 
@@ -53,12 +55,6 @@ pub struct Shape {
     pub shared_bytes: u32,
 }
 
-/// The one argument of a kernel: a structure laid out as in the kernel's source, passed by value.
-pub trait Arguments: Pod {
-    /// Name of the kernel that takes it.
-    const KERNEL: &'static str;
-}
-
 /// An address in device memory, as kernels take it; may be null.
 #[derive(Debug)]
 #[repr(transparent)]
@@ -71,6 +67,18 @@ impl<T> Clone for Pointer<T> {
 }
 
 impl<T> Copy for Pointer<T> {}
+
+impl<T> Default for Pointer<T> {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
+
+impl<T> PartialEq for Pointer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
 
 impl<T> Pointer<T> {
     /// No address.
@@ -86,6 +94,11 @@ impl<T> Pointer<T> {
         Pointer(self.0, PhantomData)
     }
 
+    /// The address as a number.
+    pub fn address(self) -> u64 {
+        self.0
+    }
+
     /// The address `elements` further on.
     pub fn plus(self, elements: usize) -> Self {
         Pointer(self.0 + (elements * size_of::<T>()) as u64, PhantomData)
@@ -96,6 +109,32 @@ impl<T> Pointer<T> {
 unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
+
+/// An address of elements that have 32 or 16 bits, as the kernel that takes it says; may be null. It cannot be moved on: how wide an
+/// element is, only the array knows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StoredPointer(Pointer<u16>);
+
+impl StoredPointer {
+    /// No address.
+    pub const NULL: StoredPointer = StoredPointer(Pointer::NULL);
+
+    /// The address of an element that begins with these 16 bits.
+    pub fn new(first: Pointer<u16>) -> Self {
+        StoredPointer(first)
+    }
+
+    /// The same address for an argument that says elsewhere how wide the elements are.
+    pub fn untyped(self) -> Pointer<f32> {
+        self.0.reinterpret()
+    }
+}
+
+impl Default for StoredPointer {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
 
 /// The cards of this machine, and why one cannot be used if so.
 ///
@@ -297,20 +336,16 @@ impl Stream {
     }
 
     /// Queues a kernel. Launches without blocks are left out.
-    pub fn launch<A: Arguments>(&self, shape: Shape, arguments: &A) -> Result<()> {
-        self.launch_variant(A::KERNEL, shape, arguments)
-    }
-
-    /// Queues `kernel`, another one that takes the same arguments.
-    pub fn launch_variant<A: Arguments>(&self, kernel: &'static str, shape: Shape, arguments: &A) -> Result<()> {
+    pub fn launch<A: Arguments>(&self, kernel: Entry<A>, shape: Shape, arguments: &A) -> Result<()> {
         if shape.blocks.contains(&0) {
             return Ok(());
         }
-        let arguments = bytemuck::bytes_of(arguments);
+        let mut bytes = vec![0; A::BYTES];
+        arguments.put(&mut bytes);
         if let Some(recorded) = &mut *self.recorded.borrow_mut() {
-            recorded.push(Recorded { kernel, shape, arguments: arguments.to_vec() });
+            recorded.push(Recorded { kernel: kernel.name, shape, arguments: bytes.clone() });
         }
-        self.raw.borrow_mut().launch(kernel, shape, arguments)
+        self.raw.borrow_mut().launch(kernel.name, shape, &bytes)
     }
 
     /// Runs `work` and lists its launches.

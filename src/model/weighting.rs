@@ -15,12 +15,17 @@ pub enum Weighting {
 }
 
 impl Weighting {
+    /// The power of σ_t that multiplies the score in the residual.
+    pub fn exponent(self) -> u32 {
+        match self {
+            Weighting::Dsm => 1,
+            Weighting::Published => 2,
+        }
+    }
+
     /// What the score is multiplied by in the residual, for noise of standard deviation `sigma` (Å).
     pub fn factor(self, sigma: f64) -> f64 {
-        match self {
-            Weighting::Dsm => sigma,
-            Weighting::Published => sigma * sigma,
-        }
+        sigma.powi(self.exponent() as i32)
     }
 
     /// Atoms of a structure that the mean runs over.

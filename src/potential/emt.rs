@@ -9,7 +9,7 @@ mod frame;
 mod launch;
 
 pub use device::EmtOnDevice;
-use elements::{CutoffRule, Element, Model, N_ELEMENTS};
+use elements::{CutoffRule, Model, N_ELEMENTS};
 use frame::{Frame, Scratch, Tables};
 
 use super::batch::evaluate_in_chunks;

@@ -1,28 +1,11 @@
-//! Arguments of kernels/adamw.cu: sum of the gradient, clipping, AdamW, plateau schedule.
+//! Launches of kernels/adamw.cu: sum of the gradient, clipping, AdamW, plateau schedule.
+
+pub use crate::gpu::arguments::adamw::{Adamw, GradientSum, StepPlan, TrainingState};
 
 use crate::engine::{Decay, PlateauSchedule};
-use crate::gpu::{Arguments, Pointer, Shape};
-use bytemuck::{Pod, Zeroable};
-
-/// What a call of training keeps on the device.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct TrainingState {
-    pub learning_rate: f64,
-    pub best: f64,
-    pub epoch_loss: f64,
-    pub total_loss: f64,
-    pub total_force_loss: f64,
-    pub loss: f64,
-    pub step_rate: f64,
-    pub has_best: u32,
-    pub bad_epochs: u32,
-    pub epoch_steps: u32,
-    pub steps: u32,
-    pub optimizer_steps: u32,
-    pub bad_step: u32,
-}
+use crate::error::Result;
+use crate::gpu::Stream;
+use crate::gpu::arguments::adamw::{ADAMW, GRADIENT_SUM, PARAMETERS_PER_BLOCK};
 
 impl TrainingState {
     /// Before the first step of a call that continues `optimizer_steps` steps under `schedule`.
@@ -33,7 +16,7 @@ impl TrainingState {
             has_best: u32::from(schedule.best.is_some()),
             bad_epochs: schedule.bad_epochs,
             optimizer_steps,
-            ..TrainingState::zeroed()
+            ..TrainingState::default()
         }
     }
 
@@ -44,81 +27,34 @@ impl TrainingState {
     }
 }
 
-/// What a step of a call is told beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct StepPlan {
-    /// Share of the schedule's learning rate.
-    pub rate_share: f64,
-    /// Whether an epoch ends with the step.
-    pub ends_epoch: u32,
-    /// Makes the size a multiple of 8 bytes.
-    pub unused: u32,
-}
-
 impl StepPlan {
     /// The plans of a call of `steps` steps.
     pub fn of_call(steps: usize, steps_per_epoch: usize, decay: Decay) -> Vec<Self> {
         let plan = |step| StepPlan {
             rate_share: decay.share(step, steps),
-            ends_epoch: u32::from((step + 1) % steps_per_epoch == 0),
-            unused: 0,
+            ends_epoch: u64::from((step + 1) % steps_per_epoch == 0),
         };
         (0..steps).map(plan).collect()
     }
 }
 
-/// Arguments of `gradient_sum`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct GradientSum {
-    pub slices: Pointer<f32>,
-    pub plain_at: Pointer<u32>,
-    pub gradient: Pointer<f32>,
-    pub squares: Pointer<f64>,
-    pub losses: Pointer<f32>,
-    pub force_losses: Pointer<f32>,
-    pub plan: Pointer<StepPlan>,
-    pub training: Pointer<TrainingState>,
-    pub n_parameters: u32,
-    pub n_slices: u32,
-    pub slice_len: u32,
-    pub n_losses: u32,
-    pub n_force_losses: u32,
-    pub force_weight: f32,
+/// Blocks of both kernels for `n_parameters` parameters: as many sums of squares they hand over.
+pub fn n_blocks(n_parameters: usize) -> usize {
+    n_parameters.div_ceil(PARAMETERS_PER_BLOCK as usize)
 }
 
-impl Arguments for GradientSum {
-    const KERNEL: &'static str = "gradient_sum";
+impl GradientSum {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        let shared_bytes = size_of::<f64>() * GRADIENT_SUM.warps();
+        stream.launch(GRADIENT_SUM, GRADIENT_SUM.grid([n_blocks(self.n_parameters as usize), 1], shared_bytes), self)
+    }
 }
 
-/// Arguments of `adamw`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct Adamw {
-    pub gradient: Pointer<f32>,
-    pub squares: Pointer<f64>,
-    pub training: Pointer<TrainingState>,
-    pub plain_at: Pointer<u32>,
-    pub transposed_at: Pointer<u32>,
-    pub parameters: Pointer<f32>,
-    pub first: Pointer<f32>,
-    pub second: Pointer<f32>,
-    pub plain: Pointer<f32>,
-    pub transposed: Pointer<f32>,
-    pub n_parameters: u32,
-    pub n_squares: u32,
-    pub weight_decay: f32,
-    pub gradient_clip: f32,
-}
-
-impl Arguments for Adamw {
-    const KERNEL: &'static str = "adamw";
-}
-
-/// Grid of both kernels.
-pub fn shape(n_parameters: usize) -> Shape {
-    Shape { blocks: [n_parameters.div_ceil(1024) as u32, 1], threads: 256, shared_bytes: 64 }
+impl Adamw {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        let shared_bytes = size_of::<f64>() * ADAMW.warps();
+        stream.launch(ADAMW, ADAMW.grid([n_blocks(self.n_parameters as usize), 1], shared_bytes), self)
+    }
 }

@@ -2,8 +2,9 @@
 //! parameters.
 
 use super::arrangement::{Arrangement, padded};
-use super::block::{TILE, TemplateEdges, WARPS, backward_shared_bytes};
+use super::block::{TILE, TemplateEdges, backward_shared_bytes, forward_shared_bytes};
 use super::filters::MAX_BLOCKS;
+use super::first_block::template_backward_shared_bytes;
 use crate::engine::Setup;
 use crate::engine::cpu::graph::TemplateGraph;
 use crate::error::{Error, Result};
@@ -117,7 +118,7 @@ impl Constants {
             n_parameters: arrangement.plain_at.len(),
         };
         let room = stream.device().properties().shared_memory_per_block;
-        let needed = backward_shared_bytes(features, TILE, 0).max(4 * 16 * TILE * features);
+        let needed = backward_shared_bytes(features, TILE, 0).max(forward_shared_bytes(features, TILE));
         if needed > room {
             return Err(Error::bad_input(format!(
                 "{} features need {needed} bytes of the GPU's shared memory, which has {room}; choose fewer features or \
@@ -127,7 +128,7 @@ impl Constants {
         }
         let rows = graph.distances.len();
         let few_template_rows =
-            backward_shared_bytes(features, TILE, rows) <= room && 4 * WARPS * rows * 3 * features <= room;
+            backward_shared_bytes(features, TILE, rows).max(template_backward_shared_bytes(features, rows)) <= room;
 
         let with_bits = |unit: [f32; 3], bits: u32| [unit[0], unit[1], unit[2], f32::from_bits(bits)];
         let edges: Vec<[f32; 4]> = graph.edges.iter().map(|edge| with_bits(edge.unit, edge.sender)).collect();

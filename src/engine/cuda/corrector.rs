@@ -1,48 +1,11 @@
 //! Launcher of `kernels/corrector.cu`: the correctors of a guided sampling call, one a structure.
 
-use super::diffusion::{Lattice, Region};
 use crate::diffusion::{ReverseSchedule, corrector_strength};
 use crate::engine::{GuidanceSettings, Setup};
 use crate::error::{Error, Result};
-use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream};
-use bytemuck::{Pod, Zeroable};
-
-/// Calls so far, pairs kept, slot of the oldest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-struct History {
-    n_calls: u32,
-    n_pairs: u32,
-    oldest: u32,
-    unused: u32,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct CorrectorArguments {
-    lattice: Lattice,
-    region: Region,
-    max_step: f64,
-    strengths: Pointer<f64>,
-    positions: Pointer<f64>,
-    forces: Pointer<f32>,
-    histories: Pointer<History>,
-    memory: Pointer<f64>,
-    n_steps: u32,
-    n_free: u32,
-    capacity: u32,
-    unused: u32,
-}
-
-impl Arguments for CorrectorArguments {
-    const KERNEL: &'static str = "corrector";
-}
-
-/// Most threads of a block, as the kernel says.
-const MOST_THREADS: u32 = 64;
-
-/// Warps of the largest block.
-const MOST_WARPS: u32 = MOST_THREADS / 32;
+use crate::gpu::arguments::corrector::{CORRECTOR, CorrectorArguments, History};
+use crate::gpu::arguments::diffusion::{Lattice, Region};
+use crate::gpu::{Buffer, Shape, Stream};
 
 /// Up to S correctors, each with the memory of its structure's way.
 pub struct Correctors {
@@ -67,7 +30,7 @@ impl Correctors {
         let schedule = ReverseSchedule::new(reverse.steps, reverse.t_min)?;
         let strengths: Vec<f64> = schedule.times().map(|t| corrector_strength(&guidance.corrector(), t)).collect();
         let (n_free, capacity) = (system.n_free(), guidance.history);
-        let shared_bytes = 8 * (3 * n_free + 3 + MOST_WARPS as usize).saturating_add(capacity);
+        let shared_bytes = 8 * (3 * n_free + 3 + CORRECTOR.warps()).saturating_add(capacity);
         let room = stream.device().properties().shared_memory_per_block;
         if shared_bytes > room {
             return Err(Error::bad_input(format!(
@@ -78,11 +41,7 @@ impl Correctors {
         let n_remembered = n_structures * (6 * n_free + (capacity + 1) * (6 * n_free + 2));
         Ok(Correctors {
             n_structures,
-            shape: Shape {
-                blocks: [0, 1],
-                threads: (n_free as u32).next_multiple_of(32).clamp(32, MOST_THREADS),
-                shared_bytes: shared_bytes as u32,
-            },
+            shape: Shape { blocks: [0, 1], threads: CORRECTOR.threads_for(n_free), shared_bytes: shared_bytes as u32 },
             constants: CorrectorArguments {
                 lattice: Lattice::new(&system.cell),
                 region: Region::new(system),
@@ -90,7 +49,7 @@ impl Correctors {
                 n_steps: reverse.steps as u32,
                 n_free: n_free as u32,
                 capacity: capacity as u32,
-                ..Zeroable::zeroed()
+                ..CorrectorArguments::default()
             },
             strengths: stream.upload(&strengths)?,
             histories: stream.zeros(n_structures)?,
@@ -135,7 +94,7 @@ impl Correctors {
             memory: self.memory.pointer(),
             ..self.constants
         };
-        stream.launch(Shape { blocks: [n_structures as u32, 1], ..self.shape }, &arguments)
+        stream.launch(CORRECTOR, Shape { blocks: [n_structures as u32, 1], ..self.shape }, &arguments)
     }
 
     /// Keeps the present state for [`Correctors::rewind`].

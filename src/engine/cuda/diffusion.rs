@@ -1,30 +1,18 @@
-//! What the kernels of the diffusion process share: the twins of `kernels/diffusion.cuh`, and how their work is cut into blocks.
+//! What the kernels of the diffusion process share: the structures of `kernels/diffusion.cuh` filled in, and how their work is cut into blocks.
 
 use crate::diffusion;
-use crate::gpu::Shape;
-use crate::system::{Cell, Images, System, Vec3};
-use bytemuck::{Pod, Zeroable};
-
-/// How free atoms are bound.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Region {
-    z_lo: f64,
-    z_hi: f64,
-    kind: u32,
-    unused: u32,
-}
-
-const UNBOUND: u32 = 0;
-const CONFINED: u32 = 1;
-const FREE_CLUSTER: u32 = 2;
+use crate::gpu::arguments::diffusion::{CONFINED, FREE_CLUSTER, Lattice, Region, Sde, UNBOUND};
+use crate::gpu::arguments::random::NoiseKey;
+use crate::gpu::{Entry, Shape};
+use crate::random::Noise;
+use crate::system::{Cell, Images, System};
 
 impl Region {
     pub(super) fn new(system: &System) -> Self {
         match system.confinement {
-            Some(heights) => Region { z_lo: heights.z_lo, z_hi: heights.z_hi, kind: CONFINED, unused: 0 },
-            None if system.is_free_cluster() => Region { kind: FREE_CLUSTER, ..Region::zeroed() },
-            None => Region { kind: UNBOUND, ..Region::zeroed() },
+            Some(heights) => Region { z_lo: heights.z_lo, z_hi: heights.z_hi, kind: CONFINED },
+            None if system.is_free_cluster() => Region { kind: FREE_CLUSTER, ..Region::default() },
+            None => Region { kind: UNBOUND, ..Region::default() },
         }
     }
 
@@ -33,41 +21,26 @@ impl Region {
     }
 }
 
-/// Lattice vectors, the inverse of the completed cell, and bit k for a periodic axis k.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Lattice {
-    vectors: [Vec3; 3],
-    inverse: [Vec3; 3],
-    periodic: u32,
-    unused: u32,
-}
-
 impl Lattice {
     pub(super) fn new(cell: &Cell) -> Self {
         Lattice {
             vectors: cell.vectors,
             inverse: Images::new(cell).inverse,
             periodic: (0..3).map(|k| u32::from(cell.periodic[k]) << k).sum(),
-            unused: 0,
         }
     }
 }
 
-/// Noise levels.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub(super) struct Sde {
-    sigma_min: f64,
-    start: f64,
-    spread: f64,
-    rho: u32,
-    unused: u32,
-}
-
 impl Sde {
     pub(super) fn new(sde: &diffusion::Sde) -> Self {
-        Sde { sigma_min: sde.sigma_min, start: sde.start(), spread: sde.spread(), rho: sde.rho, unused: 0 }
+        Sde { sigma_min: sde.sigma_min, start: sde.start(), spread: sde.spread(), rho: sde.rho }
+    }
+}
+
+impl NoiseKey {
+    pub(super) fn new(noise: Noise) -> Self {
+        let [low, high] = noise.key();
+        NoiseKey { low, high }
     }
 }
 
@@ -80,12 +53,9 @@ pub(super) struct Blocks {
     pub(super) per_block: u32,
 }
 
-const WARP: u32 = 32;
-const MOST_THREADS: u32 = 128;
-
 impl Blocks {
-    pub(super) fn new(n_free: u32) -> Self {
-        let threads = n_free.next_multiple_of(WARP).clamp(WARP, MOST_THREADS);
+    pub(super) fn new<A>(kernel: Entry<A>, n_free: u32) -> Self {
+        let threads = kernel.threads_for(n_free as usize);
         Blocks { threads, per_block: (threads / n_free.max(1)).max(1) }
     }
 

@@ -1,109 +1,61 @@
-//! Arguments of kernels/filters.cu: filter rows of all edges, and their gradient.
+//! Launches of kernels/filters.cu: filter rows of all edges, and their gradient.
 
-use super::stored::StoredPointer;
-use crate::gpu::{Arguments, Pointer};
-use bytemuck::{Pod, Zeroable};
+pub use crate::gpu::arguments::filters::{
+    BlockGradient, FiltersForward, PairFilterGradient, TemplateFilterGradient, TemplateFilterSum,
+};
 
-/// Rows a block of `filters_forward` computes.
-pub const FILTER_TILE: usize = 32;
+use crate::engine::Precision;
+use crate::error::Result;
+use crate::gpu::Stream;
+use crate::gpu::arguments::filters::{
+    self, FILTERS_FORWARD, FILTERS_FORWARD_MIXED, PAIR_FILTER_GRADIENT, PAIR_FILTER_GRADIENT_MIXED,
+    TEMPLATE_FILTER_GRADIENT, TEMPLATE_FILTER_GRADIENT_MIXED, TEMPLATE_FILTER_SUM,
+};
+
 /// Most interaction blocks of a model on the GPU.
-pub const MAX_BLOCKS: usize = 16;
+pub const MAX_BLOCKS: usize = filters::MAX_BLOCKS as usize;
+/// Rows a block of `filters_forward` computes.
+const FILTER_TILE: usize = filters::FILTER_TILE as usize;
+/// Elements that a block of `template_filter_sum` sums, each by several threads.
+const SUMS_PER_BLOCK: usize = 32;
 
-/// Arguments of `filters_forward` and `filters_forward_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct FiltersForward {
-    pub free_distances: Pointer<f32>,
-    pub n_pairs: Pointer<u32>,
-    pub template_distances: Pointer<f32>,
-    pub offsets: Pointer<f32>,
-    pub widths: Pointer<f32>,
-    pub weights: Pointer<f32>,
-    pub free_phi: Pointer<f32>,
-    pub template_phi: Pointer<f32>,
-    pub free_rows: StoredPointer,
-    pub template_rows: StoredPointer,
-    pub n_structures: u32,
-    pub max_pairs: u32,
-    pub n_template_rows: u32,
-    pub n_radial: u32,
-    pub n_columns: u32,
-    pub filter_stride: u32,
-    pub cutoff: f32,
-    pub unused: u32,
+impl FiltersForward {
+    /// Queues it in `precision`.
+    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+        let kernel = precision.kernel([FILTERS_FORWARD, FILTERS_FORWARD_MIXED]);
+        let n_tiles = (self.max_pairs.max(self.n_template_rows) as usize).div_ceil(FILTER_TILE);
+        let n_segments = self.n_structures as usize + usize::from(self.n_template_rows > 0);
+        let shared_bytes = size_of::<f32>() * FILTER_TILE * self.n_columns as usize;
+        stream.launch(kernel, kernel.grid([n_tiles, n_segments], shared_bytes), self)
+    }
 }
 
-impl Arguments for FiltersForward {
-    const KERNEL: &'static str = "filters_forward";
+impl PairFilterGradient {
+    /// Queues it in `precision` for a model of `n_blocks` blocks.
+    pub fn launch(&self, stream: &Stream, precision: Precision, n_blocks: usize) -> Result<()> {
+        let kernel = precision.kernel([PAIR_FILTER_GRADIENT, PAIR_FILTER_GRADIENT_MIXED]);
+        let n_tiles = (self.max_pairs as usize).div_ceil(kernel.warps());
+        stream.launch(kernel, kernel.grid([n_tiles, self.n_structures as usize * n_blocks], 0), self)
+    }
 }
 
-/// Gradient and senders of one interaction block.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-pub struct BlockGradient {
-    /// d middle, rows of 4F.
-    pub d_middle: Pointer<f32>,
-    /// Senders, rows of 5F.
-    pub senders: StoredPointer,
+impl TemplateFilterGradient {
+    /// Queues it in `precision`.
+    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+        let kernel = precision.kernel([TEMPLATE_FILTER_GRADIENT, TEMPLATE_FILTER_GRADIENT_MIXED]);
+        let blocks = [self.n_template_rows as usize, self.n_blocks as usize];
+        let shared_bytes = size_of::<f32>() * kernel.warps() * 3 * self.features as usize;
+        stream.launch(kernel, kernel.grid(blocks, shared_bytes), self)
+    }
 }
 
-/// Arguments of `pair_filter_gradient` and `pair_filter_gradient_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct PairFilterGradient {
-    pub pairs: Pointer<[f32; 4]>,
-    pub n_pairs: Pointer<u32>,
-    pub d_rows: Pointer<f32>,
-    pub blocks: [BlockGradient; MAX_BLOCKS],
-    pub features: u32,
-    pub n_atoms: u32,
-    pub n_structures: u32,
-    pub max_pairs: u32,
-    pub filter_stride: u32,
-    pub unused: u32,
-}
-
-impl Arguments for PairFilterGradient {
-    const KERNEL: &'static str = "pair_filter_gradient";
-}
-
-/// Arguments of `template_filter_gradient` and `template_filter_gradient_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct TemplateFilterGradient {
-    pub row_starts: Pointer<u32>,
-    pub edges: Pointer<[f32; 4]>,
-    pub d_rows: Pointer<f32>,
-    pub blocks: [BlockGradient; MAX_BLOCKS],
-    pub features: u32,
-    pub n_atoms: u32,
-    pub n_structures: u32,
-    pub n_template_rows: u32,
-    pub n_blocks: u32,
-    pub filter_stride: u32,
-}
-
-impl Arguments for TemplateFilterGradient {
-    const KERNEL: &'static str = "template_filter_gradient";
-}
-
-/// Arguments of `template_filter_sum`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct TemplateFilterSum {
-    pub shares: [Pointer<f32>; MAX_BLOCKS],
-    pub d_rows: Pointer<f32>,
-    pub n_shares: [u32; MAX_BLOCKS],
-    pub features: u32,
-    pub n_template_rows: u32,
-    pub n_blocks: u32,
-    pub filter_stride: u32,
-}
-
-impl Arguments for TemplateFilterSum {
-    const KERNEL: &'static str = "template_filter_sum";
+impl TemplateFilterSum {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        let kernel = TEMPLATE_FILTER_SUM;
+        let n_sums = self.n_template_rows as usize * 3 * self.features as usize;
+        let shared_bytes = size_of::<f32>() * kernel.max_threads as usize;
+        let blocks = [n_sums.div_ceil(SUMS_PER_BLOCK), self.n_blocks as usize];
+        stream.launch(kernel, kernel.grid(blocks, shared_bytes), self)
+    }
 }

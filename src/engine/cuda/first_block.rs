@@ -1,115 +1,67 @@
-//! Arguments of kernels/first_block.cu: what all structures of a search share in the first block, and its gradient.
+//! Launches of kernels/first_block.cu: what all structures of a search share in the first block, and its gradient.
 
-use super::block::{FreeEdges, TemplateEdges};
-use super::stored::StoredPointer;
-use crate::gpu::{Arguments, Pointer};
-use bytemuck::{Pod, Zeroable};
+pub use crate::gpu::arguments::first_block::{
+    FirstBackward, FirstMessage, FirstTemplateBackward, SpeciesBackward, SpeciesForward,
+};
 
-/// Arguments of `species_forward` and `species_forward_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct SpeciesForward {
-    pub numbers: Pointer<u32>,
-    pub species_of: Pointer<u32>,
-    pub embedding: Pointer<f32>,
-    pub context_1: Pointer<f32>,
-    pub bias_1: Pointer<f32>,
-    pub context_2: Pointer<f32>,
-    pub bias_2: Pointer<f32>,
-    pub q: Pointer<f32>,
-    pub hidden: Pointer<f32>,
-    pub senders: StoredPointer,
-    pub start: Pointer<f32>,
-    pub features: u32,
-    pub n_atoms: u32,
+use crate::engine::Precision;
+use crate::error::Result;
+use crate::gpu::Stream;
+use crate::gpu::arguments::first_block::{
+    FIRST_BACKWARD, FIRST_BACKWARD_MIXED, FIRST_MESSAGE, FIRST_MESSAGE_MIXED, FIRST_TEMPLATE_BACKWARD,
+    FIRST_TEMPLATE_BACKWARD_MIXED, SPECIES_BACKWARD, SPECIES_FORWARD, SPECIES_FORWARD_MIXED,
+};
+
+const FLOAT: usize = size_of::<f32>();
+
+/// Blocks of `first_template_backward` for so many template atoms: as many shares of the filters' gradient it writes.
+pub fn n_shares(n_template: usize) -> usize {
+    n_template.div_ceil(FIRST_TEMPLATE_BACKWARD.warps())
 }
 
-impl Arguments for SpeciesForward {
-    const KERNEL: &'static str = "species_forward";
+/// Bytes of shared memory that a block of `first_template_backward` needs to gather the gradient of `n_filter_rows` rows.
+pub fn template_backward_shared_bytes(features: usize, n_filter_rows: usize) -> usize {
+    FLOAT * FIRST_TEMPLATE_BACKWARD.warps() * n_filter_rows * 3 * features
 }
 
-/// Arguments of `first_message` and `first_message_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct FirstMessage {
-    pub template_edges: TemplateEdges,
-    pub senders: StoredPointer,
-    pub template_filters: StoredPointer,
-    pub start: Pointer<f32>,
-    pub features: u32,
-    pub n_template: u32,
-    pub filter_stride: u32,
-    pub unused: u32,
+impl SpeciesForward {
+    /// Queues it in `precision` for `n_species` species.
+    pub fn launch(&self, stream: &Stream, precision: Precision, n_species: usize) -> Result<()> {
+        let kernel = precision.kernel([SPECIES_FORWARD, SPECIES_FORWARD_MIXED]);
+        stream.launch(kernel, kernel.grid([n_species, 1], FLOAT * 5 * self.features as usize), self)
+    }
 }
 
-impl Arguments for FirstMessage {
-    const KERNEL: &'static str = "first_message";
+impl FirstMessage {
+    /// Queues it in `precision`.
+    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+        let kernel = precision.kernel([FIRST_MESSAGE, FIRST_MESSAGE_MIXED]);
+        stream.launch(kernel, kernel.grid([(self.n_template as usize).div_ceil(kernel.warps()), 1], 0), self)
+    }
 }
 
-/// Arguments of `first_backward` and `first_backward_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct FirstBackward {
-    pub free_edges: FreeEdges,
-    pub d_middle: Pointer<f32>,
-    pub free_filters: StoredPointer,
-    pub d_start: Pointer<f32>,
-    pub d_x: Pointer<f32>,
-    pub features: u32,
-    pub n_atoms: u32,
-    pub n_structures: u32,
-    pub filter_stride: u32,
-    pub max_pairs: u32,
-    pub unused: u32,
+impl FirstBackward {
+    /// Queues it in `precision`.
+    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+        let kernel = precision.kernel([FIRST_BACKWARD, FIRST_BACKWARD_MIXED]);
+        let shared_bytes = FLOAT * kernel.warps() * 6 * self.features as usize;
+        stream.launch(kernel, kernel.grid([self.n_atoms as usize, 1], shared_bytes), self)
+    }
 }
 
-impl Arguments for FirstBackward {
-    const KERNEL: &'static str = "first_backward";
+impl FirstTemplateBackward {
+    /// Queues it in `precision`.
+    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+        let kernel = precision.kernel([FIRST_TEMPLATE_BACKWARD, FIRST_TEMPLATE_BACKWARD_MIXED]);
+        let shared_bytes = template_backward_shared_bytes(self.features as usize, self.n_filter_rows as usize);
+        stream.launch(kernel, kernel.grid([n_shares(self.n_template as usize), 1], shared_bytes), self)
+    }
 }
 
-/// Arguments of `first_template_backward` and `first_template_backward_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct FirstTemplateBackward {
-    pub template_edges: TemplateEdges,
-    pub senders: StoredPointer,
-    pub d_start: Pointer<f32>,
-    pub template_filters: StoredPointer,
-    pub d_x: Pointer<f32>,
-    pub d_template_filters: Pointer<f32>,
-    pub features: u32,
-    pub n_template: u32,
-    pub filter_stride: u32,
-    pub n_filter_rows: u32,
-}
-
-impl Arguments for FirstTemplateBackward {
-    const KERNEL: &'static str = "first_template_backward";
-}
-
-/// Arguments of `species_backward`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct SpeciesBackward {
-    pub numbers: Pointer<u32>,
-    pub species_of: Pointer<u32>,
-    pub d_start: Pointer<f32>,
-    pub d_x: Pointer<f32>,
-    pub hidden: Pointer<f32>,
-    pub context_1: Pointer<f32>,
-    pub context_2: Pointer<f32>,
-    pub d_species_x: Pointer<f32>,
-    pub d_hidden: Pointer<f32>,
-    pub d_embedding: Pointer<f32>,
-    pub features: u32,
-    pub n_atoms: u32,
-}
-
-impl Arguments for SpeciesBackward {
-    const KERNEL: &'static str = "species_backward";
+impl SpeciesBackward {
+    /// Queues it for `n_species` species.
+    pub fn launch(&self, stream: &Stream, n_species: usize) -> Result<()> {
+        let kernel = SPECIES_BACKWARD;
+        stream.launch(kernel, kernel.grid([n_species, 1], FLOAT * 5 * self.features as usize), self)
+    }
 }

@@ -1,50 +1,15 @@
 //! Launcher of `kernels/forward_noise.cu`: noisy batches of many training steps at once.
 
-use super::diffusion::{Blocks, Region, Sde};
-use crate::engine::{self, Setup, TrainingSet, Weighting};
+use super::diffusion::Blocks;
+use crate::engine::{self, Setup, TrainingSet};
 use crate::error::{Error, Result};
-use crate::gpu::{Arguments, Buffer, Pointer, Stream};
+use crate::gpu::arguments::diffusion::{Region, Sde};
+use crate::gpu::arguments::forward_noise::{FORWARD_NOISE, ForwardNoiseArguments};
+use crate::gpu::arguments::random::NoiseKey;
+use crate::gpu::{Buffer, Pointer, Stream};
 use crate::random::{Noise, Purpose, host_generator};
 use crate::system::Vec3;
-use bytemuck::{Pod, Zeroable};
 use rand::seq::SliceRandom;
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct ForwardNoiseArguments {
-    clean: Pointer<f64>,
-    weights: Pointer<f64>,
-    force_clean: Pointer<f64>,
-    force_targets: Pointer<f64>,
-    order: Pointer<u32>,
-    steps: Pointer<u32>,
-    positions: Pointer<f64>,
-    offset: Pointer<f32>,
-    time_features: Pointer<f32>,
-    factor: Pointer<f32>,
-    scale: Pointer<f32>,
-    region: Region,
-    sde: Sde,
-    time_key: [u32; 2],
-    forward_key: [u32; 2],
-    force_key: [u32; 2],
-    n_members: u32,
-    n_force_members: u32,
-    batch: u32,
-    width: u32,
-    n_steps: u32,
-    n_free: u32,
-    n_averaged: u32,
-    squared: u32,
-    n_structures: u32,
-    per_block: u32,
-    n_ordered: u32,
-    unused: u32,
-}
-
-impl Arguments for ForwardNoiseArguments {
-    const KERNEL: &'static str = "forward_noise";
-}
 
 /// Bytes of the kernel's `Slot`.
 const SLOT_BYTES: u32 = 32;
@@ -82,9 +47,9 @@ struct Set {
     n_members: u32,
     n_force_members: u32,
     n_steps: u32,
-    time_key: [u32; 2],
-    forward_key: [u32; 2],
-    force_key: [u32; 2],
+    time_key: NoiseKey,
+    forward_key: NoiseKey,
+    force_key: NoiseKey,
 }
 
 impl ForwardNoise {
@@ -110,10 +75,10 @@ impl ForwardNoise {
                 n_steps: n_steps as u32,
                 n_free: n_free as u32,
                 n_averaged: weighting.n_averaged(&setup.system) as u32,
-                squared: u32::from(weighting == Weighting::Published),
+                exponent: weighting.exponent(),
                 n_structures: n_structures as u32,
-                per_block: Blocks::new(n_free as u32).per_block,
-                ..Zeroable::zeroed()
+                per_block: Blocks::new(FORWARD_NOISE, n_free as u32).per_block,
+                ..ForwardNoiseArguments::default()
             },
             set: None,
             steps: stream.zeros(n_structures)?,
@@ -149,7 +114,7 @@ impl ForwardNoise {
             stream.upload(&vectors.iter().flatten().flatten().copied().collect::<Vec<f64>>())
         };
         let forces = set.forces.as_ref().map(|set| Ok([upload(&set.positions)?, upload(&set.forces)?]));
-        let key = |purpose| Noise::new(noise.seed, purpose, noise.iteration).key();
+        let key = |purpose| NoiseKey::new(Noise::new(noise.seed, purpose, noise.iteration));
         self.set = Some(Set {
             clean: upload(&set.positions)?,
             weights: stream.upload(&set.weights)?,
@@ -202,8 +167,8 @@ impl ForwardNoise {
         };
         let n_free = self.n_free as u32;
         let vectors = if self.constants.region.is_free_cluster() { 24 * (n_free + 1) } else { 0 };
-        let blocks = Blocks::new(n_free);
-        stream.launch(blocks.shape(arguments.n_structures, SLOT_BYTES + vectors), &arguments)
+        let blocks = Blocks::new(FORWARD_NOISE, n_free);
+        stream.launch(FORWARD_NOISE, blocks.shape(arguments.n_structures, SLOT_BYTES + vectors), &arguments)
     }
 }
 

@@ -1,78 +1,12 @@
 //! Launches of kernels/head.cu: a head, and in training the loss and its gradient.
 
+pub use crate::gpu::arguments::head::{GatedBlock, Head};
+
 use super::arrangement::Gated;
 use crate::error::Result;
-use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream};
+use crate::gpu::arguments::head::{HEAD, HEAD_TILE};
+use crate::gpu::{Buffer, Pointer, Stream};
 use crate::model::HEAD_BLOCKS;
-use bytemuck::{Pod, Zeroable};
-
-/// Atoms a block of the grid computes.
-pub const HEAD_TILE: usize = 4;
-
-/// One gated equivariant block; see the kernel.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct GatedBlock {
-    pub mix: Pointer<f32>,
-    pub net_1: Pointer<f32>,
-    pub net_2: Pointer<f32>,
-    pub d_mix: Pointer<f32>,
-    pub d_net_1: Pointer<f32>,
-    pub d_net_2: Pointer<f32>,
-    pub bias_1: Pointer<f32>,
-    pub bias_2: Pointer<f32>,
-    pub input: Pointer<f32>,
-    pub vectors: Pointer<f32>,
-    pub hidden: Pointer<f32>,
-    pub d_mixed: Pointer<f32>,
-    pub d_hidden: Pointer<f32>,
-    pub d_out: Pointer<f32>,
-    pub n_scalars_in: u32,
-    pub n_vectors_in: u32,
-    pub n_hidden: u32,
-    pub n_scalars_out: u32,
-    pub n_vectors_out: u32,
-    pub at_input: u32,
-    pub at_vectors: u32,
-    pub at_mixed: u32,
-    pub at_hidden: u32,
-    pub at_active: u32,
-    pub at_out: u32,
-    pub unused: u32,
-}
-
-/// Arguments of `head`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct Head {
-    pub list: Pointer<u32>,
-    pub counts: Pointer<u32>,
-    pub state: Pointer<f32>,
-    pub time_features: Pointer<f32>,
-    pub out: Pointer<f32>,
-    pub offset: Pointer<f32>,
-    pub factor: Pointer<f32>,
-    pub scale: Pointer<f32>,
-    pub loss: Pointer<f32>,
-    pub d_state: Pointer<f32>,
-    pub blocks: [GatedBlock; HEAD_BLOCKS],
-    pub features: u32,
-    pub n_atoms: u32,
-    pub list_stride: u32,
-    pub count_stride: u32,
-    pub time_stride: u32,
-    pub out_stride: u32,
-    pub out_first: u32,
-    pub at_d_vectors: u32,
-    pub huber_delta: f32,
-    pub gradient_weight: f32,
-}
-
-impl Arguments for Head {
-    const KERNEL: &'static str = "head";
-}
 
 /// What the gradients of a gated block's weights read, S·N rows each.
 pub struct GatedSaved {
@@ -148,7 +82,6 @@ pub fn gated_blocks(
             at_hidden: next(b.net.first.n_out),
             at_active: next(b.net.first.n_out),
             at_out: next(b.net.second.n_out),
-            unused: 0,
         }
     });
     (arguments, at)
@@ -157,14 +90,14 @@ pub fn gated_blocks(
 impl Head {
     /// Blocks of the grid for one structure of at most `longest` listed atoms: as many losses it writes.
     pub fn n_tiles(longest: usize) -> usize {
-        longest.div_ceil(HEAD_TILE)
+        longest.div_ceil(HEAD_TILE as usize)
     }
 
     /// Queues it for `n_structures` structures.
     pub fn launch(&self, stream: &Stream, n_structures: usize, longest: usize) -> Result<()> {
         let last = self.blocks[HEAD_BLOCKS - 1].n_vectors_out;
-        let shared_bytes = 4 * HEAD_TILE as u32 * (self.at_d_vectors + 3 * last + 4);
-        let shape = Shape { blocks: [Self::n_tiles(longest) as u32, n_structures as u32], threads: 256, shared_bytes };
-        stream.launch(shape, self)
+        let shared_bytes = 4 * HEAD_TILE * (self.at_d_vectors + 3 * last + 4);
+        let grid = HEAD.grid([Self::n_tiles(longest), n_structures], shared_bytes as usize);
+        stream.launch(HEAD, grid, self)
     }
 }

@@ -20,8 +20,6 @@ pub mod first_block;
 #[doc(hidden)]
 pub mod forward_noise;
 #[doc(hidden)]
-pub mod half;
-#[doc(hidden)]
 pub mod head;
 #[doc(hidden)]
 pub mod network;

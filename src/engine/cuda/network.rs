@@ -11,7 +11,7 @@ mod workspace;
 
 pub use workspace::Workspace;
 
-use super::adamw::shape;
+use super::adamw::n_blocks;
 use super::arrangement::{Gated, Matrix};
 use super::block::{AtomList, FreeEdges, tiles};
 use super::constants::{ALL, Constants, FREE, Sizes};
@@ -139,7 +139,7 @@ impl Network {
             plain: stream.zeros(arrangement.plain_len)?,
             transposed: stream.zeros(arrangement.transposed_len)?,
             gradient: stream.zeros(sizes.n_parameters)?,
-            squares: stream.zeros(shape(sizes.n_parameters).blocks[0] as usize)?,
+            squares: stream.zeros(n_blocks(sizes.n_parameters))?,
         };
         let precision = setup.precision;
         let stored = |len: usize| Stored::zeros(stream, precision, len);

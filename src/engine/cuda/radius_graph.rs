@@ -1,39 +1,10 @@
 //! Launcher of `kernels/radius_graph.cu`: the edges with a free atom of every structure.
 
 use crate::error::{Error, Result};
+use crate::gpu::arguments::radius_graph::{RADIUS_GRAPH, RadiusGraphArguments};
 use crate::gpu::images::{CellConstants, MOST_ATOMS};
-use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream};
+use crate::gpu::{Buffer, Pointer, Shape, Stream};
 use crate::system::{System, Vec3};
-use bytemuck::{Pod, Zeroable};
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct RadiusGraphArguments {
-    cell: CellConstants,
-    positions: Pointer<f64>,
-    template_positions: Pointer<Vec3>,
-    distances: Pointer<f32>,
-    pairs: Pointer<[f32; 4]>,
-    n_pairs: Pointer<u32>,
-    edge_starts: Pointer<u32>,
-    edges: Pointer<[f32; 4]>,
-    edge_rows: Pointer<u32>,
-    neighbours: Pointer<u32>,
-    n_neighbours: Pointer<u32>,
-    overflow: Pointer<u32>,
-    scratch: Pointer<u32>,
-    n_free: u32,
-    n_template: u32,
-    max_pairs: u32,
-    unused: u32,
-}
-
-impl Arguments for RadiusGraphArguments {
-    const KERNEL: &'static str = "radius_graph";
-}
-
-/// Most threads of a block, as the kernel says.
-const MOST_THREADS: u32 = 256;
 
 /// The edges with a free atom of up to S structures, N = T + n atoms each, template first; what belongs to structure s stands
 /// at s times the length in brackets. Slots that hold no pair or edge keep what was there.
@@ -97,7 +68,7 @@ impl RadiusGraph {
             n_free: n_free as u32,
             n_template: system.n_template() as u32,
             max_pairs,
-            threads: (n_candidates as u32).next_multiple_of(32).clamp(32, MOST_THREADS),
+            threads: RADIUS_GRAPH.threads_for(n_candidates),
             shared_bytes: (if inside { lists + counts } else { lists }) as u32,
             distances: stream.zeros(n_structures * max_pairs)?,
             pairs: stream.zeros(n_structures * max_pairs)?,
@@ -134,7 +105,7 @@ impl RadiusGraph {
         let arguments = RadiusGraphArguments {
             cell: self.constants,
             positions: positions.pointer(),
-            template_positions: self.template_positions.pointer(),
+            template_positions: Pointer::cast(self.template_positions.pointer()),
             distances: self.distances.pointer(),
             pairs: self.pairs.pointer(),
             n_pairs: self.n_pairs.pointer(),
@@ -148,9 +119,8 @@ impl RadiusGraph {
             n_free: self.n_free,
             n_template: self.n_template,
             max_pairs: self.max_pairs as u32,
-            unused: 0,
         };
-        stream.launch(shape, &arguments)
+        stream.launch(RADIUS_GRAPH, shape, &arguments)
     }
 
     /// Waits for all work so far. `Some(n)` if since the last [`RadiusGraph::grow`] a structure had n pairs, more than there are

@@ -1,51 +1,15 @@
 //! Launcher of `kernels/reverse_step.cu`: the structures of a sampling call, from the prior through every reverse step.
 
-use super::diffusion::{Blocks, Lattice, Region, Sde};
+use super::diffusion::Blocks;
 use crate::diffusion::ReverseSchedule;
 use crate::engine::{self, Setup};
 use crate::error::{Error, Result};
-use crate::gpu::{Arguments, Buffer, Pointer, Stream};
+use crate::gpu::arguments::diffusion::{Lattice, Region, Sde};
+use crate::gpu::arguments::random::NoiseKey;
+use crate::gpu::arguments::reverse_step::{PRIOR, REVERSE_STEP, ReverseArguments};
+use crate::gpu::{Buffer, Pointer, Stream};
 use crate::random::{Noise, Purpose};
-use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct ReverseArguments {
-    lattice: Lattice,
-    region: Region,
-    sde: Sde,
-    t_min: f64,
-    score_scale: f64,
-    prior_spread: f64,
-    positions: Pointer<f64>,
-    score: Pointer<f32>,
-    steps: Pointer<u32>,
-    time_features: Pointer<f32>,
-    key: [u32; 2],
-    n_steps: u32,
-    first_index: u32,
-    n_structures: u32,
-    n_free: u32,
-    per_block: u32,
-    unused: u32,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-struct PriorArguments(ReverseArguments);
-
-impl Arguments for PriorArguments {
-    const KERNEL: &'static str = "prior";
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-struct StepArguments(ReverseArguments);
-
-impl Arguments for StepArguments {
-    const KERNEL: &'static str = "reverse_step";
-}
 
 /// Up to S structures on their way through the reverse process.
 pub struct ReverseProcess {
@@ -83,8 +47,8 @@ impl ReverseProcess {
                 prior_spread: 0.8 * (n_free as f64).cbrt(),
                 n_steps: reverse.steps as u32,
                 n_free: n_free as u32,
-                per_block: Blocks::new(n_free as u32).per_block,
-                ..Zeroable::zeroed()
+                per_block: Blocks::new(REVERSE_STEP, n_free as u32).per_block,
+                ..ReverseArguments::default()
             },
             positions: stream.zeros(n_coordinates)?,
             steps: stream.zeros(n_structures)?,
@@ -100,9 +64,9 @@ impl ReverseProcess {
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.
     pub fn prior(&self, stream: &Stream, noise: engine::Stream, range: Range<usize>) -> Result<()> {
-        let key = Noise::new(noise.seed, Purpose::Prior, noise.iteration).key();
+        let key = NoiseKey::new(Noise::new(noise.seed, Purpose::Prior, noise.iteration));
         let arguments = self.arguments(key, range, Pointer::NULL)?;
-        stream.launch(self.blocks().shape(arguments.n_structures, self.vector_bytes(1)), &PriorArguments(arguments))
+        stream.launch(PRIOR, self.blocks().shape(arguments.n_structures, self.vector_bytes(1)), &arguments)
     }
 
     /// Moves structures `range` by their score \[range, n, 3\], 1/Å, and on to the next step. After the last step nothing moves.
@@ -110,14 +74,14 @@ impl ReverseProcess {
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.
     pub fn step(&self, stream: &Stream, noise: engine::Stream, range: Range<usize>, score: &Buffer<f32>) -> Result<()> {
-        let key = Noise::new(noise.seed, Purpose::Reverse, noise.iteration).key();
+        let key = NoiseKey::new(Noise::new(noise.seed, Purpose::Reverse, noise.iteration));
         let arguments = self.arguments(key, range, score.pointer())?;
         let needed = 3 * (arguments.n_structures * arguments.n_free) as usize;
         if score.len() < needed {
             let found = score.len();
             return Err(Error::Failed(format!("internal error: {found} components of scores instead of {needed}")));
         }
-        stream.launch(self.blocks().shape(arguments.n_structures, self.vector_bytes(2)), &StepArguments(arguments))
+        stream.launch(REVERSE_STEP, self.blocks().shape(arguments.n_structures, self.vector_bytes(2)), &arguments)
     }
 
     /// Keeps the present state for [`ReverseProcess::rewind`].
@@ -135,7 +99,7 @@ impl ReverseProcess {
     }
 
     fn blocks(&self) -> Blocks {
-        Blocks::new(self.constants.n_free)
+        Blocks::new(REVERSE_STEP, self.constants.n_free)
     }
 
     /// Shared memory a structure for `lists` of vectors whose centre is removed.
@@ -143,7 +107,7 @@ impl ReverseProcess {
         if self.constants.region.is_free_cluster() { 24 * (lists * self.constants.n_free + 1) } else { 0 }
     }
 
-    fn arguments(&self, key: [u32; 2], range: Range<usize>, score: Pointer<f32>) -> Result<ReverseArguments> {
+    fn arguments(&self, key: NoiseKey, range: Range<usize>, score: Pointer<f32>) -> Result<ReverseArguments> {
         if range.len() > self.n_structures {
             let (n, room) = (range.len(), self.n_structures);
             return Err(Error::Failed(format!("internal error: {n} structures in a reverse process of {room}")));

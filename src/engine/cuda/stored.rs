@@ -3,20 +3,13 @@
 
 use crate::engine::Precision;
 use crate::error::Result;
-use crate::gpu::{Buffer, Pointer, Stream};
-use bytemuck::{Pod, Zeroable};
+use crate::gpu::{Buffer, Entry, StoredPointer, Stream};
 
 /// An array on the device, its elements as wide as the engine's precision has them.
 pub struct Stored {
     words: Buffer<u16>,
     precision: Precision,
 }
-
-/// An address in a [`Stored`] array, for a kernel of the same precision; may be null. It cannot be moved on: how wide an element is, only
-/// the array knows.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct StoredPointer(Pointer<u16>);
 
 impl Precision {
     /// Bytes of a stored element.
@@ -28,7 +21,7 @@ impl Precision {
     }
 
     /// The one of two kernels that computes in this precision: `\[f32, mixed\]`.
-    pub(super) fn kernel(self, [f32, mixed]: [&'static str; 2]) -> &'static str {
+    pub(super) fn kernel<A>(self, [f32, mixed]: [Entry<A>; 2]) -> Entry<A> {
         match self {
             Precision::F32 => f32,
             Precision::Mixed => mixed,
@@ -52,21 +45,11 @@ impl Stored {
 
     /// Where element `first` stands.
     pub fn at(&self, first: usize) -> StoredPointer {
-        StoredPointer(self.words.pointer().plus(first * self.precision.stored_bytes() / size_of::<u16>()))
+        StoredPointer::new(self.words.pointer().plus(first * self.precision.stored_bytes() / size_of::<u16>()))
     }
 
     /// Whether its elements have 16 bits.
     pub fn is_half(&self) -> bool {
         self.precision == Precision::Mixed
-    }
-}
-
-impl StoredPointer {
-    /// No address.
-    pub const NULL: StoredPointer = StoredPointer(Pointer::NULL);
-
-    /// The same address for an argument that says elsewhere how wide the elements are.
-    pub fn untyped(self) -> Pointer<f32> {
-        self.0.reinterpret()
     }
 }

@@ -1,70 +1,26 @@
-//! Jobs of kernels/weight_gradient.cu: gradients of all weight matrices and biases.
+//! Jobs and launch of kernels/weight_gradient.cu: gradients of all weight matrices and biases.
+
+pub use crate::gpu::arguments::weight_gradient::{WeightGradient, WeightJob};
 
 use super::arrangement::Matrix;
 use super::stored::Stored;
-use crate::gpu::{Arguments, Pointer};
-use bytemuck::{Pod, Zeroable};
+use crate::engine::Precision;
+use crate::error::Result;
+use crate::gpu::arguments::weight_gradient::{
+    IN_TILE, NO_BIAS, OUT_TILE, ROWS, RowSource, WEIGHT_GRADIENT, WEIGHT_GRADIENT_MIXED,
+};
+use crate::gpu::{Pointer, Stream};
 
-/// Rows and columns of a weight matrix that a block of the grid makes.
-pub const WEIGHT_TILE: usize = 64;
 /// Slices that the batch is split into.
 pub const SLICES: usize = 8;
 
-const NO_BIAS: u32 = u32::MAX;
-
-/// Rows that two arrays share; see the kernel.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct RowSource {
-    pub d_y: Pointer<f32>,
-    pub x: Pointer<f32>,
-    pub list: Pointer<u32>,
-    pub counts: Pointer<u32>,
-    pub first_segment: u32,
-    pub n_segments: u32,
-    pub segment_rows: u32,
-    pub list_stride: u32,
-    pub count_stride: u32,
-    pub n_components: u32,
-    pub d_y_stride: u32,
-    pub d_y_component: u32,
-    pub x_stride: u32,
-    pub x_component: u32,
-    pub x_is_hidden: u32,
-    pub x_is_half: u32,
-}
-
-/// One weight matrix.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct WeightJob {
-    pub source: RowSource,
-    pub shared: RowSource,
-    pub n_out: u32,
-    pub n_in: u32,
-    pub at_weight: u32,
-    pub weight_stride: u32,
-    pub at_bias: u32,
-    pub first_tile: u32,
-}
-
-/// Arguments of `weight_gradient` and `weight_gradient_mixed`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-#[expect(missing_docs, reason = "said in the kernel")]
-pub struct WeightGradient {
-    pub jobs: Pointer<WeightJob>,
-    pub slices: Pointer<f32>,
-    pub n_jobs: u32,
-    pub slice_len: u32,
-    pub first_structure: u32,
-    pub unused: u32,
-}
-
-impl Arguments for WeightGradient {
-    const KERNEL: &'static str = "weight_gradient";
+impl WeightGradient {
+    /// Queues it in `precision` for jobs of `n_tiles` tiles in all.
+    pub fn launch(&self, stream: &Stream, precision: Precision, n_tiles: usize) -> Result<()> {
+        let kernel = precision.kernel([WEIGHT_GRADIENT, WEIGHT_GRADIENT_MIXED]);
+        let shared_bytes = size_of::<f32>() * (ROWS * (OUT_TILE + IN_TILE)) as usize;
+        stream.launch(kernel, kernel.grid([n_tiles, SLICES], shared_bytes), self)
+    }
 }
 
 /// Where the rows of a job stand.
@@ -139,7 +95,7 @@ impl Jobs {
         let bias = matrix.bias.filter(|_| first_in == 0);
         self.jobs.push(WeightJob {
             source: source(rows, d_y, x, hidden),
-            shared: RowSource::zeroed(),
+            shared: RowSource::default(),
             n_out: matrix.n_out as u32,
             n_in: n_in as u32,
             at_weight: (matrix.plain + first_in) as u32,
@@ -147,7 +103,7 @@ impl Jobs {
             at_bias: bias.map_or(NO_BIAS, |at| at as u32),
             first_tile: self.n_tiles as u32,
         });
-        self.n_tiles += matrix.n_out.div_ceil(WEIGHT_TILE) * n_in.div_ceil(WEIGHT_TILE);
+        self.n_tiles += matrix.n_out.div_ceil(OUT_TILE as usize) * n_in.div_ceil(IN_TILE as usize);
     }
 
     /// Adds rows outside the batch to the job pushed last.

@@ -4,8 +4,7 @@
 use super::card::{Card, Context};
 use super::{index_of, properties, start_driver, usable, wrong_index};
 use crate::gpu::kernels::{Image, Kernel, Module, Target};
-use crate::gpu::{Arguments, Device, Pointer, Properties, Shape, Stream};
-use bytemuck::{Pod, Zeroable};
+use crate::gpu::{Arguments, Device, Entry, Pointer, Properties, Shape, Stream};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -44,30 +43,26 @@ fn a_fault_ends_with_a_sentence_on_a_stand_in() {
 mod on_the_stand_in {
     use super::*;
 
-    #[derive(Clone, Copy, Pod, Zeroable)]
-    #[repr(C)]
     struct Scale {
         x: Pointer<f32>,
         n: u32,
         factor: f32,
     }
     impl Arguments for Scale {
-        const KERNEL: &'static str = "scale";
+        const BYTES: usize = 16;
+
+        fn put(&self, to: &mut [u8]) {
+            self.x.put(&mut to[..8]);
+            self.n.put(&mut to[8..12]);
+            self.factor.put(&mut to[12..]);
+        }
     }
 
-    #[derive(Clone, Copy, Pod, Zeroable)]
-    #[repr(C)]
-    struct Fault(u64);
-    impl Arguments for Fault {
-        const KERNEL: &'static str = "fault";
-    }
-
-    #[derive(Clone, Copy, Pod, Zeroable)]
-    #[repr(C)]
-    struct Unknown(u64);
-    impl Arguments for Unknown {
-        const KERNEL: &'static str = "unknown";
-    }
+    const SCALE: Entry<Scale> = Entry::new("scale", 256);
+    const FAULT: Entry<u64> = Entry::new("fault", 256);
+    const UNKNOWN: Entry<u64> = Entry::new("unknown", 256);
+    /// It takes more than this says.
+    const SHORT: Entry<u64> = Entry::new("scale", 256);
 
     static MODULES: [Module; 1] = [Module {
         name: "test",
@@ -141,13 +136,13 @@ mod on_the_stand_in {
     fn kernels_get_their_arguments() {
         let Some(stream) = stream() else { return };
         let x = stream.upload(&[1.0_f32, 2.0, 3.0]).unwrap();
-        stream.launch(SHAPE, &Scale { x: x.pointer(), n: 2, factor: 10.0 }).unwrap();
+        stream.launch(SCALE, SHAPE, &Scale { x: x.pointer(), n: 2, factor: 10.0 }).unwrap();
         // More than the 48 KiB that a kernel may use unasked.
         let large = Shape { shared_bytes: 100_000, ..SHAPE };
-        stream.launch(large, &Scale { x: x.pointer().plus(2), n: 1, factor: -1.0 }).unwrap();
+        stream.launch(SCALE, large, &Scale { x: x.pointer().plus(2), n: 1, factor: -1.0 }).unwrap();
         assert_eq!(stream.read(&x).unwrap(), [10.0, 20.0, -3.0]);
         let no_blocks = Shape { blocks: [0, 1], ..SHAPE };
-        stream.launch(no_blocks, &Scale { x: x.pointer(), n: 3, factor: 0.0 }).unwrap();
+        stream.launch(SCALE, no_blocks, &Scale { x: x.pointer(), n: 3, factor: 0.0 }).unwrap();
         assert_eq!(stream.read(&x).unwrap(), [10.0, 20.0, -3.0]);
     }
 
@@ -156,19 +151,13 @@ mod on_the_stand_in {
     fn wrong_launches_are_refused() {
         let Some(stream) = stream() else { return };
         let scale = Scale { x: Pointer::NULL, n: 0, factor: 1.0 };
-        let launch = |shape| said(stream.launch(shape, &scale));
+        let launch = |shape| said(stream.launch(SCALE, shape, &scale));
         assert!(launch(Shape { threads: 257, ..SHAPE }).contains("'scale': 257 threads a block, it takes 1 to 256"));
         assert!(launch(Shape { threads: 0, ..SHAPE }).contains("0 threads a block"));
         let shared = launch(Shape { shared_bytes: 101_000, ..SHAPE });
         assert!(shared.contains("101000 bytes of shared memory, a block has 100352"), "{shared}");
-        assert!(said(stream.launch(SHAPE, &Unknown(0))).contains("there is no kernel 'unknown'"));
-        #[derive(Clone, Copy, Pod, Zeroable)]
-        #[repr(C)]
-        struct Short(u64);
-        impl Arguments for Short {
-            const KERNEL: &'static str = "scale";
-        }
-        assert!(said(stream.launch(SHAPE, &Short(0))).contains("8 bytes of arguments, it takes 16"));
+        assert!(said(stream.launch(UNKNOWN, SHAPE, &0)).contains("there is no kernel 'unknown'"));
+        assert!(said(stream.launch(SHORT, SHAPE, &0)).contains("8 bytes of arguments, it takes 16"));
     }
 
     #[test]
@@ -179,7 +168,7 @@ mod on_the_stand_in {
         let y = stream.zeros::<f32>(1).unwrap();
         let graph = stream
             .capture(|| {
-                stream.launch(SHAPE, &Scale { x: x.pointer(), n: 1, factor: 2.0 })?;
+                stream.launch(SCALE, SHAPE, &Scale { x: x.pointer(), n: 1, factor: 2.0 })?;
                 stream.copy(&x, &y)
             })
             .unwrap();
@@ -231,8 +220,8 @@ mod on_the_stand_in {
     fn a_fault_names_the_kernel_and_ends_all() {
         let Some(stream) = stream() else { return };
         let x = stream.upload(&[1.0_f32]).unwrap();
-        stream.launch(SHAPE, &Scale { x: x.pointer(), n: 1, factor: 2.0 }).unwrap();
-        stream.launch(SHAPE, &Fault(0)).unwrap();
+        stream.launch(SCALE, SHAPE, &Scale { x: x.pointer(), n: 1, factor: 2.0 }).unwrap();
+        stream.launch(FAULT, SHAPE, &0).unwrap();
         let fault = said(stream.synchronize());
         assert!(
             fault.starts_with(

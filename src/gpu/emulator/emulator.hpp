@@ -77,7 +77,6 @@ inline T from_bits(u64 bits) {
 }  // namespace godiff_emulator
 
 #define KERNEL(max_threads, name, Arguments)                                                                                    \
-    static_assert(sizeof(Arguments) % 8 == 0, "the arguments are no multiple of 8 bytes: add an unused number");                \
     static_assert(std::is_trivially_copyable<Arguments>::value, "the arguments are no plain structure");                        \
     static void name(const Arguments arguments);                                                                                \
     static const ::godiff_emulator::Registration name##_registration({#name, __FILE__, max_threads, sizeof(Arguments),          \
@@ -87,6 +86,8 @@ inline T from_bits(u64 bits) {
                                                                           name(arguments);                                      \
                                                                       }});                                                      \
     static void name([[maybe_unused]] const Arguments arguments)
+
+#define OFFSET_OF(Structure, field) __builtin_offsetof(Structure, field)
 
 template <class T>
 inline T* shared_memory() {

@@ -3,7 +3,7 @@
 //! K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE tabulates and cuts them off. H, C, N
 //! and O are ASE's additions without physical claim.
 
-use bytemuck::{Pod, Zeroable};
+use crate::gpu::arguments::emt::EmtElement;
 
 /// Bohr radius in Å as ASE derives it from CODATA 2014; the energies agree to 1e-7 eV only with its digits.
 const BOHR: f64 = 0.5291772105638411;
@@ -105,8 +105,7 @@ pub(crate) struct Model {
 }
 
 /// Constants of one element for one cutoff. Kernels read it as it lies in memory (`EmtElement` in kernels/emt.cuh).
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Element {
     /// P, 1/Å³.
     density: f64,
@@ -128,6 +127,35 @@ pub(crate) struct Element {
     repulsive: f64,
     /// κ/(βη), so that κ·δs = −shape·ln(n/n_eq).
     repulsive_shape: f64,
+}
+
+impl From<&Element> for EmtElement {
+    fn from(element: &Element) -> Self {
+        let &Element {
+            density,
+            density_decay,
+            tail,
+            tail_decay,
+            tail_weight,
+            equilibrium_density,
+            cohesive,
+            cohesive_shape,
+            repulsive,
+            repulsive_shape,
+        } = element;
+        EmtElement {
+            density,
+            density_decay,
+            tail,
+            tail_decay,
+            tail_weight,
+            equilibrium_density,
+            cohesive,
+            cohesive_shape,
+            repulsive,
+            repulsive_shape,
+        }
+    }
 }
 
 /// What two atoms at a distance r give each other.

@@ -1,101 +1,17 @@
 //! Launchers of `kernels/emt.cu` and `kernels/emt_relax.cu`: effective medium theory and relaxation on it, many structures a launch.
 
-use super::{Element, Tables};
+use super::Tables;
 use crate::error::{Error, Result};
+use crate::gpu::arguments::emt::{EMT, EMT_TERMS, EmtArguments, EmtElement, EmtRoom, EmtSystem};
+use crate::gpu::arguments::emt_relax::{
+    CONVERGED, EMT_RELAX, MAX_STEPS, MOVING, NOT_FINITE, RelaxArguments, RelaxState, STUCK,
+};
 use crate::gpu::images::{CellConstants, MOST_ATOMS};
-use crate::gpu::{Arguments, Buffer, Pointer, Shape, Stream, with_reserve};
+use crate::gpu::{Buffer, Entry, Pointer, Shape, Stream, with_reserve};
 use crate::potential::Evaluation;
 use crate::potential::relax::{Ending, RelaxSettings};
 use crate::system::vector::is_finite;
 use crate::system::{Cell, Vec3};
-use bytemuck::{Pod, Zeroable};
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct SystemArguments {
-    cell: CellConstants,
-    midpoint: f64,
-    steepness: f64,
-    plateau: f64,
-    pair_energy: f64,
-    template_positions: Pointer<Vec3>,
-    elements: Pointer<Element>,
-    element_of: Pointer<u32>,
-    density: Pointer<f64>,
-    embedding: Pointer<[f64; 2]>,
-    forces: Pointer<Vec3>,
-    gradient_sum: Pointer<Vec3>,
-    gradient_starts: Pointer<u32>,
-    gradient_atoms: Pointer<u32>,
-    gradients: Pointer<Vec3>,
-    n_free: u32,
-    n_template: u32,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct RoomArguments {
-    pairs: Pointer<[u32; 4]>,
-    terms: Pointer<f64>,
-    overflow: Pointer<u32>,
-    scratch: Pointer<u32>,
-    max_pairs: u32,
-    unused: u32,
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct EmtArguments {
-    system: SystemArguments,
-    room: RoomArguments,
-    positions: Pointer<Vec3>,
-    energies: Pointer<f64>,
-    forces: Pointer<Vec3>,
-}
-
-impl Arguments for EmtArguments {
-    const KERNEL: &'static str = "emt";
-}
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct RelaxArguments {
-    system: SystemArguments,
-    room: RoomArguments,
-    states: Pointer<RelaxState>,
-    positions: Pointer<Vec3>,
-    trials: Pointer<Vec3>,
-    steps: Pointer<Vec3>,
-    gradients: Pointer<Vec3>,
-    forces: Pointer<Vec3>,
-    past_steps: Pointer<Vec3>,
-    past_changes: Pointer<Vec3>,
-    inverses: Pointer<f64>,
-    largest_force: f64,
-    longest_step: f64,
-    max_steps: u32,
-    history: u32,
-    n_rounds: u32,
-    unused: u32,
-}
-
-impl Arguments for RelaxArguments {
-    const KERNEL: &'static str = "emt_relax";
-}
-
-/// Where a relaxation stands.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct RelaxState {
-    energy: f64,
-    lowest_energy: f64,
-    status: u32,
-    n_steps: u32,
-    n_evaluations: u32,
-    n_shortenings: u32,
-    n_pairs: u32,
-    oldest: u32,
-}
 
 /// How a relaxation ended.
 #[derive(Debug, Clone)]
@@ -108,22 +24,19 @@ impl RelaxState {
     /// How it ended, `None` if it goes on; the numbers of the status are those of the kernel.
     fn end(self) -> Result<Option<End>> {
         let ending = match self.status {
-            0 => return Ok(None),
-            1 => Ending::Converged,
-            2 => Ending::MaxSteps,
-            3 => Ending::Stuck,
-            4 => Ending::NotFinite,
+            MOVING => return Ok(None),
+            CONVERGED => Ending::Converged,
+            MAX_STEPS => Ending::MaxSteps,
+            STUCK => Ending::Stuck,
+            NOT_FINITE => Ending::NotFinite,
             other => return Err(Error::Failed(format!("internal error: a relaxation ended with status {other}"))),
         };
         Ok(Some(End { state: self, ending }))
     }
 }
 
-/// Most threads of a block, as the kernels say.
-const MOST_THREADS: u32 = 256;
-
-/// Rows of a pair's terms in f64, as the kernels keep them.
-const TERMS: usize = 8;
+/// Rows of a pair's terms in f64.
+const TERMS: usize = EMT_TERMS as usize;
 
 /// Pairs of a free atom that there is room for at first: on a surface it has some thirty, in bulk half of some sixty.
 const PAIRS_PER_ATOM: usize = 48;
@@ -154,14 +67,15 @@ pub struct Walked {
 
 /// Effective medium theory for structures of one template and one set of n free atoms, the template first: N = T + n.
 pub struct DeviceEmt {
-    system: SystemArguments,
+    system: EmtSystem,
     /// What `system` points to.
     _tables: DeviceTables,
     n_template: usize,
     n_free: usize,
     /// The energy of every structure is infinite.
     coincident: bool,
-    threads: u32,
+    /// Pairs of a free atom with another.
+    n_candidates: usize,
     shared_bytes: u32,
     /// Counts that do not fit into shared memory, a structure.
     n_scratch: Option<usize>,
@@ -171,7 +85,7 @@ pub struct DeviceEmt {
 
 struct DeviceTables {
     template_positions: Buffer<Vec3>,
-    elements: Buffer<Element>,
+    elements: Buffer<EmtElement>,
     element_of: Buffer<u32>,
     density: Buffer<f64>,
     embedding: Buffer<[f64; 2]>,
@@ -222,7 +136,7 @@ impl DeviceEmt {
         let n_scratch = (inside + 4 * counts > room).then_some(counts);
         let device = DeviceTables {
             template_positions: stream.upload_some(template_positions)?,
-            elements: stream.upload(&tables.model.elements)?,
+            elements: stream.upload(&tables.model.elements.iter().map(EmtElement::from).collect::<Vec<_>>())?,
             element_of: stream.upload_some(&tables.element_of)?,
             density: stream.upload_some(&tables.density)?,
             embedding: stream.upload_some(&tables.embedding)?,
@@ -234,22 +148,22 @@ impl DeviceEmt {
         };
         let model = &tables.model;
         Ok(DeviceEmt {
-            system: SystemArguments {
+            system: EmtSystem {
                 cell: CellConstants::new(cell, origin, model.range),
                 midpoint: model.midpoint,
                 steepness: model.steepness,
                 plateau: model.plateau,
                 pair_energy: tables.pair_energy,
-                template_positions: device.template_positions.pointer(),
+                template_positions: Pointer::cast(device.template_positions.pointer()),
                 elements: device.elements.pointer(),
                 element_of: device.element_of.pointer(),
                 density: device.density.pointer(),
                 embedding: device.embedding.pointer(),
-                forces: device.forces.pointer(),
-                gradient_sum: device.gradient_sum.pointer(),
+                forces: Pointer::cast(device.forces.pointer()),
+                gradient_sum: Pointer::cast(device.gradient_sum.pointer()),
                 gradient_starts: device.gradient_starts.pointer(),
                 gradient_atoms: device.gradient_atoms.pointer(),
-                gradients: device.gradients.pointer(),
+                gradients: Pointer::cast(device.gradients.pointer()),
                 n_free: n_free as u32,
                 n_template: n_template as u32,
             },
@@ -257,7 +171,7 @@ impl DeviceEmt {
             n_template,
             n_free,
             coincident: tables.coincident,
-            threads: ((n_free * n_atoms) as u32).next_multiple_of(32).clamp(32, MOST_THREADS),
+            n_candidates: n_free * n_atoms,
             shared_bytes: (if n_scratch.is_some() { inside } else { inside + 4 * counts }) as u32,
             n_scratch,
             max_pairs: PAIRS_PER_ATOM * n_free,
@@ -302,11 +216,11 @@ impl DeviceEmt {
             let arguments = EmtArguments {
                 system: self.system,
                 room: self.room(stream, n_structures)?,
-                positions: positions.pointer(),
+                positions: Pointer::cast(positions.pointer()),
                 energies: energies.pointer(),
-                forces: forces.pointer(),
+                forces: Pointer::cast(forces.pointer()),
             };
-            stream.launch(self.shape(n_structures, 0), &arguments)?;
+            stream.launch(EMT, self.shape(EMT, n_structures, 0), &arguments)?;
             if !self.grow_if_needed(stream)? {
                 break;
             }
@@ -351,7 +265,7 @@ impl DeviceEmt {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<(Vec<End>, Vec<Vec3>)> {
         let n_structures = starts.len() / self.n_free;
-        let start = RelaxState { lowest_energy: f64::INFINITY, ..Zeroable::zeroed() };
+        let start = RelaxState { lowest_energy: f64::INFINITY, ..RelaxState::default() };
         if self.coincident {
             let end = End { state: RelaxState { n_evaluations: 1, ..start }, ending: Ending::NotFinite };
             return Ok((vec![end; n_structures], starts.to_vec()));
@@ -359,10 +273,10 @@ impl DeviceEmt {
         let history = settings.history;
         let states = stream.upload(&vec![start; n_structures])?;
         let (positions, trials) = (stream.upload(starts)?, stream.upload(starts)?);
-        let (steps, gradients, forces) =
-            (stream.zeros(starts.len())?, stream.zeros(starts.len())?, stream.zeros(starts.len())?);
+        let vectors = |n: usize| stream.zeros::<Vec3>(n);
+        let (steps, gradients, forces) = (vectors(starts.len())?, vectors(starts.len())?, vectors(starts.len())?);
         let past = starts.len() * history.max(1);
-        let (past_steps, past_changes) = (stream.zeros(past)?, stream.zeros(past)?);
+        let (past_steps, past_changes) = (vectors(past)?, vectors(past)?);
         let inverses = stream.zeros(n_structures * history.max(1))?;
         loop {
             if interrupted() {
@@ -372,22 +286,21 @@ impl DeviceEmt {
                 system: self.system,
                 room: self.room(stream, n_structures)?,
                 states: states.pointer(),
-                positions: positions.pointer(),
-                trials: trials.pointer(),
-                steps: steps.pointer(),
-                gradients: gradients.pointer(),
-                forces: forces.pointer(),
-                past_steps: past_steps.pointer(),
-                past_changes: past_changes.pointer(),
+                positions: Pointer::cast(positions.pointer()),
+                trials: Pointer::cast(trials.pointer()),
+                steps: Pointer::cast(steps.pointer()),
+                gradients: Pointer::cast(gradients.pointer()),
+                forces: Pointer::cast(forces.pointer()),
+                past_steps: Pointer::cast(past_steps.pointer()),
+                past_changes: Pointer::cast(past_changes.pointer()),
                 inverses: inverses.pointer(),
                 largest_force: settings.fmax_ev_per_angstrom,
                 longest_step: settings.max_step_angstrom,
                 max_steps: u32::try_from(settings.max_steps).unwrap_or(u32::MAX),
                 history: history as u32,
                 n_rounds: ROUNDS_PER_LAUNCH,
-                unused: 0,
             };
-            stream.launch(self.shape(n_structures, history), &arguments)?;
+            stream.launch(EMT_RELAX, self.shape(EMT_RELAX, n_structures, history), &arguments)?;
             // Structures that lacked room wait where they were.
             if self.grow_if_needed(stream)? {
                 continue;
@@ -399,13 +312,13 @@ impl DeviceEmt {
         }
     }
 
-    fn shape(&self, n_structures: usize, history: usize) -> Shape {
+    fn shape<A>(&self, kernel: Entry<A>, n_structures: usize, history: usize) -> Shape {
         let shared_bytes = self.shared_bytes + 8 * history as u32;
-        Shape { blocks: [n_structures as u32, 1], threads: self.threads, shared_bytes }
+        Shape { blocks: [n_structures as u32, 1], threads: kernel.threads_for(self.n_candidates), shared_bytes }
     }
 
     /// Room for `n_structures`, that of the last launch if it serves.
-    fn room(&mut self, stream: &Stream, n_structures: usize) -> Result<RoomArguments> {
+    fn room(&mut self, stream: &Stream, n_structures: usize) -> Result<EmtRoom> {
         let serves = |room: &Room| room.n_structures >= n_structures && room.max_pairs == self.max_pairs;
         let room = match self.room.take().filter(serves) {
             Some(room) => room,
@@ -418,13 +331,12 @@ impl DeviceEmt {
                 scratch: self.n_scratch.map(|n| stream.zeros(n_structures * n)).transpose()?,
             },
         };
-        let arguments = RoomArguments {
+        let arguments = EmtRoom {
             pairs: room.pairs.pointer(),
             terms: room.terms.pointer(),
             overflow: room.overflow.pointer(),
             scratch: room.scratch.as_ref().map_or(Pointer::NULL, Buffer::pointer),
             max_pairs: self.max_pairs as u32,
-            unused: 0,
         };
         self.room = Some(room);
         Ok(arguments)

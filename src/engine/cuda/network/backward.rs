@@ -2,17 +2,14 @@
 
 use super::workspace::Tape;
 use super::{Batch, Network, Term, Wanted, Workspace};
-use crate::engine::cuda::block::{BlockBackward, BlockWeights, WARPS, tiles};
+use crate::engine::cuda::block::{BlockBackward, BlockWeights, tiles};
 use crate::engine::cuda::constants::{Constants, Sizes};
-use crate::engine::cuda::filters::{
-    BlockGradient, MAX_BLOCKS, PairFilterGradient, TemplateFilterGradient, TemplateFilterSum,
-};
-use crate::engine::cuda::first_block::{FirstBackward, FirstTemplateBackward, SpeciesBackward};
+use crate::engine::cuda::filters::{BlockGradient, PairFilterGradient, TemplateFilterGradient, TemplateFilterSum};
+use crate::engine::cuda::first_block::{FirstBackward, FirstTemplateBackward, SpeciesBackward, n_shares};
 use crate::engine::cuda::head::Head;
-use crate::engine::cuda::stored::StoredPointer;
-use crate::engine::cuda::weight_gradient::{SLICES, WeightGradient};
+use crate::engine::cuda::weight_gradient::WeightGradient;
 use crate::error::Result;
-use crate::gpu::{Buffer, Pointer, Shape, Stream};
+use crate::gpu::{Buffer, Pointer, StoredPointer, Stream};
 
 impl Network {
     /// The losses of `terms` and the gradient of their weighted sum, left in the slices; after [`Network::backbone`] on a workspace
@@ -58,10 +55,8 @@ impl Network {
             n_jobs: jobs.len() as u32,
             slice_len: self.constants.arrangement.plain_len as u32,
             first_structure: batch.first as u32,
-            unused: 0,
         };
-        let shape = Shape { blocks: [*n_tiles as u32, SLICES as u32], threads: 256, shared_bytes: 8192 };
-        stream.launch_variant(self.precision.kernel(["weight_gradient", "weight_gradient_mixed"]), shape, &arguments)
+        arguments.launch(stream, self.precision, *n_tiles)
     }
 
     fn backward_blocks(&self, stream: &Stream, work: &Workspace, tape: &Tape, batch: &Batch) -> Result<()> {
@@ -127,11 +122,8 @@ impl Network {
             n_structures: batch.n as u32,
             filter_stride: sizes.filter_stride as u32,
             max_pairs: work.max_pairs as u32,
-            unused: 0,
         };
-        let shared_bytes = (4 * WARPS * 6 * f) as u32;
-        let shape = Shape { blocks: [sizes.n_atoms as u32, 1], threads: 256, shared_bytes };
-        stream.launch_variant(self.precision.kernel(["first_backward", "first_backward_mixed"]), shape, &arguments)?;
+        arguments.launch(stream, self.precision)?;
         let shares = tape.first_shares.as_ref();
         let n_filter_rows = if shares.is_some() { sizes.n_template_rows } else { 0 };
         let arguments = FirstTemplateBackward {
@@ -146,10 +138,7 @@ impl Network {
             filter_stride: sizes.filter_stride as u32,
             n_filter_rows: n_filter_rows as u32,
         };
-        let shared_bytes = (4 * WARPS * n_filter_rows * 3 * f) as u32;
-        let n_blocks = sizes.n_template.div_ceil(WARPS) as u32;
-        let kernel = self.precision.kernel(["first_template_backward", "first_template_backward_mixed"]);
-        stream.launch_variant(kernel, Shape { blocks: [n_blocks, 1], threads: 256, shared_bytes }, &arguments)?;
+        arguments.launch(stream, self.precision)?;
         let context = &arrangement.contexts[0];
         let arguments = SpeciesBackward {
             numbers: numbers.pointer(),
@@ -165,14 +154,13 @@ impl Network {
             features: f as u32,
             n_atoms: sizes.n_atoms as u32,
         };
-        let shape = Shape { blocks: [sizes.n_species as u32, 1], threads: 256, shared_bytes: 4 * 5 * f as u32 };
-        stream.launch(shape, &arguments)
+        arguments.launch(stream, sizes.n_species)
     }
 
     fn backward_filters(&self, stream: &Stream, work: &Workspace, tape: &Tape, batch: &Batch) -> Result<()> {
         let Constants { sizes, row_starts, row_edges, .. } = &self.constants;
         let (f, n_rows) = (sizes.features, sizes.n_template_rows);
-        let nothing = BlockGradient { d_middle: Pointer::NULL, senders: StoredPointer::NULL };
+        let nothing = BlockGradient::default();
         let of_block = |l: usize, d_first: &Buffer<f32>| match l {
             _ if l >= sizes.blocks => nothing,
             0 => BlockGradient { d_middle: d_first.pointer(), senders: self.shared.senders.pointer() },
@@ -191,26 +179,22 @@ impl Network {
             n_structures: batch.n as u32,
             max_pairs: work.max_pairs as u32,
             filter_stride: sizes.filter_stride as u32,
-            unused: 0,
         };
-        let blocks = [work.max_pairs.div_ceil(WARPS) as u32, (batch.n * sizes.blocks) as u32];
-        let kernel = self.precision.kernel(["pair_filter_gradient", "pair_filter_gradient_mixed"]);
-        stream.launch_variant(kernel, Shape { blocks, threads: 256, shared_bytes: 0 }, &arguments)?;
+        arguments.launch(stream, self.precision, sizes.blocks)?;
         if n_rows == 0 {
             return Ok(());
         }
         if let Some(first_shares) = &tape.first_shares {
             let mut arguments = TemplateFilterSum {
-                shares: [Pointer::NULL; MAX_BLOCKS],
                 d_rows: tape.d_template_rows.pointer(),
-                n_shares: [0; MAX_BLOCKS],
                 features: f as u32,
                 n_template_rows: n_rows as u32,
                 n_blocks: sizes.blocks as u32,
                 filter_stride: sizes.filter_stride as u32,
+                ..TemplateFilterSum::default()
             };
             arguments.shares[0] = first_shares.pointer();
-            arguments.n_shares[0] = sizes.n_template.div_ceil(WARPS) as u32;
+            arguments.n_shares[0] = n_shares(sizes.n_template) as u32;
             for l in 1..sizes.blocks {
                 if let Some(shares) = &tape.blocks[l - 1].d_template_filters {
                     let level = self.level(batch, l - 1, Wanted::Free);
@@ -218,8 +202,7 @@ impl Network {
                     arguments.n_shares[l] = (batch.n * tiles(level.longest, level.small).0) as u32;
                 }
             }
-            let blocks = [(n_rows * 3 * f).div_ceil(32) as u32, sizes.blocks as u32];
-            return stream.launch(Shape { blocks, threads: 256, shared_bytes: 4 * 256 }, &arguments);
+            return arguments.launch(stream);
         }
         let arguments = TemplateFilterGradient {
             row_starts: row_starts.pointer(),
@@ -233,9 +216,6 @@ impl Network {
             n_blocks: sizes.blocks as u32,
             filter_stride: sizes.filter_stride as u32,
         };
-        let shared_bytes = (4 * WARPS * 3 * f) as u32;
-        let shape = Shape { blocks: [n_rows as u32, sizes.blocks as u32], threads: 256, shared_bytes };
-        let kernel = self.precision.kernel(["template_filter_gradient", "template_filter_gradient_mixed"]);
-        stream.launch_variant(kernel, shape, &arguments)
+        arguments.launch(stream, self.precision)
     }
 }

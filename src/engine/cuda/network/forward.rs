@@ -2,15 +2,13 @@
 
 use super::{Batch, Network, Output, Wanted, Workspace};
 use crate::engine::cuda::arrangement::{Matrix, Net};
-use crate::engine::cuda::block::{BlockBiases, BlockForward, BlockSaved, BlockWeights, WARPS};
+use crate::engine::cuda::block::{BlockBiases, BlockForward, BlockSaved, BlockWeights};
 use crate::engine::cuda::constants::{Constants, Sizes};
-use crate::engine::cuda::filters::{FILTER_TILE, FiltersForward};
+use crate::engine::cuda::filters::FiltersForward;
 use crate::engine::cuda::first_block::{FirstMessage, SpeciesForward};
 use crate::engine::cuda::head::{Head, gated_blocks};
-use crate::engine::cuda::stored::StoredPointer;
 use crate::error::Result;
-use crate::gpu::{Buffer, Pointer, Shape, Stream};
-use bytemuck::Zeroable;
+use crate::gpu::{Buffer, Pointer, StoredPointer, Stream};
 
 impl Network {
     /// Filter rows of the batch's free edges, of the template's, or of both.
@@ -19,7 +17,6 @@ impl Network {
         let Some(filters) = &arrangement.filters else { return Ok(()) };
         let n_template_rows = if template { sizes.n_template_rows } else { 0 };
         let (n_structures, max_pairs) = work.as_ref().map_or((0, 0), |(work, batch)| (batch.n, work.max_pairs));
-        let n_tiles = max_pairs.max(n_template_rows).div_ceil(FILTER_TILE);
         let free_phi = work.as_ref().and_then(|(work, _)| work.tape.as_ref());
         let of_batch = |batch: &Batch| {
             let first = batch.first;
@@ -45,13 +42,8 @@ impl Network {
             n_columns: sizes.n_columns as u32,
             filter_stride: sizes.filter_stride as u32,
             cutoff: *cutoff as f32,
-            unused: 0,
         };
-        let n_segments = n_structures + usize::from(n_template_rows > 0);
-        let shared_bytes = 4 * (FILTER_TILE * sizes.n_columns) as u32;
-        let shape = Shape { blocks: [n_tiles as u32, n_segments as u32], threads: 256, shared_bytes };
-        let kernel = self.precision.kernel(["filters_forward", "filters_forward_mixed"]);
-        stream.launch_variant(kernel, shape, &arguments)
+        arguments.launch(stream, self.precision)
     }
 
     /// What the first block of all structures shares; needs the template's filters.
@@ -73,9 +65,7 @@ impl Network {
             features: f as u32,
             n_atoms: sizes.n_atoms as u32,
         };
-        let shape = Shape { blocks: [sizes.n_species as u32, 1], threads: 256, shared_bytes: 4 * 5 * f as u32 };
-        let kernel = self.precision.kernel(["species_forward", "species_forward_mixed"]);
-        stream.launch_variant(kernel, shape, &arguments)?;
+        arguments.launch(stream, self.precision, sizes.n_species)?;
         let arguments = FirstMessage {
             template_edges: self.constants.template_edges(),
             senders: self.shared.senders.pointer(),
@@ -84,11 +74,8 @@ impl Network {
             features: f as u32,
             n_template: sizes.n_template as u32,
             filter_stride: sizes.filter_stride as u32,
-            unused: 0,
         };
-        let n_blocks = sizes.n_template.div_ceil(WARPS) as u32;
-        let kernel = self.precision.kernel(["first_message", "first_message_mixed"]);
-        stream.launch_variant(kernel, Shape { blocks: [n_blocks, 1], threads: 256, shared_bytes: 0 }, &arguments)
+        arguments.launch(stream, self.precision)
     }
 
     /// Runs all blocks on a batch; needs [`Network::prepare`] and the batch's filters.
@@ -129,7 +116,7 @@ impl Network {
                 },
                 state: work.block(l).state.pointer(),
                 senders_out: work.block(l).senders.pointer(),
-                saved: work.tape.as_ref().map_or(BlockSaved::zeroed(), |tape| tape.blocks[l].saved()),
+                saved: work.tape.as_ref().map_or(BlockSaved::default(), |tape| tape.blocks[l].saved()),
                 features: f as u32,
                 n_atoms: sizes.n_atoms as u32,
                 n_template: sizes.n_template as u32,
@@ -200,7 +187,7 @@ impl Network {
             count_stride: level.count_stride as u32,
             time_stride: 1,
             at_d_vectors: at_d_vectors as u32,
-            ..Head::zeroed()
+            ..Head::default()
         }
     }
 }

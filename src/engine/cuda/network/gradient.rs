@@ -2,13 +2,12 @@
 
 use super::{Batch, Level, Network, Output, Term, Wanted, Workspace};
 use crate::engine::TrainingSettings;
-use crate::engine::cuda::adamw::{Adamw, GradientSum, StepPlan, TrainingState, shape};
+use crate::engine::cuda::adamw::{Adamw, GradientSum, StepPlan, TrainingState, n_blocks};
 use crate::engine::cuda::constants::{Constants, SPECIES, TEMPLATE_ROWS};
 use crate::engine::cuda::head::Head;
 use crate::engine::cuda::weight_gradient::{Columns, Jobs, Rows, SLICES};
 use crate::error::Result;
 use crate::gpu::{Buffer, Pointer, Stream};
-use bytemuck::Zeroable;
 
 impl Network {
     /// Makes the table of weight gradients for batches of `graph` with `terms`, whose places in the batch stay. Gradients of heads
@@ -137,7 +136,7 @@ impl Network {
             n_force_losses: (n_structures[1] * n_tiles) as u32,
             force_weight,
         };
-        stream.launch(shape(sizes.n_parameters), &arguments)
+        arguments.launch(stream)
     }
 
     /// Takes `gradient` \[P\] for a step, in place of one that was computed.
@@ -148,9 +147,9 @@ impl Network {
             squares: self.weights.squares.pointer(),
             training: training.pointer(),
             n_parameters: self.constants.sizes.n_parameters as u32,
-            ..GradientSum::zeroed()
+            ..GradientSum::default()
         };
-        stream.launch(shape(self.constants.sizes.n_parameters), &arguments)
+        arguments.launch(stream)
     }
 
     /// One AdamW step with the gradient summed last.
@@ -169,11 +168,11 @@ impl Network {
             plain: weights.plain.pointer(),
             transposed: weights.transposed.pointer(),
             n_parameters: sizes.n_parameters as u32,
-            n_squares: shape(sizes.n_parameters).blocks[0],
+            n_squares: n_blocks(sizes.n_parameters) as u32,
             weight_decay: settings.weight_decay as f32,
             gradient_clip: settings.gradient_clip as f32,
         };
-        stream.launch(shape(sizes.n_parameters), &arguments)
+        arguments.launch(stream)
     }
 
     /// The summed gradient \[P\], read back.

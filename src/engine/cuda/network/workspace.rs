@@ -2,8 +2,9 @@
 
 use super::Network;
 use crate::engine::cuda::arrangement::Gated;
-use crate::engine::cuda::block::{BlockSaved, WARPS, tiles};
+use crate::engine::cuda::block::{BlockSaved, tiles};
 use crate::engine::cuda::constants::Constants;
+use crate::engine::cuda::first_block::n_shares;
 use crate::engine::cuda::head::{GatedSaved, Head};
 use crate::engine::cuda::stored::Stored;
 use crate::engine::cuda::weight_gradient::{SLICES, WeightJob};
@@ -105,7 +106,7 @@ impl Tape {
         let (f, rows, n) = (sizes.features, n_structures * sizes.n_atoms, sizes.n_atoms);
         let n_template_row_elements = (sizes.n_template_rows * sizes.filter_stride).max(1);
         // Tiles may be small: their number is bounded by that of small tiles.
-        let n_shares = n_structures * tiles(n, true).0;
+        let n_tile_shares = n_structures * tiles(n, true).0;
         let share = sizes.n_template_rows * 3 * f;
         let zeros = |width: usize| stream.zeros(rows * width);
         let stored = |width: usize| Stored::zeros(stream, network.precision, rows * width);
@@ -125,11 +126,11 @@ impl Tape {
                 d_middle: zeros(4 * f)?,
                 d_context_hidden: zeros(f)?,
                 d_x: zeros(3 * f)?,
-                d_template_filters: if shares { Some(stream.zeros(n_shares * share)?) } else { None },
+                d_template_filters: if shares { Some(stream.zeros(n_tile_shares * share)?) } else { None },
             })
         };
         let saved = |blocks: &[Gated]| blocks.iter().map(|b| GatedSaved::new(stream, b, rows)).collect::<Result<_>>();
-        let n_first_shares = sizes.n_template.div_ceil(WARPS);
+        let n_first_shares = n_shares(sizes.n_template);
         Ok(Tape {
             blocks: (0..sizes.blocks).map(block).collect::<Result<_>>()?,
             free_phi: stream.zeros(n_structures * max_pairs * sizes.n_columns)?,
