@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use godiff::diffusion::{Sde, prior};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Decay, Engine, FreePositions, ModelState, PlateauSchedule, Precision, ReverseSettings, Sampler, Setup, Stream,
+    Decay, Engine, FreePositions, ModelState, PlateauSchedule, RandomStream, ReverseSettings, Sampler, Setup, Storage,
     TrainingSet, TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
@@ -43,7 +43,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
             weighting: Weighting::Published,
         },
         guidance: None,
-        precision: Precision::F32,
+        precision: Storage::F32,
     };
     Case { name, setup, n_samples, n_buffer: n_samples / 2 }
 }
@@ -77,7 +77,7 @@ impl Case {
     }
 }
 
-const STREAM: Stream = Stream { seed: 0, iteration: 0 };
+const STREAM: RandomStream = RandomStream { seed: 0, iteration: 0 };
 
 fn training_step(c: &mut Criterion) {
     for case in cases() {

@@ -176,5 +176,5 @@ KERNEL(64, corrector, CorrectorArguments) {
         store_vector(positions, atom, x);
     }
     __syncthreads();
-    if (threadIdx.x == 0) arguments.histories[structure] = {before.n_calls + 1, n_pairs, oldest, 0};
+    if (threadIdx.x == 0) arguments.histories[structure] = {before.n_calls + 1, n_pairs, oldest};
 }

@@ -1,6 +1,6 @@
 // Noisy batches of many training steps: x_t = x_0 + σ_t·ε on the free atoms, t uniform in (1e-5, 1), and what the score loss
-// needs of them, loss = Σ scale·(offset + factor·score)² (DESIGN: `dsm` and `published`). Noise does not depend on the
-// weights, so the steps between two launches are noised at once. Beside them, if wanted, clean structures whose forces a step
+// needs of them, loss = Σ scale·(offset + factor·score)² (Weighting in src/engine/mod.rs). Noise does not depend on
+// the weights, so the steps between two launches are noised at once. Beside them, if wanted, clean structures whose forces a step
 // compares, each drawn uniformly: loss = Σ scale·Huber(offset + factor·force) with offset = −target.
 //
 // CPU twins: noisy_batch, force_batch and LossTask in src/engine/cpu/train.rs, ForceSet::members in src/engine/mod.rs,

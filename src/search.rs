@@ -250,7 +250,7 @@ impl Loop<'_> {
     }
 }
 
-/// The model before the first round; says the user where it comes from.
+/// The model before the first round; tells the user where it comes from.
 fn first_model(settings: &Settings, reporter: &Reporter) -> ModelState {
     let (sizes, seed) = (settings.setup().sizes, settings.sections.search.seed);
     let weighting = settings.sections.training.weighting;

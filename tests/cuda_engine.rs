@@ -5,7 +5,7 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cuda::Cuda;
-use godiff::engine::{Engine, FreePositions, ModelState, Sampler, Setup, Stream, TrainingSet, Weighting};
+use godiff::engine::{Engine, FreePositions, ModelState, RandomStream, Sampler, Setup, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
 use godiff::gpu::Device;
 use godiff::system::System;
@@ -16,7 +16,7 @@ use reference::systems::{
 };
 use reference::{assert_close, difference_within, flat, tolerance};
 
-const STREAM: Stream = Stream { seed: 5, iteration: 2 };
+const STREAM: RandomStream = RandomStream { seed: 5, iteration: 2 };
 
 fn quiet(_: usize) -> Result<()> {
     Ok(())

@@ -13,7 +13,7 @@ use godiff::engine::cpu::graph::{FreeGraph, Levels, TemplateGraph};
 use godiff::engine::cuda::forward_noise::{ForwardNoise, visiting_order};
 use godiff::engine::cuda::radius_graph::RadiusGraph;
 use godiff::engine::cuda::reverse_step::ReverseProcess;
-use godiff::engine::{FreePositions, Setup, Stream, TrainingSet, Weighting};
+use godiff::engine::{FreePositions, RandomStream, Setup, TrainingSet, Weighting};
 use godiff::gpu::{self, Device};
 use godiff::random::{Noise, Purpose};
 use godiff::system::vector::{add, scale};
@@ -349,7 +349,7 @@ fn structures_beyond_the_device_are_refused() {
     }
 }
 
-const NOISE: Stream = Stream { seed: 2024, iteration: 3 };
+const NOISE: RandomStream = RandomStream { seed: 2024, iteration: 3 };
 
 /// In a unit cell the prior is the uniform numbers themselves, whose words follow.
 #[test]

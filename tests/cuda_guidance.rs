@@ -9,7 +9,8 @@ use godiff::diffusion::{Corrector, ReverseSchedule, corrector_strength};
 use godiff::engine::cuda::Cuda;
 use godiff::engine::cuda::corrector::Correctors;
 use godiff::engine::{
-    Engine, ForceSet, FreePositions, GuidanceSettings, ModelState, Sampler, Setup, Stream, TrainingReport, TrainingSet,
+    Engine, ForceSet, FreePositions, GuidanceSettings, ModelState, RandomStream, Sampler, Setup, TrainingReport,
+    TrainingSet,
 };
 use godiff::gpu::{self, Device};
 use godiff::model::RadialBasis;
@@ -23,7 +24,7 @@ use reference::systems::{
 use reference::{assert_close, difference_within, flat, tolerance};
 use std::ops::Range;
 
-const STREAM: Stream = Stream { seed: 21, iteration: 4 };
+const STREAM: RandomStream = RandomStream { seed: 21, iteration: 4 };
 
 const SYSTEMS: [Named; 4] = [("slab", slab), ("cluster", cluster), ("thin bulk", thin_bulk), ("channel", channel)];
 

@@ -5,7 +5,7 @@ mod reference;
 
 use godiff::engine::cuda::Cuda;
 use godiff::engine::{
-    Engine, ForceSet, FreePositions, Loss, ModelState, Precision, Sampler, Setup, Stream, TrainingSet, Weighting,
+    Engine, ForceSet, FreePositions, Loss, ModelState, RandomStream, Sampler, Setup, Storage, TrainingSet, Weighting,
 };
 use godiff::error::Result;
 use godiff::gpu::arguments::half::{HALF_CONVERSION, HalfConversion};
@@ -18,14 +18,14 @@ use reference::systems::{
 };
 use reference::{Reference, assert_close, difference, difference_within, flat, largest, tolerance};
 
-const STREAM: Stream = Stream { seed: 5, iteration: 2 };
+const STREAM: RandomStream = RandomStream { seed: 5, iteration: 2 };
 
 fn mixed(setup: Setup) -> Setup {
-    Setup { precision: Precision::Mixed, ..setup }
+    Setup { precision: Storage::Mixed, ..setup }
 }
 
 fn as_f32(setup: &Setup) -> Setup {
-    Setup { precision: Precision::F32, ..setup.clone() }
+    Setup { precision: Storage::F32, ..setup.clone() }
 }
 
 fn quiet(_: usize) -> Result<()> {
@@ -335,7 +335,7 @@ fn divergence_is_found() {
 #[test]
 fn training_leads_to_the_site() {
     let change = |setup: &mut Setup| {
-        (setup.precision, setup.training.weighting) = (Precision::Mixed, Weighting::Published);
+        (setup.precision, setup.training.weighting) = (Storage::Mixed, Weighting::Published);
     };
     learns_a_site(change, |setup| random_cuda(setup, 3), STREAM, 16, 0.5);
 }

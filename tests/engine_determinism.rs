@@ -6,7 +6,8 @@ mod reference;
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{
-    Engine, ForceSet, FreePositions, Loss, ModelState, Sampler, Setup, Stream, TrainingReport, TrainingSet, Weighting,
+    Engine, ForceSet, FreePositions, Loss, ModelState, RandomStream, Sampler, Setup, TrainingReport, TrainingSet,
+    Weighting,
 };
 use godiff::system::System;
 use reference::systems::{
@@ -14,7 +15,7 @@ use reference::systems::{
     setup, slab, thin_bulk,
 };
 
-const STREAM: Stream = Stream { seed: 17, iteration: 3 };
+const STREAM: RandomStream = RandomStream { seed: 17, iteration: 3 };
 
 /// Systems of few and of many atoms, so that a chunk holds many structures or one.
 const SYSTEMS: [Named; 5] =
@@ -65,8 +66,8 @@ fn streams_differ() {
     let mut of = |stream| engine.sample(stream, 0..3, Sampler::Plain, &mut |_| Ok(())).unwrap();
     let base = of(STREAM);
     assert_eq!(base, of(STREAM));
-    assert_ne!(base, of(Stream { seed: 18, ..STREAM }));
-    assert_ne!(base, of(Stream { iteration: 4, ..STREAM }));
+    assert_ne!(base, of(RandomStream { seed: 18, ..STREAM }));
+    assert_ne!(base, of(RandomStream { iteration: 4, ..STREAM }));
 }
 
 /// Scores, too, do not depend on what else is in a call.
@@ -107,7 +108,7 @@ fn training_set(setup: &Setup) -> TrainingSet {
 }
 
 fn train<T: Real>(engine: &mut Cpu<T>, set: &TrainingSet, iteration: u64, steps: usize) -> TrainingReport {
-    engine.train(Stream { iteration, ..STREAM }, set, steps, &mut |_| Ok(())).unwrap()
+    engine.train(RandomStream { iteration, ..STREAM }, set, steps, &mut |_| Ok(())).unwrap()
 }
 
 /// Everything a run makes: samples, training, samples, gradient.

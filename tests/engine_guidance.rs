@@ -8,7 +8,7 @@ use godiff::diffusion::{
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{
-    Engine, ForceSet, FreePositions, GuidanceSettings, Loss, NoisyBatch, Sampler, Setup, Stream, TrainingSet,
+    Engine, ForceSet, FreePositions, GuidanceSettings, Loss, NoisyBatch, RandomStream, Sampler, Setup, TrainingSet,
     relax_on_predicted_forces,
 };
 use godiff::random::{Noise, Purpose};
@@ -19,7 +19,7 @@ use reference::systems::{
 };
 use reference::{assert_close, flat, tolerance};
 
-const STREAM: Stream = Stream { seed: 21, iteration: 4 };
+const STREAM: RandomStream = RandomStream { seed: 21, iteration: 4 };
 
 const SYSTEMS: [Named; 4] = [("slab", slab), ("cluster", cluster), ("thin bulk", thin_bulk), ("channel", channel)];
 
@@ -147,7 +147,7 @@ fn force_batches_are_uniform() {
     // The 0.1% point for six degrees of freedom.
     assert!(chi_square < 22.5, "{counts:?}");
     assert_ne!(set.members(STREAM, 0, 16), set.members(STREAM, 1, 16));
-    assert_ne!(set.members(STREAM, 0, 16), set.members(Stream { iteration: 5, ..STREAM }, 0, 16));
+    assert_ne!(set.members(STREAM, 0, 16), set.members(RandomStream { iteration: 5, ..STREAM }, 0, 16));
     assert_eq!(set.members(STREAM, 3, 4), set.members(STREAM, 3, 16)[..4]);
 }
 

@@ -4,7 +4,7 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::{
-    Engine, ForceSet, FreePositions, Loss, ModelState, NoisyBatch, Precision, Sampler, Setup, Stream, TrainingSet,
+    Engine, ForceSet, FreePositions, Loss, ModelState, NoisyBatch, RandomStream, Sampler, Setup, Storage, TrainingSet,
     Weighting, open,
 };
 use godiff::error::Error;
@@ -49,7 +49,7 @@ fn a_device_that_was_left_out_is_refused() {
 fn mixed_precision_is_refused_on_the_cpu() {
     let sentence = "precision = \"mixed\" is for GPUs, but this would run on the CPU: set precision = \"f32\" in [engine] or use \
                     --device cuda";
-    let mixed = Setup { precision: Precision::Mixed, ..small() };
+    let mixed = Setup { precision: Storage::Mixed, ..small() };
     for device in ["auto", "cpu", "cpu-f64"] {
         assert_bad_input(open(device, &mixed).err().expect(device), sentence);
     }
@@ -134,7 +134,7 @@ fn lists_must_fit_the_structures() {
         assert_bad_input(engine.loss_and_gradient(&batch, &loss).unwrap_err(), sentence);
     }
 
-    let stream = Stream { seed: 1, iteration: 0 };
+    let stream = RandomStream { seed: 1, iteration: 0 };
     let with_forces = |at: Vec<FreePositions>, forces: Vec<Vec<Vec3>>| TrainingSet {
         positions: positions.clone(),
         weights: vec![1.0; 2],

@@ -6,7 +6,7 @@ mod reference;
 use godiff::diffusion::ReverseSchedule;
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, FreePositions, ReverseSettings, Sampler, Setup, Stream};
+use godiff::engine::{Engine, FreePositions, RandomStream, ReverseSettings, Sampler, Setup};
 use godiff::model::Layout;
 use godiff::system::{Cell, Confinement, System, Vec3};
 use godiff::{Error, Result};
@@ -14,7 +14,7 @@ use reference::systems::{
     channel, cluster, heptamer, random_engine, random_state, setup, slab, stepped_adatom, thin_bulk,
 };
 
-const STREAM: Stream = Stream { seed: 5, iteration: 2 };
+const STREAM: RandomStream = RandomStream { seed: 5, iteration: 2 };
 
 fn sample(engine: &mut impl Engine, n: usize) -> Vec<FreePositions> {
     engine.sample(STREAM, 0..n, Sampler::Plain, &mut |_| Ok(())).unwrap()

@@ -5,13 +5,13 @@ mod reference;
 
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, Setup, Stream, TrainingSet, Weighting};
+use godiff::engine::{Engine, RandomStream, Setup, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
 use reference::systems::{
     channel, cluster, learns_a_site, prior_structures, random_engine, random_state, setup, slab, the_rate_falls,
 };
 
-const STREAM: Stream = Stream { seed: 1, iteration: 0 };
+const STREAM: RandomStream = RandomStream { seed: 1, iteration: 0 };
 
 fn leads_to_the_site<T: Real>(weighting: Weighting, within: f64) {
     let change = |setup: &mut Setup| setup.training.weighting = weighting;
@@ -80,7 +80,7 @@ fn diverges<T: Real>(learning_rate: f64, steps: usize) -> Error {
     let mut engine = Cpu::<T>::new(&reckless).unwrap();
     engine.restore(&state).unwrap();
     let score = engine.score(&set.positions, &[0.5; 6]).unwrap();
-    let error = engine.train(Stream { iteration: 7, ..STREAM }, &set, steps, &mut |_| Ok(())).unwrap_err();
+    let error = engine.train(RandomStream { iteration: 7, ..STREAM }, &set, steps, &mut |_| Ok(())).unwrap_err();
     assert!(engine.state().unwrap() == state, "parameters, moments, steps and schedule are as before");
     assert_eq!(engine.score(&set.positions, &[0.5; 6]).unwrap(), score, "and so is everything derived from them");
     let mut engine = Cpu::<T>::new(&careful).unwrap();

@@ -3,7 +3,7 @@
 use super::common::{Compute, print, watch_interrupts, write_xyz};
 use clap::Args;
 use godiff::config::Settings;
-use godiff::engine::{self, ModelState, Sampler, Setup, Stream, relax_on_predicted_forces};
+use godiff::engine::{self, ModelState, RandomStream, Sampler, Setup, relax_on_predicted_forces};
 use godiff::error::stop_if;
 use godiff::model::ModelFile;
 use godiff::system::elements::symbol;
@@ -48,7 +48,7 @@ impl Arguments {
         let mut engine = engine::open(&self.compute.device, &setup)?;
         engine.restore(&ModelState::untouched(model.parameters, setup.training.learning_rate))?;
 
-        let stream = Stream { seed: self.seed.unwrap_or(settings.sections.search.seed), iteration: 0 };
+        let stream = RandomStream { seed: self.seed.unwrap_or(settings.sections.search.seed), iteration: 0 };
         let n = self.n as usize;
         let n_steps = settings.sections.proposals.unwrap_or_default().relax_steps;
         let sampler = if setup.guidance.is_some() { Sampler::Guided } else { Sampler::Plain };

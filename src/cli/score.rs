@@ -162,6 +162,6 @@ fn setup(system: System, model: &ModelFile) -> Setup {
             weighting: model.weighting,
         },
         guidance: None,
-        precision: engine::Precision::F32,
+        precision: engine::Storage::F32,
     }
 }

@@ -55,7 +55,7 @@ fn keys_left_out_take_the_documented_defaults() {
     assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));
     assert_eq!((training.final_learning_rate, training.decay().last), (None, 1.0));
     assert_eq!(training.weighting, Weighting::Published);
-    assert_eq!(settings.setup().precision, crate::engine::Precision::F32);
+    assert_eq!(settings.setup().precision, crate::engine::Storage::F32);
     assert!(settings.system.is_free_cluster());
 }
 

@@ -1,7 +1,7 @@
 //! `[training]` and `[engine]`.
 
 use super::keys::{Keys, LARGEST_COUNT};
-use crate::engine::{Decay, Precision};
+use crate::engine::{Decay, Storage};
 use crate::error::Result;
 use crate::model::Weighting;
 use serde::{Deserialize, Serialize};
@@ -71,5 +71,5 @@ impl TrainingSection {
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSection {
     /// What arrays on a GPU are kept in.
-    pub precision: Precision,
+    pub precision: Storage,
 }

@@ -1,7 +1,7 @@
 //! What every engine asks of its input before it computes anything, and how it says that training diverged.
 
 use super::{
-    FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, Sampler, Setup, Stream, TrainingSet,
+    FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, RandomStream, Sampler, Setup, Storage, TrainingSet,
 };
 use crate::error::{Error, Result};
 use crate::model::Layout;
@@ -22,8 +22,8 @@ impl Setup {
     /// Refuses what only a GPU engine can do.
     pub(super) fn check_precision_of_cpu(&self) -> Result<()> {
         match self.precision {
-            Precision::F32 => Ok(()),
-            Precision::Mixed => Err(Error::bad_input(
+            Storage::F32 => Ok(()),
+            Storage::Mixed => Err(Error::bad_input(
                 "precision = \"mixed\" is for GPUs, but this would run on the CPU: set precision = \"f32\" in [engine] or use \
                  --device cuda",
             )),
@@ -120,7 +120,7 @@ impl Setup {
     }
 }
 
-impl Stream {
+impl RandomStream {
     /// The refusal to go on after training step `step`, counted from 1 as iterations are in what people read, whose loss is no
     /// finite number.
     pub(super) fn diverged(self, step: usize, loss: f64) -> Error {

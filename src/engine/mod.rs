@@ -29,7 +29,7 @@ pub type FreePositions = Vec<Vec3>;
 /// pass. Arithmetic, weights, outputs and gradients are f32 under both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum Storage {
     /// All in f32.
     #[default]
     F32,
@@ -131,7 +131,7 @@ pub struct Setup {
     /// Force-field guidance; needs a model with a force head.
     pub guidance: Option<GuidanceSettings>,
     /// Storage on a GPU; the CPU knows f32 alone.
-    pub precision: Precision,
+    pub precision: Storage,
 }
 
 impl Setup {
@@ -168,7 +168,7 @@ impl ModelState {
 
 /// Which random numbers a call uses, and where its structures stand in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stream {
+pub struct RandomStream {
     /// Seed of the run.
     pub seed: u64,
     /// Iteration of the annealing loop.
@@ -211,7 +211,7 @@ impl ForceSet {
 
     /// The places of the `batch` structures that training step `step` of `stream` compares forces on: each drawn uniformly from
     /// all, so that one may come twice. Every engine draws the same. The set must not be empty.
-    pub fn members(&self, stream: Stream, step: u32, batch: usize) -> Vec<usize> {
+    pub fn members(&self, stream: RandomStream, step: u32, batch: usize) -> Vec<usize> {
         let noise = Noise::new(stream.seed, Purpose::ForceBatch, stream.iteration);
         let n = self.positions.len() as u64;
         let draw = |slot: u32| ((u64::from(noise.words(slot, step, 0, 0)[0]) * n) >> 32) as usize;
@@ -291,7 +291,7 @@ pub trait Engine: Send {
     /// `BadInput` for [`Sampler::Guided`] where [`Setup::guidance`] is `None`.
     fn sample(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         range: Range<usize>,
         sampler: Sampler,
         progress: Progress,
@@ -310,7 +310,13 @@ pub trait Engine: Send {
     /// # Errors
     /// `BadInput` for a force set where [`Setup::guidance`] is `None`, `Failed` if the loss or a parameter is no longer finite,
     /// or a set is empty. After any error the state is as before the call.
-    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport>;
+    fn train(
+        &mut self,
+        stream: RandomStream,
+        set: &TrainingSet,
+        steps: usize,
+        progress: Progress,
+    ) -> Result<TrainingReport>;
 
     /// Scores of all atoms (0 on the template), one time for each structure; B × (T + n) × 3.
     fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>>;

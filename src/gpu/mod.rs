@@ -1,5 +1,6 @@
-//! The thin layer between the engine and a GPU: allocate, copy, launch, capture. Two backends behind one face: `cudarc` drives a
-//! real card, `emulator` runs the same kernels compiled as C++ on the CPU. All unsafe code of the engine is below this point.
+//! The thin layer between a GPU and what computes on it: allocate, copy, launch, capture. Two backends behind one face: `cudarc` drives
+//! a real card, `emulator` runs the same kernels compiled as C++ on the CPU. All unsafe code for GPUs is below this point; what the CPU
+//! engine has of it is in `engine/cpu/gemm.rs` and `engine/cpu/simd.rs`.
 //!
 //! Every call's result is checked. Work goes to one in-order [`Stream`] per engine; host buffers are copied before a call returns.
 

@@ -3,8 +3,8 @@
 use crate::system::System;
 use serde::{Deserialize, Serialize};
 
-/// How the score loss weighs noise levels (arXiv:2510.13448): with `Dsm` the output is the true score;
-/// `Published` is the loss of the authors' release.
+/// How the score loss weighs noise levels: by denoising score matching, which makes the output the true score (Vincent, Neural
+/// Comput. 23, 1661, 2011), or as the code that the authors of GO-Diff released with arXiv:2510.13448.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {

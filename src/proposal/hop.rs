@@ -136,7 +136,7 @@ impl Proposal for Hop<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Stream;
+    use crate::engine::RandomStream;
     use crate::system::vector::sub;
     use std::path::Path;
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn round(number: u32) -> Round {
-        let stream = Stream { seed: 0, iteration: u64::from(number) };
+        let stream = RandomStream { seed: 0, iteration: u64::from(number) };
         Round { number, kt_ev: 1.0, stream, n_samples: 7, forces_learned: true, parts: Vec::new() }
     }
 

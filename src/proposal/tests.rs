@@ -1,7 +1,7 @@
 //! Placement and moves on a slab of one layer, and how samples are shared out.
 
 use super::*;
-use crate::engine::Stream;
+use crate::engine::RandomStream;
 use crate::random::{Purpose, host_generator};
 use crate::system::Vec3;
 use crate::system::elements::covalent_radius;
@@ -172,7 +172,7 @@ impl Proposal for Wants {
 
 #[test]
 fn samples_are_shared_out_in_order() {
-    let stream = Stream { seed: 0, iteration: 0 };
+    let stream = RandomStream { seed: 0, iteration: 0 };
     let mut round = Round { number: 0, kt_ev: 1.0, stream, n_samples: 10, forces_learned: false, parts: Vec::new() };
     for (wants, expected) in [
         ([4, 0, 99], vec![(0, 0..4), (2, 4..10)]),

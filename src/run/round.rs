@@ -1,6 +1,6 @@
 //! One turn of a search's loop.
 
-use crate::engine::Stream;
+use crate::engine::RandomStream;
 use std::ops::Range;
 
 /// One turn of the loop: some samples, the answers to them, one lesson.
@@ -11,7 +11,7 @@ pub struct Round {
     /// Temperature kT at which the model learns from it, eV.
     pub kt_ev: f64,
     /// Random numbers of its samples and its training.
-    pub stream: Stream,
+    pub stream: RandomStream,
     /// Samples that it draws.
     pub n_samples: usize,
     /// Whether the model has learned forces that its samples may follow.

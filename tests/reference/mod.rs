@@ -7,7 +7,7 @@ pub mod systems;
 
 use godiff::diffusion::Sde;
 use godiff::engine::{
-    Decay, FreePositions, ModelState, NoisyBatch, PlateauSchedule, Precision, ReverseSettings, Setup, TrainingSettings,
+    Decay, FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, Storage, TrainingSettings,
     Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis};
@@ -139,7 +139,7 @@ impl Reference {
                 weighting: Weighting::Dsm,
             },
             guidance: None,
-            precision: Precision::F32,
+            precision: Storage::F32,
         };
         let stored_f32 = dtype(&bytes, "param.representation.embedding.weight") == safetensors::Dtype::F32;
         Some(Reference {

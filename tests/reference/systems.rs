@@ -7,8 +7,8 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::cuda::Cuda;
 use godiff::engine::{
-    Decay, Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, Precision, ReverseSettings, Sampler,
-    Setup, Stream, TrainingSet, TrainingSettings, Weighting,
+    Decay, Engine, FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, RandomStream, ReverseSettings,
+    Sampler, Setup, Storage, TrainingSet, TrainingSettings, Weighting,
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis, initial_parameters};
 use godiff::random::{Noise, Purpose, normal_pair};
@@ -152,7 +152,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
             weighting: Weighting::Dsm,
         },
         guidance: Some(GuidanceSettings::default()),
-        precision: Precision::F32,
+        precision: Storage::F32,
     }
 }
 
@@ -183,7 +183,7 @@ pub fn random_cuda(setup: &Setup, seed: u64) -> Cuda {
 
 /// Trains for eight steps with a learning rate that falls to a fifth, on the engine that `open` gives with random parameters. What no
 /// atom uses, such as the embedding of uranium, feels AdamW's decay alone, 1 − rate·decay a step, and so tells the rates.
-pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: Stream) {
+pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: RandomStream) {
     const STEPS: usize = 8;
     let mut setup = setup(channel(), [6, 2, 4]);
     setup.training.weight_decay = 50.0;
@@ -209,7 +209,7 @@ pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: Stream) {
 pub fn learns_a_site<E: Engine>(
     change: impl Fn(&mut Setup),
     open: impl Fn(&Setup) -> E,
-    stream: Stream,
+    stream: RandomStream,
     n_samples: usize,
     within: f64,
 ) {
@@ -233,7 +233,7 @@ pub fn learns_a_site<E: Engine>(
     };
     let before = distance(&mut engine);
     let losses: Vec<f64> = (0..9)
-        .map(|k| engine.train(Stream { iteration: k, ..stream }, &set, 100, &mut |_| Ok(())).unwrap().loss)
+        .map(|k| engine.train(RandomStream { iteration: k, ..stream }, &set, 100, &mut |_| Ok(())).unwrap().loss)
         .collect();
     let after = distance(&mut engine);
     assert!(losses[8] < 0.75 * losses[0], "losses {losses:?}");

@@ -5,7 +5,7 @@ use godiff::config::Settings;
 use godiff::disk::write_atomic;
 use godiff::engine::cuda::Cuda;
 use godiff::engine::cuda::profile::{LaunchTime, StepProfile};
-use godiff::engine::{Engine, ModelState, Stream, TrainingSet};
+use godiff::engine::{Engine, ModelState, RandomStream, TrainingSet};
 use godiff::gpu::Device;
 use godiff::model::{Layout, initial_parameters};
 use godiff::{Error, Result, version};
@@ -32,7 +32,7 @@ pub fn profile(config: &Path, device: &str, steps: u32, out: Option<&Path>, as_j
     let parameters = initial_parameters(&Layout::new(&setup.sizes), 0);
     engine.restore(&ModelState::untouched(parameters, setup.training.learning_rate))?;
     // Structures of the prior serve: what is timed does not depend on how good they are.
-    let stream = Stream { seed: 0, iteration: 0 };
+    let stream = RandomStream { seed: 0, iteration: 0 };
     let search = &settings.sections.search;
     let noise = godiff::random::Noise::new(0, godiff::random::Purpose::Prior, 0);
     let members = (0..search.buffer as u32).map(|s| godiff::diffusion::prior(&setup.system, &noise, s));

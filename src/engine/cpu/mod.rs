@@ -110,7 +110,7 @@ impl<T: Real> Engine for Cpu<T> {
 
     fn sample(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         range: Range<usize>,
         sampler: Sampler,
         progress: Progress,
@@ -119,7 +119,13 @@ impl<T: Real> Engine for Cpu<T> {
         self.run_reverse(stream, range, guidance, progress)
     }
 
-    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+    fn train(
+        &mut self,
+        stream: RandomStream,
+        set: &TrainingSet,
+        steps: usize,
+        progress: Progress,
+    ) -> Result<TrainingReport> {
         self.setup.check_training_set(set)?;
         let before = (self.weights.flat.clone(), self.optimizer.clone(), self.schedule);
         let report = self.run_training(stream, set, steps, progress);

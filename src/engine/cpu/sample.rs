@@ -7,7 +7,7 @@ use crate::diffusion::{
     Corrector, CorrectorSettings, ReverseSchedule, centred_normals, corrector_strength, prior, remove_centre,
     reverse_mean, reverse_step,
 };
-use crate::engine::{FreePositions, GuidanceSettings, Progress, Setup, Stream};
+use crate::engine::{FreePositions, GuidanceSettings, Progress, RandomStream, Setup};
 use crate::error::Result;
 use crate::random::{Noise, Purpose};
 use crate::system::vector::scale;
@@ -20,7 +20,7 @@ impl<T: Real> Cpu<T> {
     /// its own.
     pub(super) fn run_reverse(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         range: Range<usize>,
         guidance: Option<GuidanceSettings>,
         progress: Progress,

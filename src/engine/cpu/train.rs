@@ -6,7 +6,7 @@ use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
 use crate::diffusion::{forward_noise, remove_centre};
 use crate::engine::{
-    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet,
+    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, TrainingReport, TrainingSet,
 };
 use crate::error::Result;
 use crate::random::{Noise, Purpose, host_generator};
@@ -22,7 +22,7 @@ impl<T: Real> Cpu<T> {
     /// See [`crate::engine::Engine::train`].
     pub(super) fn run_training(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         set: &TrainingSet,
         steps: usize,
         progress: Progress,
@@ -75,7 +75,7 @@ impl<T: Real> Cpu<T> {
     }
 
     /// The structures whose forces `step` compares, at their clean positions, with the loss that does so.
-    fn force_batch(&self, stream: Stream, step: u32, set: &TrainingSet) -> Option<(NoisyBatch, Loss)> {
+    fn force_batch(&self, stream: RandomStream, step: u32, set: &TrainingSet) -> Option<(NoisyBatch, Loss)> {
         let (forces, guidance) = (set.forces.as_ref()?, self.setup.guidance?);
         let members = forces.members(stream, step, self.setup.training.batch);
         let batch = NoisyBatch {
@@ -89,7 +89,7 @@ impl<T: Real> Cpu<T> {
     }
 
     /// Noises the members of a batch, each at a time of its own.
-    fn noisy_batch(&self, stream: Stream, step: u32, set: &TrainingSet, members: &[usize]) -> NoisyBatch {
+    fn noisy_batch(&self, stream: RandomStream, step: u32, set: &TrainingSet, members: &[usize]) -> NoisyBatch {
         let time = Noise::new(stream.seed, Purpose::Time, stream.iteration);
         let forward = Noise::new(stream.seed, Purpose::Forward, stream.iteration);
         let system = &self.network.system;

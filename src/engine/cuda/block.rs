@@ -3,7 +3,7 @@
 pub use crate::gpu::arguments::block::{AtomList, BlockBackward, BlockBiases, BlockForward, BlockSaved, BlockWeights};
 pub use crate::gpu::arguments::message::{FreeEdges, TemplateEdges};
 
-use crate::engine::Precision;
+use crate::engine::Storage;
 use crate::error::Result;
 use crate::gpu::Stream;
 use crate::gpu::arguments::block::{
@@ -39,7 +39,7 @@ impl BlockForward {
     pub fn launch(
         &self,
         stream: &Stream,
-        precision: Precision,
+        precision: Storage,
         n_structures: usize,
         longest: usize,
         small: bool,
@@ -59,7 +59,7 @@ impl BlockBackward {
     pub fn launch(
         &self,
         stream: &Stream,
-        precision: Precision,
+        precision: Storage,
         n_structures: usize,
         longest: usize,
         small: bool,

@@ -5,7 +5,7 @@
 
 use super::constants::Sizes;
 use super::weight_gradient::SLICES;
-use crate::engine::Precision;
+use crate::engine::Storage;
 use crate::gpu::Properties;
 
 /// Operations and bytes of one launch.
@@ -61,7 +61,7 @@ pub struct Costs {
 
 impl Costs {
     /// For a network of this precision whose head has matrices of `head_weights` elements.
-    pub fn new(sizes: Sizes, load: Load, head_weights: usize, precision: Precision) -> Self {
+    pub fn new(sizes: Sizes, load: Load, head_weights: usize, precision: Storage) -> Self {
         Costs { sizes, load, head_weights: head_weights as f64, stored: precision.stored_bytes() as f64 }
     }
 

@@ -4,7 +4,7 @@ pub use crate::gpu::arguments::filters::{
     BlockGradient, FiltersForward, PairFilterGradient, TemplateFilterGradient, TemplateFilterSum,
 };
 
-use crate::engine::Precision;
+use crate::engine::Storage;
 use crate::error::Result;
 use crate::gpu::Stream;
 use crate::gpu::arguments::filters::{
@@ -21,7 +21,7 @@ const SUMS_PER_BLOCK: usize = 32;
 
 impl FiltersForward {
     /// Queues it in `precision`.
-    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage) -> Result<()> {
         let kernel = precision.kernel([FILTERS_FORWARD, FILTERS_FORWARD_MIXED]);
         let n_tiles = (self.max_pairs.max(self.n_template_rows) as usize).div_ceil(FILTER_TILE);
         let n_segments = self.n_structures as usize + usize::from(self.n_template_rows > 0);
@@ -32,7 +32,7 @@ impl FiltersForward {
 
 impl PairFilterGradient {
     /// Queues it in `precision` for a model of `n_blocks` blocks.
-    pub fn launch(&self, stream: &Stream, precision: Precision, n_blocks: usize) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage, n_blocks: usize) -> Result<()> {
         let kernel = precision.kernel([PAIR_FILTER_GRADIENT, PAIR_FILTER_GRADIENT_MIXED]);
         let n_tiles = (self.max_pairs as usize).div_ceil(kernel.warps());
         stream.launch(kernel, kernel.grid([n_tiles, self.n_structures as usize * n_blocks], 0), self)
@@ -41,7 +41,7 @@ impl PairFilterGradient {
 
 impl TemplateFilterGradient {
     /// Queues it in `precision`.
-    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage) -> Result<()> {
         let kernel = precision.kernel([TEMPLATE_FILTER_GRADIENT, TEMPLATE_FILTER_GRADIENT_MIXED]);
         let blocks = [self.n_template_rows as usize, self.n_blocks as usize];
         let shared_bytes = size_of::<f32>() * kernel.warps() * 3 * self.features as usize;

@@ -4,7 +4,7 @@ pub use crate::gpu::arguments::first_block::{
     FirstBackward, FirstMessage, FirstTemplateBackward, SpeciesBackward, SpeciesForward,
 };
 
-use crate::engine::Precision;
+use crate::engine::Storage;
 use crate::error::Result;
 use crate::gpu::Stream;
 use crate::gpu::arguments::first_block::{
@@ -26,7 +26,7 @@ pub fn template_backward_shared_bytes(features: usize, n_filter_rows: usize) -> 
 
 impl SpeciesForward {
     /// Queues it in `precision` for `n_species` species.
-    pub fn launch(&self, stream: &Stream, precision: Precision, n_species: usize) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage, n_species: usize) -> Result<()> {
         let kernel = precision.kernel([SPECIES_FORWARD, SPECIES_FORWARD_MIXED]);
         stream.launch(kernel, kernel.grid([n_species, 1], FLOAT * 5 * self.features as usize), self)
     }
@@ -34,7 +34,7 @@ impl SpeciesForward {
 
 impl FirstMessage {
     /// Queues it in `precision`.
-    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage) -> Result<()> {
         let kernel = precision.kernel([FIRST_MESSAGE, FIRST_MESSAGE_MIXED]);
         stream.launch(kernel, kernel.grid([(self.n_template as usize).div_ceil(kernel.warps()), 1], 0), self)
     }
@@ -42,7 +42,7 @@ impl FirstMessage {
 
 impl FirstBackward {
     /// Queues it in `precision`.
-    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage) -> Result<()> {
         let kernel = precision.kernel([FIRST_BACKWARD, FIRST_BACKWARD_MIXED]);
         let shared_bytes = FLOAT * kernel.warps() * 6 * self.features as usize;
         stream.launch(kernel, kernel.grid([self.n_atoms as usize, 1], shared_bytes), self)
@@ -51,7 +51,7 @@ impl FirstBackward {
 
 impl FirstTemplateBackward {
     /// Queues it in `precision`.
-    pub fn launch(&self, stream: &Stream, precision: Precision) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage) -> Result<()> {
         let kernel = precision.kernel([FIRST_TEMPLATE_BACKWARD, FIRST_TEMPLATE_BACKWARD_MIXED]);
         let shared_bytes = template_backward_shared_bytes(self.features as usize, self.n_filter_rows as usize);
         stream.launch(kernel, kernel.grid([n_shares(self.n_template as usize), 1], shared_bytes), self)

@@ -101,7 +101,13 @@ impl ForwardNoise {
     /// # Errors
     /// `Failed` for an empty set, one with forces where there is no room for them, or without them where there is, or without
     /// memory.
-    pub fn load(&mut self, stream: &Stream, noise: engine::Stream, set: &TrainingSet, steps: usize) -> Result<()> {
+    pub fn load(
+        &mut self,
+        stream: &Stream,
+        noise: engine::RandomStream,
+        set: &TrainingSet,
+        steps: usize,
+    ) -> Result<()> {
         let n_members = set.positions.len();
         if n_members == 0 {
             return Err(Error::Failed("there is nothing to train on: the training set is empty".into()));
@@ -173,7 +179,7 @@ impl ForwardNoise {
 }
 
 /// Members in the order in which `n_epochs` epochs visit them: a shuffle of the order before, as on the CPU.
-pub fn visiting_order(noise: engine::Stream, n_members: usize, n_epochs: usize) -> Vec<u32> {
+pub fn visiting_order(noise: engine::RandomStream, n_members: usize, n_epochs: usize) -> Vec<u32> {
     let mut generator = host_generator(noise.seed, Purpose::Shuffle, noise.iteration);
     let mut order: Vec<u32> = (0..n_members as u32).collect();
     let mut visits = Vec::with_capacity(n_members * n_epochs);

@@ -36,8 +36,8 @@ mod train;
 pub mod weight_gradient;
 
 use super::{
-    Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Precision, Progress,
-    Sampler, Setup, Stream, TrainingReport, TrainingSet,
+    Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Progress, RandomStream,
+    Sampler, Setup, Storage, TrainingReport, TrainingSet,
 };
 use crate::error::Result;
 use crate::gpu::{self, Buffer, Device, Pointer, with_reserve};
@@ -183,8 +183,8 @@ impl Engine for Cuda {
     fn device(&self) -> String {
         let properties = self.stream.device().properties();
         let precision = match self.setup.precision {
-            Precision::F32 => "f32",
-            Precision::Mixed => "mixed precision",
+            Storage::F32 => "f32",
+            Storage::Mixed => "mixed precision",
         };
         match properties.name.as_str() {
             name if name.starts_with("emulator") => format!("{name} {precision}"),
@@ -194,7 +194,7 @@ impl Engine for Cuda {
 
     fn sample(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         range: Range<usize>,
         sampler: Sampler,
         progress: Progress,
@@ -203,7 +203,13 @@ impl Engine for Cuda {
         self.run_reverse(stream, range, guidance, progress)
     }
 
-    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+    fn train(
+        &mut self,
+        stream: RandomStream,
+        set: &TrainingSet,
+        steps: usize,
+        progress: Progress,
+    ) -> Result<TrainingReport> {
         self.setup.check_training_set(set)?;
         let before = self.state()?;
         let report = self.run_training(stream, set, steps, progress);

@@ -17,7 +17,7 @@ use super::block::{AtomList, FreeEdges, tiles};
 use super::constants::{ALL, Constants, FREE, Sizes};
 use super::radius_graph::RadiusGraph;
 use super::stored::Stored;
-use crate::engine::{ModelState, Precision, Setup};
+use crate::engine::{ModelState, Setup, Storage};
 use crate::error::Result;
 use crate::gpu::{Buffer, Pointer, Stream};
 
@@ -57,7 +57,7 @@ pub struct Network {
     pub weights: Weights,
     shared: Shared,
     /// How filters, senders and what is saved for the backward pass are kept.
-    precision: Precision,
+    precision: Storage,
     n_multiprocessors: usize,
 }
 

@@ -5,7 +5,7 @@ use super::adamw::TrainingState;
 use super::cost::{Cost, Costs, Load};
 use super::network::Batch;
 use super::radius_graph::RadiusGraph;
-use crate::engine::{Engine, PlateauSchedule, Stream, TrainingSet};
+use crate::engine::{Engine, PlateauSchedule, RandomStream, TrainingSet};
 use crate::error::{Error, Result};
 use crate::gpu::Recorded;
 use serde::Serialize;
@@ -54,7 +54,7 @@ impl Cuda {
     ///
     /// # Errors
     /// As [`Engine::train`].
-    pub fn profile_training(&mut self, stream: Stream, set: &TrainingSet, steps: usize) -> Result<StepProfile> {
+    pub fn profile_training(&mut self, stream: RandomStream, set: &TrainingSet, steps: usize) -> Result<StepProfile> {
         // Warm: rooms have grown, code is loaded.
         let before = self.state()?;
         self.train(stream, set, steps, &mut |_| Ok(()))?;
@@ -87,7 +87,7 @@ impl Cuda {
     ///
     /// # Errors
     /// As [`Engine::sample`].
-    pub fn profile_sampling(&mut self, stream: Stream, range: Range<usize>) -> Result<StepProfile> {
+    pub fn profile_sampling(&mut self, stream: RandomStream, range: Range<usize>) -> Result<StepProfile> {
         self.sample(stream, range.clone(), crate::engine::Sampler::Plain, &mut |_| Ok(()))?;
         let room = self.sample_room(range.len(), None)?;
         self.network.filters(&self.stream, None, true)?;

@@ -63,7 +63,7 @@ impl ReverseProcess {
     ///
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.
-    pub fn prior(&self, stream: &Stream, noise: engine::Stream, range: Range<usize>) -> Result<()> {
+    pub fn prior(&self, stream: &Stream, noise: engine::RandomStream, range: Range<usize>) -> Result<()> {
         let key = NoiseKey::new(Noise::new(noise.seed, Purpose::Prior, noise.iteration));
         let arguments = self.arguments(key, range, Pointer::NULL)?;
         stream.launch(PRIOR, self.blocks().shape(arguments.n_structures, self.vector_bytes(1)), &arguments)
@@ -73,7 +73,13 @@ impl ReverseProcess {
     ///
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.
-    pub fn step(&self, stream: &Stream, noise: engine::Stream, range: Range<usize>, score: &Buffer<f32>) -> Result<()> {
+    pub fn step(
+        &self,
+        stream: &Stream,
+        noise: engine::RandomStream,
+        range: Range<usize>,
+        score: &Buffer<f32>,
+    ) -> Result<()> {
         let key = NoiseKey::new(Noise::new(noise.seed, Purpose::Reverse, noise.iteration));
         let arguments = self.arguments(key, range, score.pointer())?;
         let needed = 3 * (arguments.n_structures * arguments.n_free) as usize;

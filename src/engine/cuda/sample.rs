@@ -5,7 +5,7 @@ use super::network::{Batch, Output, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::reverse_step::ReverseProcess;
 use super::{Cuda, Launches};
-use crate::engine::{FreePositions, GuidanceSettings, Progress, Stream};
+use crate::engine::{FreePositions, GuidanceSettings, Progress, RandomStream};
 use crate::error::Result;
 use crate::gpu::with_reserve;
 use crate::gpu::{Buffer, Pointer};
@@ -31,7 +31,7 @@ impl Cuda {
     /// See [`crate::engine::Engine::sample`].
     pub(super) fn run_reverse(
         &mut self,
-        noise: Stream,
+        noise: RandomStream,
         range: Range<usize>,
         guidance: Option<GuidanceSettings>,
         progress: Progress,
@@ -128,7 +128,7 @@ impl Cuda {
         network.head(stream, work, &batch, (output, Wanted::Free), time_features, &room.vectors)
     }
 
-    pub(super) fn queue_reverse_step(&self, room: &SampleRoom, noise: Stream, range: Range<usize>) -> Result<()> {
+    pub(super) fn queue_reverse_step(&self, room: &SampleRoom, noise: RandomStream, range: Range<usize>) -> Result<()> {
         self.queue_vectors(room, range.len(), Output::Score)?;
         room.process.step(&self.stream, noise, range, &room.vectors)
     }

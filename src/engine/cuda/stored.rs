@@ -1,30 +1,30 @@
-//! Arrays that are kept in 16 bits under [`Precision::Mixed`] and in f32 else: filter rows, senders, and what the forward pass saves
+//! Arrays that are kept in 16 bits under [`Storage::Mixed`] and in f32 else: filter rows, senders, and what the forward pass saves
 //! for the backward pass. Only kernels read and write them (kernels/half.cuh).
 
-use crate::engine::Precision;
+use crate::engine::Storage;
 use crate::error::Result;
 use crate::gpu::{Buffer, Entry, StoredPointer, Stream};
 
 /// An array on the device, its elements as wide as the engine's precision has them.
 pub struct Stored {
     words: Buffer<u16>,
-    precision: Precision,
+    precision: Storage,
 }
 
-impl Precision {
+impl Storage {
     /// Bytes of a stored element.
     pub(super) fn stored_bytes(self) -> usize {
         match self {
-            Precision::F32 => 4,
-            Precision::Mixed => 2,
+            Storage::F32 => 4,
+            Storage::Mixed => 2,
         }
     }
 
     /// The one of two kernels that computes in this precision: `\[f32, mixed\]`.
     pub(super) fn kernel<A>(self, [f32, mixed]: [Entry<A>; 2]) -> Entry<A> {
         match self {
-            Precision::F32 => f32,
-            Precision::Mixed => mixed,
+            Storage::F32 => f32,
+            Storage::Mixed => mixed,
         }
     }
 }
@@ -34,7 +34,7 @@ impl Stored {
     ///
     /// # Errors
     /// `Failed` without memory.
-    pub fn zeros(stream: &Stream, precision: Precision, len: usize) -> Result<Self> {
+    pub fn zeros(stream: &Stream, precision: Storage, len: usize) -> Result<Self> {
         Ok(Stored { words: stream.zeros(len * precision.stored_bytes() / size_of::<u16>())?, precision })
     }
 
@@ -50,6 +50,6 @@ impl Stored {
 
     /// Whether its elements have 16 bits.
     pub fn is_half(&self) -> bool {
-        self.precision == Precision::Mixed
+        self.precision == Storage::Mixed
     }
 }

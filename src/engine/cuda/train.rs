@@ -5,7 +5,7 @@ use super::forward_noise::ForwardNoise;
 use super::network::{Batch, Output, Term, Wanted, Workspace};
 use super::radius_graph::RadiusGraph;
 use super::{Cuda, Launches};
-use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, Stream, TrainingReport, TrainingSet};
+use crate::engine::{GuidanceSettings, PlateauSchedule, Progress, RandomStream, TrainingReport, TrainingSet};
 use crate::error::Result;
 use crate::gpu::with_reserve;
 use crate::gpu::{Buffer, Pointer};
@@ -27,7 +27,7 @@ impl Cuda {
     /// See [`crate::engine::Engine::train`].
     pub(super) fn run_training(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         set: &TrainingSet,
         steps: usize,
         progress: Progress,

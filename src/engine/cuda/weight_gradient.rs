@@ -4,7 +4,7 @@ pub use crate::gpu::arguments::weight_gradient::{WeightGradient, WeightJob};
 
 use super::arrangement::Matrix;
 use super::stored::Stored;
-use crate::engine::Precision;
+use crate::engine::Storage;
 use crate::error::Result;
 use crate::gpu::arguments::weight_gradient::{
     IN_TILE, NO_BIAS, OUT_TILE, ROWS, RowSource, WEIGHT_GRADIENT, WEIGHT_GRADIENT_MIXED,
@@ -16,7 +16,7 @@ pub const SLICES: usize = 8;
 
 impl WeightGradient {
     /// Queues it in `precision` for jobs of `n_tiles` tiles in all.
-    pub fn launch(&self, stream: &Stream, precision: Precision, n_tiles: usize) -> Result<()> {
+    pub fn launch(&self, stream: &Stream, precision: Storage, n_tiles: usize) -> Result<()> {
         let kernel = precision.kernel([WEIGHT_GRADIENT, WEIGHT_GRADIENT_MIXED]);
         let shared_bytes = size_of::<f32>() * (ROWS * (OUT_TILE + IN_TILE)) as usize;
         stream.launch(kernel, kernel.grid([n_tiles, SLICES], shared_bytes), self)

@@ -3,7 +3,7 @@
 use super::Plan;
 use crate::config::Settings;
 use crate::diffusion::temperature;
-use crate::engine::Stream;
+use crate::engine::RandomStream;
 use crate::run::{History, Round};
 
 /// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`.
@@ -30,7 +30,7 @@ impl Plan for Annealing<'_> {
         (number < self.n_rounds()).then(|| Round {
             number,
             kt_ev: temperature(number as usize, search.iterations, search.kt_initial_ev, search.kt_final_ev),
-            stream: Stream { seed: search.seed, iteration: u64::from(number) },
+            stream: RandomStream { seed: search.seed, iteration: u64::from(number) },
             n_samples: search.samples_per_iteration,
             forces_learned: self.settings.sections.guidance.is_some() && (number > 0 || self.knows_forces),
             parts: Vec::new(),

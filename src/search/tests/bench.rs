@@ -3,7 +3,7 @@
 use crate::archive::Archive;
 use crate::config::FirstSamples;
 use crate::engine::{
-    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler, Stream, TrainingReport, TrainingSet,
+    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler, RandomStream, TrainingReport, TrainingSet,
 };
 use crate::minima;
 use crate::potential::{Answer, Evaluation};
@@ -86,7 +86,7 @@ impl Engine for Toy {
 
     fn sample(
         &mut self,
-        stream: Stream,
+        stream: RandomStream,
         range: Range<usize>,
         sampler: Sampler,
         progress: Progress,
@@ -101,7 +101,7 @@ impl Engine for Toy {
         Ok(range.map(|structure| vec![atom(structure, 0), atom(structure, 1)]).collect())
     }
 
-    fn train(&mut self, stream: Stream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+    fn train(&mut self, stream: RandomStream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
         assert!((set.weights.iter().sum::<f64>() / set.weights.len() as f64 - 1.0).abs() < 1e-12);
         self.heard.lock().unwrap().force_sets.push((stream.iteration, set.forces.clone()));
         self.steps(steps, progress)?;
