@@ -1,7 +1,7 @@
 //! One call over a socket that is connected already: for tests that play the other end.
 
 use super::board::{Board, Work};
-use super::connection::{Connection, Manner, Stream, refusal};
+use super::connection::{Connection, Manner, Socket, refusal};
 use super::limits::Limits;
 use crate::error::{Error, Result};
 use crate::potential::Evaluation;
@@ -28,7 +28,7 @@ pub fn ask(
     board.add(structures.iter().cloned().enumerate().collect());
     let id = board.joined(None);
     let faulty = |fault| Error::Evaluator(format!("the other end {fault}"));
-    let mut connection = Connection::new(Stream::Unix(stream), Manner { batch, box_angstrom }).map_err(faulty)?;
+    let mut connection = Connection::new(Socket::Unix(stream), Manner { batch, box_angstrom }).map_err(faulty)?;
     connection.get_ready(None, &board, limit).map_err(faulty)?;
     let Work::Tasks(_, tasks) = board.take(id, connection.most(), limit) else { return Ok(Vec::new()) };
     let replies = connection.call(&tasks, &board).map_err(faulty)?;

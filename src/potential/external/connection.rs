@@ -17,23 +17,23 @@ const IDLE: Duration = Duration::from_millis(200);
 
 /// A connected socket.
 #[derive(Debug)]
-pub enum Stream {
+pub enum Socket {
     /// On this machine.
     Unix(UnixStream),
     /// Anywhere.
     Tcp(TcpStream),
 }
 
-impl Stream {
+impl Socket {
     /// Settles how long reads and writes block, and that small messages leave at once.
     fn prepare(&self) -> std::io::Result<()> {
         match self {
-            Stream::Unix(stream) => {
+            Socket::Unix(stream) => {
                 stream.set_nonblocking(false)?;
                 stream.set_read_timeout(Some(GLANCE))?;
                 stream.set_write_timeout(Some(GLANCE))
             }
-            Stream::Tcp(stream) => {
+            Socket::Tcp(stream) => {
                 stream.set_nonblocking(false)?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(GLANCE))?;
@@ -44,22 +44,22 @@ impl Stream {
 
     fn set_nonblocking(&self, on: bool) -> std::io::Result<()> {
         match self {
-            Stream::Unix(stream) => stream.set_nonblocking(on),
-            Stream::Tcp(stream) => stream.set_nonblocking(on),
+            Socket::Unix(stream) => stream.set_nonblocking(on),
+            Socket::Tcp(stream) => stream.set_nonblocking(on),
         }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
-            Stream::Unix(stream) => stream.read(buffer),
-            Stream::Tcp(stream) => stream.read(buffer),
+            Socket::Unix(stream) => stream.read(buffer),
+            Socket::Tcp(stream) => stream.read(buffer),
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Stream::Unix(stream) => stream.write(bytes),
-            Stream::Tcp(stream) => stream.write(bytes),
+            Socket::Unix(stream) => stream.write(bytes),
+            Socket::Tcp(stream) => stream.write(bytes),
         }
     }
 }
@@ -101,7 +101,7 @@ pub struct Manner {
 /// A connected client.
 #[derive(Debug)]
 pub struct Connection {
-    stream: Stream,
+    socket: Socket,
     manner: Manner,
     /// Whether a batch was announced; a client that needs no initialisation cannot be told.
     batched: bool,
@@ -112,15 +112,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Takes over a fresh `stream`.
+    /// Takes over a fresh `socket`.
     ///
     /// # Errors
     /// [`Fault::Left`] if it is closed already.
-    pub fn new(stream: Stream, manner: Manner) -> std::result::Result<Self, Fault> {
-        stream.prepare().map_err(|_| Fault::Left)?;
+    pub fn new(socket: Socket, manner: Manner) -> std::result::Result<Self, Fault> {
+        socket.prepare().map_err(|_| Fault::Left)?;
         // godiff's own workers are told before their first structure.
         let batched = manner.box_angstrom.is_none() && manner.batch > 1;
-        Ok(Connection { stream, manner, batched, told: None, heard: false })
+        Ok(Connection { socket, manner, batched, told: None, heard: false })
     }
 
     /// Structures that a call may carry.
@@ -139,7 +139,7 @@ impl Connection {
         limit: Duration,
     ) -> std::result::Result<(), Fault> {
         self.heard = false;
-        let mut wire = Wire { stream: &mut self.stream, board, start: Instant::now(), limit };
+        let mut wire = Wire { socket: &mut self.socket, board, start: Instant::now(), limit };
         let text = match (structure, self.manner.box_angstrom) {
             (Some(structure), None) => Some(self_description(structure, self.manner.batch)),
             _ => None,
@@ -178,7 +178,7 @@ impl Connection {
         let posed = posed.map_err(|error| Fault::Rubbish(format!("could not be asked: {error}")))?;
         let size = if self.batched { self.manner.batch } else { 0 };
         let question = if self.batched { message::batch(&posed, size) } else { message::single(&posed[0]) };
-        let mut wire = Wire { stream: &mut self.stream, board, start: Instant::now(), limit };
+        let mut wire = Wire { socket: &mut self.socket, board, start: Instant::now(), limit };
         wire.send(&question)?;
         // A write of its own: some clients take a word that arrives in two pieces for two.
         wire.send(&word("GETFORCE"))?;
@@ -204,18 +204,18 @@ impl Connection {
 
     /// Whether an idle client is still there: open, and silent as it should be.
     pub fn alive(&mut self) -> bool {
-        let look = |stream: &mut Stream| -> std::io::Result<usize> {
-            stream.set_nonblocking(true)?;
-            let outcome = stream.read(&mut [0]);
-            stream.set_nonblocking(false)?;
+        let look = |socket: &mut Socket| -> std::io::Result<usize> {
+            socket.set_nonblocking(true)?;
+            let outcome = socket.read(&mut [0]);
+            socket.set_nonblocking(false)?;
             outcome
         };
-        look(&mut self.stream).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        look(&mut self.socket).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Says goodbye; whether it is heard does not matter.
     pub fn dismiss(mut self) {
-        let _ = self.stream.write(&word("EXIT"));
+        let _ = self.socket.write(&word("EXIT"));
     }
 }
 
@@ -235,7 +235,7 @@ fn unexpected(word: &[u8; WORD]) -> Fault {
 
 /// Bytes of one exchange, until its deadline.
 struct Wire<'a> {
-    stream: &'a mut Stream,
+    socket: &'a mut Socket,
     board: &'a Board,
     start: Instant,
     limit: Duration,
@@ -245,7 +245,7 @@ impl Wire<'_> {
     fn send(&mut self, bytes: &[u8]) -> std::result::Result<(), Fault> {
         let mut sent = 0;
         while sent < bytes.len() {
-            match self.stream.write(&bytes[sent..]) {
+            match self.socket.write(&bytes[sent..]) {
                 Ok(0) => return Err(Fault::Left),
                 Ok(n) => sent += n,
                 Err(error) => self.go_on_after(&error)?,
@@ -257,7 +257,7 @@ impl Wire<'_> {
     fn fill(&mut self, buffer: &mut [u8]) -> std::result::Result<(), Fault> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.stream.read(&mut buffer[filled..]) {
+            match self.socket.read(&mut buffer[filled..]) {
                 Ok(0) => return Err(Fault::Left),
                 Ok(n) => filled += n,
                 Err(error) => self.go_on_after(&error)?,

@@ -57,16 +57,19 @@ pub struct External {
     board: Arc<Board>,
     /// Structures that can be under way at once.
     n_at_once: usize,
-    kind: Kind,
+    others: Others,
     running: Mutex<Running>,
     /// One evaluation at a time.
     call: Mutex<()>,
 }
 
+/// Who computes.
 #[derive(Debug)]
-enum Kind {
-    Ase(AseSettings),
-    Ipi(IpiSettings, Option<System>),
+enum Others {
+    /// godiff's own workers.
+    Workers(AseSettings),
+    /// Clients, and what they are told to start from.
+    Clients(IpiSettings, Option<System>),
 }
 
 /// Threads, and what they work with.
@@ -92,7 +95,7 @@ impl External {
             name: settings.calculator.clone(),
             board: Arc::new(Board::new(limits, None)),
             n_at_once: settings.workers * settings.batch,
-            kind: Kind::Ase(settings),
+            others: Others::Workers(settings),
             running: Mutex::default(),
             call: Mutex::new(()),
         }
@@ -110,7 +113,7 @@ impl External {
             name: "i-pi".into(),
             board: Arc::new(Board::new(limits, Some(patience))),
             n_at_once: settings.batch,
-            kind: Kind::Ipi(settings, system.cloned()),
+            others: Others::Clients(settings, system.cloned()),
             running: Mutex::new(Running { server, ..Running::default() }),
             call: Mutex::new(()),
         })
@@ -127,8 +130,8 @@ impl External {
         if std::mem::replace(&mut running.begun, true) {
             return Ok(());
         }
-        match &self.kind {
-            Kind::Ase(settings) => {
+        match &self.others {
+            Others::Workers(settings) => {
                 let private = PrivateFolder::new()?;
                 let logs = match folder {
                     Some(folder) => {
@@ -148,7 +151,7 @@ impl External {
                 }
                 running.private = Some(private);
             }
-            Kind::Ipi(settings, system) => {
+            Others::Clients(settings, system) => {
                 let Some(server) = running.server.take() else { return Ok(()) };
                 let mut note = format!("i-PI clients are expected at {}", server.address());
                 if let (Some(system), Some(folder)) = (system, folder) {
@@ -167,7 +170,7 @@ impl External {
 
     /// Refuses structures that clients, which know one composition, would take for others.
     fn check_composition(&self, first: &mut Option<Structure>, structures: &[(usize, Structure)]) -> Result<()> {
-        let Kind::Ipi(..) = &self.kind else { return Ok(()) };
+        let Others::Clients(..) = &self.others else { return Ok(()) };
         for (number, structure) in structures {
             let first = first.get_or_insert_with(|| structure.clone());
             if structure.numbers != first.numbers || structure.cell.periodic != first.cell.periodic {

@@ -1,7 +1,7 @@
 //! godiff as an i-PI server: clients of any kind connect and leave as they like.
 
 use super::board::Board;
-use super::connection::{Connection, Fault, Manner, Stream, serve};
+use super::connection::{Connection, Fault, Manner, Socket, serve};
 use crate::error::{Error, Result};
 use crate::potential::IpiSettings;
 use std::io::ErrorKind;
@@ -71,13 +71,13 @@ impl Server {
         }
     }
 
-    fn accept(&self) -> Option<(Stream, String)> {
+    fn accept(&self) -> Option<(Socket, String)> {
         match &self.listener {
             Listener::Unix(listener, _) => {
-                listener.accept().ok().map(|(stream, _)| (Stream::Unix(stream), String::new()))
+                listener.accept().ok().map(|(stream, _)| (Socket::Unix(stream), String::new()))
             }
             Listener::Tcp(listener) => {
-                listener.accept().ok().map(|(stream, from)| (Stream::Tcp(stream), format!(" from {from}")))
+                listener.accept().ok().map(|(stream, from)| (Socket::Tcp(stream), format!(" from {from}")))
             }
         }
     }
@@ -87,13 +87,13 @@ impl Server {
         let mut clients: Vec<JoinHandle<()>> = Vec::new();
         let mut n_clients = 0;
         while !board.closing() {
-            let Some((stream, from)) = self.accept() else {
+            let Some((socket, from)) = self.accept() else {
                 board.pause(LOOK);
                 continue;
             };
             n_clients += 1;
             let (name, manner, board) = (format!("client {n_clients}{from}"), self.manner, Arc::clone(board));
-            clients.push(std::thread::spawn(move || attend(&name, stream, manner, &board)));
+            clients.push(std::thread::spawn(move || attend(&name, socket, manner, &board)));
             clients.retain(|client| !client.is_finished());
         }
         for client in clients {
@@ -132,8 +132,8 @@ fn bind_unix(path: &PathBuf) -> Result<UnixListener> {
 }
 
 /// One client from its first to its last message.
-fn attend(name: &str, stream: Stream, manner: Manner, board: &Board) {
-    let outcome = Connection::new(stream, manner).and_then(|mut connection| {
+fn attend(name: &str, socket: Socket, manner: Manner, board: &Board) {
+    let outcome = Connection::new(socket, manner).and_then(|mut connection| {
         connection.get_ready(None, board, board.startup_limit())?;
         board.note(format!("{name} connected"));
         Ok(connection)

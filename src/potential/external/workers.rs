@@ -1,7 +1,7 @@
 //! godiff's own Python workers: started, watched, and started again when they fail.
 
 use super::board::Board;
-use super::connection::{Connection, Fault, Manner, Served, Stream, serve};
+use super::connection::{Connection, Fault, Manner, Served, Socket, serve};
 use super::limits::pause;
 use super::shortened;
 use crate::error::{Error, Result};
@@ -152,7 +152,7 @@ impl Worker {
         loop {
             if let Ok((stream, _)) = listener.accept() {
                 let manner = Manner { batch: self.settings.batch, box_angstrom: None };
-                let connection = Connection::new(Stream::Unix(stream), manner).and_then(|mut connection| {
+                let connection = Connection::new(Socket::Unix(stream), manner).and_then(|mut connection| {
                     connection.get_ready(None, board, limit.saturating_sub(started.elapsed()))?;
                     Ok(connection)
                 });
