@@ -1,4 +1,4 @@
-// Energies and forces of effective medium theory of S structures, in f64. CPU twin: Frame::evaluate in src/potential/emt/frame.rs.
+// Energies and forces of effective medium theory of S structures, in f64. CPU twin: TemplateShare::evaluate in src/potential/emt/template_share.rs.
 #include "emt.cuh"
 
 struct EmtArguments {

@@ -4,7 +4,7 @@
 // With n_i = Σ_j ρ_j(r_ij) the density at atom i, the energy is Σ_i F_i(n_i) + Σ_{i<j} φ_ij(r_ij). A pair's terms are computed
 // once and kept; atoms gather them, each in an order of its own, so sums do not depend on the order of threads.
 //
-// CPU twins: Model and Element in src/potential/emt/elements.rs, Frame in src/potential/emt/frame.rs.
+// CPU twins: Model and Element in src/potential/emt/elements.rs, TemplateShare in src/potential/emt/template_share.rs.
 #pragma once
 
 #include "images.cuh"

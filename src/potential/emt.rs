@@ -5,12 +5,12 @@
 
 mod device;
 mod elements;
-mod frame;
 mod launch;
+mod template_share;
 
 pub use device::EmtOnDevice;
 use elements::{CutoffRule, Model, N_ELEMENTS};
-use frame::{Frame, Scratch, Tables};
+use template_share::{Scratch, Tables, TemplateShare};
 
 use super::batch::evaluate_in_chunks;
 use super::kind::{Form, Kind, Parameter};
@@ -71,9 +71,9 @@ struct Template {
     cell: Cell,
     numbers: Vec<u8>,
     positions: Vec<Vec3>,
-    /// Which of the models the frame was made with.
+    /// Which of the models the share was made with.
     model: usize,
-    frame: Frame,
+    share: TemplateShare,
 }
 
 impl Emt {
@@ -112,7 +112,7 @@ impl Emt {
             numbers: system.template_numbers.clone(),
             positions: system.template_positions.clone(),
             model,
-            frame: Frame::new(&emt.models[model], &system.cell, elements, &system.template_positions)?,
+            share: TemplateShare::new(&emt.models[model], &system.cell, elements, &system.template_positions)?,
         });
         Ok(emt)
     }
@@ -134,9 +134,11 @@ impl Emt {
         let model = self.model_index(&scratch.elements);
         match &self.template {
             Some(template) if template.model == model && template.begins(structure) => {
-                Ok(template.frame.evaluate(&structure.positions, scratch))
+                Ok(template.share.evaluate(&structure.positions, scratch))
             }
-            _ => Ok(Frame::empty(&self.models[model], &structure.cell)?.evaluate(&structure.positions, scratch)),
+            _ => {
+                Ok(TemplateShare::empty(&self.models[model], &structure.cell)?.evaluate(&structure.positions, scratch))
+            }
         }
     }
 

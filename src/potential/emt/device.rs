@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::frame::Frame;
 use super::launch::{DeviceEmt, MOST_HISTORY, Walked};
+use super::template_share::TemplateShare;
 use super::{Emt, elements_of};
 use crate::error::Result;
 use crate::gpu::{Device, Stream};
@@ -105,7 +105,8 @@ impl DeviceFrame {
         let [template_elements, free_elements] =
             [template, free].map(|atoms| atoms.into_iter().map(|k| elements[k]).collect::<Vec<u8>>());
         let model = &emt.models[emt.model_index(&elements)];
-        let tables = Frame::new(model, &structure.cell, template_elements, &template_positions)?.tables(&free_elements);
+        let tables =
+            TemplateShare::new(model, &structure.cell, template_elements, &template_positions)?.tables(&free_elements);
         let origin = structure.positions[0];
         let origin = if is_finite(origin) { origin } else { [0.0; 3] };
         let cell = repeating_part(&structure.cell);

@@ -3,7 +3,8 @@
 use crate::archive::Archive;
 use crate::config::FirstSamples;
 use crate::engine::{
-    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, Sampler, RandomStream, TrainingReport, TrainingSet,
+    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, RandomStream, Sampler, TrainingReport,
+    TrainingSet,
 };
 use crate::minima;
 use crate::potential::{Answer, Evaluation};
@@ -101,7 +102,13 @@ impl Engine for Toy {
         Ok(range.map(|structure| vec![atom(structure, 0), atom(structure, 1)]).collect())
     }
 
-    fn train(&mut self, stream: RandomStream, set: &TrainingSet, steps: usize, progress: Progress) -> Result<TrainingReport> {
+    fn train(
+        &mut self,
+        stream: RandomStream,
+        set: &TrainingSet,
+        steps: usize,
+        progress: Progress,
+    ) -> Result<TrainingReport> {
         assert!((set.weights.iter().sum::<f64>() / set.weights.len() as f64 - 1.0).abs() < 1e-12);
         self.heard.lock().unwrap().force_sets.push((stream.iteration, set.forces.clone()));
         self.steps(steps, progress)?;

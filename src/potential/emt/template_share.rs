@@ -1,7 +1,7 @@
 //! Pair sums of effective medium theory over template and free atoms, the template's share computed once.
 //!
 //! A structure is the template's T atoms, always at the same positions, then others. What template atoms do to each other
-//! is kept from [`Frame::new`]: pair energy, forces, densities, and how each density answers to every atom's motion. A
+//! is kept from [`TemplateShare::new`]: pair energy, forces, densities, and how each density answers to every atom's motion. A
 //! structure then needs only the pairs with another atom; where those change a template atom's density, the change of its
 //! embedding slope times the kept gradient corrects the forces. With T = 0 the same code is the plain sum over all pairs.
 
@@ -12,9 +12,9 @@ use crate::potential::image_list::{ImageList, Wrapped};
 use crate::system::vector::{add, dot, is_finite, scale, sub};
 use crate::system::{Cell, Vec3};
 
-/// A template in its cell, ready for structures that contain it.
+/// The template's share of the sums, ready for structures that contain it.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(super) struct TemplateShare {
     model: Model,
     images: ImageList,
     /// T template atoms: place of the element in the table.
@@ -38,7 +38,7 @@ pub(super) struct Frame {
     coincident: bool,
 }
 
-/// What a kernel needs of a [`Frame`] and of the n atoms beside its T template atoms; N = T + n.
+/// What a kernel needs of a [`TemplateShare`] and of the n atoms beside its T template atoms; N = T + n.
 #[derive(Debug)]
 pub(crate) struct Tables {
     /// Pair functions and constants of the elements.
@@ -94,13 +94,13 @@ struct PairSum {
     coincident: bool,
 }
 
-impl Frame {
-    /// The frame without template: every pair is visited.
+impl TemplateShare {
+    /// The share of no template: every pair is visited.
     ///
     /// # Errors
     /// `BadInput` for a cell without volume or much thinner than the cutoff.
     pub fn empty(model: &Model, cell: &Cell) -> Result<Self> {
-        Ok(Frame {
+        Ok(TemplateShare {
             model: model.clone(),
             images: ImageList::new(cell, model.range)?,
             elements: Vec::new(),
@@ -116,12 +116,12 @@ impl Frame {
         })
     }
 
-    /// The frame of a template: `elements` are places in the table, `positions` in Å.
+    /// The share of a template: `elements` are places in the table, `positions` in Å.
     ///
     /// # Errors
     /// `BadInput` for a cell without volume or much thinner than the cutoff.
     pub fn new(model: &Model, cell: &Cell, elements: Vec<u8>, positions: &[Vec3]) -> Result<Self> {
-        let empty = Frame::empty(model, cell)?;
+        let empty = TemplateShare::empty(model, cell)?;
         let mut scratch = Scratch { elements, ..Scratch::default() };
         let sum = empty.sum_pairs(positions, &mut scratch);
         let (_, forces) = empty.embed_and_force(&mut scratch);
@@ -141,7 +141,7 @@ impl Frame {
             Some(*end)
         }));
         let embed = |(&element, &n): (&u8, &f64)| empty.model.elements[usize::from(element)].embed(n);
-        Ok(Frame {
+        Ok(TemplateShare {
             embedding: scratch.elements.iter().zip(&scratch.density).map(embed).collect(),
             gradient_sum: gradient_sum.collect(),
             first,
@@ -156,7 +156,7 @@ impl Frame {
         })
     }
 
-    /// Energy and forces of the N atoms at `positions` (Å), of which the first T are this frame's template.
+    /// Energy and forces of the N atoms at `positions` (Å), of which the first T are this template.
     /// `scratch.elements` holds all N places in the table. Where two atoms share one place the energy is infinite and the
     /// forces are not numbers; where a position is not finite both are not numbers.
     pub fn evaluate(&self, positions: &[Vec3], scratch: &mut Scratch) -> Evaluation {
