@@ -54,7 +54,7 @@ fn load(text: &str) -> Settings {
     }
     fs::copy(shipped.join("pt111-6x6x2.xyz"), folder.path().join("cu100.xyz")).unwrap();
     // The model that the page starts from; only its sizes matter.
-    let sizes = ModelSizes { features: 64, blocks: 4, radial_functions: 30, cutoff_angstrom: 6.0, force_head: false };
+    let sizes = ModelSizes { features: 32, blocks: 3, radial_functions: 30, cutoff_angstrom: 6.0, force_head: false };
     let model = ModelFile {
         sizes,
         radial_basis: None,

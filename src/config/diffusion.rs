@@ -29,7 +29,7 @@ impl Default for DiffusionSection {
             sigma_min_angstrom: 0.01,
             sigma_max_angstrom: 1.0,
             rho: 1,
-            steps: 500,
+            steps: 300,
             t_min: 0.005,
             score_scale: 1.0,
         }

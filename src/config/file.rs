@@ -78,8 +78,9 @@ impl File {
     /// `BadInput` with the line of the first thing that cannot be used.
     pub(super) fn read(source: &SourceFile) -> Result<Self> {
         refuse_moved(source)?;
-        let sections: File = source.parse()?;
+        let mut sections: File = source.parse()?;
         sections.check(source)?;
+        sections.training.fill_in();
         Ok(sections)
     }
 

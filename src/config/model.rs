@@ -34,7 +34,7 @@ impl ModelSection {
 
 impl Default for ModelSection {
     fn default() -> Self {
-        ModelSection { features: 64, blocks: 4, radial_functions: 30, cutoff_angstrom: 6.0 }
+        ModelSection { features: 32, blocks: 3, radial_functions: 30, cutoff_angstrom: 6.0 }
     }
 }
 

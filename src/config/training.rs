@@ -16,7 +16,7 @@ pub struct TrainingSection {
     pub batch: usize,
     /// First learning rate of AdamW.
     pub learning_rate: f64,
-    /// Learning rate that AdamW ends each temperature with, along half a cosine; `None`: it falls on plateaus alone.
+    /// Learning rate that AdamW ends each temperature with, along half a cosine. A configuration that was read has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_learning_rate: Option<f64>,
     /// Decoupled weight decay of AdamW.
@@ -37,9 +37,9 @@ impl TrainingSection {
 impl Default for TrainingSection {
     fn default() -> Self {
         TrainingSection {
-            steps_per_iteration: 8000,
+            steps_per_iteration: 2000,
             batch: 16,
-            learning_rate: 1e-4,
+            learning_rate: 1e-3,
             final_learning_rate: None,
             weight_decay: 0.01,
             gradient_clip: 10.0,
@@ -49,6 +49,11 @@ impl Default for TrainingSection {
 }
 
 impl TrainingSection {
+    /// Adds the default that depends on another key: the learning rate falls to a hundredth.
+    pub(super) fn fill_in(&mut self) {
+        self.final_learning_rate.get_or_insert(self.learning_rate / 100.0);
+    }
+
     /// `buffer` is that of `[search]`.
     pub(super) fn check(&self, keys: Keys, buffer: usize) -> Result<()> {
         keys.count("steps_per_iteration", self.steps_per_iteration, LARGEST_COUNT)?;
