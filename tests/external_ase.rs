@@ -237,7 +237,10 @@ fn a_calculator_that_cannot_be_made_is_told_in_pythons_words() {
 #[test]
 fn structures_without_energy_never_reach_the_buffer() {
     let Some(python) = python() else { return };
-    for (fault, reason) in [("nan_in = 7", "that are not numbers"), ("raise_in = 7", "no convergence in 60 steps")] {
+    for (fault, reason) in [
+        ("nan_in = 7", "given up because the potential gave an energy or forces that are not numbers; kept as "),
+        ("raise_in = 7", "given up because the potential raised RuntimeError: no convergence in 60 steps; kept as "),
+    ] {
         let place = Place::new(
             &python,
             &format!("{FAULTY}\nworkers = 2\nbatch = 3\narguments = {{ {fault} }}"),
@@ -266,9 +269,55 @@ fn structures_without_energy_never_reach_the_buffer() {
         assert_eq!(n_counted as usize, failed.len());
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(reason) && said.contains("  failed "), "{said}");
+        // An exception is an answer: nobody is asked again, and both workers stay.
+        assert!(!said.contains("is started again") && place.n_told("run", "is process") == 2, "{said}");
         let first = read_structures(&place.path().join("run/failed").join(failed.first().unwrap())).unwrap();
         assert_eq!(first[0].n_atoms(), 21);
     }
+}
+
+/// Whatever the structures, a process whose GPU is lost fails at all of them: another takes over, and no structure is lost with it.
+#[test]
+fn a_worker_that_lost_its_gpu_is_started_again() {
+    let Some(python) = python() else { return };
+    let place = Place::new(&python, &format!("{FAULTY}\narguments = {{ lost_after = 5 }}"), SAMPLES);
+    let output = place.succeeds(&["search", "ase.toml", "--out", "run"]);
+    let rows = place.archive("run");
+    check_rows(&rows, 3, 12);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(rows.iter().all(|row| row.status != Status::Failed), "{said}");
+    assert!(said.contains("worker 0 is started again: it "), "{said}");
+    assert_eq!(place.n_told("run", "is process"), 2);
+    assert_eq!(place.n_told("run", "the GPU is lost to this process"), 1);
+}
+
+/// Five structures in a row at which the calculator raises are the end, unless the configuration says otherwise.
+#[test]
+fn exceptions_in_a_row_end_the_search_when_the_user_says() {
+    let Some(python) = python() else { return };
+    let potential = |more: &str| format!("{FAULTY}\n{more}\narguments = {{ raise_in = 1 }}");
+    let place = Place::new(&python, &potential(""), SAMPLES);
+    let ended = |n: usize| {
+        format!(
+            "the potential failed at {n} structures in a row, the last time because it raised RuntimeError: no convergence in 60 \
+             steps; mend it"
+        )
+    };
+    place.fails(&["search", "ase.toml", "--out", "run"], &ended(5));
+    assert_eq!(place.n_told("run", "is process"), 1, "nothing is started again");
+    let place = Place::new(&python, &potential("end_after_failures = 3"), SAMPLES);
+    place.fails(&["search", "ase.toml", "--out", "run"], &ended(3));
+}
+
+/// An energy may be an array of one number.
+#[test]
+fn an_array_of_one_energy_is_an_energy() {
+    let Some(python) = python() else { return };
+    let place = Place::new(&python, &format!("{FAULTY}\narguments = {{ arrays = true }}"), SAMPLES);
+    place.succeeds(&["search", "ase.toml", "--out", "run", "--quiet"]);
+    let rows = place.archive("run");
+    check_rows(&rows, 3, 12);
+    assert!(rows.iter().any(|row| row.status == Status::Ok) && rows.iter().all(|row| row.status != Status::Failed));
 }
 
 /// A hang is noticed at its limit, the worker replaced and the structure given up after three attempts.

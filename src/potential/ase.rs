@@ -30,6 +30,9 @@ pub struct AseSettings {
     /// How long a call may take, s; without it the larger of 60 s and ten times the median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_limit_seconds: Option<f64>,
+    /// Failed structures in a row, with no answer between them, that end the run; without it 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_after_failures: Option<usize>,
     /// The calculator's keyword arguments; `{worker}` in a text stands for the worker's number, from 0.
     pub arguments: Table,
 }
@@ -50,6 +53,7 @@ impl AseSettings {
             batch: default_batch(&calculator),
             startup_limit_seconds: 600.0,
             call_limit_seconds: None,
+            end_after_failures: None,
             arguments: Table::new(),
             calculator,
         }
@@ -87,7 +91,8 @@ impl Kind for AseSettings {
         check_count("workers", self.workers)?;
         check_count("batch", self.batch)?;
         check_positive("startup_limit_seconds", self.startup_limit_seconds, "seconds")?;
-        check_positive("call_limit_seconds", self.call_limit_seconds, "seconds")
+        check_positive("call_limit_seconds", self.call_limit_seconds, "seconds")?;
+        check_count("end_after_failures", self.end_after_failures.unwrap_or(1))
     }
 
     fn describe(&self) -> String {

@@ -33,6 +33,9 @@ pub struct IpiSettings {
     /// How long a call may take, s; without it the larger of 60 s and ten times the median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_limit_seconds: Option<f64>,
+    /// Failed structures in a row, with no answer between them, that end the run; without it 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_after_failures: Option<usize>,
 }
 
 impl Default for IpiSettings {
@@ -44,6 +47,7 @@ impl Default for IpiSettings {
             box_angstrom: 30.0,
             startup_limit_seconds: 600.0,
             call_limit_seconds: None,
+            end_after_failures: None,
         }
     }
 }
@@ -67,7 +71,8 @@ impl Kind for IpiSettings {
         check_positive("box_angstrom", self.box_angstrom, "Å")?;
         check_count("batch", self.batch)?;
         check_positive("startup_limit_seconds", self.startup_limit_seconds, "seconds")?;
-        check_positive("call_limit_seconds", self.call_limit_seconds, "seconds")
+        check_positive("call_limit_seconds", self.call_limit_seconds, "seconds")?;
+        check_count("end_after_failures", self.end_after_failures.unwrap_or(1))
     }
 
     fn describe(&self) -> String {

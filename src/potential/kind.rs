@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-/// Upper bound of workers and batches: far more than any machine serves.
+/// Upper bound of workers, batches and failures: far more than any machine serves.
 const LARGEST_COUNT: usize = 10_000;
 
 /// A kind of potential. The type that implements it holds the keys of `[potential]` that this kind takes, but for `kind` itself;
@@ -81,7 +81,7 @@ pub fn check_positive(what: &str, value: impl Into<Option<f64>>, unit: &str) -> 
     }
 }
 
-/// Checks that `key`, which counts workers or structures, is from 1 to 10,000.
+/// Checks that `key`, which counts workers, structures or failures, is from 1 to 10,000.
 ///
 /// # Errors
 /// `BadInput` that says so.

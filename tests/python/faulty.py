@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import types
 
 import numpy as np
 from ase.calculators.emt import EMT
@@ -14,10 +15,25 @@ def unlucky(atoms, one_in):
     return int(abs(atoms.positions.sum()) * 1e6) % one_in == 0
 
 
+def without_device():
+    """A torch whose GPU has failed."""
+
+    def synchronize():
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    return types.SimpleNamespace(cuda=types.SimpleNamespace(is_initialized=lambda: True, synchronize=synchronize))
+
+
 class Faulty(EMT):
-    def __init__(self, nan_in=None, hang_in=None, raise_in=None, noisy=False, broken_after=None, slow=0.0, **kwargs):
+    def __init__(
+        self, nan_in=None, hang_in=None, raise_in=None, noisy=False, broken_after=None, slow=0.0, lost_after=None, arrays=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.slow = slow
+        self.n_calls = 0
+        self.lost_after = lost_after
+        self.arrays = arrays
         self.options = (nan_in, hang_in, raise_in, noisy, broken_after)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=()):
@@ -34,6 +50,12 @@ class Faulty(EMT):
                 calls.seek(0)
                 if len(calls.read()) > broken_after:
                     os.kill(os.getpid(), signal.SIGSEGV)
+        self.n_calls += 1
+        if self.n_calls == self.lost_after and not os.path.exists("lost"):
+            open("lost", "w").close()
+            sys.modules["torch"] = without_device()
+        if "torch" in sys.modules:
+            raise RuntimeError("CUDA error: device-side assert triggered")
         if hang_in and unlucky(atoms, hang_in):
             time.sleep(1000)
         if raise_in and unlucky(atoms, raise_in):
@@ -42,3 +64,5 @@ class Faulty(EMT):
         if nan_in and unlucky(atoms, nan_in):
             self.results["energy"] = np.nan
             self.results["forces"] = np.full((len(atoms), 3), np.nan)
+        if self.arrays:
+            self.results["energy"] = np.array([self.results["energy"]])

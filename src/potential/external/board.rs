@@ -1,9 +1,10 @@
 //! What is to be evaluated and what came back: the one place that workers, clients and the caller share.
 //!
-//! A structure that failed goes to another worker at most twice, then it is set aside. Failures of one structure count once,
-//! so a single bad structure never ends a search; five different ones in a row, without any answer between them, do. Until there
-//! was a first answer a failed structure waits behind all others, so that a potential that never works is recognised after
-//! five calls; later it goes first, so that a few bad ones do not gather at the end.
+//! A structure whose call failed (a worker died, hung or sent nonsense) goes to another worker at most twice, then it is set aside.
+//! One that was answered without numbers is set aside at once, unless another client may know better. Failures of one structure
+//! count once, so a single bad structure never ends a search; several different ones in a row, without any answer between them, do.
+//! Until there was a first answer a failed structure waits behind all others, so that a potential that never works is recognised
+//! after a few calls; later it goes first, so that a few bad ones do not gather at the end.
 
 use super::limits::Limits;
 use crate::error::{Error, Result};
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 
 /// Times that a structure is tried.
 const ATTEMPTS: usize = 3;
-/// Failures in a row after which nothing is expected any more, if every worker had its share in them.
-const FAILURES_IN_A_ROW: usize = 5;
-/// The same, whoever failed: clients that come back are not recognised.
-const FAILURES_OF_ANYBODY: usize = 25;
+/// Failed starts in a row after which no worker is expected any more.
+const STARTS_IN_A_ROW: usize = 5;
+/// Failed structures in a row count for this much less while some worker had no share in them: clients that come back are not
+/// recognised.
+const TIMES_OF_ANYBODY: usize = 5;
 
 /// Identity of a worker, which it keeps when it is started again, or of a client's connection.
 pub type WorkerId = usize;
@@ -279,35 +281,43 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Worker `id` failed at `tasks` of `round`, for the reason `why`, which completes the sentence "it …".
+    /// The calls of worker `id` for `tasks` of `round` failed, for the reason `why`, which completes the sentence "it …".
     pub fn failed(&self, round: u64, id: WorkerId, tasks: Vec<Task>, why: &str) {
         let mut state = self.lock();
-        if round != state.round {
-            return;
-        }
-        if let Some(first) = tasks.first() {
-            // One call is one failure, whatever its size.
-            state.failed_in_a_row.insert(first.number);
-            state.culprits.insert(id);
-        }
-        for mut task in tasks {
-            task.failed_at.push(id);
-            if task.failed_at.len() >= ATTEMPTS {
-                let reason = format!("given up after {ATTEMPTS} attempts, the last of which {why}");
-                state.answers.push((task.number, Answer::Failed(reason)));
-            } else if state.answered_once {
-                state.queue.push_front(task);
-            } else {
-                state.queue.push_back(task);
+        if round == state.round {
+            state.count_failure(id, &tasks, why);
+            for mut task in tasks {
+                task.failed_at.push(id);
+                if task.failed_at.len() >= ATTEMPTS {
+                    let reason = format!("given up after {ATTEMPTS} attempts, the last of which {why}");
+                    state.answers.push((task.number, Answer::Failed(reason)));
+                } else {
+                    state.ask_again(task);
+                }
             }
         }
-        let n_failures = state.failed_in_a_row.len();
-        let enough = if state.workers.is_subset(&state.culprits) { FAILURES_IN_A_ROW } else { FAILURES_OF_ANYBODY };
-        if n_failures >= enough {
-            state.fatal.get_or_insert(format!(
-                "the potential failed at {n_failures} structures in a row, the last time because it {why}; mend it and go on (a \
-                 search with --resume, which keeps everything evaluated so far)"
-            ));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Worker `id` answered `tasks` of `round`, and none of the answers is a number, each for the reason with it, which completes
+    /// the sentence "it …". With `others_may_know` another worker is asked, if there is one that was not.
+    pub fn refused(&self, round: u64, id: WorkerId, tasks: Vec<(Task, String)>, others_may_know: bool) {
+        let mut state = self.lock();
+        if round == state.round
+            && let Some((first, why)) = tasks.first()
+        {
+            state.count_failure(id, std::slice::from_ref(first), why);
+            for (mut task, why) in tasks {
+                task.failed_at.push(id);
+                let asked_all = state.workers.iter().all(|worker| task.failed_at.contains(worker));
+                if others_may_know && !asked_all && task.failed_at.len() < ATTEMPTS {
+                    state.ask_again(task);
+                } else {
+                    let reason = format!("given up because the potential {why}");
+                    state.answers.push((task.number, Answer::Failed(reason)));
+                }
+            }
         }
         drop(state);
         self.changed.notify_all();
@@ -317,9 +327,9 @@ impl Board {
     pub fn start_failed(&self, why: &str) {
         let mut state = self.lock();
         state.failed_starts_in_a_row += 1;
-        if state.failed_starts_in_a_row >= FAILURES_IN_A_ROW {
+        if state.failed_starts_in_a_row >= STARTS_IN_A_ROW {
             state.fatal.get_or_insert(format!(
-                "no worker could be started in {FAILURES_IN_A_ROW} attempts: {why}; mend that and go on (a search with --resume)"
+                "no worker could be started in {STARTS_IN_A_ROW} attempts: {why}; mend that and go on (a search with --resume)"
             ));
         }
         drop(state);
@@ -328,6 +338,33 @@ impl Board {
 }
 
 impl State {
+    /// Worker `id` had no numbers for `tasks`, which were in one call: one failure, whatever its size. Too many in a row are the end.
+    fn count_failure(&mut self, id: WorkerId, tasks: &[Task], why: &str) {
+        self.failed_in_a_row.extend(tasks.first().map(|task| task.number));
+        self.culprits.insert(id);
+        let n_failures = self.failed_in_a_row.len();
+        let all_had_a_share = self.workers.is_subset(&self.culprits);
+        let enough = self.limits.failures.saturating_mul(if all_had_a_share { 1 } else { TIMES_OF_ANYBODY });
+        if n_failures >= enough {
+            self.fatal.get_or_insert_with(|| {
+                format!(
+                    "the potential failed at {n_failures} structures in a row, the last time because it {why}; mend it and go on (a \
+                     search with --resume, which keeps everything evaluated so far), or allow more in a new run with \
+                     potential.end_after_failures"
+                )
+            });
+        }
+    }
+
+    /// Puts a failed task back into the queue.
+    fn ask_again(&mut self, task: Task) {
+        if self.answered_once {
+            self.queue.push_front(task);
+        } else {
+            self.queue.push_back(task);
+        }
+    }
+
     fn next_for(&mut self, id: WorkerId, most: usize) -> Vec<Task> {
         let State { queue, workers, .. } = self;
         let suits =
@@ -347,172 +384,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::system::Cell;
-
-    const NOW: Duration = Duration::ZERO;
-
-    fn structure(number: u8) -> Structure {
-        Structure::new(Cell::NONE, vec![number], vec![[0.0; 3]])
-    }
-
-    fn board(n_structures: usize) -> Board {
-        let board = Board::new(Limits::new(600.0, None), None);
-        board.open_round();
-        board.add((0..n_structures).map(|k| (k, structure(78))).collect());
-        board
-    }
-
-    fn take(board: &Board, id: WorkerId, most: usize) -> (u64, Vec<Task>) {
-        match board.take(id, most, NOW) {
-            Work::Tasks(round, tasks) => (round, tasks),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn numbers(tasks: &[Task]) -> Vec<usize> {
-        tasks.iter().map(|task| task.number).collect()
-    }
-
-    fn answer(board: &Board, round: u64, tasks: Vec<Task>) {
-        let evaluation = Evaluation { energy: 1.0, forces: vec![[0.0; 3]] };
-        board.answered(round, tasks.into_iter().map(|task| (task, evaluation.clone())).collect(), NOW);
-    }
-
-    #[test]
-    fn work_is_shared_out() {
-        let board = board(10);
-        let (a, b) = (board.joined(None), board.joined(None));
-        assert_eq!(numbers(&take(&board, a, 16).1), [0, 1, 2, 3, 4]);
-        assert_eq!(numbers(&take(&board, b, 2).1), [5, 6]);
-        assert_eq!(numbers(&take(&board, b, 2).1), [7, 8]);
-        board.add(vec![(10, structure(79)), (11, structure(79))]);
-        assert_eq!(numbers(&take(&board, b, 2).1), [9], "another element comes apart");
-        board.left(a);
-        assert_eq!(numbers(&take(&board, b, 2).1), [10, 11]);
-        assert!(matches!(board.take(b, 2, NOW), Work::Nothing));
-        board.close();
-        assert!(matches!(board.take(b, 2, NOW), Work::Closing));
-    }
-
-    /// Another worker first; then whoever is there; after the third time it is set aside.
-    #[test]
-    fn a_failed_structure_goes_to_others_twice() {
-        let board = board(1);
-        let (a, b) = (board.joined(None), board.joined(None));
-        let (round, tasks) = take(&board, a, 4);
-        board.failed(round, a, tasks, "died");
-        assert!(matches!(board.take(a, 4, NOW), Work::Nothing));
-        let (round, tasks) = take(&board, b, 4);
-        board.failed(round, b, tasks, "died");
-        assert!(board.collect(NOW).unwrap().is_empty());
-        let (round, tasks) = take(&board, a, 4);
-        board.failed(round, a, tasks, "hung");
-        let answers = board.collect(NOW).unwrap();
-        let reason = "given up after 3 attempts, the last of which hung";
-        assert_eq!(answers, [(0, Answer::Failed(reason.into()))]);
-    }
-
-    /// After a batch died each of its structures goes alone.
-    #[test]
-    fn a_failed_batch_comes_apart() {
-        let board = board(4);
-        let a = board.joined(None);
-        let (round, tasks) = take(&board, a, 3);
-        board.failed(round, a, tasks, "died");
-        let b = board.joined(None);
-        board.left(a);
-        assert_eq!(numbers(&take(&board, b, 3).1), [3]);
-        for number in 0..3 {
-            assert_eq!(numbers(&take(&board, b, 3).1), [number]);
-        }
-    }
-
-    #[test]
-    fn five_structures_in_a_row_end_it() {
-        let board = board(20);
-        let a = board.joined(None);
-        for number in 0..4 {
-            let (round, tasks) = take(&board, a, 1);
-            assert_eq!(numbers(&tasks), [number], "before the first answer failures wait");
-            board.failed(round, a, tasks, "died");
-        }
-        let (round, tasks) = take(&board, a, 1);
-        answer(&board, round, tasks);
-        assert_eq!(board.collect(NOW).unwrap().len(), 1);
-        // From now on they go first, and one structure counts once: four are set aside, the fifth ends it.
-        let mut n_failed = 0;
-        while !board.closing() {
-            let (round, tasks) = take(&board, a, 1);
-            board.failed(round, a, tasks, "sent rubbish");
-            n_failed += 1;
-        }
-        assert_eq!(n_failed, 13);
-        assert_eq!(board.collect(NOW).unwrap().len(), 4);
-        let error = board.collect(NOW).unwrap_err();
-        assert_eq!(error.exit_code(), 3);
-        assert!(
-            error
-                .to_string()
-                .starts_with("the potential failed at 5 structures in a row, the last time because it sent")
-        );
-    }
-
-    /// One that always fails does not speak for others that have not been heard yet.
-    #[test]
-    fn failures_of_one_are_not_those_of_all() {
-        let board = board(40);
-        let (a, b) = (board.joined(None), board.joined(None));
-        for _ in 0..24 {
-            let (round, tasks) = take(&board, a, 1);
-            board.failed(round, a, tasks, "died");
-        }
-        assert!(!board.closing());
-        let (round, tasks) = take(&board, b, 1);
-        board.failed(round, b, tasks, "died");
-        assert!(board.closing());
-    }
-
-    #[test]
-    fn five_failed_starts_end_it() {
-        let board = board(1);
-        (0..4).for_each(|_| board.start_failed("no memory"));
-        board.joined(None);
-        (0..4).for_each(|_| board.start_failed("no memory"));
-        assert!(!board.closing());
-        board.start_failed("no memory");
-        let message = board.collect(NOW).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "no worker could be started in 5 attempts: no memory; mend that and go on (a search with --resume)"
-        );
-    }
-
-    #[test]
-    fn answers_of_a_round_that_was_broken_off_are_dropped() {
-        let board = board(3);
-        let a = board.joined(None);
-        let (round, first) = take(&board, a, 1);
-        let (_, second) = take(&board, a, 1);
-        board.open_round();
-        board.add(vec![(0, structure(78))]);
-        answer(&board, round, first);
-        board.failed(round, a, second, "died");
-        assert!(board.collect(NOW).unwrap().is_empty());
-        assert_eq!(numbers(&take(&board, a, 9).1), [0]);
-    }
-
-    #[test]
-    fn without_clients_the_wait_ends() {
-        let board = Board::new(Limits::new(0.0, None), Some(Duration::ZERO));
-        board.open_round();
-        board.add(vec![(0, structure(78))]);
-        let a = board.joined(None);
-        assert!(board.collect(Duration::from_millis(2)).unwrap().is_empty());
-        board.left(a);
-        let error = board.collect(Duration::from_millis(2)).unwrap_err();
-        assert_eq!(error.exit_code(), 3);
-        assert!(error.to_string().starts_with("no client has been connected for 0 s while structures wait"), "{error}");
-    }
-}
+mod tests;

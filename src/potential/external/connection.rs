@@ -301,9 +301,11 @@ pub struct Served {
 /// Times in a row that a client may answer with what is not a number before others are preferred for good.
 const NOT_NUMBERS_IN_A_ROW: u32 = 3;
 
-/// Brings structures from `board` to the connection and answers back, until one of them ends. `restartable` says that after an
-/// answer that is not a number a fresh worker would be better; a client is kept, unless it does nothing else and there are others.
-pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board, restartable: bool) -> Served {
+/// Brings structures from `board` to the connection and answers back, until one of them ends. An answer that is not a number is an
+/// answer: godiff's own worker stays, and a client too, unless it does nothing else and there are others.
+pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board) -> Served {
+    // Own workers are all alike; among clients one may be set up wrongly.
+    let is_client = connection.manner.box_angstrom.is_some();
     let mut answered = false;
     let mut n_bad = 0;
     loop {
@@ -334,14 +336,15 @@ pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board, restartab
         let (good, bad): (Vec<_>, Vec<_>) = tasks.into_iter().zip(replies).partition(|(_, reply)| reply.is_number());
         answered |= !good.is_empty();
         n_bad = if good.is_empty() { n_bad + 1 } else { 0 };
-        let why = bad.first().map(|(_, reply)| refusal(&reply.text));
-        if let Some(why) = &why {
-            // Before the answers, which show that not everything fails.
-            board.failed(round, id, bad.into_iter().map(|(task, _)| task).collect(), why);
-        }
+        let bad: Vec<(Task, String)> = bad.into_iter().map(|(task, reply)| (task, refusal(&reply.text))).collect();
+        let last_refusal = bad.last().map(|(_, why)| why.clone());
+        // The answers first: they show that not everything fails.
         board.answered(round, good.into_iter().map(|(task, reply)| (task, reply.evaluation)).collect(), time);
-        if let Some(why) = why
-            && (restartable || n_bad >= NOT_NUMBERS_IN_A_ROW && board.n_workers() > 1)
+        board.refused(round, id, bad, is_client);
+        if let Some(why) = last_refusal
+            && is_client
+            && n_bad >= NOT_NUMBERS_IN_A_ROW
+            && board.n_workers() > 1
         {
             return Served { fault: Fault::Rubbish(why), answered };
         }

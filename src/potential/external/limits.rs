@@ -11,6 +11,8 @@ const TIMES_MEDIAN: u32 = 10;
 const REMEMBERED: usize = 101;
 /// Calls after which the median counts.
 const KNOWN_AFTER: usize = 3;
+/// Failed structures in a row that end everything where nothing is given.
+const FAILURES: usize = 5;
 /// Pauses after failures in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -22,6 +24,8 @@ pub struct Limits {
     pub startup: Duration,
     /// For a call, if it is given.
     given: Option<Duration>,
+    /// Failed structures in a row after which nothing is expected any more, if every worker had its share in them.
+    pub failures: usize,
     recent: VecDeque<Duration>,
 }
 
@@ -29,7 +33,17 @@ impl Limits {
     /// Limits in seconds; without `call_seconds` that limit follows the calls.
     pub fn new(startup_seconds: f64, call_seconds: Option<f64>) -> Self {
         let duration = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        Limits { startup: duration(startup_seconds), given: call_seconds.map(duration), recent: VecDeque::new() }
+        Limits {
+            startup: duration(startup_seconds),
+            given: call_seconds.map(duration),
+            failures: FAILURES,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// These limits, with as many failures allowed as `failures` says, if anything.
+    pub fn ending_after(self, failures: Option<usize>) -> Self {
+        Limits { failures: failures.unwrap_or(FAILURES), ..self }
     }
 
     /// A call took `time`.

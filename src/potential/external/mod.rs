@@ -90,7 +90,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl External {
     /// An ASE calculator; its workers start with [`Potential::begin`] or the first evaluation.
     pub fn ase(settings: AseSettings) -> Self {
-        let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds);
+        let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds)
+            .ending_after(settings.end_after_failures);
         External {
             name: settings.calculator.clone(),
             board: Arc::new(Board::new(limits, None)),
@@ -106,7 +107,8 @@ impl External {
     /// # Errors
     /// `BadInput` if the address cannot be had.
     pub fn ipi(settings: IpiSettings, system: Option<&System>) -> Result<Self> {
-        let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds);
+        let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds)
+            .ending_after(settings.end_after_failures);
         let server = Some(Server::bind(&settings)?);
         let patience = limits.startup;
         Ok(External {

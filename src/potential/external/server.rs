@@ -135,13 +135,13 @@ fn bind_unix(path: &PathBuf) -> Result<UnixListener> {
 fn attend(name: &str, socket: Socket, manner: Manner, board: &Board) {
     let outcome = Connection::new(socket, manner).and_then(|mut connection| {
         connection.get_ready(None, board, board.startup_limit())?;
-        board.note(format!("{name} connected"));
         Ok(connection)
     });
     let fault = match outcome {
         Ok(mut connection) => {
             let id = board.joined(None);
-            let served = serve(&mut connection, id, board, false);
+            board.note(format!("{name} connected"));
+            let served = serve(&mut connection, id, board);
             board.left(id);
             connection.dismiss();
             served.fault

@@ -5,8 +5,9 @@
 SOCKET is the path of a Unix socket, KEYWORDS a JSON object of the calculator's keyword arguments. The calculator is made before
 the socket is opened, so a connection means that it works. Whatever it prints goes where godiff sends this process's output.
 
-The text of INIT says what the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`. A structure that the calculator
-refuses comes back with energies and forces that are not numbers and the reason as JSON, {"error": "..."}.
+The text of INIT says what the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`. A structure at which the
+calculator raises an exception comes back with energies and forces that are not numbers and the reason as JSON, {"error": "..."}; the
+process goes on with the next.
 
 Where godiff is killed, this process, what its calculator has started and the folder of SOCKET go with it.
 """
@@ -46,8 +47,10 @@ def one_by_one(calculator, structures):
     for atoms in structures:
         try:
             atoms.calc = calculator
-            forces = np.asarray(atoms.get_forces(apply_constraint=False), float)
-            results.append((float(atoms.get_potential_energy()), forces, None))
+            forces = np.asarray(atoms.get_forces(apply_constraint=False), float).reshape(len(atoms), 3)
+            # Some calculators give an array of one number.
+            energy = np.asarray(atoms.get_potential_energy(), float).item()
+            results.append((energy, forces, None))
         except Exception as error:
             traceback.print_exc()
             results.append((np.nan, np.full((len(atoms), 3), np.nan), f"{type(error).__name__}: {error}"))
@@ -101,6 +104,18 @@ def together(calculator):
     return with_chgnet if module.startswith("chgnet.") and name == "CHGNetCalculator" else None
 
 
+def lost_device():
+    """Whether a GPU of torch's is lost to this process: then every call fails, whatever the structure, until a new process starts."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except Exception:
+        return True
+    return False
+
+
 class Evaluator:
     def __init__(self, calculator):
         self.calculator = calculator
@@ -113,7 +128,10 @@ class Evaluator:
             except Exception:
                 traceback.print_exc()
                 print("godiff: this batch goes one by one", flush=True)
-        return one_by_one(self.calculator, structures)
+        results = one_by_one(self.calculator, structures)
+        if any(error is not None for _, _, error in results) and lost_device():
+            sys.exit("godiff: the GPU is lost to this process")
+        return results
 
 
 class Connection:

@@ -118,7 +118,7 @@ impl Worker {
                 }
             };
             let id = board.joined(Some(self.number));
-            let Served { fault, answered } = serve(&mut connection, id, board, true);
+            let Served { fault, answered } = serve(&mut connection, id, board);
             board.left(id);
             connection.dismiss();
             if fault == Fault::Closing {

@@ -139,6 +139,11 @@ fn a_configuration_is_refused_with_a_sentence() {
         ("kind = 'ase'\ncalculator = 'a:B'\nworkers = 0", "workers is 0; give a number from 1 to 10000"),
         ("kind = 'ase'\ncalculator = 'a:B'\nunix_socket = 'x'", "the potential \"ase\" has no parameter unix_socket"),
         ("kind = 'i-pi'\nbatch = 10001", "batch is 10001; give a number from 1 to 10000"),
+        ("kind = 'i-pi'\nend_after_failures = 0", "end_after_failures is 0; give a number from 1 to 10000"),
+        (
+            "kind = 'ase'\ncalculator = 'a:B'\nend_after_failures = 0",
+            "end_after_failures is 0; give a number from 1 to",
+        ),
         ("kind = 'i-pi'\nworkers = 2", "the potential \"i-pi\" has no parameter workers"),
         ("kind = 'i-pi'\nunix_socket = 'x'\ntcp_address = 'localhost:0'", "give unix_socket or tcp_address, not both"),
         ("kind = 'i-pi'\nbox_angstrom = -1.0", "box_angstrom is -1; give a positive number of Å"),
