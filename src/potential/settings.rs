@@ -80,9 +80,14 @@ impl About {
             name: K::NAME,
             form: K::FORM,
             keys: keys_of::<K>,
-            accepts: |keys| Value::Table(keys).try_into::<K>().map(drop),
+            accepts: |keys| deserialized::<K>(keys).map(drop),
         }
     }
+}
+
+/// `keys` as a `K`, by way of their text: a table that is deserialized directly loses which of its texts are dates.
+fn deserialized<K: Kind>(keys: Table) -> std::result::Result<K, toml::de::Error> {
+    toml::from_str(&keys.to_string())
 }
 
 /// The names of the keys of `K`: what its `Deserialize` asks for.
@@ -130,7 +135,7 @@ pub(super) fn read<K: Kind>(mut keys: Table) -> Result<K> {
         )));
     }
     K::fill_in(&mut keys);
-    let settings: K = Value::Table(keys).try_into().map_err(|cause| Error::bad_input(cause.message()))?;
+    let settings: K = deserialized(keys).map_err(|cause| Error::bad_input(cause.message()))?;
     settings.check()?;
     Ok(settings)
 }
