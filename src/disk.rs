@@ -73,9 +73,9 @@ pub fn folder_of(path: &Path) -> &Path {
 /// The sentence for a failed read or write of a run's file.
 pub fn storage_error(path: &Path, error: &io::Error) -> Error {
     let sentence = match error.kind() {
-        ErrorKind::StorageFull => "the disk is full; free some space and go on (a search with --resume)".to_owned(),
+        ErrorKind::StorageFull => "the disk is full; free some space and resume (a search with --resume)".to_owned(),
         ErrorKind::QuotaExceeded => {
-            "your disk quota is used up; free some space and go on (a search with --resume)".to_owned()
+            "your disk quota is used up; free some space and resume (a search with --resume)".to_owned()
         }
         ErrorKind::NotFound => "its folder is not there (any more); put it back or name another one".to_owned(),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {

@@ -177,7 +177,7 @@ impl Loop<'_> {
         }
         let barren = nothing_to_learn_from(last.number, &last.counts);
         if before.iter().rev().take(MOST_BARREN - 1).any(|round| round.counts.ok > 0) {
-            reporter.message(&format!("{barren}; training goes on with what came before"));
+            reporter.message(&format!("{barren}; training uses what came before"));
             return Ok(());
         }
         let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";

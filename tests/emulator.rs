@@ -579,7 +579,7 @@ fn a_launch_can_be_made_to_fail() {
     stream.replay(&graph).unwrap();
     assert_eq!(
         sentence(stream.replay(&graph)),
-        "kernel planted_neighbour failed, as fail_launch=3 asked: the last checkpoint of a search stands and --resume goes on from it"
+        "kernel planted_neighbour failed, as fail_launch=3 asked: the last checkpoint of a search is kept, and --resume continues from it"
     );
     assert!(sentence(stream.read(&x)).starts_with("the emulator is lost since kernel planted_neighbour failed"));
 }

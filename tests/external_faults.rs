@@ -235,10 +235,8 @@ impl Bench {
             match answer {
                 Answer::Failed(reason) => {
                     assert!(failed.contains(&k), "structure {k}: {reason}");
-                    let known = [
-                        "given up after 3 attempts, the last of which ",
-                        "given up because the potential gave an energy",
-                    ];
+                    let known =
+                        ["given up after 3 attempts; the last one ", "given up because the potential gave an energy"];
                     assert!(known.iter().any(|known| reason.starts_with(known)), "{reason}");
                 }
                 Answer::Done(evaluation) => {

@@ -202,7 +202,7 @@ fn ctrl_c_leaves_a_clean_screen() {
     terminal.draw(&String::from_utf8(bytes).unwrap());
     let lines = terminal.lines();
     let said = lines.len() - 2;
-    assert!(lines[said].starts_with("interrupted; --resume goes on from here: 12 samples, "), "{lines:#?}");
+    assert!(lines[said].starts_with("interrupted; --resume continues from here: 12 samples, "), "{lines:#?}");
     assert_eq!(lines[said + 1], "godiff: interrupted");
     assert!(lines.iter().all(|line| !line.contains('%') && !line.contains("^C")), "{lines:#?}");
 }

@@ -74,11 +74,11 @@ impl Ledger {
         match (session.archive.counts()?.evaluations(), self.record) {
             (0, _) => {}
             (n_recorded, Record::All) => {
-                session.reporter.message(&format!("going on after evaluation {n_recorded}"));
+                session.reporter.message(&format!("resumed after evaluation {n_recorded}"));
             }
-            (n_recorded, Record::Minima) => session.reporter.message(&format!(
-                "going on: {n_recorded} evaluations are in the archive, the others are made again on the way"
-            )),
+            (n_recorded, Record::Minima) => session
+                .reporter
+                .message(&format!("resumed: {n_recorded} evaluations are in the archive; the others are made again")),
         }
         self.begin_iteration(session)
     }

@@ -43,7 +43,7 @@ impl Campaign {
             match self.benchmark.run_one(entrant, seed, place, afterwards, interrupted) {
                 Ok(summary) => say(format!("{which}: {}", describe(&summary))),
                 Err(Error::Interrupted) => {
-                    say(format!("{which}: interrupted; started again it goes on"));
+                    say(format!("{which}: interrupted; start it again to resume it"));
                     return Err(Error::Interrupted);
                 }
                 Err(error) => {

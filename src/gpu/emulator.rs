@@ -9,7 +9,7 @@
 
 mod ffi;
 
-use super::sentence::{CHECKPOINT_STANDS, out_of_memory};
+use super::sentence::{CHECKPOINT_IS_KEPT, out_of_memory};
 use super::{Properties, RawDevice, RawGraph, RawStream, Shape};
 use crate::error::{Error, Result};
 use ffi::{Launch, Memory, Outcome};
@@ -150,7 +150,7 @@ impl Emulator {
     }
 
     fn lose(&self, reason: String) -> Error {
-        let sentence = Error::Failed(format!("{reason}: {CHECKPOINT_STANDS}"));
+        let sentence = Error::Failed(format!("{reason}: {CHECKPOINT_IS_KEPT}"));
         lock(&self.state.lost).get_or_insert(reason);
         sentence
     }

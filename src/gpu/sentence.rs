@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// What is left after the device died.
-pub const CHECKPOINT_STANDS: &str = "the last checkpoint of a search stands and --resume goes on from it";
+pub const CHECKPOINT_IS_KEPT: &str = "the last checkpoint of a search is kept, and --resume continues from it";
 
 /// How to need less memory.
 pub const LESS_MEMORY: &str =

@@ -213,8 +213,8 @@ impl ModelFile {
                 basis.complaint(sizes.radial_functions).map_or(Ok(Some(basis)), Err)?
             }
             (None, None) => None,
-            (Some(_), None) => return Err(format!("the tensor {WIDTHS} is missing beside {OFFSETS}")),
-            (None, Some(_)) => return Err(format!("the tensor {OFFSETS} is missing beside {WIDTHS}")),
+            (Some(_), None) => return Err(format!("the tensor {WIDTHS} is missing although {OFFSETS} is there")),
+            (None, Some(_)) => return Err(format!("the tensor {OFFSETS} is missing although {WIDTHS} is there")),
         };
         let (weighting, species) = (metadata.weighting()?, metadata.species()?);
         Ok(ModelFile { sizes, radial_basis, parameters, sde, weighting, species })

@@ -97,7 +97,9 @@ impl ModelFile {
         }
         if self.weighting != weighting {
             let (before, now) = (weighting_name(self.weighting), weighting_name(weighting));
-            notes.push(format!("it was trained with weighting = \"{before}\" and goes on with \"{now}\""));
+            notes.push(format!(
+                "it was trained with weighting = \"{before}\" and is trained with \"{now}\" from here on"
+            ));
         }
         Transferred { parameters, notes }
     }
@@ -184,7 +186,10 @@ mod tests {
     #[test]
     fn another_weighting_is_said() {
         let transferred = model(&[78], false).transfer(&SIZES, Weighting::Dsm, &[78], 1);
-        assert_eq!(transferred.notes[1..], ["it was trained with weighting = \"published\" and goes on with \"dsm\""]);
+        assert_eq!(
+            transferred.notes[1..],
+            ["it was trained with weighting = \"published\" and is trained with \"dsm\" from here on"]
+        );
     }
 
     #[test]

@@ -76,12 +76,7 @@ pub(super) struct About {
 impl About {
     /// The kind whose keys are `K`.
     pub(super) const fn of<K: Kind>() -> Self {
-        About {
-            name: K::NAME,
-            form: K::FORM,
-            keys: keys_of::<K>,
-            accepts: |keys| deserialized::<K>(keys).map(drop),
-        }
+        About { name: K::NAME, form: K::FORM, keys: keys_of::<K>, accepts: |keys| deserialized::<K>(keys).map(drop) }
     }
 }
 

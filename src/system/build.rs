@@ -43,7 +43,7 @@ impl System {
         let cell = match (template, cell) {
             (Some(_), Some(_)) => {
                 return Err(Error::bad_input(
-                    "a cell is given beside a template, which brings its own; leave out one of them",
+                    "a cell is given together with a template, which brings its own; leave out one of them",
                 ));
             }
             (Some(template), None) => template.cell,
@@ -219,7 +219,7 @@ mod tests {
         refused(None, "Pt", None, Some(flat), "the cell has no volume");
         let missing = Cell { vectors: [[0.0; 3]; 3], periodic: [true, false, false] };
         refused(None, "Pt", None, Some(missing), "periodic along a but has no lattice vector");
-        refused(Some(&slab()), "Pt", ABOVE, Some(slab().cell), "a cell is given beside a template");
+        refused(Some(&slab()), "Pt", ABOVE, Some(slab().cell), "a cell is given together with a template");
         let mut periodic = slab();
         periodic.cell = Cell { vectors: [[0.0; 3]; 3], periodic: [true; 3] };
         refused(Some(&periodic), "Pt", ABOVE, None, "the template cannot be used: the cell is periodic along a");

@@ -46,10 +46,10 @@ pub fn read_summary(folder: &Path) -> Result<Summary> {
 pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
     match status {
         _ if RunDirectory::is_in_use(folder) => "running",
-        RunStatus::Running => "killed; --resume goes on",
+        RunStatus::Running => "killed; --resume continues it",
         RunStatus::Done => "done",
-        RunStatus::TargetFound => "ended at the target; --resume goes on",
-        RunStatus::Interrupted => "interrupted; --resume goes on",
+        RunStatus::TargetFound => "ended at the target; --resume continues it",
+        RunStatus::Interrupted => "interrupted; --resume continues it",
         RunStatus::Failed => "failed",
     }
 }

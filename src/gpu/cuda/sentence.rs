@@ -1,6 +1,6 @@
 //! What the user is told when the driver refuses.
 
-use super::super::sentence::{CHECKPOINT_STANDS, LESS_MEMORY};
+use super::super::sentence::{CHECKPOINT_IS_KEPT, LESS_MEMORY};
 use crate::error::Error;
 
 /// `CUresult` codes that get a sentence of their own; names and numbers are those of the CUDA driver API.
@@ -61,11 +61,13 @@ pub fn is_fatal(code: u32) -> bool {
 pub fn at_work(refusal: &Refusal, during: &str) -> Error {
     let name = &refusal.name;
     Error::Failed(if is_fatal(refusal.code) {
-        format!("the GPU stopped in {during} ({name}): {CHECKPOINT_STANDS}; if it happens again, please report it")
+        format!("the GPU stopped in {during} ({name}): {CHECKPOINT_IS_KEPT}; if it happens again, please report it")
     } else if refusal.code == code::OUT_OF_MEMORY {
         format!("the GPU has not enough memory in {during}: {LESS_MEMORY}")
     } else {
-        format!("the CUDA driver refused {during} ({name}): the last checkpoint of a search stands; please report this")
+        format!(
+            "the CUDA driver refused {during} ({name}): the last checkpoint of a search is kept; please report this"
+        )
     })
 }
 
@@ -135,7 +137,7 @@ mod tests {
         );
         for code in [46, 214, 220, 702, 709, 710, 714, 715, 716, 717, 718, 719] {
             assert!(
-                at_work(&refusal(code, "X"), "cuStreamSynchronize").to_string().contains("--resume goes on"),
+                at_work(&refusal(code, "X"), "cuStreamSynchronize").to_string().contains("--resume continues"),
                 "{code}"
             );
         }

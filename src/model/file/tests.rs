@@ -154,9 +154,9 @@ fn wrong_tensors_are_refused() {
 
     let stored = ModelFile { radial_basis: Some(RadialBasis::even(3, 4.5)), ..model(false) };
     let one_sided = edited(&stored, |header| rename(header, WIDTHS, "buffer.widths"));
-    assert_eq!(complaint(&one_sided), format!("the tensor {WIDTHS} is missing beside {OFFSETS}"));
+    assert_eq!(complaint(&one_sided), format!("the tensor {WIDTHS} is missing although {OFFSETS} is there"));
     let one_sided = edited(&stored, |header| rename(header, OFFSETS, "buffer.offsets"));
-    assert_eq!(complaint(&one_sided), format!("the tensor {OFFSETS} is missing beside {WIDTHS}"));
+    assert_eq!(complaint(&one_sided), format!("the tensor {OFFSETS} is missing although {WIDTHS} is there"));
     let short = ModelFile { radial_basis: Some(RadialBasis::even(2, 4.5)), ..model(false) };
     assert!(complaint(&short.to_bytes(Precision::Single).unwrap()).contains("another number"));
 }

@@ -289,7 +289,7 @@ impl Board {
             for mut task in tasks {
                 task.failed_at.push(id);
                 if task.failed_at.len() >= ATTEMPTS {
-                    let reason = format!("given up after {ATTEMPTS} attempts, the last of which {why}");
+                    let reason = format!("given up after {ATTEMPTS} attempts; the last one {why}");
                     state.answers.push((task.number, Answer::Failed(reason)));
                 } else {
                     state.ask_again(task);
@@ -329,7 +329,7 @@ impl Board {
         state.failed_starts_in_a_row += 1;
         if state.failed_starts_in_a_row >= STARTS_IN_A_ROW {
             state.fatal.get_or_insert(format!(
-                "no worker could be started in {STARTS_IN_A_ROW} attempts: {why}; mend that and go on (a search with --resume)"
+                "no worker could be started in {STARTS_IN_A_ROW} attempts: {why}; mend that and resume (a search with --resume)"
             ));
         }
         drop(state);

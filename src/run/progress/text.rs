@@ -94,8 +94,8 @@ pub fn conclude(summary: &Summary, iterations: u32) -> String {
     let status = match summary.status {
         RunStatus::Running => "running",
         RunStatus::Done => "done",
-        RunStatus::TargetFound => "target found; --resume goes on from here",
-        RunStatus::Interrupted => "interrupted; --resume goes on from here",
+        RunStatus::TargetFound => "target found; --resume continues from here",
+        RunStatus::Interrupted => "interrupted; --resume continues from here",
         RunStatus::Failed => "failed",
     };
     let time = duration(Duration::try_from_secs_f64(summary.seconds).unwrap_or_default());
@@ -312,7 +312,7 @@ mod tests {
         let text = |status| conclude(&Summary { status, ..Summary::new(1, "cpu") }, 10);
         assert_eq!(
             text(RunStatus::Interrupted),
-            "interrupted; --resume goes on from here: 0 samples, 0 evaluations in 0 s"
+            "interrupted; --resume continues from here: 0 samples, 0 evaluations in 0 s"
         );
         assert_eq!(text(RunStatus::Failed), "failed: 0 samples, 0 evaluations in 0 s");
     }

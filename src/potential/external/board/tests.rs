@@ -62,7 +62,7 @@ fn a_failed_structure_goes_to_others_twice() {
     let (round, tasks) = take(&board, a, 4);
     board.failed(round, a, tasks, "hung");
     let answers = board.collect(NOW).unwrap();
-    let reason = "given up after 3 attempts, the last of which hung";
+    let reason = "given up after 3 attempts; the last one hung";
     assert_eq!(answers, [(0, Answer::Failed(reason.into()))]);
 }
 
@@ -191,7 +191,7 @@ fn five_failed_starts_end_it() {
     let message = board.collect(NOW).unwrap_err().to_string();
     assert_eq!(
         message,
-        "no worker could be started in 5 attempts: no memory; mend that and go on (a search with --resume)"
+        "no worker could be started in 5 attempts: no memory; mend that and resume (a search with --resume)"
     );
 }
 
