@@ -48,6 +48,25 @@ pub struct Edges<'a, T> {
     pub features: usize,
 }
 
+/// What atoms send or hand back, packed as `[channel block][row][lanes]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a, T> {
+    /// All rows.
+    pub packed: &'a [T],
+    /// Rows of a channel block.
+    pub n: usize,
+    /// The row of every atom.
+    pub of: &'a [u32],
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// The rows of one channel block, `WIDTH` elements each.
+    #[inline(always)]
+    fn block<const WIDTH: usize>(&self, channel_block: usize) -> &'a [T] {
+        &self.packed[channel_block * self.n * WIDTH..][..self.n * WIDTH]
+    }
+}
+
 simd! {
     /// Packs senders from x [rows, 3F] (q, R, μ) and their state [rows, 4F]: `[channel block][row][SENDER]`.
     /// Without a state μ is 0, and so is y.
@@ -93,22 +112,20 @@ pub fn pack_gradients<T: Real>(features: usize, n_rows: usize, d_state: &[T], pa
 
 simd! {
     /// State [receivers, 4F] after the message: `start` rows (chosen by `start_row` of the atom) plus what arrives.
-    /// `packed` holds `n_senders` rows of [`pack_senders`], chosen by `sender_row` of the atom.
+    /// `senders` are rows of [`pack_senders`].
     pub fn message_forward<T>(
         edges: Edges<'_, T>,
         receivers: &[u32],
         start: &[T],
         start_row: &[u32],
-        packed: &[T],
-        n_senders: usize,
-        sender_row: &[u32],
+        senders: Rows<'_, T>,
         out: &mut [T],
     ) {
         let f = edges.features;
         for cb in 0..f.div_ceil(LANES) {
-            let packed = &packed[cb * n_senders * SENDER..][..n_senders * SENDER];
+            let packed = senders.block::<SENDER>(cb);
             let sender = |atom: usize| -> &[T; SENDER] {
-                packed[sender_row[atom] as usize * SENDER..][..SENDER].try_into().expect("SENDER elements")
+                packed[senders.of[atom] as usize * SENDER..][..SENDER].try_into().expect("SENDER elements")
             };
             for (k, &a) in receivers.iter().enumerate() {
                 let (a, i) = (a as usize, a as usize % edges.n_atoms);
@@ -173,35 +190,31 @@ pub struct MessageGradients<'a, T> {
 }
 
 simd! {
-    /// Adds the gradients of `senders` (atoms), each gathered from its receivers.
+    /// Adds the gradients of `atoms`, each gathered from its receivers.
     ///
-    /// `packed` as in the forward pass, `x` and `state` its sources; `d_packed` from [`pack_gradients`] with `n_receivers` rows,
-    /// chosen by `receiver_row` of the atom (row `n_receivers` is zero).
+    /// `senders` as in the forward pass, `x` and `state` their sources; `receivers` are rows of [`pack_gradients`], the last of
+    /// which is zero.
     pub fn message_backward<T>(
         edges: Edges<'_, T>,
-        senders: &[u32],
-        packed: &[T],
-        n_senders: usize,
-        sender_row: &[u32],
+        atoms: &[u32],
+        senders: Rows<'_, T>,
         x: &[T],
         state: Option<&[T]>,
-        d_packed: &[T],
-        n_receivers: usize,
-        receiver_row: &[u32],
+        receivers: Rows<'_, T>,
         gradients: MessageGradients<'_, T>,
     ) {
         let f = edges.features;
         let mut gradients = gradients;
         for cb in 0..f.div_ceil(LANES) {
             let c = cb * LANES;
-            let packed = &packed[cb * n_senders * SENDER..][..n_senders * SENDER];
-            let d_packed = &d_packed[cb * (n_receivers + 1) * STATE..][..(n_receivers + 1) * STATE];
+            let packed = senders.block::<SENDER>(cb);
+            let d_packed = receivers.block::<STATE>(cb);
             let receiver = |atom: usize| -> &[T; STATE] {
-                d_packed[receiver_row[atom] as usize * STATE..][..STATE].try_into().expect("STATE elements")
+                d_packed[receivers.of[atom] as usize * STATE..][..STATE].try_into().expect("STATE elements")
             };
-            for &a in senders {
+            for &a in atoms {
                 let (a, j) = (a as usize, a as usize % edges.n_atoms);
-                let row = sender_row[a] as usize;
+                let row = senders.of[a] as usize;
                 let s: &[T; SENDER] = packed[row * SENDER..][..SENDER].try_into().expect("SENDER elements");
                 let (mut d_xq, mut d_xr) = ([T::ZERO; LANES], [T::ZERO; LANES]);
                 // Σ_i W_μ ⊙ dμ_i: the gradient of y_j.

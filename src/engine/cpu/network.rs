@@ -10,7 +10,7 @@ use super::graph::{FreeGraph, Levels, TemplateGraph};
 use super::head::{Head, HeadBuffers};
 use super::linear::{Linear, Mlp, MlpBuffers, Weights};
 use super::message::{
-    Edges, FilterRows, MessageGradients, message_backward, message_forward, pack_gradients, pack_senders,
+    Edges, FilterRows, MessageGradients, Rows, message_backward, message_forward, pack_gradients, pack_senders,
 };
 use super::simd::{Real, add_assign};
 use super::update::{Update, UpdateBuffers};
@@ -211,7 +211,8 @@ impl<T: Real> Network<T> {
         let edges = self.edges(Some(&shared.template_rows), None, 0);
         shared.base.clear();
         shared.base.extend_from_slice(&start);
-        message_forward(edges, &identity[..t], &start, &identity, &shared.packed, n, &identity, &mut shared.base);
+        let senders = Rows { packed: &shared.packed, n, of: &identity };
+        message_forward(edges, &identity[..t], &start, &identity, senders, &mut shared.base);
     }
 
     fn edges<'a>(
@@ -259,7 +260,8 @@ impl<T: Real> Network<T> {
             if l == 1 {
                 let edges = self.edges(None, free, 0);
                 let (start, local) = (&shared.base, &chunk.local);
-                message_forward(edges, receivers, start, local, &shared.packed, n, local, &mut buffers.middle);
+                let senders = Rows { packed: &shared.packed, n, of: local };
+                message_forward(edges, receivers, start, local, senders, &mut buffers.middle);
             } else {
                 let (state, rows) = (&chunk.states[l - 1], &chunk.levels.rows[l - 1]);
                 let n_senders = chunk.levels.atoms[l - 1].len();
@@ -268,7 +270,8 @@ impl<T: Real> Network<T> {
                 pack_senders(f, n_senders, &buffers.context.out, Some(state), &mut buffers.packed);
                 let template_rows = chunk.levels.has_template[l].then_some(&shared.template_rows[..]);
                 let edges = self.edges(template_rows, free, l - 1);
-                message_forward(edges, receivers, state, rows, &buffers.packed, n_senders, rows, &mut buffers.middle);
+                let senders = Rows { packed: &buffers.packed, n: n_senders, of: rows };
+                message_forward(edges, receivers, state, rows, senders, &mut buffers.middle);
             }
             let state = &mut chunk.states[l];
             state.resize(n_receivers * 4 * f, T::ZERO);
@@ -346,30 +349,21 @@ impl<T: Real> Network<T> {
                 parameters,
             );
             pack_gradients(f, n_receivers, &d_state[..n_receivers * 4 * f], d_packed);
+            let receivers = Rows { packed: d_packed, n: n_receivers + 1, of: &levels.rows[l] };
             if l == 1 {
                 for (row, &a) in levels.atoms[1].iter().enumerate() {
                     add_assign(&mut d_base[a as usize % n * 4 * f..][..4 * f], &d_state[row * 4 * f..][..4 * f]);
                 }
-                let senders: Vec<u32> = (0..local.len() as u32).collect();
+                let atoms: Vec<u32> = (0..local.len() as u32).collect();
+                let senders = Rows { packed: &shared.packed, n, of: local };
                 let gradients =
                     MessageGradients { x: d_shared_x, state: None, template_filters: &mut [], free_filters: d_rows };
                 let edges = self.edges(None, Some((graph, rows)), 0);
-                message_backward(
-                    edges,
-                    &senders,
-                    &shared.packed,
-                    n,
-                    local,
-                    &shared.x,
-                    None,
-                    d_packed,
-                    n_receivers,
-                    &levels.rows[1],
-                    gradients,
-                );
+                message_backward(edges, &atoms, senders, &shared.x, None, receivers, gradients);
             } else {
-                let (senders, sender_rows) = (&levels.atoms[l - 1], &levels.rows[l - 1]);
-                let (n_senders, state) = (senders.len(), &states[l - 1]);
+                let (atoms, sender_rows) = (&levels.atoms[l - 1], &levels.rows[l - 1]);
+                let (n_senders, state) = (atoms.len(), &states[l - 1]);
+                let senders = Rows { packed: &buffers.packed, n: n_senders, of: sender_rows };
                 d_before.clear();
                 d_before.resize(n_senders * 4 * f, T::ZERO);
                 for (row, &a) in levels.atoms[l].iter().enumerate() {
@@ -386,19 +380,7 @@ impl<T: Real> Network<T> {
                     template_filters: d_template_rows,
                     free_filters: d_rows,
                 };
-                message_backward(
-                    edges,
-                    senders,
-                    &buffers.packed,
-                    n_senders,
-                    sender_rows,
-                    &buffers.context.out,
-                    Some(state),
-                    d_packed,
-                    n_receivers,
-                    &levels.rows[l],
-                    gradients,
-                );
+                message_backward(edges, atoms, senders, &buffers.context.out, Some(state), receivers, gradients);
                 let (net, parts) = (&self.contexts[l - 1], [(matrix(state, 4 * f), 0..f)]);
                 net.backward(weights, n_senders, &parts, d_x, &mut buffers.context, parameters);
                 net.backward_input(weights, n_senders, 0..f, &buffers.context, Onto::Sum, matrix_mut(d_before, 4 * f));
@@ -423,20 +405,9 @@ impl<T: Real> Network<T> {
             let edges = self.edges(Some(&shared.template_rows), None, 0);
             let gradients =
                 MessageGradients { x: d_x, state: None, template_filters: d_template_rows, free_filters: &mut [] };
-            let senders = &identity[..t];
-            message_backward(
-                edges,
-                senders,
-                &shared.packed,
-                n,
-                &identity,
-                &shared.x,
-                None,
-                &d_packed,
-                n,
-                &identity,
-                gradients,
-            );
+            let senders = Rows { packed: &shared.packed, n, of: &identity };
+            let receivers = Rows { packed: &d_packed, n: n + 1, of: &identity };
+            message_backward(edges, &identity[..t], senders, &shared.x, None, receivers, gradients);
         }
         self.filters.backward(&self.template_phi, d_template_rows, d_filters);
         let layer = &self.filter_layer;

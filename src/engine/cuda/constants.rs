@@ -84,6 +84,26 @@ pub const SPECIES: usize = 2;
 /// Place of the number of template rows.
 pub const TEMPLATE_ROWS: usize = 3;
 
+/// A unit vector with an integer beside it, as kernels read them.
+fn with_bits(unit: [f32; 3], bits: u32) -> [f32; 4] {
+    [unit[0], unit[1], unit[2], f32::from_bits(bits)]
+}
+
+/// See [`Constants::row_starts`] and [`Constants::row_edges`].
+fn edges_by_row(graph: &TemplateGraph<f32>, n_template: usize) -> (Vec<u32>, Vec<[f32; 4]>) {
+    let mut by_row: Vec<(u32, usize, usize)> = Vec::with_capacity(graph.edges.len());
+    for i in 0..n_template {
+        for e in graph.edge_starts[i] as usize..graph.edge_starts[i + 1] as usize {
+            by_row.push((graph.edges[e].row, i, e));
+        }
+    }
+    by_row.sort_unstable();
+    let rows = 0..=graph.distances.len() as u32;
+    let starts = rows.map(|row| by_row.partition_point(|&(r, ..)| r < row) as u32);
+    let edges = by_row.iter().map(|&(_, i, e)| with_bits(graph.edges[e].unit, i as u32 | graph.edges[e].sender << 16));
+    (starts.collect(), edges.collect())
+}
+
 impl Constants {
     /// Brings what `setup` says to the device.
     ///
@@ -130,20 +150,8 @@ impl Constants {
         let few_template_rows =
             backward_shared_bytes(features, TILE, rows).max(template_backward_shared_bytes(features, rows)) <= room;
 
-        let with_bits = |unit: [f32; 3], bits: u32| [unit[0], unit[1], unit[2], f32::from_bits(bits)];
         let edges: Vec<[f32; 4]> = graph.edges.iter().map(|edge| with_bits(edge.unit, edge.sender)).collect();
-        let mut by_row: Vec<(u32, usize, usize)> = Vec::with_capacity(graph.edges.len());
-        for i in 0..sizes.n_template {
-            for e in graph.edge_starts[i] as usize..graph.edge_starts[i + 1] as usize {
-                by_row.push((graph.edges[e].row, i, e));
-            }
-        }
-        by_row.sort_unstable();
-        let row_starts: Vec<u32> =
-            (0..=rows as u32).map(|row| by_row.partition_point(|&(r, ..)| r < row) as u32).collect();
-        let row_edges: Vec<[f32; 4]> = (by_row.iter())
-            .map(|&(_, i, e)| with_bits(graph.edges[e].unit, i as u32 | graph.edges[e].sender << 16))
-            .collect();
+        let (row_starts, row_edges) = edges_by_row(&graph, sizes.n_template);
         let species_of: Vec<u32> = numbers.iter().map(|z| species.partition_point(|s| s < z) as u32).collect();
         let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|&x| x as f32).collect() };
         let groups: Vec<[u32; 2]> = graph.groups.iter().map(|group| [group.row, group.end]).collect();

@@ -1,6 +1,7 @@
 //! The weights' gradient from what the backward pass left, and the step along it.
 
-use super::{Batch, Level, Network, Output, Term, Wanted, Workspace};
+use super::workspace::Tape;
+use super::{Batch, Network, Output, Term, Wanted, Workspace};
 use crate::engine::TrainingSettings;
 use crate::engine::cuda::adamw::{Adamw, GradientSum, StepPlan, TrainingState, n_blocks};
 use crate::engine::cuda::constants::{Constants, SPECIES, TEMPLATE_ROWS};
@@ -14,21 +15,50 @@ impl Network {
     /// without a term become 0.
     pub fn plan(&self, stream: &Stream, work: &mut Workspace, batch: &Batch, terms: &[Term]) -> Result<()> {
         let Some(tape) = &work.tape else { return Ok(()) };
-        let Constants { sizes, arrangement, counts, .. } = &self.constants;
-        let (f, n) = (sizes.features, sizes.n_atoms);
-        let origin = Batch { first: 0, ..*batch };
-        let rows_of = |level: Level, segments: [usize; 2]| Rows {
+        let mut jobs = Jobs::default();
+        self.plan_blocks(&mut jobs, work, tape, batch);
+        self.plan_species(&mut jobs, tape);
+        self.plan_filters(&mut jobs, work, tape, batch);
+        terms.iter().for_each(|term| self.plan_head(&mut jobs, tape, batch, term));
+        stream.clear(&tape.slices)?;
+        let (jobs, n_tiles) = jobs.finish();
+        let jobs = stream.upload(&jobs)?;
+        if let Some(tape) = &mut work.tape {
+            tape.jobs = Some((jobs, n_tiles));
+        }
+        Ok(())
+    }
+
+    /// Rows of block `l` for structures `segments` (first and number) of the batch.
+    fn rows_of(&self, batch: &Batch, l: usize, segments: [usize; 2]) -> Rows {
+        let level = self.level(&Batch { first: 0, ..*batch }, l, Wanted::Free);
+        Rows {
             list: level.atoms.list,
             counts: level.atoms.counts,
             segments,
-            segment_rows: n,
+            segment_rows: self.constants.sizes.n_atoms,
             strides: [level.list_stride, level.count_stride],
-        };
+        }
+    }
+
+    /// Rows that all structures share, as many as `place` of the counts says.
+    fn shared_rows(&self, place: usize) -> Rows {
+        Rows {
+            list: Pointer::NULL,
+            counts: self.constants.counts.pointer().plus(place),
+            segments: [0, 1],
+            segment_rows: 0,
+            strides: [0, 0],
+        }
+    }
+
+    fn plan_blocks(&self, jobs: &mut Jobs, work: &Workspace, tape: &Tape, batch: &Batch) {
+        let Constants { sizes, arrangement, .. } = &self.constants;
+        let f = sizes.features;
         let (scalars, vectors, stored) = (Columns::scalars, Columns::vectors, Columns::stored);
-        let mut jobs = Jobs::default();
         for l in 0..sizes.blocks {
             let (t, mix, update) = (&tape.blocks[l], &arrangement.mixes[l], &arrangement.updates[l]);
-            let rows = rows_of(self.level(&origin, l, Wanted::Free), [0, batch.n]);
+            let rows = self.rows_of(batch, l, [0, batch.n]);
             let d_mixed = vectors(t.d_mixed.pointer(), 6 * f, 2 * f);
             let mu = Columns::stored_vectors(&t.middle, f, 4 * f, f);
             jobs.push(&rows, mix, [0, f], d_mixed, mu, false);
@@ -45,65 +75,51 @@ impl Network {
                 jobs.push(&rows, &context.second, [0, f], d_x, hidden, true);
             }
         }
-        let fixed = |place: usize| Rows {
-            list: Pointer::NULL,
-            counts: counts.pointer().plus(place),
-            segments: [0, 1],
-            segment_rows: 0,
-            strides: [0, 0],
-        };
-        let context = &arrangement.contexts[0];
-        let d_hidden = scalars(tape.d_species_hidden.pointer(), f);
-        jobs.push(
-            &fixed(SPECIES),
-            &context.first,
-            [0, f],
-            d_hidden,
-            scalars(self.shared.species_q.pointer(), f),
-            false,
-        );
+    }
+
+    fn plan_species(&self, jobs: &mut Jobs, tape: &Tape) {
+        let (f, context) = (self.constants.sizes.features, &self.constants.arrangement.contexts[0]);
+        let (rows, scalars) = (self.shared_rows(SPECIES), Columns::scalars);
+        let (d_hidden, q) = (&tape.d_species_hidden, &self.shared.species_q);
+        jobs.push(&rows, &context.first, [0, f], scalars(d_hidden.pointer(), f), scalars(q.pointer(), f), false);
         let (d_x, hidden) = (&tape.d_species_x, &self.shared.species_hidden);
-        let (d_x, hidden) = (scalars(d_x.pointer(), 3 * f), scalars(hidden.pointer(), f));
-        jobs.push(&fixed(SPECIES), &context.second, [0, f], d_x, hidden, true);
-        if let Some(filters) = &arrangement.filters {
-            let (stride, m) = (sizes.filter_stride, sizes.n_columns);
-            let pairs = Rows {
-                list: Pointer::NULL,
-                counts: batch.graph.n_pairs.pointer(),
-                segments: [0, batch.n],
-                segment_rows: work.max_pairs,
-                strides: [0, 1],
-            };
-            let (d_rows, phi) = (scalars(tape.d_free_rows.pointer(), stride), scalars(tape.free_phi.pointer(), m));
-            jobs.push(&pairs, filters, [0, m], d_rows, phi, false);
-            if sizes.n_template_rows > 0 {
-                let (d_rows, phi) = (tape.d_template_rows.pointer(), self.shared.template_phi.pointer());
-                jobs.add_shared(&fixed(TEMPLATE_ROWS), scalars(d_rows, stride), scalars(phi, m));
-            }
+        jobs.push(&rows, &context.second, [0, f], scalars(d_x.pointer(), 3 * f), scalars(hidden.pointer(), f), true);
+    }
+
+    fn plan_filters(&self, jobs: &mut Jobs, work: &Workspace, tape: &Tape, batch: &Batch) {
+        let Constants { sizes, arrangement, .. } = &self.constants;
+        let Some(filters) = &arrangement.filters else { return };
+        let (stride, m, scalars) = (sizes.filter_stride, sizes.n_columns, Columns::scalars);
+        let pairs = Rows {
+            list: Pointer::NULL,
+            counts: batch.graph.n_pairs.pointer(),
+            segments: [0, batch.n],
+            segment_rows: work.max_pairs,
+            strides: [0, 1],
+        };
+        let (d_rows, phi) = (scalars(tape.d_free_rows.pointer(), stride), scalars(tape.free_phi.pointer(), m));
+        jobs.push(&pairs, filters, [0, m], d_rows, phi, false);
+        if sizes.n_template_rows > 0 {
+            let (d_rows, phi) = (tape.d_template_rows.pointer(), self.shared.template_phi.pointer());
+            jobs.add_shared(&self.shared_rows(TEMPLATE_ROWS), scalars(d_rows, stride), scalars(phi, m));
         }
-        for term in terms {
-            let saved = if term.output == Output::Score { &tape.score } else { &tape.force };
-            let rows = rows_of(self.level(&origin, sizes.blocks - 1, Wanted::Free), [term.first, term.n]);
-            for (b, kept) in self.gated(term.output).iter().zip(saved) {
-                let (v, v_in) = (b.mix.n_out, b.vectors_in);
-                let (d_mixed, x) =
-                    (vectors(kept.d_mixed.pointer(), 3 * v, v), vectors(kept.vectors.pointer(), 3 * v_in, v_in));
-                jobs.push(&rows, &b.mix, [0, v_in], d_mixed, x, false);
-                let (n_in, n_hidden) = (b.net.first.n_in, b.net.first.n_out);
-                let (d_hidden, input) =
-                    (scalars(kept.d_hidden.pointer(), n_hidden), scalars(kept.input.pointer(), n_in));
-                jobs.push(&rows, &b.net.first, [0, n_in], d_hidden, input, false);
-                let d_out = scalars(kept.d_out.pointer(), b.net.second.n_out);
-                jobs.push(&rows, &b.net.second, [0, n_hidden], d_out, scalars(kept.hidden.pointer(), n_hidden), true);
-            }
+    }
+
+    fn plan_head(&self, jobs: &mut Jobs, tape: &Tape, batch: &Batch, term: &Term) {
+        let (scalars, vectors) = (Columns::scalars, Columns::vectors);
+        let saved = if term.output == Output::Score { &tape.score } else { &tape.force };
+        let rows = self.rows_of(batch, self.constants.sizes.blocks - 1, [term.first, term.n]);
+        for (b, kept) in self.gated(term.output).iter().zip(saved) {
+            let (v, v_in) = (b.mix.n_out, b.vectors_in);
+            let (d_mixed, x) =
+                (vectors(kept.d_mixed.pointer(), 3 * v, v), vectors(kept.vectors.pointer(), 3 * v_in, v_in));
+            jobs.push(&rows, &b.mix, [0, v_in], d_mixed, x, false);
+            let (n_in, n_hidden) = (b.net.first.n_in, b.net.first.n_out);
+            let (d_hidden, input) = (scalars(kept.d_hidden.pointer(), n_hidden), scalars(kept.input.pointer(), n_in));
+            jobs.push(&rows, &b.net.first, [0, n_in], d_hidden, input, false);
+            let d_out = scalars(kept.d_out.pointer(), b.net.second.n_out);
+            jobs.push(&rows, &b.net.second, [0, n_hidden], d_out, scalars(kept.hidden.pointer(), n_hidden), true);
         }
-        stream.clear(&tape.slices)?;
-        let (jobs, n_tiles) = jobs.finish();
-        let jobs = stream.upload(&jobs)?;
-        if let Some(tape) = &mut work.tape {
-            tape.jobs = Some((jobs, n_tiles));
-        }
-        Ok(())
     }
 
     /// Adds up the gradient that [`Network::backward`] left. `losses`: the plan of the call, how many structures have a loss of the score
