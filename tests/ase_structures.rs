@@ -3,7 +3,7 @@
 //! Needs a Python with ASE, named by the environment variable GODIFF_PYTHON; skipped with a message without it.
 
 use godiff::system::xyz::{Frame, parse_frames, read_frames, write_frames};
-use godiff::system::{Cell, Structure, Vec3, elements, read_structure, read_structures};
+use godiff::system::{self, Cell, Format, Structure, Vec3, elements, read_structure, read_structures};
 use rand::{RngExt, SeedableRng};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,7 +70,7 @@ fn structures_travel_to_ase_and_back() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    for name in ["xyz", "xyz-back", "poscar", "poscar-back"] {
+    for name in ["xyz", "xyz-back", "poscar", "poscar-back", "poscar-again"] {
         std::fs::create_dir(path(name)).unwrap();
     }
     python(&interpreter, "write", folder.path());
@@ -87,8 +87,13 @@ fn structures_travel_to_ase_and_back() {
     let written = files(&path("poscar"));
     assert!(written.len() >= 20, "the script wrote {} files", written.len());
     for file in &written {
+        let frames = system::read_frames(file).unwrap();
+        let again = path("poscar-again").join(file.file_name().unwrap());
+        std::fs::write(&again, Format::Poscar.write(&again, &frames).unwrap()).unwrap();
         let back = path("poscar-back").join(file.file_name().unwrap()).with_added_extension("xyz");
-        write_frames(&back, &[read_structure(file).unwrap().into()]).unwrap();
+        if let Ok(text) = Format::Xyz.write(&back, &frames) {
+            std::fs::write(&back, text).unwrap();
+        }
     }
     let (frames, plain) = own_frames();
     write_frames(&path("own.xyz"), &frames).unwrap();

@@ -46,6 +46,12 @@ pub fn atomic_number(symbol: &str) -> Option<u8> {
     (1..).zip(SYMBOLS).find_map(|(number, known)| (known == symbol).then_some(number))
 }
 
+/// First letter large, the others small, as ASE reads symbols.
+pub(super) fn capitalised(symbol: &str) -> String {
+    let (first, rest) = symbol.split_at(symbol.chars().next().map_or(0, char::len_utf8));
+    first.to_uppercase() + &rest.to_lowercase()
+}
+
 /// Covalent radius in Å; 2.0, as in ASE, where none is published.
 pub fn covalent_radius(number: u8) -> f64 {
     usize::from(number).checked_sub(1).and_then(|k| COVALENT_RADII.get(k)).copied().unwrap_or(UNKNOWN_RADIUS)

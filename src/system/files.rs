@@ -1,26 +1,120 @@
 //! Structure files of any known format, chosen by name.
 
 use super::Structure;
-use super::poscar::read_poscar;
-use super::xyz::read_frames;
+use super::poscar::{self, format_poscar, read_poscar};
+use super::xyz::{self, Frame, format_frames, parse_frames};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// All structures of a file: POSCAR where the name holds `POSCAR` or `CONTCAR` or ends in `.vasp` or `.poscar`, extended XYZ
-/// otherwise. Every structure returned passes [`Structure::validate`].
+/// The formats that are read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Extended XYZ, any number of structures.
+    Xyz,
+    /// VASP's POSCAR and CONTCAR, one structure.
+    Poscar,
+}
+
+/// The formats with the names that tell them apart, for messages.
+const FORMATS: &str =
+    "extended XYZ (.xyz, .extxyz) and POSCAR (a name with POSCAR or CONTCAR, or .vasp, .poscar, .contcar)";
+
+impl Format {
+    /// The format that a file's name stands for, in large letters or small ones; none for other names.
+    pub fn of(path: &Path) -> Option<Format> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        if [".xyz", ".extxyz"].iter().any(|ending| name.ends_with(ending)) {
+            Some(Format::Xyz)
+        } else if ["poscar", "contcar"].iter().any(|word| name.contains(word)) || name.ends_with(".vasp") {
+            Some(Format::Poscar)
+        } else {
+            None
+        }
+    }
+
+    /// The format in which `path` is to be written; what is no regular file (a pipe, a terminal) takes extended XYZ.
+    ///
+    /// # Errors
+    /// `BadInput` for a name that stands for neither format, with the command that converts.
+    pub fn to_write(path: &Path) -> Result<Format> {
+        let is_device = || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+        Format::of(path).or_else(|| is_device().then_some(Format::Xyz)).ok_or_else(|| {
+            let own = path.with_extension("xyz");
+            let (own, other) = (own.display(), path.display());
+            Error::bad_file(
+                path,
+                format!(
+                    "structures are written as {FORMATS}; write {own} and convert it with `ase convert {own} {other}`"
+                ),
+            )
+        })
+    }
+
+    /// Checks that `frames` can be written as `path` in this format: before anything is computed for them.
+    ///
+    /// # Errors
+    /// `BadInput` for several structures, a missing cell and the like in a POSCAR, and for constraints that the format lacks.
+    pub fn check(self, path: &Path, frames: &[Frame]) -> Result<()> {
+        match self {
+            Format::Poscar => poscar::check_frames(path, frames),
+            Format::Xyz => frames.iter().enumerate().try_for_each(|(k, frame)| {
+                xyz::check_frame(frame).map_err(|why| Error::bad_file(path, format!("structure {}: {why}", k + 1)))
+            }),
+        }
+    }
+
+    /// The contents of the file `path` with `frames` in this format.
+    ///
+    /// # Errors
+    /// As [`Format::check`].
+    pub fn write(self, path: &Path, frames: &[Frame]) -> Result<String> {
+        self.check(path, frames)?;
+        match (self, frames) {
+            (Format::Poscar, [frame]) => format_poscar(frame).map_err(|why| Error::bad_file(path, why)),
+            _ => Ok(format_frames(frames)),
+        }
+    }
+}
+
+/// All structures of a file with what else it says about them, in the [`Format`] of its name. A file of another name is read as
+/// extended XYZ if it begins with a number of atoms. Every structure returned passes [`Structure::validate`].
 ///
 /// # Errors
 /// `BadInput` with the file and the line for a file that cannot be read or understood.
-pub fn read_structures(path: &Path) -> Result<Vec<Structure>> {
-    let structures = if is_poscar(path) {
-        vec![read_poscar(path)?]
-    } else {
-        read_frames(path)?.into_iter().map(|frame| frame.structure).collect()
+pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
+    let frames = match Format::of(path) {
+        Some(Format::Poscar) => vec![read_poscar(path)?],
+        Some(Format::Xyz) => xyz::read_frames(path)?,
+        None => read_unnamed(path)?,
     };
-    for (k, structure) in structures.iter().enumerate() {
-        structure.validate().map_err(|error| Error::bad_file(path, format!("structure {}: {error}", k + 1)))?;
+    for (k, frame) in frames.iter().enumerate() {
+        frame.structure.validate().map_err(|error| Error::bad_file(path, format!("structure {}: {error}", k + 1)))?;
     }
-    Ok(structures)
+    Ok(frames)
+}
+
+/// The extended XYZ file at `path`, whose name says nothing.
+fn read_unnamed(path: &Path) -> Result<Vec<Frame>> {
+    let bytes = read_bytes(path)?;
+    let first = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let is_count = str::from_utf8(first).is_ok_and(|line| line.trim().parse::<u64>().is_ok());
+    if !is_count {
+        let (other, own) = (path.display(), path.with_extension("xyz"));
+        let message = format!(
+            "its name stands for no format that is read: {FORMATS}; rename it, or convert it with `ase convert {other} {}`",
+            own.display()
+        );
+        return Err(Error::bad_file(path, message));
+    }
+    parse_frames(&text(bytes, path)?, path)
+}
+
+/// All structures of a file, as [`read_frames`].
+///
+/// # Errors
+/// Those of [`read_frames`].
+pub fn read_structures(path: &Path) -> Result<Vec<Structure>> {
+    Ok(read_frames(path)?.into_iter().map(|frame| frame.structure).collect())
 }
 
 /// The one structure of a file, such as a template or a target.
@@ -38,21 +132,31 @@ pub fn read_structure(path: &Path) -> Result<Structure> {
     }
 }
 
-fn is_poscar(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let lower = name.to_lowercase();
-    name.contains("POSCAR") || name.contains("CONTCAR") || lower.ends_with(".vasp") || lower.ends_with(".poscar")
-}
-
 /// The whole file as text.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Error::bad_file(path, format!("cannot be read: {error}; check the path and its permissions"))
-    })?;
+    text(read_bytes(path)?, path)
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|error| Error::bad_file(path, format!("cannot be read: {error}; check the path and its permissions")))
+}
+
+fn text(bytes: Vec<u8>, path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&byte| byte == b'\n').count();
         Error::bad_file(path, format!("line {line}: is not text in UTF-8; give a plain text structure file"))
     })
+}
+
+/// A number as C or Fortran writes it: the exponent may begin with d or D.
+pub(super) fn parse_real(text: &str) -> Option<f64> {
+    let fortran = |c: char| c.is_ascii_digit() || "+-.dD".contains(c);
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) if text.chars().all(fortran) => text.replacen(['d', 'D'], "e", 1).parse().ok(),
+        Err(_) => None,
+    }
 }
 
 /// A piece of input fit for a one-line message.
@@ -71,12 +175,52 @@ mod tests {
 
     #[test]
     fn format_follows_the_name() {
-        for name in ["POSCAR", "CONTCAR.relaxed", "POSCAR_1", "slab.vasp", "Slab.POSCAR", "slab.poscar", "a/b.VASP"] {
-            assert!(is_poscar(Path::new(name)), "{name}");
+        for name in
+            ["POSCAR", "CONTCAR.relaxed", "POSCAR_1", "slab.vasp", "Slab.POSCAR", "slab.contcar", "poscar", "a/b.VASP"]
+        {
+            assert_eq!(Format::of(Path::new(name)), Some(Format::Poscar), "{name}");
         }
-        for name in ["slab.xyz", "slab.extxyz", "poscar.xyz", "POSCARS/slab.xyz", "vasp"] {
-            assert!(!is_poscar(Path::new(name)), "{name}");
+        for name in ["slab.xyz", "slab.extxyz", "poscar.xyz", "POSCARS/slab.xyz", "SLAB.XYZ"] {
+            assert_eq!(Format::of(Path::new(name)), Some(Format::Xyz), "{name}");
         }
+        for name in ["slab.cif", "POSCARS/slab.traj", "vasp", "xyz", "slab.json", "slab.db", "XDATCAR", "slab", ".."] {
+            assert_eq!(Format::of(Path::new(name)), None, "{name}");
+        }
+        let error = Format::to_write(Path::new("a/out.traj")).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(
+            error.to_string(),
+            "a/out.traj: structures are written as extended XYZ (.xyz, .extxyz) and POSCAR (a name with POSCAR or CONTCAR, or \
+             .vasp, .poscar, .contcar); write a/out.xyz and convert it with `ase convert a/out.xyz a/out.traj`"
+        );
+    }
+
+    #[test]
+    fn files_of_other_names_are_read_where_they_are_extended_xyz() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("frames.dat"), "1\n\nH 0 0 0\n").unwrap();
+        assert_eq!(read_structures(&path("frames.dat")).unwrap().len(), 1);
+        for (name, bytes) in [("slab.cif", &b"data_slab\n"[..]), ("slab.traj", b"- of Ulm\xff\x00"), ("empty", b"")] {
+            std::fs::write(path(name), bytes).unwrap();
+            let error = read_frames(&path(name)).unwrap_err();
+            let sentence =
+                format!("{name}: its name stands for no format that is read: extended XYZ (.xyz, .extxyz) and POSCAR");
+            assert!(error.to_string().contains(&sentence), "{error}");
+            assert!(error.to_string().contains("convert it with `ase convert "), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_c_and_fortran() {
+        for (text, number) in [("1", 1.0), ("-1.5e-3", -1.5e-3), ("1.8D+00", 1.8), ("0.0d0", 0.0), (".5d1", 5.0)] {
+            assert_eq!(parse_real(text), Some(number), "{text}");
+        }
+        for text in ["", "d", "1d", "1dd1", "1d1d1", "0x1d0", "1.0d0e0", "dd", "1 2"] {
+            assert_eq!(parse_real(text), None, "{text}");
+        }
+        assert!(parse_real("nan").unwrap().is_nan());
     }
 
     #[test]

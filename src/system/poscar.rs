@@ -1,8 +1,14 @@
 //! VASP's POSCAR and CONTCAR files, version 5: element symbols stand above their counts.
 
-use super::elements::atomic_number;
-use super::files::{read_text, shown};
+mod write;
+
+pub(super) use write::check_frames;
+pub use write::format_poscar;
+
+use super::elements::{atomic_number, capitalised};
+use super::files::{parse_real, read_text, shown};
 use super::vector::{combine, cross, dot, is_finite};
+use super::xyz::{Axes, Frame, Moves};
 use super::{Cell, Structure, Vec3};
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -12,16 +18,16 @@ use std::path::Path;
 ///
 /// # Errors
 /// `BadInput` for a file that cannot be read and for everything [`parse_poscar`] refuses.
-pub fn read_poscar(path: &Path) -> Result<Structure> {
+pub fn read_poscar(path: &Path) -> Result<Frame> {
     parse_poscar(&read_text(path)?, path)
 }
 
-/// The structure in `text`, the contents of the POSCAR file `path` (named in errors).
+/// The structure in `text`, the contents of the POSCAR file `path` (named in errors), with its selective-dynamics flags.
 ///
 /// # Errors
 /// `BadInput` with the line for the VASP 4 format, unknown elements, numbers that are missing or not finite, a cell without
-/// volume, an atom fixed along some axes only, and a file that ends early.
-pub fn parse_poscar(text: &str, path: &Path) -> Result<Structure> {
+/// volume, and a file that ends early.
+pub fn parse_poscar(text: &str, path: &Path) -> Result<Frame> {
     let mut lines = Lines { lines: text.lines(), number: 0 };
     parse(&mut lines).map_err(|message| Error::bad_file(path, format!("line {}: {message}", lines.number)))
 }
@@ -38,9 +44,13 @@ impl<'a> Lines<'a> {
         self.number += 1;
         Ok(line)
     }
+
+    fn peek(&self) -> Option<&'a str> {
+        self.lines.clone().next()
+    }
 }
 
-fn parse(lines: &mut Lines) -> std::result::Result<Structure, String> {
+fn parse(lines: &mut Lines) -> std::result::Result<Frame, String> {
     lines.next("the comment")?;
     let factors = parse_factors(lines.next("the scaling factor")?)?;
     let mut vectors = [[0.0; 3]; 3];
@@ -68,24 +78,25 @@ fn parse(lines: &mut Lines) -> std::result::Result<Structure, String> {
     if selective {
         mode = lines.next("Direct or Cartesian")?;
     }
+    // VASP takes for direct what does not begin with one of these letters; a line of coordinates is a forgotten line.
     let cartesian = starts_with_any(mode, "cCkK");
-    if !cartesian && !starts_with_any(mode, "dD") {
+    if mode.trim().is_empty() || parse_vector(mode).is_ok() {
         return Err(format!("expected Direct or Cartesian, found '{}'", shown(mode)));
     }
-    let (mut numbers, mut positions, mut fixed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut numbers, mut positions, mut flags) = (Vec::new(), Vec::new(), Vec::new());
     for (number, count) in species {
         for _ in 0..count {
             let line = lines.next("the position of an atom")?;
             let point = parse_vector(line)?;
             numbers.push(number);
             positions.push(if cartesian { scaled(point) } else { combine(point, &cell.vectors) });
-            fixed.push(selective && parse_fixed(line)?);
+            flags.push(if selective { parse_flags(line)? } else { [true; 3] });
         }
     }
     if positions.iter().any(|&p| !is_finite(p)) {
         return Err("a position is not finite once scaled".into());
     }
-    Ok(Structure { fixed, ..Structure::new(cell, numbers, positions) })
+    Ok(Frame::from(Structure::new(cell, numbers, positions)).with_moves(Moves { along: Axes::Lattice, flags }))
 }
 
 /// What the second line says.
@@ -99,7 +110,7 @@ enum Factors {
 fn parse_factors(line: &str) -> std::result::Result<Factors, String> {
     let refuse = || format!("'{}' is neither one scaling factor other than 0 nor three above 0", shown(line));
     // Anything after the numbers is a comment.
-    let numbers: Vec<f64> = line.split_whitespace().take(3).map_while(|word| word.parse().ok()).collect();
+    let numbers: Vec<f64> = line.split_whitespace().take(3).map_while(parse_real).collect();
     match numbers[..] {
         _ if numbers.iter().any(|x| !x.is_finite()) => Err(refuse()),
         [factor] if factor > 0.0 => Ok(Factors::PerAxis([factor; 3])),
@@ -109,31 +120,46 @@ fn parse_factors(line: &str) -> std::result::Result<Factors, String> {
     }
 }
 
-/// Atomic numbers with how many atoms of each follow.
+/// Atomic numbers with how many atoms of each follow. VASP breaks both lists after 20 entries.
 fn parse_species(lines: &mut Lines) -> std::result::Result<Vec<(u8, usize)>, String> {
-    let symbols: Vec<&str> = uncommented(lines.next("the element symbols")?).collect();
-    if symbols.first().is_some_and(|word| word.parse::<u64>().is_ok()) {
+    let is_count = |line: &str| line.split_whitespace().next().is_some_and(|word| word.parse::<u64>().is_ok());
+    let mut line = lines.next("the element symbols")?;
+    if is_count(line) {
         return Err(
             "counts stand where VASP 5 has element symbols; put a line with the symbols above them (VASP 4 files lack it)"
                 .into(),
         );
     }
-    let elements: Vec<u8> = symbols
-        .iter()
-        .map(|word| {
+    let mut elements: Vec<u8> = Vec::new();
+    while !is_count(line) {
+        let before = elements.len();
+        for word in uncommented(line) {
             // VASP also writes the names of its potentials: Na_pv, Na_pv/6a2f546d.
-            let symbol = word.split(['_', '/']).next().unwrap_or_default();
-            atomic_number(symbol).ok_or_else(|| format!("'{}' is not the symbol of an element", shown(word)))
-        })
-        .collect::<std::result::Result<_, _>>()?;
-    let counts: Vec<usize> = uncommented(lines.next("the counts of the elements")?)
-        .map(|word| {
-            let count = word.parse().ok().filter(|&count| count > 0);
-            count.ok_or_else(|| format!("'{}' is not a positive number of atoms", shown(word)))
-        })
-        .collect::<std::result::Result<_, _>>()?;
-    if elements.is_empty() || elements.len() != counts.len() {
+            let symbol = capitalised(word.split(['_', '/']).next().unwrap_or_default());
+            let number = atomic_number(&symbol);
+            elements.push(number.ok_or_else(|| format!("'{}' is not the symbol of an element", shown(word)))?);
+        }
+        if elements.len() == before {
+            return Err(format!("expected element symbols or their counts, found '{}'", shown(line)));
+        }
+        line = lines.next("the counts of the elements")?;
+    }
+    let mut counts: Vec<usize> = Vec::new();
+    loop {
+        for word in uncommented(line) {
+            let count = word.parse().map_err(|_| format!("'{}' is not a number of atoms", shown(word)))?;
+            counts.push(count);
+        }
+        if counts.len() >= elements.len() || !lines.peek().is_some_and(is_count) {
+            break;
+        }
+        line = lines.next("the counts of the elements")?;
+    }
+    if elements.len() != counts.len() {
         return Err(format!("{} element symbols but {} counts; give one count for each", elements.len(), counts.len()));
+    }
+    if counts.iter().all(|&count| count == 0) {
+        return Err("all counts are 0; give at least one atom".into());
     }
     Ok(elements.into_iter().zip(counts).collect())
 }
@@ -147,30 +173,22 @@ fn parse_vector(line: &str) -> std::result::Result<Vec3, String> {
     let mut words = line.split_whitespace();
     let mut vector = [0.0; 3];
     for x in &mut vector {
-        let number = words.next().and_then(|word| word.parse().ok()).filter(|number: &f64| number.is_finite());
+        let number = words.next().and_then(parse_real).filter(|number| number.is_finite());
         *x = number.ok_or_else(|| format!("expected three finite numbers, found '{}'", shown(line)))?;
     }
     Ok(vector)
 }
 
-/// The three Fortran logicals behind a position: T where the atom may move.
-fn parse_fixed(line: &str) -> std::result::Result<bool, String> {
-    let flags: Vec<Option<bool>> = line
-        .split_whitespace()
-        .skip(3)
-        .take(3)
-        .map(|word| match word.trim_start_matches('.').chars().next() {
-            Some('T' | 't') => Some(true),
-            Some('F' | 'f') => Some(false),
-            _ => None,
-        })
-        .collect();
+/// The three Fortran logicals behind a position: T where the atom may move along a lattice vector.
+fn parse_flags(line: &str) -> std::result::Result<[bool; 3], String> {
+    let flag = |word: &str| match word.trim_start_matches('.').chars().next() {
+        Some('T' | 't') => Some(true),
+        Some('F' | 'f') => Some(false),
+        _ => None,
+    };
+    let flags: Vec<Option<bool>> = line.split_whitespace().skip(3).take(3).map(flag).collect();
     match flags[..] {
-        [Some(true), Some(true), Some(true)] => Ok(false),
-        [Some(false), Some(false), Some(false)] => Ok(true),
-        [Some(_), Some(_), Some(_)] => {
-            Err("the atom is fixed along some axes only; atoms are fixed as a whole here".into())
-        }
+        [Some(a), Some(b), Some(c)] => Ok([a, b, c]),
         _ => Err(format!("expected three flags T or F behind the position, found '{}'", shown(line))),
     }
 }
@@ -189,7 +207,7 @@ mod tests {
         "Pt Au_pv\n1 2 ! counts\nSelective dynamics\nDirect\n0 0 0 F F F\n0.5 0.5 0.25 T T T Au\n-0.25 0 1.5 T T T\n";
 
     fn read(text: &str) -> Result<Structure> {
-        parse_poscar(text, Path::new("POSCAR"))
+        parse_poscar(text, Path::new("POSCAR")).map(|frame| frame.structure)
     }
 
     #[test]
@@ -215,6 +233,44 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_broken_and_counts_are_zero() {
+        let species = |lists: &str| read(&format!("{HEAD}{lists}D\n0 0 0\n0.5 0 0\n0 0.5 0\n")).map(|s| s.numbers);
+        for lists in
+            ["Pt Au\n1 2\n", "PT au\n1 2\n", "Pt\nAu\n1\n2\n", "Pt ! first\nAu\n1 2\n", "Pt Cu Au\n1 0 2 ! 3\n"]
+        {
+            assert_eq!(species(lists).unwrap(), [78, 79, 79], "{lists}");
+        }
+        assert_eq!(species("Pt Au Pt\n1 1 1\n").unwrap(), [78, 79, 78]);
+    }
+
+    #[test]
+    fn keywords_go_by_their_first_letter() {
+        let positions = |mode: &str| read(&format!("{HEAD}H\n1\n{mode}\n0 0 0.5\n")).unwrap().positions;
+        for mode in ["Direct", "direct", "fractional", "Fractional coordinates", " D", "reduced", "1", "?"] {
+            assert_eq!(positions(mode), [[0.0, 0.0, 5.0]], "{mode}");
+        }
+        for mode in ["Cartesian", "cart", "K", "  kartesisch"] {
+            assert_eq!(positions(mode), [[0.0, 0.0, 1.0]], "{mode}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_exponents_of_fortran() {
+        let text = "by d\n0.1d1\n2.0D0 0 0\n0 2d+0 0\n0 0 20.d-1\nH\n1\nD\n0 0 5.0d-1\n";
+        let structure = read(text).unwrap();
+        assert_eq!(structure.cell.volume(), 8.0);
+        assert_eq!(structure.positions, [[0.0, 0.0, 1.0]]);
+    }
+
+    #[test]
+    fn atoms_may_be_fixed_along_some_vectors() {
+        let text = format!("{HEAD}{BODY}").replace("0 F F F", "0 F .TRUE. f");
+        let frame = parse_poscar(&text, Path::new("POSCAR")).unwrap();
+        assert_eq!(frame.partly_fixed(), Some(0));
+        assert_eq!(frame.structure.fixed, [false; 3]);
+    }
+
+    #[test]
     fn malformed_files_are_refused_with_the_line() {
         let good = format!("{HEAD}{BODY}");
         let cases = [
@@ -231,11 +287,16 @@ mod tests {
             (good.replace("Pt Au_pv\n", ""), "line 6: counts stand where VASP 5 has element symbols"),
             (good.replace("Pt Au_pv", "Pt Xx"), "line 6: 'Xx' is not the symbol of an element"),
             (good.replace("1 2 !", "1 !"), "line 7: 2 element symbols but 1 counts"),
-            (good.replace("1 2 !", "1 0 !"), "line 7: '0' is not a positive number of atoms"),
+            (good.replace("1 2 !", "0 0 !"), "line 7: all counts are 0; give at least one atom"),
+            (good.replace("1 2 !", "1 -2 !"), "line 7: '-2' is not a number of atoms"),
+            (
+                good.replace("1 2 !", "! 1 2"),
+                "line 7: expected element symbols or their counts, found '! 1 2 ! counts'",
+            ),
             (good.replace("1 2 !", "1 18446744073709551615 !"), "line 12: the file ends where the position of an atom"),
-            (good.replace("Direct", "Fractional"), "line 9: expected Direct or Cartesian, found 'Fractional'"),
+            (good.replace("Direct\n", ""), "line 9: expected Direct or Cartesian, found '0 0 0 F F F'"),
+            (good.replace("Direct", " "), "line 9: expected Direct or Cartesian, found ''"),
             (good.replace("0.5 0.5 0.25 T", "0.5 half 0.25 T"), "line 11: expected three finite numbers"),
-            (good.replace("0 F F F", "0 F F T"), "line 10: the atom is fixed along some axes only"),
             (good.replace("0 F F F", "0 F F"), "line 10: expected three flags T or F"),
             (good.replace("-0.25 0 1.5", "-0.25 0 1e308"), "line 12: a position is not finite once scaled"),
         ];

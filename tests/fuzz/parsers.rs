@@ -8,7 +8,7 @@ use godiff::potential::PotentialSettings;
 use godiff::potential::external::ask;
 use godiff::run::{Checkpoint, Flaw, IterationMetrics, Summary, parse_metrics};
 use godiff::system::elements::parse_formula;
-use godiff::system::poscar::parse_poscar;
+use godiff::system::poscar::{format_poscar, parse_poscar};
 use godiff::system::xyz::{format_frames, parse_frames, read_frames};
 use godiff::system::{Structure, read_structure};
 use rand::RngExt;
@@ -72,6 +72,8 @@ pub fn xyz() -> Parser {
          j=\"_JSON \\\"5\\\"\" Properties=species:S:1:pos:R:3:forces:R:3:move_mask:L:1:tag:I:1:q:R:2:label:S:1\n\
          Pt 0 0 0 0.1 0 0 T 1 0.5 0.5 a\nPt 2 2 2 -0.1 0 0 F 2 0.5 0.5 b\n",
         "1\nProperties=Z:I:1:pos:R:3:move_mask:L:3\n78 0 0 0 T T T\n1\nProperties=species:S:1:pos:R:3\npt 1 1 1\n",
+        "1\nLattice=[[3.0, 0d0, 0], [0, 3, 0], [0, 0, 3D0]] note=it's b='c d' m=[[1, 2], [3, 4]] s={x \"y z\"} n=007 \
+         Properties=species:S:1:pos:R:3:move_mask:L:3:q:R:1\nPt 0 0 0 F F T 1.5d-3\n",
     ]));
     Parser {
         name: "xyz",
@@ -103,6 +105,7 @@ pub fn poscar() -> Parser {
          -0.25 0 1.5 T T T\n\n0 0 0\n0 0 0\n0 0 0\n",
         "by volume\n-216\n3 0 0\n0 0 3\n0 3 0\nH\n1\nCartesian\n1 1 1\n",
         "three factors\n2 1 0.5\n3 0 0\n0 0 3\n0 3 0\nNa_pv/6a2f546d Cl\n2 1\nkart\n1 1 1\n0 0 0\n.5 .5 .5\n",
+        "broken\n1d0\n3 0 0\n0 3 0\n0 0 3\nPt AU\nCu\n1 1\n0\nSel\nfractional\n0 0 .1 F F T\n.5d0 .5 .5 T T F\n",
         "skewed\n1.0\n2.7718585823 0 0\n1.3859292912 2.4005 0\n0 0 20.5\nPt\n4\nDirect\n0 0 .1\n.3 .3 .2\n.6 .6 .3\n0 0 .4\n",
     ]);
     Parser {
@@ -110,8 +113,13 @@ pub fn poscar() -> Parser {
         forms: vec![Form::raw(seeds)],
         tokens: words("Direct Cartesian Selective K F T .FALSE. .TRUE. ! Pt Au_pv H / _ 0 1 -1 1.0 \n"),
         read: Box::new(|bytes| {
-            let structure = parse_poscar(text(bytes)?, Path::new("POSCAR")).map_err(refused)?;
-            structure.validate().expect("what the reader accepts is valid");
+            let frame = parse_poscar(text(bytes)?, Path::new("POSCAR")).map_err(refused)?;
+            frame.structure.validate().expect("what the reader accepts is valid");
+            // Atoms of many alternating elements are not written.
+            if let Ok(written) = format_poscar(&frame) {
+                let again = parse_poscar(&written, Path::new("POSCAR")).expect("what is written can be read");
+                assert_eq!(again, frame);
+            }
             Ok(())
         }),
         memory: (100 * KB, 100),

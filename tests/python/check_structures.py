@@ -1,7 +1,7 @@
 """Writes structure files with ASE, and compares what this project made of them with ASE's own reading.
 
     check_structures.py write DIR    DIR/xyz/*.xyz and DIR/poscar/POSCAR-*
-    check_structures.py check DIR    against DIR/xyz-back, DIR/poscar-back, own.xyz + own.json, elements.json
+    check_structures.py check DIR    against DIR/xyz-back, DIR/poscar-back, DIR/poscar-again, own.xyz + own.json, elements.json
 """
 
 import json
@@ -12,7 +12,7 @@ import ase.data
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian, FixScaled
 from ase.io import read, write
 
 
@@ -28,6 +28,8 @@ def random_atoms(rng, k):
         atoms.cell, atoms.pbc = cell, pbc
     if k % 3:
         atoms.set_constraint(FixAtoms(indices=rng.choice(n, int(rng.integers(1, n + 1)), replace=False)))
+    if k % 8 == 0:
+        atoms.set_constraint(FixCartesian(0, mask=rng.permutation([True, False, bool(k % 3)])))
     if k % 2:
         results = {"energy": float(rng.normal(0, 100))}
         if k % 5:
@@ -48,8 +50,29 @@ def random_atoms(rng, k):
     return atoms
 
 
+# Notations that ASE reads and does not write.
+XYZ = """2
+Lattice='4 0 0 1 5 0 0 0 20' Properties=species:S:1:pos:R:3:tags:I:1 pbc=[T, T, F] note="it's" words='a "b" c' a=[1, 2] b={1.5 2} \\
+flag 'a key'=x=y escaped="say \\"x\\" \\\\" number=5 padded=007 exponent=1e-3 text=1d3
+Pt 0 0 0 1
+au 1 2.5e0 3 2
+"""
+HEAD = "slab ! comment\n{scale}\n3 0 0\n0 3 0\n1 0 4\n{species}\n"
+POSCARS = [
+    HEAD.format(scale="1.0", species="Cu Au\n1 1") + "fractional\n0 0 0\n0.5 0.5 0.5\n",
+    HEAD.format(scale="2.0", species="Cu Pt Au\n1 0 1") + "Kartesisch\n0 0 0\n0.5 0.5 0.5\n",
+    HEAD.format(scale="-72.0", species="Na_pv Cl/1a2b\n1 1") + "cart\n0 0 0\n0.5 0.5 0.5\n",
+    HEAD.format(scale="0.5 1.0 2.0", species="Cu Au\n1 1 ! counts") + "Direct\n0 0 0\n0.5 0.5 0.5\n",
+    HEAD.format(scale="1.0", species="Cu Au\n1 1") + "sel\ndirect\n0 0 0 F F T\n0.5 0.5 0.5 T F T\n",
+    HEAD.format(scale="1.0", species="Cu Au Cu\n1 1 1") + "S\nC\n0 0 0 F F F\n1 1 1 T T T\n2 2 2 T T T\n\n0 0 0\n0 0 0\n0 0 0\n",
+]
+
+
 def write_files(folder):
     rng = np.random.default_rng(1)
+    (folder / "xyz" / "notations.xyz").write_text(XYZ.replace("\\\n", ""))
+    for k, text in enumerate(POSCARS):
+        (folder / "poscar" / f"POSCAR-by-hand-{k}").write_text(text)
     for k in range(60):
         n_frames = 1 + k % 3
         write(folder / "xyz" / f"{k:03}.xyz", [random_atoms(rng, k + 60 * f) for f in range(n_frames)], format="extxyz")
@@ -58,14 +81,17 @@ def write_files(folder):
         atoms = Atoms(numbers=rng.integers(1, 119, n), positions=rng.normal(0, 9, (n, 3)), cell=rng.normal(0, 5, (3, 3)), pbc=True)
         if k % 3:
             atoms.set_constraint(FixAtoms(indices=np.flatnonzero(rng.integers(0, 2, n))))
+        if k % 5 == 0:
+            atoms.set_constraint(FixScaled([0], mask=rng.permutation([True, False, bool(k % 2)])))
         write(folder / "poscar" / f"POSCAR-{k}", atoms, format="vasp", direct=bool(k % 2), sort=k % 4 == 0)
 
 
 def fixed(atoms):
-    mask = np.zeros(len(atoms), bool)
+    """Whether each atom is fixed along each axis: of the cell or of space, as the file has it."""
+    mask = np.zeros((len(atoms), 3), bool)
     for constraint in atoms.constraints:
-        assert isinstance(constraint, FixAtoms), constraint
-        mask[constraint.index] = True
+        assert isinstance(constraint, (FixAtoms, FixCartesian, FixScaled)), constraint
+        mask[constraint.index] |= getattr(constraint, "mask", np.ones(3, bool))
     return mask
 
 
@@ -91,8 +117,6 @@ def compare_all(name, a, b):
     for key in a.arrays:
         assert np.array_equal(a.arrays[key], b.arrays[key]), (name, key, a.arrays[key], b.arrays[key])
     results_a, results_b = (dict(x.calc.results) if x.calc else {} for x in (a, b))
-    # Only the energy itself is kept.
-    results_a.pop("free_energy", None)
     assert results_a.keys() == results_b.keys(), (name, results_a, results_b)
     for key in results_a:
         assert np.array_equal(results_a[key], results_b[key]), (name, key, results_a[key], results_b[key])
@@ -107,16 +131,23 @@ def check(folder):
             compare_all(path.name, a, b)
             n_frames += 1
     poscars = sorted((folder / "poscar").iterdir())
+    n_back = 0
     for path in poscars:
-        back = read(folder / "poscar-back" / f"{path.name}.xyz", format="extxyz")
-        compare(path.name, read(path, format="vasp"), back, 1e-12)
+        atoms = read(path, format="vasp")
+        compare(path.name, atoms, read(folder / "poscar-again" / path.name, format="vasp"), 1e-12)
+        # Constraints along lattice vectors have no place in extended XYZ, unless they lie along the axes.
+        back = folder / "poscar-back" / f"{path.name}.xyz"
+        if back.exists():
+            compare(path.name, atoms, read(back, format="extxyz"), 1e-12)
+            n_back += 1
+    assert n_back >= 20, n_back
 
     own = read(folder / "own.xyz", ":")
     expected = json.loads((folder / "own.json").read_text())
     assert len(own) == len(expected) > 0
     for k, (atoms, want) in enumerate(zip(own, expected)):
         assert list(atoms.numbers) == want["numbers"] and list(atoms.pbc) == want["pbc"], k
-        assert list(fixed(atoms)) == want["fixed"], k
+        assert list(fixed(atoms).all(axis=1)) == want["fixed"], k
         assert atoms.get_potential_energy() == want["energy"], k
         for found, wanted in [
             (atoms.positions, "positions"), (atoms.cell.array, "cell"), (atoms.get_forces(apply_constraint=False), "forces"),

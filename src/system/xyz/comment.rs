@@ -1,8 +1,5 @@
 //! The comment line of extended XYZ: `key=value` pairs with quotes, brackets and escapes.
 
-use std::iter::Peekable;
-use std::str::Chars;
-
 /// A value of the comment line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -12,7 +9,9 @@ pub enum Value {
     Integer(i64),
     /// Any other number.
     Real(f64),
-    /// Anything else; arrays are kept as written.
+    /// An array as it is written, brackets `[…]` or `{…}` included.
+    Array(String),
+    /// Anything else, arrays in quotes included.
     Text(String),
 }
 
@@ -44,28 +43,59 @@ impl From<&str> for Value {
 const JSON_MARK: &str = "_JSON ";
 
 impl Value {
-    /// The value that `text` stands for.
+    /// The value that `text` stands for. Spellings that the format's specification and ASE read as different things (`007`,
+    /// `1d3`) are kept as text, so that both read from the output what they read from the input.
     pub(super) fn parse(text: &str) -> Value {
         let trimmed = text.trim();
         if let Some(flag) = parse_flag(trimmed) {
-            Value::Flag(flag)
-        } else if let Ok(number) = trimmed.parse() {
-            Value::Integer(number)
-        } else if let Ok(number) = trimmed.parse() {
-            Value::Real(number)
-        } else {
-            let json = text.strip_prefix(JSON_MARK).and_then(|json| serde_json::from_str(json).ok());
-            Value::Text(json.unwrap_or_else(|| text.to_string()))
+            return Value::Flag(flag);
+        }
+        let digits = trimmed.trim_start_matches(['+', '-']);
+        let padded = digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !padded && let Ok(number) = trimmed.parse() {
+            return Value::Integer(number);
+        }
+        if !padded && let Ok(number) = trimmed.parse() {
+            return Value::Real(number);
+        }
+        match text.strip_prefix(JSON_MARK) {
+            // ASE does not double the backslash of JSON's \n, which is a line's end in quotes.
+            Some(json) => {
+                let json = json.replace('\n', "\\n");
+                Value::Text(serde_json::from_str(&json).unwrap_or_else(|_| format!("{JSON_MARK}{json}")))
+            }
+            None => Value::Text(text.to_string()),
+        }
+    }
+
+    /// The value of a piece of the comment line.
+    pub(super) fn of(token: Token) -> Value {
+        match (Value::parse(&token.text), token.array) {
+            // One entry in braces is the entry itself.
+            (value @ (Value::Flag(_) | Value::Integer(_) | Value::Real(_)), Some(array)) if array.starts_with('{') => {
+                value
+            }
+            (_, Some(array)) => Value::Array(array),
+            (value, None) => value,
+        }
+    }
+
+    /// The text that reads back as this value, here and in ASE, with the quotes that it needs.
+    pub(super) fn written(&self) -> String {
+        match self {
+            Value::Array(array) => array.clone(),
+            _ => quoted(&self.text()),
         }
     }
 
     /// The text that reads back as this value, here and in ASE, before quoting.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         match self {
             Value::Flag(true) => "T".into(),
             Value::Flag(false) => "F".into(),
             Value::Integer(number) => number.to_string(),
             Value::Real(number) => format!("{number:?}"),
+            Value::Array(array) => array.clone(),
             Value::Text(text) => {
                 // Text that looks like something else, is empty or breaks the line survives only as JSON.
                 let plain = !text.is_empty() && !text.contains(char::is_control) && Value::parse(text) == *self;
@@ -94,55 +124,137 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
+/// A key or a value of the comment line.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Token {
+    /// The characters without quotes, outer brackets and escapes.
+    pub text: String,
+    /// The array as it is written, where brackets hold the whole token.
+    pub array: Option<String>,
+}
+
 /// The pairs of a comment line in order; a key without `=` has no value. Quotes `"…"` and `'…'` and brackets `{…}` and `[…]`
-/// keep what they hold together, a backslash takes the next character as it is, further `=` belong to the value.
+/// keep what they hold together, a backslash takes the next character as it is (`\n` in double quotes is a line's end),
+/// further `=` belong to the value. An apostrophe is a quote only where it opens a word and another one ends a word.
 ///
 /// # Errors
 /// A sentence about a quote that is not closed or an `=` without key.
-pub(super) fn parse_pairs(line: &str) -> Result<Vec<(String, Option<String>)>, String> {
-    let mut pairs: Vec<(String, Option<String>)> = Vec::new();
-    let mut rest = line.chars().peekable();
+pub(super) fn parse_pairs(line: &str) -> Result<Vec<(String, Option<Token>)>, String> {
+    let mut pairs: Vec<(String, Option<Token>)> = Vec::new();
+    let mut rest = line;
+    let mut brackets_nest = true;
     loop {
-        while rest.next_if(|c| c.is_whitespace()).is_some() {}
-        match (rest.next_if_eq(&'='), pairs.last_mut()) {
-            (Some(_), Some((_, value))) => {
-                while rest.next_if(|c| c.is_whitespace()).is_some() {}
-                let more = word(&mut rest)?;
+        rest = rest.trim_start();
+        match (rest.strip_prefix('='), pairs.last_mut()) {
+            (Some(after), Some((_, value))) => {
+                rest = after.trim_start();
+                let more = word(&mut rest, &mut brackets_nest)?;
                 match value {
                     Some(value) => {
-                        value.push('=');
-                        value.push_str(&more);
+                        value.text = format!("{}={}", value.text, more.text);
+                        value.array = None;
                     }
                     None => *value = Some(more),
                 }
             }
             (Some(_), None) => return Err("'=' stands without a key before it".into()),
-            (None, _) if rest.peek().is_none() => return Ok(pairs),
-            (None, _) => pairs.push((word(&mut rest)?, None)),
+            (None, _) if rest.is_empty() => return Ok(pairs),
+            (None, _) => pairs.push((word(&mut rest, &mut brackets_nest)?.text, None)),
         }
     }
 }
 
-/// The characters up to the next free whitespace or `=`.
-fn word(rest: &mut Peekable<Chars>) -> Result<String, String> {
-    let mut word = String::new();
-    while let Some(c) = rest.next_if(|&c| !c.is_whitespace() && c != '=') {
+/// The characters up to the next free whitespace or `=`, taken from the front of `rest`. Brackets nest until one is found that is
+/// not closed in this way: from there on the first closing bracket counts, as in ASE.
+fn word(rest: &mut &str, brackets_nest: &mut bool) -> Result<Token, String> {
+    let whole = *rest;
+    let mut token = Token::default();
+    let mut array = None;
+    while let Some(c) = rest.chars().next().filter(|&c| !c.is_whitespace() && c != '=') {
+        let first = rest.len() == whole.len();
+        *rest = &rest[c.len_utf8()..];
         match c {
-            '\\' => word.extend(rest.next()),
-            '"' | '\'' => quotation(rest, c, c, &mut word)?,
-            '{' => quotation(rest, c, '}', &mut word)?,
-            '[' => quotation(rest, c, ']', &mut word)?,
-            _ => word.push(c),
+            '\\' => token.text.extend(next(rest)),
+            '"' => quotation(rest, c, c, &mut token.text)?,
+            '\'' if first && closes(rest) => quotation(rest, c, c, &mut token.text)?,
+            '{' | '[' => {
+                let close = if c == '{' { '}' } else { ']' };
+                let nested = if *brackets_nest { nested(rest, c, close) } else { None };
+                *brackets_nest = nested.is_some();
+                match nested {
+                    Some(length) => {
+                        unescape(&rest[..length], &mut token.text);
+                        *rest = &rest[length + 1..];
+                    }
+                    None => quotation(rest, c, close, &mut token.text)?,
+                }
+                if first && nested.is_some() {
+                    array = Some(whole.len() - rest.len());
+                }
+            }
+            _ => token.text.push(c),
         }
     }
-    Ok(word)
+    let is_array = array == Some(whole.len() - rest.len());
+    let written = &whole[..whole.len() - rest.len()];
+    token.array = (is_array && !written.contains(char::is_control)).then(|| written.to_string());
+    Ok(token)
 }
 
-/// The characters up to the closing quote or bracket.
-fn quotation(rest: &mut Peekable<Chars>, open: char, close: char, word: &mut String) -> Result<(), String> {
-    while let Some(c) = rest.next() {
+/// Takes the next character from the front of `rest`.
+fn next(rest: &mut &str) -> Option<char> {
+    let c = rest.chars().next()?;
+    *rest = &rest[c.len_utf8()..];
+    Some(c)
+}
+
+/// Whether an apostrophe in `rest` ends a word, so that one before it is a quote.
+fn closes(rest: &str) -> bool {
+    let mut escaped = false;
+    let mut characters = rest.chars().peekable();
+    while let Some(c) = characters.next() {
         match c {
-            '\\' => word.extend(rest.next()),
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '\'' => return characters.peek().is_none_or(|&after| after.is_whitespace() || after == '='),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Length of what stands before the bracket that closes, where brackets of the same kind nest and double quotes hide brackets, as
+/// the format's specification has it; none where no bracket closes in this way.
+fn nested(rest: &str, open: char, close: char) -> Option<usize> {
+    let (mut depth, mut in_quotes, mut escaped) = (0usize, false, false);
+    for (at, c) in rest.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => in_quotes = !in_quotes,
+            _ if in_quotes => {}
+            _ if c == open => depth += 1,
+            _ if c == close && depth == 0 => return Some(at),
+            _ if c == close => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Adds `text` to `word` without its backslashes.
+fn unescape(text: &str, word: &mut String) {
+    let mut rest = text;
+    while let Some(c) = next(&mut rest) {
+        if c == '\\' { word.extend(next(&mut rest)) } else { word.push(c) }
+    }
+}
+
+/// Moves the characters up to the closing quote or bracket from `rest` to `word`.
+fn quotation(rest: &mut &str, open: char, close: char, word: &mut String) -> Result<(), String> {
+    while let Some(c) = next(rest) {
+        match c {
+            '\\' => word.extend(next(rest).map(|c| if c == 'n' && open == '"' { '\n' } else { c })),
             _ if c == close => return Ok(()),
             _ => word.push(c),
         }
@@ -156,7 +268,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn pairs(line: &str) -> Vec<(String, Option<String>)> {
-        parse_pairs(line).unwrap()
+        let text = |(key, token): (String, Option<Token>)| (key, token.map(|token| token.text));
+        parse_pairs(line).unwrap().into_iter().map(text).collect()
+    }
+
+    fn value(line: &str) -> Value {
+        Value::of(parse_pairs(line).unwrap().remove(0).1.unwrap())
     }
 
     #[test]
@@ -173,11 +290,54 @@ mod tests {
             (r#"a="say \"x\" \\""#, "a", Some(r#"say "x" \"#)),
             ("a=b=c", "a", Some("b=c")),
             ("a=\"\"", "a", Some("")),
+            ("a=\"it's\"", "a", Some("it's")),
+            (r#"a="x\ny\t""#, "a", Some("x\nyt")),
+            (r"a='it\'s so'", "a", Some("it's so")),
+            ("a='x'y", "a", Some("'x'y")),
+            ("'my key'=1", "my key", Some("1")),
+            ("a=[[1, 2], [3, 4]]", "a", Some("[1, 2], [3, 4]")),
+            (r#"a=["x]y", "z"]"#, "a", Some(r#""x]y", "z""#)),
+            ("a={it's}", "a", Some("it's")),
+            (r"a={x\} y}", "a", Some("x} y")),
+            ("a={1 2}x", "a", Some("1 2x")),
         ] {
             assert_eq!(pairs(line), [(key.to_string(), value.map(str::to_string))], "{line}");
         }
         assert_eq!(pairs("a=\"\" b c=2").len(), 3);
         assert!(pairs("").is_empty());
+    }
+
+    /// libAtoms' parser takes an apostrophe for a letter, ASE for a quote; it is one where it holds words together.
+    #[test]
+    fn apostrophes_in_words_are_letters() {
+        let own = |key: &str, value: &str| (key.to_string(), Some(value.to_string()));
+        assert_eq!(pairs("note=it's b='c d' e=F"), [own("note", "it's"), own("b", "c d"), own("e", "F")]);
+        assert_eq!(pairs("who='tis pbc=\"T T F\""), [own("who", "'tis"), own("pbc", "T T F")]);
+        assert_eq!(pairs("a=' b=1"), [own("a", "'"), own("b", "1")]);
+        // Where no bracket closes by the specification, the first one does, as in ASE.
+        assert_eq!(pairs("a={say \"x} b=1"), [own("a", "say \"x"), own("b", "1")]);
+        assert_eq!(pairs("a=[x [y] b=1"), [own("a", "x [y"), own("b", "1")]);
+    }
+
+    #[test]
+    fn arrays_are_kept_as_written() {
+        for array in ["[1, 2]", "{1 2 3}", "[[1, 2], [3, 4]]", r#"["x]y", "z"]"#, r#"{x "y z"}"#, "[5]", "[]"] {
+            let read = value(&format!("a={array} b=1"));
+            assert_eq!(read, Value::Array(array.to_string()));
+            assert_eq!(read.written(), array);
+        }
+        assert_eq!(value("a={5}"), Value::Integer(5), "one entry in braces is a number");
+        assert_eq!(value("a={say \"x}"), Value::Text("say \"x".into()));
+        assert_eq!(value("a=[1]=2"), Value::Text("1=2".into()));
+    }
+
+    /// As ASE writes it: JSON's backslash is not doubled.
+    #[test]
+    fn line_ends_in_json_survive() {
+        let read = value(r#"a="_JSON {\"x\": \"y\nz\"}""#);
+        assert_eq!(read, Value::Text(r#"_JSON {"x": "y\nz"}"#.into()));
+        assert_eq!(value(&format!("a={}", read.written())), read);
+        assert_eq!(value(r#"a="_JSON \"y\nz\"""#), Value::Text("y\nz".into()));
     }
 
     #[test]
@@ -196,6 +356,10 @@ mod tests {
             ("1e3", Value::Real(1000.0)),
             ("99999999999999999999", Value::Real(1e20)),
             ("fcc", Value::Text("fcc".into())),
+            ("007", Value::Text("007".into())),
+            ("1d3", Value::Text("1d3".into())),
+            ("0.50", Value::Real(0.5)),
+            ("-0", Value::Integer(0)),
             ("1 2 3", Value::Text("1 2 3".into())),
             ("_JSON \"5\"", Value::Text("5".into())),
             ("_JSON [1]", Value::Text("_JSON [1]".into())),
@@ -208,11 +372,11 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(key in ".*[^ ].*", text in any::<String>(), number in any::<f64>()) {
             for value in [Value::Text(text), Value::Real(number), Value::Integer(number as i64), Value::Flag(number > 0.0)] {
-                let line = format!("{}={}", quoted(&key), quoted(&value.text()));
-                let read = pairs(&line);
+                let line = format!("{}={}", quoted(&key), value.written());
+                let mut read = parse_pairs(&line).map_err(TestCaseError::fail)?;
                 prop_assert_eq!(read.len(), 1, "{}", line);
                 prop_assert_eq!(&read[0].0, &key);
-                let back = Value::parse(read[0].1.as_deref().unwrap_or(""));
+                let back = Value::of(read.remove(0).1.unwrap_or_default());
                 prop_assert!(back == value || number.is_nan(), "{:?} from {}", back, line);
             }
         }

@@ -4,6 +4,7 @@
 //! The reader is strict where ASE guesses: anything that could be misunderstood is refused with the file and the line.
 
 mod comment;
+mod moves;
 mod read;
 mod write;
 
@@ -11,7 +12,9 @@ mod write;
 mod tests;
 
 pub use comment::Value;
+pub use moves::{Axes, Moves};
 pub use read::{parse_frames, read_frames};
+pub(super) use write::check_frame;
 pub use write::{format_frames, write_frames};
 
 use super::{Structure, Vec3};
@@ -22,6 +25,29 @@ const STRUCTURE_KEYS: [&str; 4] = ["Lattice", "Properties", "pbc", "energy"];
 /// Columns that belong to the structure itself.
 const STRUCTURE_COLUMNS: [&str; 5] = ["species", "Z", "pos", "forces", "move_mask"];
 
+/// Results of an earlier calculation, by the names that ASE and the format's specification give them: in the comment line and in
+/// the columns.
+const RESULTS: [&str; 15] = [
+    "free_energy",
+    "energies",
+    "local_energy",
+    "force",
+    "stress",
+    "stresses",
+    "virial",
+    "virials",
+    "dipole",
+    "charges",
+    "magmom",
+    "magmoms",
+    "dielectric_tensor",
+    "born_effective_charges",
+    "polarization",
+];
+
+/// The column of computed charges in files of ASE. In the comment line the same word is the charge of the whole, an input.
+const CHARGES: &str = "charge";
+
 /// One frame: a structure, and what else the file says about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
@@ -29,6 +55,8 @@ pub struct Frame {
     pub structure: Structure,
     info: Vec<(String, Value)>,
     columns: Vec<Column>,
+    /// Only where some atom may move along some axes and not along others.
+    moves: Option<Moves>,
 }
 
 /// A further column group of the atom lines.
@@ -57,7 +85,7 @@ pub enum Values {
 
 impl From<Structure> for Frame {
     fn from(structure: Structure) -> Self {
-        Frame { structure, info: Vec::new(), columns: Vec::new() }
+        Frame { structure, info: Vec::new(), columns: Vec::new(), moves: None }
     }
 }
 
@@ -83,6 +111,62 @@ impl Frame {
         self.columns.retain(|column| column.name != name);
         self.columns.push(Column { name: name.to_string(), width: 3, values: Values::Real(vectors.concat()) });
         self
+    }
+
+    /// The frame with what each atom may do: an atom without free axis is fixed. Flags that differ between the axes of an atom are
+    /// kept for the output alone; the atom counts as free.
+    ///
+    /// # Panics
+    /// If there is not one set of flags for each atom.
+    pub fn with_moves(mut self, moves: Moves) -> Self {
+        assert_eq!(moves.flags.len(), self.structure.n_atoms(), "one set of flags per atom");
+        self.structure.fixed = moves.flags.iter().map(|&flags| flags == [false; 3]).collect();
+        self.moves = Some(moves).filter(|moves| moves.flags.iter().any(|&flags| flags != [flags[0]; 3]));
+        self
+    }
+
+    /// Along which of `axes` each atom may move, empty where all atoms move freely; the first atom (from 0) whose freedom these
+    /// axes cannot describe.
+    pub(super) fn moves_along(&self, axes: Axes) -> Result<Vec<[bool; 3]>, usize> {
+        let Structure { cell, fixed, .. } = &self.structure;
+        match &self.moves {
+            Some(moves) => moves.flags_along(axes, cell),
+            None if fixed.contains(&true) => Ok(fixed.iter().map(|&fixed| [!fixed; 3]).collect()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The first atom, from 0, that may move along some axes and not along others.
+    pub fn partly_fixed(&self) -> Option<usize> {
+        self.moves.as_ref()?.flags.iter().position(|&flags| flags != [flags[0]; 3])
+    }
+
+    /// Fixes all atoms but the last `n_free`, whatever the file says about them.
+    ///
+    /// # Panics
+    /// If there are fewer atoms.
+    pub fn free_last(&mut self, n_free: usize) {
+        let n_fixed = self.structure.n_atoms() - n_free;
+        self.structure.fixed.fill(true);
+        self.structure.fixed[n_fixed..].fill(false);
+        self.moves = None;
+    }
+
+    /// The frame without results of earlier calculations (`stress`, `magmoms`, …). Energy and forces are the structure's.
+    pub fn without_results(mut self) -> Self {
+        self.info.retain(|(key, _)| !RESULTS.contains(&key.as_str()));
+        self.columns.retain(|column| column.name != CHARGES && !RESULTS.contains(&column.name.as_str()));
+        self
+    }
+
+    /// The keys of the comment line with their values, in order, without those of the structure itself.
+    pub fn infos(&self) -> &[(String, Value)] {
+        &self.info
+    }
+
+    /// The column groups in order, without those of the structure itself.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// The value of `key` in the comment line.

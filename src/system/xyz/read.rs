@@ -1,10 +1,11 @@
 //! Reading extended XYZ.
 
-use super::comment::{Value, parse_flag, parse_pairs};
-use super::{Column, Frame, STRUCTURE_KEYS, Values};
+use super::comment::{Token, Value, parse_flag, parse_pairs};
+use super::{Axes, Column, Frame, Moves, STRUCTURE_KEYS, Values};
 use crate::error::{Error, Result};
-use crate::system::elements::{atomic_number, symbol};
-use crate::system::files::{read_text, shown};
+use crate::system::elements::{atomic_number, capitalised, symbol};
+use crate::system::files::{parse_real, read_text, shown};
+use crate::system::vector::is_finite;
 use crate::system::{Cell, Structure, Vec3};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -22,7 +23,8 @@ pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
 ///
 /// # Errors
 /// `BadInput` with the line for a file without frames, a frame that ends early, fields that do not fit `Properties`, unknown
-/// elements, numbers that are not finite in cell, positions, forces or energy, and a periodic cell without volume.
+/// elements, numbers that are not finite in cell or positions, and a periodic cell without volume. Energies and forces that are
+/// not finite come from a calculation that failed: the frame has none.
 pub fn parse_frames(text: &str, path: &Path) -> Result<Vec<Frame>> {
     let mut lines = (1..).zip(text.lines());
     let mut frames = Vec::new();
@@ -76,13 +78,12 @@ fn parse_frame<'a>(
         };
         atoms.push(line, comment.columns_given).map_err(at(number))?;
     }
-    let structure = Structure {
-        fixed: if atoms.fixed.is_empty() { vec![false; n_atoms] } else { atoms.fixed },
-        forces: (!atoms.forces.is_empty()).then_some(atoms.forces),
-        energy: comment.energy,
-        ..Structure::new(comment.cell, atoms.numbers, atoms.positions)
-    };
-    Ok(Frame { structure, info: comment.info, columns: atoms.extra })
+    let moves = atoms.moves;
+    let forces = Some(atoms.forces).filter(|forces| !forces.is_empty() && forces.iter().all(|&force| is_finite(force)));
+    let structure =
+        Structure { forces, energy: comment.energy, ..Structure::new(comment.cell, atoms.numbers, atoms.positions) };
+    let frame = Frame { structure, info: comment.info, columns: atoms.extra, moves: None };
+    Ok(if moves.is_empty() { frame } else { frame.with_moves(Moves { along: Axes::Cartesian, flags: moves }) })
 }
 
 /// What the comment line says.
@@ -105,14 +106,18 @@ const DEFAULT_COLUMNS: &str = "species:S:1:pos:R:3";
 
 impl Comment {
     fn parse(line: &str) -> std::result::Result<Comment, String> {
-        let extended = ["Lattice", "Properties"].iter().any(|key| line.contains(key));
+        let extended = is_extended(line);
         let pairs = match parse_pairs(line) {
-            Ok(pairs) => pairs,
             // The comment of a plain XYZ file may be any prose, apostrophes included.
-            Err(_) if !extended => Vec::new(),
-            Err(message) => return Err(message),
+            Ok(pairs) if extended || pairs.iter().any(|(_, value)| value.is_some()) => pairs,
+            Err(message) if extended => return Err(message),
+            _ if line.trim().is_empty() => Vec::new(),
+            _ => {
+                let text = line.trim().replace(char::is_control, " ");
+                vec![("comment".to_string(), Some(Token { text, array: None }))]
+            }
         };
-        let mut own: [Option<String>; 4] = [const { None }; 4];
+        let mut own: [Option<Token>; 4] = [const { None }; 4];
         let mut info: Vec<(String, Value)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         for (key, value) in pairs {
@@ -120,10 +125,10 @@ impl Comment {
                 (Some(k), Some(_)) if own[k].is_some() => return Err(format!("the key '{key}' is given twice")),
                 (Some(k), Some(value)) => own[k] = Some(value),
                 (Some(_), None) if extended => return Err(format!("the key '{key}' has no value")),
-                // The free energy of a smeared calculation; the search ranks by `energy`.
-                _ if key == "free_energy" => {}
-                (_, value) => {
-                    let value = value.map_or(Value::Flag(true), |text| Value::parse(&text));
+                (Some(_), None) => {}
+                (None, _) if key.is_empty() => {}
+                (None, value) => {
+                    let value = value.map_or(Value::Flag(true), Value::of);
                     match places.get(&key) {
                         Some(&place) => info[place].1 = value,
                         None => {
@@ -135,26 +140,51 @@ impl Comment {
             }
         }
         let [lattice, properties, pbc, energy] = own;
-        let vectors = lattice.as_deref().map(parse_lattice).transpose()?;
+        let vectors = lattice.map(|token| parse_lattice(&token.text)).transpose()?;
         let periodic = match pbc {
-            Some(text) => parse_pbc(&text)?,
+            Some(token) => parse_pbc(&token.text)?,
             None => [vectors.is_some(); 3],
         };
         let cell = Cell { vectors: vectors.unwrap_or_default(), periodic };
         cell.validate().map_err(|error| error.to_string())?;
-        let energy = energy.map(|text| finite(&text).map_err(|why| format!("energy={text} {why}"))).transpose()?;
+        let energy = energy.and_then(|token| finite(&token.text).ok());
         let columns_given = properties.is_some();
-        let columns = parse_properties(properties.as_deref().unwrap_or(DEFAULT_COLUMNS))?;
+        let columns = parse_properties(properties.as_ref().map_or(DEFAULT_COLUMNS, |token| token.text.as_str()))?;
         Ok(Comment { cell, energy, columns, columns_given, info })
     }
 }
 
+/// Whether a comment line gives the cell or the columns, so that it must be understood.
+fn is_extended(line: &str) -> bool {
+    ["Lattice", "Properties"].iter().any(|key| {
+        line.match_indices(key)
+            .any(|(at, _)| line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start().starts_with('='))
+    })
+}
+
+/// The rows of nine numbers, of three for the diagonal, or of a matrix `[[…], […], […]]` without its outer brackets.
 fn parse_lattice(text: &str) -> std::result::Result<[Vec3; 3], String> {
     let refuse = |why: &str| format!("Lattice=\"{}\" {why}", shown(text));
-    let numbers: Vec<f64> = words(text).map(finite).collect::<std::result::Result<_, _>>().map_err(refuse)?;
-    match numbers.as_chunks() {
-        ([a, b, c], []) => Ok([*a, *b, *c]),
-        _ => Err(refuse("does not hold nine numbers")),
+    let flat = match text.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(rows) => {
+            let rows: Vec<&str> = rows.split(']').collect();
+            let later = rows[1..].iter().map(|row| row.trim().strip_prefix(',')?.trim().strip_prefix('['));
+            let later = later.collect::<Option<Vec<&str>>>();
+            let all: Vec<&str> = [rows[0]].into_iter().chain(later.unwrap_or_default()).collect();
+            if all.len() != 3 || rows.len() != 3 || all.iter().any(|row| words(row).count() != 3) {
+                return Err(refuse("is not a matrix of three rows of three numbers"));
+            }
+            all.join(" ")
+        }
+        None => text.to_string(),
+    };
+    let numbers: Vec<f64> = words(&flat).map(finite).collect::<std::result::Result<_, _>>().map_err(refuse)?;
+    match numbers[..] {
+        [x, y, z] => Ok([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]]),
+        _ => match numbers.as_chunks() {
+            ([a, b, c], []) => Ok([*a, *b, *c]),
+            _ => Err(refuse("does not hold nine numbers")),
+        },
     }
 }
 
@@ -220,7 +250,8 @@ struct Atoms<'a> {
     numbers: Vec<u8>,
     positions: Vec<Vec3>,
     forces: Vec<Vec3>,
-    fixed: Vec<bool>,
+    /// The axes along which an atom may move.
+    moves: Vec<[bool; 3]>,
     extra: Vec<Column>,
 }
 
@@ -264,7 +295,7 @@ impl<'a> Atoms<'a> {
             numbers: Vec::new(),
             positions: Vec::new(),
             forces: Vec::new(),
-            fixed: Vec::new(),
+            moves: Vec::new(),
             extra,
         })
     }
@@ -285,8 +316,11 @@ impl<'a> Atoms<'a> {
             let name = &column.name;
             match target {
                 Target::Species => {
-                    let number = atomic_number(&capitalised(entries[0]))
-                        .ok_or_else(|| format!("'{}' is not the symbol of an element", shown(entries[0])))?;
+                    let number = atomic_number(&capitalised(entries[0]));
+                    // The first column of a plain file may hold atomic numbers.
+                    let number = number.or_else(|| parsed(entries[0]).filter(|&z| !exact && symbol(z).is_some()));
+                    let number =
+                        number.ok_or_else(|| format!("'{}' is not the symbol of an element", shown(entries[0])))?;
                     set_number(&mut self.numbers, atom, number)?;
                 }
                 Target::Number => {
@@ -296,16 +330,16 @@ impl<'a> Atoms<'a> {
                     set_number(&mut self.numbers, atom, number)?;
                 }
                 Target::Position => self.positions.push(vector(entries, name)?),
-                Target::Force => self.forces.push(vector(entries, name)?),
+                Target::Force => {
+                    let force = all(entries, name, "a number", parse_real)?;
+                    self.forces.push(std::array::from_fn(|axis| force[axis]));
+                }
                 Target::MoveMask => {
                     let moves: Vec<bool> = all(entries, name, "T or F", parse_flag)?;
-                    if moves.iter().any(|&m| m != moves[0]) {
-                        return Err("the atom is fixed along some axes only; atoms are fixed as a whole here".into());
-                    }
-                    self.fixed.push(!moves[0]);
+                    self.moves.push(std::array::from_fn(|axis| moves[axis.min(moves.len() - 1)]));
                 }
                 Target::Extra(k) => match &mut self.extra[k].values {
-                    Values::Real(values) => values.extend(all(entries, name, "a number", parsed::<f64>)?),
+                    Values::Real(values) => values.extend(all(entries, name, "a number", parse_real)?),
                     Values::Integer(values) => values.extend(all(entries, name, "a whole number", parsed::<i64>)?),
                     Values::Flag(values) => values.extend(all(entries, name, "T or F", parse_flag)?),
                     Values::Text(values) => values.extend(entries.iter().map(|entry| entry.to_string())),
@@ -337,10 +371,10 @@ fn parsed<T: FromStr>(text: &str) -> Option<T> {
 }
 
 fn finite(text: &str) -> std::result::Result<f64, &'static str> {
-    match text.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(number),
-        Ok(_) => Err("is not finite"),
-        Err(_) => Err("is not a number"),
+    match parse_real(text.trim()) {
+        Some(number) if number.is_finite() => Ok(number),
+        Some(_) => Err("is not finite"),
+        None => Err("is not a number"),
     }
 }
 
@@ -361,10 +395,4 @@ fn vector(entries: &[&str], column: &str) -> std::result::Result<Vec3, String> {
         *x = finite(entry).map_err(|why| format!("'{}' in the column {column} {why}", shown(entry)))?;
     }
     Ok(vector)
-}
-
-/// First letter large, the others small, as ASE reads symbols.
-fn capitalised(symbol: &str) -> String {
-    let (first, rest) = symbol.split_at(symbol.chars().next().map_or(0, char::len_utf8));
-    first.to_uppercase() + &rest.to_lowercase()
 }

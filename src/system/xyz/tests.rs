@@ -35,7 +35,7 @@ fn everything_of_a_frame_is_read() {
     assert_eq!(frame.info("step"), Some(&Value::Integer(7)));
     assert_eq!(frame.info("site"), Some(&Value::Text("fcc hollow".into())));
     assert_eq!(frame.info("relaxed"), Some(&Value::Flag(true)));
-    assert_eq!(frame.info("free_energy"), None);
+    assert_eq!(frame.info("free_energy"), Some(&Value::Integer(-2)));
     assert_eq!(frame.column("tags").unwrap().values, Values::Integer(vec![2, 0]));
 }
 
@@ -94,9 +94,14 @@ fn malformed_files_are_refused_with_the_line() {
         (atom("", "H 0 nan 0"), "line 3: 'nan' in the column pos is not finite"),
         (atom("", "H 0 0 -inf"), "line 3: '-inf' in the column pos is not finite"),
         (atom("", "H 0 0 1e999"), "line 3: '1e999' in the column pos is not finite"),
-        (atom("energy=nan", "H 0 0 0"), "line 2: energy=nan is not finite"),
-        (atom("energy=low", "H 0 0 0"), "line 2: energy=low is not a number"),
-        (atom("Lattice=\"1 2 3\"", "H 0 0 0"), "line 2: Lattice=\"1 2 3\" does not hold nine numbers"),
+        (atom("Lattice=\"1 2\"", "H 0 0 0"), "line 2: Lattice=\"1 2\" does not hold nine numbers"),
+        (atom("Lattice=[[1, 0, 0], [0, 1, 0]]", "H 0 0 0"), "is not a matrix of three rows of three numbers"),
+        (
+            atom("Lattice=[[1, 0, 0], [0, 1], [0, 0, 1, 0]]", "H 0 0 0"),
+            "is not a matrix of three rows of three numbers",
+        ),
+        (atom("Lattice=[[1, 0, 0] [0, 1, 0] [0, 0, 1]]", "H 0 0 0"), "is not a matrix of three rows of three numbers"),
+        (atom("Lattice=[[1, 0, 0], [0, 1, 0], [0, 0, x]]", "H 0 0 0"), "is not a number"),
         (atom("Lattice=\"1 0 0 0 1 0 0 0 x\"", "H 0 0 0"), "is not a number"),
         (atom("Lattice=\"1 0 0 0 1 0 0 0 nan\"", "H 0 0 0"), "is not finite"),
         (atom("Lattice=\"1 0 0 0 1 0 1 1 0\"", "H 0 0 0"), "line 2: the cell has no volume"),
@@ -122,13 +127,11 @@ fn malformed_files_are_refused_with_the_line() {
         (atom("Properties=Z:I:1:pos:R:3", "119 0 0 0"), "line 3: '119' is not an atomic number"),
         (atom("Properties=species:S:1:Z:I:1:pos:R:3", "H 2 0 0 0"), "line 3: the columns species and Z name different"),
         (
-            atom("Properties=species:S:1:pos:R:3:forces:R:3", "H 0 0 0 0 inf 0"),
-            "line 3: 'inf' in the column forces is not finite",
+            atom("Properties=species:S:1:pos:R:3:forces:R:3", "H 0 0 0 0 *** 0"),
+            "line 3: '***' in the column forces is not a number",
         ),
-        (
-            atom("Properties=species:S:1:pos:R:3:move_mask:L:3", "H 0 0 0 T F F"),
-            "line 3: the atom is fixed along some axes only",
-        ),
+        (atom("Properties=species:S:1:pos:R:3", "1 0 0 0"), "line 3: '1' is not the symbol of an element"),
+        (atom("", "0 0 0 0"), "line 3: '0' is not the symbol of an element"),
         (
             atom("Properties=species:S:1:pos:R:3:move_mask:L:1", "H 0 0 0 2"),
             "'2' in the column move_mask is not T or F",
@@ -167,6 +170,101 @@ fn numbers_that_are_not_finite_are_left_out_of_results() {
     let back = one(&format_frames(&[structure.clone().into()])).structure;
     assert_eq!((back.energy, back.forces), (None, None));
     assert_eq!(back.positions, structure.positions);
+}
+
+#[test]
+fn cells_may_be_matrices_and_diagonals() {
+    let vectors = |lattice: &str| one(&format!("1\nLattice={lattice}\nH 0 0 0\n")).structure.cell.vectors;
+    let rows = [[3.0, 1.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.5, 5.0]];
+    for lattice in [
+        "[[3, 1, 0], [0, 4, 0], [0, 0.5, 5]]",
+        "[[3.0,1.0,0.0],[0.0,4.0,0.0],[0.0,5d-1,5.0]]",
+        "[ [3 1 0], [0 4 0] , [0 0.5 5] ]",
+        "[3, 1, 0, 0, 4, 0, 0, 0.5, 5]",
+        "{3 1 0 0 4 0 0 0.5 5}",
+        "\"3.0d0 1D+00 0 0 4 0 0 0.05d1 5\"",
+        "'3 1 0 0 4 0 0 0.5 5'",
+    ] {
+        assert_eq!(vectors(lattice), rows, "{lattice}");
+    }
+    for lattice in ["\"3 4 5\"", "[3, 4, 5]", "{3 4 5}"] {
+        assert_eq!(vectors(lattice), [[3.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 5.0]], "{lattice}");
+    }
+}
+
+#[test]
+fn numbers_have_exponents_of_fortran() {
+    let frame =
+        one("1\nProperties=species:S:1:pos:R:3:forces:R:3:q:R:1 energy=-1.5d1\nH 0.0d0 1.8D+00 1d-1 0 0 -2.0d0 5D0\n");
+    assert_eq!(frame.structure.positions, [[0.0, 1.8, 0.1]]);
+    assert_eq!((frame.structure.energy, frame.structure.forces), (Some(-15.0), Some(vec![[0.0, 0.0, -2.0]])));
+    assert_eq!(frame.column("q").unwrap().values, Values::Real(vec![5.0]));
+}
+
+/// What an earlier calculation failed at does not keep a structure from being read.
+#[test]
+fn results_that_are_no_numbers_are_none() {
+    for energy in ["nan", "inf", "low", "\"\"", "\"1 2\"", "None"] {
+        assert_eq!(one(&format!("1\nenergy={energy}\nH 0 0 0\n")).structure.energy, None, "{energy}");
+    }
+    let frame = one("2\nProperties=species:S:1:pos:R:3:forces:R:3\nH 0 0 0 0 0 0\nH 0 0 1 nan inf 0\n");
+    assert_eq!(frame.structure.forces, None);
+}
+
+#[test]
+fn plain_comments_are_kept_and_prose_is_no_cell() {
+    let comment = |line: &str| one(&format!("1\n{line}\nH 0 0 0\n")).info("comment").cloned();
+    for line in
+        ["water at 300 K, don't panic", "Lattice constant 3.6", "Properties of water", "a \"quote that stays open = x"]
+    {
+        assert_eq!(comment(line), Some(Value::Text(line.into())));
+    }
+    assert_eq!(comment(""), None);
+    assert_eq!(comment("step=5"), None);
+    let frame = one("1\nstep=5 pbc energy\n6 0 0 0\n");
+    assert_eq!((frame.info("step"), frame.structure.numbers), (Some(&Value::Integer(5)), vec![6]));
+    assert_eq!(one(&format_frames(&[one("1\ndon't\nH 0 0 0\n")])), one("1\ndon't\nH 0 0 0\n"));
+}
+
+#[test]
+fn atoms_fixed_along_some_axes_are_free_and_keep_their_mask() {
+    let text = "3\nProperties=species:S:1:pos:R:3:move_mask:L:3\nH 0 0 0 T T T\nH 0 0 1 F F F\nH 0 0 2 F F T\n";
+    let frame = one(text);
+    assert_eq!((frame.partly_fixed(), &frame.structure.fixed[..]), (Some(2), &[false, true, false][..]));
+    let written = format_frames(std::slice::from_ref(&frame));
+    assert!(written.contains("move_mask:L:3") && written.contains(" F F T\n"), "{written}");
+    assert_eq!(one(&written), frame);
+    let mut freed = frame.clone();
+    freed.free_last(1);
+    assert_eq!((freed.partly_fixed(), &freed.structure.fixed[..]), (None, &[true, true, false][..]));
+    assert!(format_frames(&[freed]).contains("move_mask:L:1"));
+    // Flags of lattice vectors that are not parallel to the axes have no place here.
+    let cell = Cell { vectors: [[3.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 3.0]], periodic: [true; 3] };
+    let skewed = Frame::from(Structure { cell, ..frame.structure.clone() });
+    let flags = vec![[true; 3], [true; 3], [true, false, true]];
+    let skewed = skewed.with_moves(Moves { along: Axes::Lattice, flags });
+    let sentence =
+        "atom 3 is fixed along some lattice vectors, and extended XYZ only knows x, y and z; write a POSCAR (.vasp)";
+    assert_eq!(check_frame(&skewed), Err(sentence.to_string()));
+    assert_eq!(check_frame(&frame), Ok(()));
+    assert!(!format_frames(&[skewed]).contains("move_mask"));
+}
+
+#[test]
+fn results_go_and_the_rest_stays() {
+    let frame = one(
+        "1\nProperties=species:S:1:pos:R:3:tags:I:1:charge:R:1:magmoms:R:1:initial_magmoms:R:1:dft_forces:R:3 charge=1 \
+         stress=\"1 0 0 0 1 0 0 0 1\" virial=[[1, 0, 0], [0, 1, 0], [0, 0, 1]] free_energy=-2 dipole=\"1 1 1\" magmom=1 \
+         dft_energy=-3 name=\"a b\" arr=[1, 2] d=\"_JSON {\\\"a\\\": 1}\" flag\nH 0 0 0 2 0.5 1 0.5 1 2 3\n",
+    )
+    .without_results();
+    let keys: Vec<&str> = frame.infos().iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["charge", "dft_energy", "name", "arr", "d", "flag"]);
+    let columns: Vec<&str> = frame.columns().iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["tags", "initial_magmoms", "dft_forces"]);
+    let text = format_frames(&[frame]);
+    let kept = "charge=1 dft_energy=-3 name=\"a b\" arr=[1, 2] d=\"_JSON {\\\"a\\\": 1}\" flag=T pbc=";
+    assert!(text.contains(kept), "{text}\n{kept}");
 }
 
 #[test]

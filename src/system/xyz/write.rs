@@ -1,7 +1,7 @@
 //! Writing extended XYZ.
 
 use super::comment::{Value, quoted};
-use super::{Frame, Values};
+use super::{Axes, Frame, Values};
 use crate::error::{Error, Result};
 use crate::system::elements::symbol;
 use crate::system::vector::is_finite;
@@ -18,7 +18,7 @@ pub fn write_frames(path: &Path, frames: &[Frame]) -> Result<()> {
 }
 
 /// `frames` as extended XYZ; every number reads back bit for bit, here and in ASE. An energy that is not finite, and forces that
-/// are not all finite, are left out.
+/// are not all finite, are left out, as are constraints that [`check_frame`] refuses.
 pub fn format_frames(frames: &[Frame]) -> String {
     let mut text = String::new();
     for frame in frames {
@@ -30,13 +30,14 @@ pub fn format_frames(frames: &[Frame]) -> String {
 fn format_frame(frame: &Frame, text: &mut String) {
     let structure = &frame.structure;
     let forces = structure.forces.as_ref().filter(|forces| forces.iter().all(|&force| is_finite(force)));
-    let any_fixed = structure.fixed.contains(&true);
-    put(text, format_args!("{}\n{}\n", structure.n_atoms(), comment_line(frame, any_fixed, forces.is_some())));
+    let mask = move_mask(frame);
+    let mask_width = mask.first().map_or(0, Vec::len);
+    put(text, format_args!("{}\n{}\n", structure.n_atoms(), comment_line(frame, mask_width, forces.is_some())));
     for k in 0..structure.n_atoms() {
         put(text, format_args!("{:<2}", symbol(structure.numbers[k]).unwrap_or("X")));
         put_reals(text, &structure.positions[k]);
-        if any_fixed {
-            put(text, if structure.fixed[k] { " F" } else { " T" });
+        if let Some(moves) = mask.get(k) {
+            moves.iter().for_each(|&moves| put(text, if moves { " T" } else { " F" }));
         }
         if let Some(forces) = forces {
             put_reals(text, &forces[k]);
@@ -54,11 +55,32 @@ fn format_frame(frame: &Frame, text: &mut String) {
     }
 }
 
-fn comment_line(frame: &Frame, any_fixed: bool, with_forces: bool) -> String {
+/// For each atom whether it moves, or whether it moves along x, y and z where that differs; empty where all move.
+fn move_mask(frame: &Frame) -> Vec<Vec<bool>> {
+    let moves = frame.moves_along(Axes::Cartesian).unwrap_or_default();
+    let width = if frame.moves.is_some() { 3 } else { 1 };
+    moves.into_iter().map(|flags| flags[..width].to_vec()).collect()
+}
+
+/// Checks that extended XYZ can say what `frame` holds.
+///
+/// # Errors
+/// A sentence about an atom that is fixed along lattice vectors that are not parallel to x, y and z.
+pub(in crate::system) fn check_frame(frame: &Frame) -> std::result::Result<(), String> {
+    match frame.moves_along(Axes::Cartesian) {
+        Err(atom) => Err(format!(
+            "atom {} is fixed along some lattice vectors, and extended XYZ only knows x, y and z; write a POSCAR (.vasp)",
+            atom + 1
+        )),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn comment_line(frame: &Frame, mask_width: usize, with_forces: bool) -> String {
     let structure = &frame.structure;
     let mut properties = String::from("species:S:1:pos:R:3");
-    if any_fixed {
-        properties += ":move_mask:L:1";
+    if mask_width > 0 {
+        put(&mut properties, format_args!(":move_mask:L:{mask_width}"));
     }
     if with_forces {
         properties += ":forces:R:3";
@@ -79,10 +101,10 @@ fn comment_line(frame: &Frame, any_fixed: bool, with_forces: bool) -> String {
     }
     put(&mut line, format_args!("Properties={}", quoted(&properties)));
     if let Some(energy) = structure.energy.filter(|energy| energy.is_finite()) {
-        put(&mut line, format_args!(" energy={}", Value::Real(energy).text()));
+        put(&mut line, format_args!(" energy={}", Value::Real(energy).written()));
     }
     for (key, value) in &frame.info {
-        put(&mut line, format_args!(" {}={}", quoted(key), quoted(&value.text())));
+        put(&mut line, format_args!(" {}={}", quoted(key), value.written()));
     }
     let [a, b, c] = structure.cell.periodic.map(|periodic| if periodic { 'T' } else { 'F' });
     put(&mut line, format_args!(" pbc=\"{a} {b} {c}\""));
