@@ -75,9 +75,81 @@ fn one_line(message: &str) -> Cow<'_, str> {
     shown.into()
 }
 
+/// A message of a parser (serde's) in words that need no knowledge of Rust: "invalid type: string "x", expected usize" becomes
+/// "found the text "x" where a whole number (0 or more) is needed". Other messages come back as they are.
+pub fn in_plain_words(message: &str) -> String {
+    let complaint =
+        ["invalid type: ", "invalid value: ", "invalid length "].iter().find_map(|kind| message.strip_prefix(kind));
+    let Some((found, expected)) = complaint.and_then(|rest| rest.split_once(", expected ")) else {
+        return message.to_owned();
+    };
+    let bare = found.replace('`', "");
+    let found = match bare.split_once(' ').unwrap_or((&bare, "")) {
+        ("string", text) => format!("the text {text}"),
+        ("integer", number) => format!("the number {}", number.split(' ').next().unwrap_or_default()),
+        ("floating", number) => format!("the number {}", number.trim_start_matches("point ")),
+        ("boolean", flag) => flag.to_owned(),
+        ("sequence", _) => "a list".to_owned(),
+        ("map", _) => "a table".to_owned(),
+        ("null", _) => "nothing".to_owned(),
+        (length, "") if length.parse::<u64>().is_ok() => format!("a list of length {length}"),
+        _ => bare,
+    };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number (0 or more)".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a text in quotes".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        _ => match (expected.strip_prefix("an array of length "), expected.starts_with("struct ")) {
+            (Some(length), _) => format!("a list of length {length}"),
+            (None, true) => "a table".to_owned(),
+            (None, false) => expected.to_owned(),
+        },
+    };
+    format!("found {found} where {expected} is needed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parsers_speak_plainly() {
+        for (message, plain) in [
+            (
+                "invalid type: string \"three\", expected usize",
+                "found the text \"three\" where a whole number (0 or more) is needed",
+            ),
+            (
+                "invalid value: integer `-3`, expected u64",
+                "found the number -3 where a whole number (0 or more) is needed",
+            ),
+            (
+                "invalid type: floating point `3.5`, expected u32",
+                "found the number 3.5 where a whole number (0 or more) is needed",
+            ),
+            (
+                "invalid type: integer `9999` as i128, expected usize",
+                "found the number 9999 where a whole number (0 or more) is needed",
+            ),
+            ("invalid type: boolean `true`, expected f64", "found true where a number is needed"),
+            ("invalid type: sequence, expected a string", "found a list where a text in quotes is needed"),
+            ("invalid type: map, expected a boolean", "found a table where true or false is needed"),
+            (
+                "invalid length 1, expected an array of length 2",
+                "found a list of length 1 where a list of length 2 is needed",
+            ),
+            ("invalid type: null, expected i64", "found nothing where a whole number is needed"),
+            ("invalid type: integer `1`, expected struct Search", "found the number 1 where a table is needed"),
+            ("invalid type: unit value, expected a sequence", "found unit value where a list is needed"),
+            ("missing key `free`", "missing key `free`"),
+        ] {
+            assert_eq!(in_plain_words(message), plain);
+        }
+    }
 
     #[test]
     fn messages_are_fit_for_a_terminal() {

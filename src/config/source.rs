@@ -1,7 +1,7 @@
 //! A TOML file that remembers where its keys stand, so that every complaint names the line.
 
 use super::depth::{TOO_DEEP, too_deep};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, in_plain_words};
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,8 @@ impl SourceFile {
     }
 
     fn syntax_error(&self, cause: &toml::de::Error) -> Error {
-        let message = cause.message().replace("unknown field", "unknown key").replace("missing field", "missing key");
+        let message = in_plain_words(cause.message());
+        let message = message.replace("unknown field", "unknown key").replace("missing field", "missing key");
         self.error_at(cause.span().map(|span| span.start), message.replace('\n', ", "))
     }
 

@@ -1,7 +1,7 @@
 //! A landscape read back from its file, and its energy between the points of the grid.
 
 use super::{Landscape, MOST_POINTS};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, in_plain_words};
 use std::path::Path;
 
 impl Landscape {
@@ -13,6 +13,7 @@ impl Landscape {
         let text = std::fs::read_to_string(path)
             .map_err(|cause| Error::bad_file(path, format!("cannot be read ({cause}); check the path")))?;
         let landscape: Landscape = serde_json::from_str(&text).map_err(|cause| {
+            let cause = in_plain_words(&cause.to_string());
             Error::bad_file(path, format!("is no landscape ({cause}); make one with `godiff scan … -o scan.json`"))
         })?;
         let [n, m] = landscape.grid;
