@@ -317,6 +317,30 @@ fn command_line_mistakes_exit_with_two() {
     for arguments in [&["serach"][..], &["search"], &["search", "a.toml", "--seed", "-1"], &["score", "a.xyz"]] {
         assert_eq!(godiff(root(), arguments).status.code(), Some(2), "{arguments:?}");
     }
+    for (arguments, sentence) in [
+        (
+            &["search", "a.toml", "--seed", "-1"][..],
+            "'-1' for '--seed <S>': give a whole number from 0 to 9223372036854775807",
+        ),
+        (&["search", "a.toml", "--threads", "1.5"], "'1.5' for '--threads <N>': give a whole number from 1 to 65535"),
+        (
+            &["relax", "a.xyz", "--potential", "emt", "--fmax", "x"],
+            "'x' for '--fmax <FORCE>': give a number, such as 0.05",
+        ),
+        (
+            &["relax", "a.xyz", "--potential", "emt", "--free", "-2"],
+            "'-2' for '--free <N>': give a whole number from 0 to ",
+        ),
+        (
+            &["export", "run", "-o", "a.xyz", "--lowest", "many"],
+            "'many' for '--lowest <N>': give a whole number from 0 to ",
+        ),
+        (&["benchmark", "a.toml", "--runs", "0"], "'0' for '--runs <N>': give a whole number from 1 to 100000"),
+    ] {
+        let output = godiff(root(), arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).starts_with(&format!("error: invalid value {sentence}")), "{}", stderr(&output));
+    }
     assert_eq!(godiff(root(), &["--help"]).status.code(), Some(0));
     assert_eq!(godiff(root(), &["--version"]).status.code(), Some(0));
 }

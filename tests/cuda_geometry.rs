@@ -162,7 +162,7 @@ fn graphs_in_random_cells() {
         let vectors: [Vec3; 3] = std::array::from_fn(|_| std::array::from_fn(|_| 10.0 * random.uniform() - 5.0));
         let periodic: [bool; 3] = std::array::from_fn(|_| random.below(3) > 0);
         let cell = Cell { vectors, periodic };
-        if cell.volume() < 10.0 || cell.validate().is_err() {
+        if cell.volume() < 10.0 || cell.check().is_err() {
             continue;
         }
         let spread = [9.0, 60.0, 3000.0][trial % 3];

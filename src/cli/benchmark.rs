@@ -3,6 +3,7 @@
 mod kernels;
 
 use super::common::{Threads, print, watch_interrupts};
+use super::numbers::whole;
 use clap::Args;
 use godiff::benchmark::{Benchmark, Entrant, Resources, Results, text};
 use godiff::report::write_after_run;
@@ -34,10 +35,10 @@ pub struct Arguments {
     #[arg(value_name = "CONFIG.toml[:METHOD]", required = true)]
     configs: Vec<String>,
     /// Runs of every method, with the seeds 0 to N − 1
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole::<u64>(1..=100_000), allow_negative_numbers = true)]
     runs: u64,
     /// Runs at a time [default: one for every thread on a CPU, one a GPU]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "kernels")]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true, conflicts_with = "kernels")]
     side_by_side: Option<u16>,
     /// Let runs go on to the end of their budget after they have found the target
     #[arg(long, conflicts_with = "kernels")]
@@ -50,7 +51,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// With --kernels: training steps of a timed launch
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole::<u32>(1..=1000), allow_negative_numbers = true)]
     steps: u32,
     /// The benchmark's folder [default: runs/benchmark]; with --kernels a file for the numbers as JSON
     #[arg(short, long, value_name = "PATH")]

@@ -1,13 +1,15 @@
 //! What several commands share: threads, interruption, output that survives a closed pipe, potentials by name.
 
+use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::disk::write_atomic;
 use godiff::potential::{self, Potential, PotentialSettings};
 use godiff::system::xyz::{Frame, format_frames};
-use godiff::system::{Structure, Vec3, read_structures};
+use godiff::system::{Format, Vec3, read_frames};
 use godiff::{Error, Result};
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,7 +36,7 @@ pub struct EnergyCompute {
 /// Structures in a file, and the potential that is asked about them.
 #[derive(Debug, Args)]
 pub struct Energies {
-    /// Structures: extended XYZ, or POSCAR
+    /// Structures: extended XYZ (.xyz, .extxyz) or POSCAR (POSCAR or CONTCAR in the name, .vasp)
     #[arg(value_name = "IN.xyz")]
     pub input: PathBuf,
     #[arg(long, value_name = "NAME", help = potential_help())]
@@ -44,12 +46,12 @@ pub struct Energies {
 }
 
 impl Energies {
-    /// The potential and the structures, with the threads started.
-    pub fn open(&self) -> Result<(Box<dyn Potential>, Vec<Structure>)> {
+    /// The potential and the structures with what else the file says about them, with the threads started.
+    pub fn open(&self) -> Result<(Box<dyn Potential>, Vec<Frame>)> {
         let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
-        let structures = read_structures(&self.input)?;
+        let frames = read_frames(&self.input)?;
         self.compute.threads.start()?;
-        Ok((potential, structures))
+        Ok((potential, frames))
     }
 }
 
@@ -57,7 +59,7 @@ impl Energies {
 #[derive(Debug, Args)]
 pub struct Threads {
     /// Threads to use; results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
     threads: Option<u16>,
 }
 
@@ -75,17 +77,43 @@ impl Threads {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// The flag that Ctrl-C (or SIGTERM) sets from now on; a second one ends the process at once.
+/// The flag that Ctrl-C sets from now on, and with it what batch systems send before they kill: TERM, HUP, USR1, USR2 and XCPU.
+/// A second one of Ctrl-C, TERM and HUP ends the process at once; the others are also sent again and again, and before a TERM.
+#[cfg(unix)]
+pub fn watch_interrupts() -> Result<&'static AtomicBool> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
+    let failed = |cause| Error::Failed(format!("cannot listen for Ctrl-C: {cause}"));
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU]).map_err(failed)?;
+    let listen = move || {
+        let mut is_asked = false;
+        for signal in signals.forever() {
+            INTERRUPTED.store(true, Ordering::Relaxed);
+            if [SIGINT, SIGTERM, SIGHUP].contains(&signal) && std::mem::replace(&mut is_asked, true) {
+                end_at_once();
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
+    Ok(&INTERRUPTED)
+}
+
+/// The flag that Ctrl-C sets from now on; a second one ends the process at once.
+#[cfg(not(unix))]
 pub fn watch_interrupts() -> Result<&'static AtomicBool> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            // Progress may stand on the terminal's last line.
-            let _ = writeln!(std::io::stderr(), "\ngodiff: interrupted at once");
-            std::process::exit(i32::from(Error::Interrupted.exit_code()));
+            end_at_once();
         }
     })
     .map_err(|cause| Error::Failed(format!("cannot listen for Ctrl-C: {cause}")))?;
     Ok(&INTERRUPTED)
+}
+
+fn end_at_once() -> ! {
+    // Progress may be on the terminal's last line.
+    let _ = writeln!(std::io::stderr(), "\ngodiff: interrupted at once");
+    std::process::exit(i32::from(Error::Interrupted.exit_code()));
 }
 
 /// `cause` with the file named that brought it, if that is where it has to be mended.
@@ -126,24 +154,90 @@ pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
     }
 }
 
-/// Writes `frames` to the extended XYZ file `path`, whole or not at all.
-pub fn write_xyz(path: &Path, frames: &[Frame]) -> Result<()> {
-    write_atomic(path, format_frames(frames).as_bytes())
+/// A file that structures are written to, in the format of its name.
+pub struct Output<'a> {
+    path: &'a Path,
+    format: Format,
+}
+
+impl<'a> Output<'a> {
+    /// The file at `path`; refuses names that stand for no format, before anything is computed.
+    pub fn new(path: &'a Path) -> Result<Self> {
+        Ok(Output { path, format: Format::to_write(path)? })
+    }
+
+    /// The same for structures with columns, which only extended XYZ holds.
+    pub fn with_columns(path: &'a Path) -> Result<Self> {
+        match Output::new(path)? {
+            Output { format: Format::Poscar, .. } => {
+                Err(Error::bad_file(path, "a POSCAR has no place for them; write extended XYZ (.xyz)"))
+            }
+            output => Ok(output),
+        }
+    }
+
+    /// Refuses `frames` that the format cannot hold.
+    pub fn check(&self, frames: &[Frame]) -> Result<()> {
+        self.format.check(self.path, frames)
+    }
+
+    /// Writes `frames`, whole or not at all.
+    pub fn write(&self, frames: &[Frame]) -> Result<()> {
+        write_atomic(self.path, self.format.write(self.path, frames)?.as_bytes())
+    }
+
+    /// Writes the frames that `make` hands over, one at a time, whole or not at all: a POSCAR if it is one, and extended XYZ
+    /// without keeping them in memory.
+    pub fn stream(&self, make: impl FnOnce(&mut dyn FnMut(Frame) -> Result<()>) -> Result<()>) -> Result<()> {
+        match self.format {
+            Format::Xyz => write_growing(self.path, |put| make(&mut |frame| put(format_frames(&[frame]).as_bytes()))),
+            Format::Poscar => {
+                let mut frames = Vec::new();
+                make(&mut |frame| {
+                    frames.push(frame);
+                    Ok(())
+                })?;
+                self.write(&frames)
+            }
+        }
+    }
+}
+
+/// Writes the file `path` piece by piece as `make` hands them over. It takes its name when it is whole, so nobody finds half of it;
+/// what is no regular file (a pipe, a terminal) is written directly.
+pub fn write_growing(path: &Path, make: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
+    let failed = |cause: std::io::Error| Error::storage(path, format!("cannot be written: {cause}"));
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        return make(&mut |piece| file.write_all(piece).map_err(failed));
+    }
+    let name = path.file_name().ok_or_else(|| failed(ErrorKind::IsADirectory.into()))?.to_string_lossy();
+    let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
+    let write = || {
+        let mut file = BufWriter::new(File::create(&unfinished).map_err(failed)?);
+        make(&mut |piece| file.write_all(piece).map_err(failed))?;
+        file.into_inner().map_err(|cause| failed(cause.into_error()))?.sync_all().map_err(failed)?;
+        std::fs::rename(&unfinished, path).map_err(failed)
+    };
+    write().inspect_err(|_| {
+        // A full disk leaves half a file; its own failure to go away changes nothing.
+        let _ = std::fs::remove_file(&unfinished);
+    })
 }
 
 /// Which atoms may move.
 #[derive(Debug, Args)]
 pub struct FreeAtoms {
     /// The last N atoms are free, all others fixed [default: as the file's move_mask says, otherwise all free]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(0..=LARGEST), allow_negative_numbers = true)]
     free: Option<usize>,
 }
 
 impl FreeAtoms {
-    /// Marks the atoms of `structures` as fixed or free.
-    pub fn mark(&self, structures: &mut [Structure]) -> Result<()> {
-        for (k, structure) in structures.iter_mut().enumerate() {
-            let n_atoms = structure.n_atoms();
+    /// Marks the atoms of `frames` as fixed or free.
+    pub fn mark(&self, frames: &mut [Frame]) -> Result<()> {
+        for (k, frame) in frames.iter_mut().enumerate() {
+            let n_atoms = frame.structure.n_atoms();
             if let Some(n_free) = self.free {
                 if !(1..=n_atoms).contains(&n_free) {
                     return Err(Error::bad_input(format!(
@@ -151,10 +245,17 @@ impl FreeAtoms {
                         k + 1
                     )));
                 }
-                structure.fixed.fill(true);
-                structure.fixed[n_atoms - n_free..].fill(false);
+                frame.free_last(n_free);
             }
-            if !structure.fixed.contains(&false) {
+            if let Some(atom) = frame.partly_fixed() {
+                return Err(Error::bad_input(format!(
+                    "structure {}: atom {} is fixed along some axes only, and atoms are fixed as a whole here; name the number of \
+                     free atoms with --free",
+                    k + 1,
+                    atom + 1
+                )));
+            }
+            if !frame.structure.fixed.contains(&false) {
                 let message = format!("structure {} has no free atom; name their number with --free", k + 1);
                 return Err(Error::bad_input(message));
             }

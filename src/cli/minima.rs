@@ -1,6 +1,7 @@
 //! `godiff minima`: the distinct structures of runs.
 
-use super::common::{EnergyCompute, in_file, potential_settings, print, watch_interrupts, write_xyz};
+use super::common::{EnergyCompute, Output, in_file, potential_settings, print, watch_interrupts};
+use super::numbers::{real, whole};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::minima::{LOWEST, Minimum, Source, Tolerances, distinct, relaxed};
@@ -28,22 +29,22 @@ pub struct Arguments {
     #[arg(value_name = "DIR|archive.db", required = true)]
     inputs: Vec<PathBuf>,
     /// Keep the N distinct structures of lowest energy
-    #[arg(long, value_name = "N", default_value_t = LOWEST as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = LOWEST as u32, value_parser = whole::<u32>(1..=4_294_967_295), allow_negative_numbers = true)]
     lowest: u32,
-    /// Relax them, and merge what becomes the same
+    /// Relax them, and merge what becomes the same; when interrupted, they are written as far as they have come
     #[arg(long)]
     relax: bool,
     /// Potential to relax with: as of `godiff relax` [default: that of the first run]
     #[arg(long, value_name = "NAME", requires = "relax")]
     potential: Option<String>,
     /// Largest force that may remain on a free atom, eV/Å
-    #[arg(long, value_name = "FORCE", requires = "relax", default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
+    #[arg(long, value_name = "FORCE", value_parser = real, allow_negative_numbers = true, requires = "relax", default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
     fmax: f64,
     /// Largest difference in energy of structures that count as one, eV; with --relax, of relaxed ones
-    #[arg(long, value_name = "EV")]
+    #[arg(long, value_name = "EV", value_parser = real, allow_negative_numbers = true)]
     energy_tolerance: Option<f64>,
     /// Largest distance between their atoms, Å; with --relax, of relaxed ones
-    #[arg(long, value_name = "ANGSTROM")]
+    #[arg(long, value_name = "ANGSTROM", value_parser = real, allow_negative_numbers = true)]
     distance_tolerance: Option<f64>,
     /// The file to write (extended XYZ)
     #[arg(short, long, value_name = "OUT.xyz")]
@@ -57,6 +58,7 @@ const SHOWN: usize = 10;
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
+        let output = Output::new(&self.output)?;
         let sources: Vec<Source> = self.inputs.iter().map(|path| Source::of(path)).collect();
         let as_found = if sources.iter().all(Source::is_relaxed) { Tolerances::RELAXED } else { Tolerances::SAMPLES };
         // Before anything is computed, so that a wrong number costs no time.
@@ -71,13 +73,15 @@ impl Arguments {
             let message = "holds no such structure yet; start its run again with --resume";
             return Err(Error::bad_file(&sources[0].archive, message));
         }
+        let mut stopped = None;
         if let Some(potential) = potential {
-            minima = self.relax(minima, &*potential, after)?;
+            (minima, stopped) = self.relax(minima, &*potential, after)?;
         }
         let frames: Vec<_> = minima.iter().map(|minimum| minimum.frame(sources.len())).collect();
-        write_xyz(&self.output, &frames)?;
+        output.write(&frames)?;
         print_table(&minima)?;
-        print(format!("{} distinct structures written to {}", minima.len(), self.output.display()))
+        print(format!("{} distinct structures written to {}", minima.len(), self.output.display()))?;
+        stopped.map_or(Ok(()), Err)
     }
 
     /// `otherwise` unless the user said something else.
@@ -88,7 +92,13 @@ impl Arguments {
         }
     }
 
-    fn relax(&self, minima: Vec<Minimum>, potential: &dyn Potential, tolerances: Tolerances) -> Result<Vec<Minimum>> {
+    /// What relaxing has come to, and what stopped it before its end.
+    fn relax(
+        &self,
+        minima: Vec<Minimum>,
+        potential: &dyn Potential,
+        tolerances: Tolerances,
+    ) -> Result<(Vec<Minimum>, Option<Error>)> {
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
         let settings = RelaxSettings { fmax_ev_per_angstrom: self.fmax, ..RelaxSettings::default() };
@@ -103,7 +113,7 @@ impl Arguments {
             "{n_starts} structures relaxed in {} evaluations, {} of them unconverged, {} left out as the potential failed",
             relaxation.n_evaluations, relaxation.n_unconverged, relaxation.n_failed
         ))?;
-        Ok(relaxation.minima)
+        Ok((relaxation.minima, relaxation.stopped))
     }
 
     fn open_potential(&self) -> Result<Box<dyn Potential>> {

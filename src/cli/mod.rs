@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod man;
 mod minima;
+mod numbers;
 mod relax;
 mod report;
 mod run_folder;

@@ -1,13 +1,19 @@
 //! `godiff relax`: to the nearest minimum.
 
-use super::common::{Energies, FreeAtoms, largest_force, print, watch_interrupts, write_xyz};
+use super::common::{Energies, FreeAtoms, Output, largest_force, print, watch_interrupts};
+use super::numbers::{LARGEST, real, whole};
 use clap::Args;
-use godiff::potential::relax::{Ending, RelaxSettings, relax_all};
+use godiff::potential::relax::{Ending, RelaxSettings, Relaxed, relax_while};
+use godiff::system::Structure;
+use godiff::system::xyz::Frame;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 /// Moves the free atoms of each structure to the nearest minimum of the potential (L-BFGS)
+///
+/// Keys and columns of the input come back in the output, results of earlier calculations (energy, stress, magmoms, …) excepted.
+/// When it is interrupted, every structure is written as far as it has come.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff relax best.xyz --potential emt -o relaxed.xyz")]
 pub struct Arguments {
@@ -16,48 +22,46 @@ pub struct Arguments {
     #[command(flatten)]
     free: FreeAtoms,
     /// Largest force that may remain on a free atom, eV/Å
-    #[arg(long, value_name = "FORCE", default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
+    #[arg(long, value_name = "FORCE", value_parser = real, allow_negative_numbers = true, default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
     fmax: f64,
     /// Steps after which a structure is left as it is
-    #[arg(long, value_name = "N", default_value_t = RelaxSettings::default().max_steps)]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(0..=LARGEST), allow_negative_numbers = true, default_value_t = RelaxSettings::default().max_steps)]
     max_steps: usize,
-    /// Where to write the relaxed structures with `energy` and `forces` (extended XYZ)
+    /// Where to write the relaxed structures with `energy` and `forces` (extended XYZ, or a POSCAR)
     #[arg(short, long, value_name = "OUT.xyz")]
     output: Option<PathBuf>,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let (potential, mut structures) = self.energies.open()?;
-        self.free.mark(&mut structures)?;
+        let output = self.output.as_deref().map(Output::new).transpose()?;
+        let (potential, mut frames) = self.energies.open()?;
+        self.free.mark(&mut frames)?;
+        if let Some(output) = &output {
+            output.check(&frames)?;
+        }
         let interrupted = watch_interrupts()?;
 
         let settings =
             RelaxSettings { fmax_ev_per_angstrom: self.fmax, max_steps: self.max_steps, ..RelaxSettings::default() };
-        let relaxed = relax_all(&structures, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))?;
+        let structures: Vec<Structure> = frames.iter().map(|frame| frame.structure.clone()).collect();
+        let (relaxed, stopped) =
+            relax_while(&structures, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))?;
 
         print("structure  steps  evaluations         energy/eV  largest force/(eV/Å)  ended")?;
-        for (k, relaxed) in relaxed.iter().enumerate() {
-            let structure = &relaxed.structure;
-            let force = structure.forces.as_ref().map_or(f64::NAN, |f| largest_force(f, &structure.fixed));
-            let ending = match &relaxed.ending {
-                Ending::Converged => "converged".to_owned(),
-                Ending::MaxSteps => "steps used up".to_owned(),
-                Ending::Stuck => "stuck: energy and forces contradict each other".to_owned(),
-                Ending::NotFinite => "the start has no finite energy".to_owned(),
-                Ending::Failed(reason) => reason.clone(),
-            };
-            print(format!(
-                "{:>9} {:>6} {:>12} {:>17.6} {force:>21.6}  {ending}",
-                k + 1,
-                relaxed.n_steps,
-                relaxed.n_evaluations,
-                relaxed.energy
-            ))?;
-        }
+        relaxed.iter().enumerate().try_for_each(|(k, relaxed)| print_row(k, relaxed))?;
         let n_failed = relaxed.iter().filter(|r| matches!(r.ending, Ending::Failed(_) | Ending::NotFinite)).count();
-        if let Some(path) = &self.output {
-            write_xyz(path, &relaxed.into_iter().map(|relaxed| relaxed.structure.into()).collect::<Vec<_>>())?;
+        let reached: Vec<Frame> = frames
+            .into_iter()
+            .zip(relaxed)
+            .filter(|(_, relaxed)| relaxed.ending != Ending::Stopped || relaxed.n_evaluations > 0)
+            .map(|(frame, relaxed)| with_result(frame, relaxed))
+            .collect();
+        if let Some(output) = output.filter(|_| !reached.is_empty()) {
+            output.write(&reached)?;
+        }
+        if let Some(cause) = stopped {
+            return Err(cause);
         }
         match n_failed {
             0 => Ok(()),
@@ -67,4 +71,26 @@ impl Arguments {
             ))),
         }
     }
+}
+
+fn print_row(k: usize, relaxed: &Relaxed) -> Result<()> {
+    let structure = &relaxed.structure;
+    let force = structure.forces.as_ref().map_or(f64::NAN, |f| largest_force(f, &structure.fixed));
+    let ending = match &relaxed.ending {
+        Ending::Converged => "converged",
+        Ending::MaxSteps => "steps used up",
+        Ending::Stuck => "stuck: energy and forces contradict each other",
+        Ending::NotFinite => "the start has no finite energy",
+        Ending::Failed(reason) => reason,
+        Ending::Stopped => "stopped before its end",
+    };
+    let Relaxed { n_steps, n_evaluations, energy, .. } = relaxed;
+    print(format!("{:>9} {n_steps:>6} {n_evaluations:>12} {energy:>17.6} {force:>21.6}  {ending}", k + 1))
+}
+
+/// The frame of the input with what relaxing has come to.
+fn with_result(frame: Frame, relaxed: Relaxed) -> Frame {
+    let mut frame = frame.without_results();
+    frame.structure = relaxed.structure;
+    frame
 }

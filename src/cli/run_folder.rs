@@ -1,5 +1,6 @@
 //! What all commands share that work in a run folder: configuration, seed, folder, resuming, how progress is shown.
 
+use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::Result;
 use godiff::config::Settings;
@@ -16,7 +17,7 @@ pub struct RunArguments {
     #[arg(value_name = "CONFIG.toml")]
     pub config: PathBuf,
     /// Seed of everything random [default: the configuration's search.seed, which is 0 unless given]
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "S", value_parser = whole::<u64>(0..=LARGEST), allow_negative_numbers = true)]
     seed: Option<u64>,
     /// The run folder [default: the next free one in runs/, named after the configuration; with --resume the latest]
     #[arg(long, value_name = "DIR")]

@@ -1,6 +1,7 @@
 //! `godiff sample`: structures from a trained model.
 
-use super::common::{Compute, print, watch_interrupts, write_xyz};
+use super::common::{Compute, Output, print, watch_interrupts};
+use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::engine::{self, ModelState, RandomStream, Sampler, Setup, relax_on_predicted_forces};
@@ -23,13 +24,13 @@ pub struct Arguments {
     #[arg(long, value_name = "CONFIG.toml")]
     config: PathBuf,
     /// How many structures
-    #[arg(short, long = "number", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    #[arg(short, long = "number", value_name = "N", value_parser = whole::<u32>(1..=1_000_000_000), allow_negative_numbers = true)]
     n: u32,
     /// The file to write (extended XYZ)
     #[arg(short, long, value_name = "OUT.xyz")]
     output: PathBuf,
     /// Seed of the noise [default: the configuration's]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = whole::<u64>(0..=LARGEST), allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
     compute: Compute,
@@ -40,6 +41,7 @@ const AT_ONCE: usize = 128;
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
+        let output = Output::new(&self.output)?;
         let settings = Settings::load(&self.config)?;
         let model = ModelFile::read(&self.model)?;
         let setup = setup(&settings, &model, &self.model)?;
@@ -66,7 +68,7 @@ impl Arguments {
             }
             frames.extend(sampled.iter().map(|free| settings.system.structure(free).into()));
         }
-        write_xyz(&self.output, &frames)?;
+        output.write(&frames)?;
         print(format!("{n} structures written to {}", self.output.display()))
     }
 }

@@ -1,10 +1,10 @@
 //! `godiff scan`: the energy landscape of one atom.
 
-use super::common::{EnergyCompute, in_file, print, watch_interrupts, write_xyz};
+use super::common::{EnergyCompute, Output, in_file, print, watch_interrupts};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::disk::write_atomic;
-use godiff::landscape::{Landscape, ScanSettings, scan, svg};
+use godiff::landscape::{Landscape, ScanSettings, scan_while, svg};
 use godiff::system::System;
 use godiff::{Error, Result, potential};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A point takes some 15 evaluations. The file is JSON (grid, a, b, energies_ev, heights_angstrom), extended XYZ (a structure for
-each point) or a picture, as its name ends.
+each point) or a picture, as its name ends. An interrupted scan writes the points that it has finished.
 
 Examples:
   godiff scan configs/pt-adatom.toml -o landscape.svg
@@ -61,7 +61,7 @@ impl Arguments {
             energy_floor_ev: sections.search.energy_floor_ev,
             ..ScanSettings::default()
         };
-        let landscape = scan(&system, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))
+        let (landscape, stopped) = scan_while(&system, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))
             .map_err(|cause| in_file(&self.config, cause))?;
         self.write(format, &landscape, &system)?;
         let [n_a, n_b] = landscape.grid;
@@ -71,7 +71,10 @@ impl Arguments {
             print(format!("lowest energy {energy:.6} eV, the atom at ({x:.3}, {y:.3}, {z:.3}) Å"))?;
         }
         let path = self.output.display();
-        print(format!("{n_a} x {n_b} points in {n_evaluations} evaluations written to {path}"))
+        let n_known = landscape.energies_ev.iter().filter(|energy| energy.is_finite()).count();
+        let known = if stopped.is_some() { format!("{n_known} of ") } else { String::new() };
+        print(format!("{known}{n_a} x {n_b} points in {n_evaluations} evaluations written to {path}"))?;
+        stopped.map_or(Ok(()), Err)
     }
 
     fn format(&self) -> Result<Format> {
@@ -92,7 +95,7 @@ impl Arguments {
             }
             Format::Xyz => {
                 let structures = (0..landscape.energies_ev.len()).filter_map(|k| landscape.structure(system, k));
-                write_xyz(&self.output, &structures.map(Into::into).collect::<Vec<_>>())
+                Output::new(&self.output)?.write(&structures.map(Into::into).collect::<Vec<_>>())
             }
             Format::Svg => write_atomic(&self.output, svg(landscape, system).as_bytes()),
         }

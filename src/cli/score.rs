@@ -1,12 +1,13 @@
 //! `godiff score`: what a model says about given structures.
 
-use super::common::{Compute, FreeAtoms, print, watch_interrupts, write_xyz};
+use super::common::{Compute, FreeAtoms, Output, print, watch_interrupts};
+use super::numbers::real;
 use clap::{Args, ValueEnum};
 use godiff::engine::{self, ModelState, ReverseSettings, Setup, TrainingSettings};
 use godiff::error::stop_if;
 use godiff::model::ModelFile;
 use godiff::system::xyz::Frame;
-use godiff::system::{Structure, System, Vec3, read_structures};
+use godiff::system::{Structure, System, Vec3, read_frames};
 use godiff::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MODEL.safetensors")]
     model: PathBuf,
     /// Diffusion time, from 0 (no noise) to 1
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = real, allow_negative_numbers = true)]
     time: f64,
     /// f32 (on --device) or f64 (on the CPU, for checking)
     #[arg(long, value_enum, default_value_t = Precision::F32)]
@@ -53,8 +54,10 @@ impl Arguments {
         if !(0.0..=1.0).contains(&self.time) {
             return Err(Error::bad_input(format!("--time {}: give a diffusion time from 0 to 1", self.time)));
         }
-        let mut structures = read_structures(&self.input)?;
-        self.free.mark(&mut structures)?;
+        let output = Output::with_columns(&self.output)?;
+        let mut inputs = read_frames(&self.input)?;
+        self.free.mark(&mut inputs)?;
+        let structures: Vec<Structure> = inputs.iter().map(|frame| frame.structure.clone()).collect();
         let model = ModelFile::read(&self.model)?;
         let order = Order::of(&structures, &self.input)?;
         let device = match self.precision {
@@ -70,14 +73,15 @@ impl Arguments {
         let mut engine = engine::open(device, &setup(order.system(&structures[0]), &model))?;
         engine.restore(&ModelState::untouched(model.parameters, 0.0))?;
 
-        let mut frames = Vec::with_capacity(structures.len());
+        let mut frames: Vec<Frame> = Vec::with_capacity(structures.len());
         for chunk in structures.chunks(AT_ONCE) {
             stop_if(interrupted)?;
             let free: Vec<Vec<Vec3>> = chunk.iter().map(|structure| order.free_positions(structure)).collect();
             let scores = engine.score(&free, &vec![self.time; free.len()])?;
             let forces = engine.forces(&free)?;
-            for (k, structure) in chunk.iter().enumerate() {
-                let mut frame = Frame::from(structure.clone())
+            for k in 0..chunk.len() {
+                let mut frame = inputs[frames.len()]
+                    .clone()
                     .with_vectors("score", &order.restore(&scores[k]))
                     .with_info("time", self.time);
                 if let Some(forces) = &forces {
@@ -86,7 +90,7 @@ impl Arguments {
                 frames.push(frame);
             }
         }
-        write_xyz(&self.output, &frames)?;
+        output.write(&frames)?;
         print(format!("{} structures written to {}", frames.len(), self.output.display()))
     }
 }

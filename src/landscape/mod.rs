@@ -26,6 +26,8 @@ const MAX_ROUNDS: usize = 60;
 const MOST_POINTS: usize = 1_000_000;
 /// Structures handed to the potential at once.
 const AT_ONCE: usize = 1024;
+/// Likewise for a slow potential, for each one that it works on at once.
+const SLOW_BATCHES: usize = 4;
 
 /// How a landscape is scanned.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,7 +95,7 @@ impl Landscape {
     }
 }
 
-/// Scans the landscape of the one free atom of `system`. `interrupted` is asked before every batch.
+/// Scans the landscape of the one free atom of `system`. `interrupted` is asked before every batch and with its answers.
 ///
 /// # Errors
 /// `BadInput` for a system without template or confinement or with more than one free atom, for an impossible grid, and for what
@@ -104,6 +106,23 @@ pub fn scan(
     settings: &ScanSettings,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Landscape> {
+    match scan_while(system, potential, settings, interrupted)? {
+        (landscape, None) => Ok(landscape),
+        (_, Some(cause)) => Err(cause),
+    }
+}
+
+/// [`scan`] that keeps what it has when it is interrupted or its potential can evaluate nothing any more: then the points whose
+/// heights are final have their energies, all others none, and the cause comes along.
+///
+/// # Errors
+/// Those of [`scan`] where no point is finished.
+pub fn scan_while(
+    system: &System,
+    potential: &dyn Potential,
+    settings: &ScanSettings,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(Landscape, Option<Error>)> {
     let confinement = check(system)?;
     let [a, b, _] = system.cell.vectors;
     let grid = settings.grid.unwrap_or([a, b].map(|vector| (norm(vector) / SPACING).ceil().max(1.0) as usize));
@@ -114,27 +133,22 @@ pub fn scan(
         )));
     }
     let mut scan = Scan { system, potential, settings, interrupted, n_evaluations: 0 };
-    let heights = heights(confinement);
     let column = |index| Column::new(site(grid, [a, b], index), confinement);
     let mut columns: Vec<Column> = (0..grid[0] * grid[1]).map(column).collect();
-    // Columns by the thousand, so that memory does not grow with the grid.
-    for columns in columns.chunks_mut(AT_ONCE) {
-        scan.try_heights(columns, &heights)?;
-        if settings.relax {
-            scan.relax(columns)?;
-        }
-    }
+    let stopped = scan.all(&mut columns, &heights(confinement)).err();
+    let known = |column: &Column| column.best.filter(|_| column.is_final);
     let landscape = Landscape {
         grid,
         a,
         b,
-        energies_ev: columns.iter().map(|column| column.best.map_or(f64::NAN, |best| best.energy)).collect(),
-        heights_angstrom: columns.iter().map(|column| column.best.map_or(f64::NAN, |best| best.z)).collect(),
+        energies_ev: columns.iter().map(|column| known(column).map_or(f64::NAN, |best| best.energy)).collect(),
+        heights_angstrom: columns.iter().map(|column| known(column).map_or(f64::NAN, |best| best.z)).collect(),
         n_evaluations: scan.n_evaluations,
     };
-    match landscape.lowest() {
-        Some(_) => Ok(landscape),
-        None => Err(Error::Evaluator(format!(
+    match (landscape.lowest(), stopped) {
+        (None, Some(cause)) | (_, Some(cause @ Error::BadInput(_))) => Err(cause),
+        (Some(_), stopped) => Ok((landscape, stopped)),
+        (None, None) => Err(Error::Evaluator(format!(
             "the potential {} has no energy that counts for the free atom at any point; check the confinement and the energy \
              floor",
             potential.name()
@@ -191,11 +205,13 @@ struct Column {
     best: Option<Sample>,
     /// Another sample, near the best.
     other: Option<Sample>,
+    /// Whether the best height is the end of the search.
+    is_final: bool,
 }
 
 impl Column {
     fn new(site: Vec3, Confinement { z_lo, z_hi }: Confinement) -> Self {
-        Column { site, lo: z_lo, hi: z_hi, best: None, other: None }
+        Column { site, lo: z_lo, hi: z_hi, best: None, other: None, is_final: false }
     }
 
     /// Narrows the bracket around the lowest energy by what was found at height `z`; nothing counts as higher than anything.
@@ -243,6 +259,20 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
+    /// Brings every column to its end, a batch after the other: memory does not grow with the grid, and an interruption loses a
+    /// batch at most. For slow potentials batches are small.
+    fn all(&mut self, columns: &mut [Column], heights: &[f64]) -> Result<()> {
+        let at_once = self.potential.n_at_once().map_or(AT_ONCE, |n| (SLOW_BATCHES * n).clamp(1, AT_ONCE));
+        for columns in columns.chunks_mut(at_once) {
+            self.try_heights(columns, heights)?;
+            if self.settings.relax {
+                self.relax(columns)?;
+            }
+            columns.iter_mut().for_each(|column| column.is_final = true);
+        }
+        Ok(())
+    }
+
     /// Puts every column at the best of `heights`, with its neighbours as bracket.
     fn try_heights(&mut self, columns: &mut [Column], heights: &[f64]) -> Result<()> {
         for &z in heights {
@@ -256,6 +286,8 @@ impl Scan<'_> {
         for round in 0..MAX_ROUNDS {
             let next = |k: usize| Some((k, columns[k].next(round, self.settings.fmax_ev_per_angstrom)?));
             let trials: Vec<(usize, f64)> = (0..columns.len()).filter_map(next).collect();
+            columns.iter_mut().for_each(|column| column.is_final = true);
+            trials.iter().for_each(|&(k, _)| columns[k].is_final = false);
             if trials.is_empty() {
                 break;
             }

@@ -149,4 +149,26 @@ fn what_has_no_landscape_is_refused() {
     let floor = ScanSettings { energy_floor_ev: Some(1e6), ..settings };
     refused(&good, &floor, 3, "the potential wells has no energy that counts");
     assert!(matches!(scan(&good, &Wells, &settings, &|| true), Err(Error::Interrupted)));
+    assert!(matches!(scan_while(&good, &Wells, &settings, &|| true), Err(Error::Interrupted)), "nothing to keep");
+}
+
+/// Finished points keep the energies of the whole scan, whenever it is interrupted.
+#[test]
+fn an_interrupted_scan_keeps_its_finished_points() {
+    let system = wells([0.5, 4.0]);
+    let settings = ScanSettings { grid: Some([40, 40]), ..ScanSettings::default() };
+    let whole = scan(&system, &Wells, &settings, NEVER).unwrap();
+    let mut n_partial = 0;
+    for n_allowed in [3, 20, 30, 60, 100] {
+        let n_asked = std::cell::Cell::new(0);
+        let later = || n_asked.replace(n_asked.get() + 1) >= n_allowed;
+        let Ok((part, stopped)) = scan_while(&system, &Wells, &settings, &later) else { continue };
+        let n_known = part.energies_ev.iter().filter(|energy| energy.is_finite()).count();
+        assert_eq!(stopped.is_some(), n_known < 1600);
+        n_partial += usize::from(stopped.is_some());
+        for (k, energy) in part.energies_ev.iter().enumerate().filter(|(_, energy)| energy.is_finite()) {
+            assert_eq!((*energy, part.heights_angstrom[k]), (whole.energies_ev[k], whole.heights_angstrom[k]));
+        }
+    }
+    assert!(n_partial > 0);
 }

@@ -22,7 +22,7 @@ use crate::archive::Reader;
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
 use crate::potential::Potential;
-use crate::potential::relax::{Ending, RelaxSettings, relax_all};
+use crate::potential::relax::{Ending, RelaxSettings, relax_while};
 use crate::system::Structure;
 use crate::system::xyz::{Frame, format_frames};
 use source::Counted;
@@ -197,7 +197,7 @@ pub fn write(folder: &Path) -> Result<()> {
 }
 
 /// What relaxing has come to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Relaxation {
     /// The distinct relaxed structures, by energy. Each has the counts and occurrences of all that led to it.
     pub minima: Vec<Minimum>,
@@ -207,12 +207,15 @@ pub struct Relaxation {
     pub n_unconverged: usize,
     /// Structures that the potential could not evaluate; they are left out.
     pub n_failed: usize,
+    /// What stopped it before its end: an interruption, or a potential that can evaluate nothing any more. The structures are
+    /// then as far as they had come, and count as unconverged.
+    pub stopped: Option<Error>,
 }
 
 /// Relaxes `minima`, such as those of [`distinct`], and merges what becomes the same.
 ///
 /// # Errors
-/// Those of [`relax_all`], and `BadInput` for tolerances that are not numbers.
+/// Those of [`relax_while`], and `BadInput` for tolerances that are not numbers.
 pub fn relaxed(
     minima: Vec<Minimum>,
     potential: &dyn Potential,
@@ -222,13 +225,18 @@ pub fn relaxed(
 ) -> Result<Relaxation> {
     tolerances.check()?;
     let starts: Vec<Structure> = minima.iter().map(|minimum| minimum.structure.clone()).collect();
-    let ends = relax_all(&starts, potential, settings, interrupted)?;
-    let mut relaxation = Relaxation { minima: Vec::new(), n_evaluations: 0, n_unconverged: 0, n_failed: 0 };
+    let (ends, stopped) = relax_while(&starts, potential, settings, interrupted)?;
+    let mut relaxation = Relaxation { minima: Vec::new(), n_evaluations: 0, n_unconverged: 0, n_failed: 0, stopped };
     let mut found = Vec::new();
     for (minimum, end) in minima.into_iter().zip(ends) {
         relaxation.n_evaluations += end.n_evaluations;
         match end.ending {
             Ending::Failed(_) | Ending::NotFinite => relaxation.n_failed += 1,
+            // Stopped before its first evaluation: as it was found.
+            Ending::Stopped if end.structure.energy.is_none() => {
+                relaxation.n_unconverged += 1;
+                found.push(Minimum { relaxed: false, ..minimum });
+            }
             _ => {
                 let relaxed = end.converged();
                 relaxation.n_unconverged += usize::from(!relaxed);

@@ -349,7 +349,17 @@ fn relaxed_structures_merge() {
     let starts = distinct(&[Source::of(folder.path())], TIGHT, 2).unwrap();
     let end = relaxed(starts, &emt, &one, Tolerances::RELAXED, &|| false).unwrap();
     assert_eq!((end.n_unconverged, end.minima.iter().filter(|minimum| minimum.relaxed).count()), (2, 0));
-    assert!(matches!(relaxed(end.minima, &emt, &settings, TIGHT, &|| true), Err(Error::Interrupted)));
+    let found = end.minima.clone();
+    let end = relaxed(end.minima, &emt, &settings, Tolerances::RELAXED, &|| true).unwrap();
+    assert!(matches!(end.stopped, Some(Error::Interrupted)) && end.n_evaluations == 0 && end.n_unconverged == 2);
+    assert_eq!(end.minima, found, "an interruption before the first step leaves them as they are");
+    let n_asked = std::cell::Cell::new(0);
+    let later = || n_asked.replace(n_asked.get() + 1) > 6;
+    let end = relaxed(found.clone(), &emt, &settings, Tolerances::RELAXED, &later).unwrap();
+    assert!(matches!(end.stopped, Some(Error::Interrupted)) && end.n_evaluations > 0);
+    for (end, start) in end.minima.iter().zip(&found) {
+        assert!(end.energy_ev < start.energy_ev && !end.relaxed);
+    }
 }
 
 /// How long it takes: `cargo test --release --lib minima::tests::effort -- --ignored --nocapture`.

@@ -25,6 +25,9 @@ const MAX_SHORTENINGS: usize = 12;
 /// Displacement per force of the first step, Å²/eV.
 const FIRST_STEP: f64 = 0.03;
 
+/// Structures that a potential with hardware of its own relaxes at once in [`relax_while`].
+const BATCH: usize = 1024;
+
 /// When a relaxation ends and how far it may go at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RelaxSettings {
@@ -75,6 +78,8 @@ pub enum Ending {
     NotFinite,
     /// The evaluator gave up on the start, with its reason.
     Failed(String),
+    /// It was interrupted, or its evaluator can evaluate nothing any more; only from [`relax_while`].
+    Stopped,
 }
 
 /// A relaxed structure.
@@ -83,7 +88,7 @@ pub struct Relaxed {
     /// The last accepted positions, with their energy and forces (the evaluator's own, also on fixed atoms). Without these
     /// where the evaluator gave up on the start.
     pub structure: Structure,
-    /// Energy of `structure`, eV; not a number where the evaluator gave up on the start.
+    /// Energy of `structure`, eV; not a number where there is no answer for the start.
     pub energy: f64,
     /// Steps accepted.
     pub n_steps: usize,
@@ -115,7 +120,7 @@ pub fn relax(
 }
 
 /// Relaxes `structures` side by side: every round evaluates one step of all that are not done as one batch. Each ends exactly
-/// as it would alone. `interrupted` is asked before every round. A potential that relaxes on its own hardware does so.
+/// as it would alone. `interrupted` is asked before every round and with its answers. A potential that relaxes on its own hardware does so.
 ///
 /// # Errors
 /// `BadInput` for settings that are not positive and for what the potential refuses, `Evaluator` when it can evaluate nothing
@@ -131,27 +136,79 @@ pub fn relax_all(
     if let Some(relaxed) = potential.relax_all(structures, settings, interrupted)? {
         return Ok(relaxed);
     }
+    match side_by_side(structures, potential, settings, interrupted) {
+        (relaxed, None) => Ok(relaxed),
+        (_, Some(cause)) => Err(cause),
+    }
+}
+
+/// [`relax_all`] that keeps what it has when it is stopped: then every structure is where its last accepted step led, those that
+/// had not ended with [`Ending::Stopped`], and the cause comes along. Structures that a potential relaxes on its own hardware are
+/// relaxed in batches; those of an unfinished batch are where they started, without energy.
+///
+/// # Errors
+/// `BadInput` as [`relax_all`].
+pub fn relax_while(
+    structures: &[Structure],
+    potential: &dyn Potential,
+    settings: &RelaxSettings,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(Vec<Relaxed>, Option<Error>)> {
+    settings.check()?;
+    let mut relaxed: Vec<Relaxed> = Vec::with_capacity(structures.len());
+    let mut stopped = None;
+    while relaxed.len() < structures.len() && stopped.is_none() {
+        let rest = &structures[relaxed.len()..];
+        let batch = &rest[..rest.len().min(BATCH)];
+        match potential.relax_all(batch, settings, interrupted) {
+            Ok(Some(ended)) => relaxed.extend(ended),
+            Ok(None) => {
+                let (ended, cause) = side_by_side(rest, potential, settings, interrupted);
+                relaxed.extend(ended);
+                stopped = cause;
+            }
+            Err(cause) => stopped = Some(cause),
+        }
+    }
+    let untouched = |start: &Structure| Walker::new(start).finish(start, Ending::Stopped);
+    relaxed.extend(structures[relaxed.len()..].iter().map(untouched));
+    match stopped {
+        Some(cause @ Error::BadInput(_)) => Err(cause),
+        stopped => Ok((relaxed, stopped)),
+    }
+}
+
+/// Relaxes `structures` side by side; the second is what stopped it before its end.
+fn side_by_side(
+    structures: &[Structure],
+    potential: &dyn Potential,
+    settings: &RelaxSettings,
+    interrupted: &dyn Fn() -> bool,
+) -> (Vec<Relaxed>, Option<Error>) {
     let mut walkers: Vec<Walker> = structures.iter().map(Walker::new).collect();
     let mut endings: Vec<Option<Ending>> = vec![None; structures.len()];
     // The structures to evaluate next, and whose they are.
     let mut trials: Vec<Structure> = structures.iter().map(bare).collect();
     let mut owners: Vec<usize> = (0..structures.len()).collect();
-    while !trials.is_empty() {
+    let mut stopped = None;
+    while !trials.is_empty() && stopped.is_none() {
         if interrupted() {
-            return Err(Error::Interrupted);
+            stopped = Some(Error::Interrupted);
+            break;
         }
         let mut answers: Vec<Option<Answer>> = vec![None; trials.len()];
-        potential.evaluate(&trials, &mut |batch| {
+        let evaluated = potential.evaluate(&trials, &mut |batch| {
             for (index, answer) in batch {
                 answers[index] = Some(answer);
             }
-            Ok(())
-        })?;
+            if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+        });
+        let silent =
+            || Error::Evaluator(format!("the potential {} left a structure without an answer", potential.name()));
+        stopped = evaluated.err().or_else(|| answers.contains(&None).then(silent));
         // From the back, so that those which end can be taken out.
         for (k, answer) in answers.into_iter().enumerate().rev() {
-            let answer = answer.ok_or_else(|| {
-                Error::Evaluator(format!("the potential {} left a structure without an answer", potential.name()))
-            })?;
+            let Some(answer) = answer else { continue };
             endings[owners[k]] = walkers[owners[k]].advance(answer, &mut trials[k].positions, settings);
             if endings[owners[k]].is_some() {
                 trials.swap_remove(k);
@@ -160,7 +217,10 @@ pub fn relax_all(
         }
     }
     let ended = walkers.into_iter().zip(endings).zip(structures);
-    Ok(ended.map(|((walker, ending), start)| walker.finish(start, ending.unwrap_or(Ending::MaxSteps))).collect())
+    let ended =
+        ended.map(|((walker, ending), start)| walker.finish(start, ending.unwrap_or(Ending::Stopped))).collect();
+    // An interruption that comes with the last answers changes nothing.
+    (ended, stopped.filter(|_| !trials.is_empty()))
 }
 
 /// The structure without what was computed for it earlier.

@@ -37,7 +37,7 @@ impl System {
         let free_numbers = parse_formula(free)?;
         check_elements("the formula of the free atoms", &free_numbers)?;
         if let Some(template) = template {
-            template.validate().map_err(|error| Error::bad_input(format!("the template cannot be used: {error}")))?;
+            template.check().map_err(|error| Error::bad_input(format!("the template cannot be used: {error}")))?;
             check_elements("the template", &template.numbers)?;
         }
         let cell = match (template, cell) {
@@ -50,7 +50,7 @@ impl System {
             (None, Some(cell)) => cell,
             (None, None) => Cell::NONE,
         };
-        cell.validate()?;
+        cell.check()?;
         let system = System {
             cell,
             template_numbers: template.map_or_else(Vec::new, |t| t.numbers.clone()),

@@ -61,7 +61,7 @@ impl Cell {
     ///
     /// # Errors
     /// `BadInput` as [`Cell::completed`], and for a shorter period.
-    pub fn validate(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         self.completed()?;
         let period = Images::new(self).shortest_lattice_vector();
         if period < SHORTEST_PERIOD {
@@ -208,8 +208,8 @@ mod tests {
         assert_eq!(overflowing.completed().unwrap_err().exit_code(), 2);
         for tiny in [1e-3, 1e-9, 1e-60] {
             let cell = Cell { vectors: [[tiny, 0.0, 0.0], [0.0, tiny, 0.0], [0.0, 0.0, tiny]], periodic: [true; 3] };
-            assert!(cell.validate().unwrap_err().to_string().starts_with("the cell repeats every "), "{tiny}");
-            Cell { periodic: [false; 3], ..cell }.validate().unwrap();
+            assert!(cell.check().unwrap_err().to_string().starts_with("the cell repeats every "), "{tiny}");
+            Cell { periodic: [false; 3], ..cell }.check().unwrap();
         }
     }
 

@@ -77,7 +77,7 @@ impl Format {
 }
 
 /// All structures of a file with what else it says about them, in the [`Format`] of its name. A file of another name is read as
-/// extended XYZ if it begins with a number of atoms. Every structure returned passes [`Structure::validate`].
+/// extended XYZ if it begins with a number of atoms. Every structure returned passes [`Structure::check`].
 ///
 /// # Errors
 /// `BadInput` with the file and the line for a file that cannot be read or understood.
@@ -88,7 +88,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
         None => read_unnamed(path)?,
     };
     for (k, frame) in frames.iter().enumerate() {
-        frame.structure.validate().map_err(|error| Error::bad_file(path, format!("structure {}: {error}", k + 1)))?;
+        frame.structure.check().map_err(|error| Error::bad_file(path, format!("structure {}: {error}", k + 1)))?;
     }
     Ok(frames)
 }

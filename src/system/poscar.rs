@@ -70,7 +70,7 @@ fn parse(lines: &mut Lines) -> std::result::Result<Frame, String> {
     };
     let scaled = |v: Vec3| [v[0] * factors[0], v[1] * factors[1], v[2] * factors[2]];
     let cell = Cell { vectors: vectors.map(scaled), periodic: [true; 3] };
-    cell.validate().map_err(|error| error.to_string())?;
+    cell.check().map_err(|error| error.to_string())?;
 
     let species = parse_species(lines)?;
     let mut mode = lines.next("Direct or Cartesian")?;
@@ -315,7 +315,7 @@ mod tests {
             bytes[position] = byte;
             bytes.drain(position..position + n_removed);
             if let Ok(structure) = read(&String::from_utf8_lossy(&bytes)) {
-                prop_assert!(structure.validate().is_ok());
+                prop_assert!(structure.check().is_ok());
             }
         }
     }

@@ -36,12 +36,12 @@ impl Structure {
     }
 
     /// Checks what every reader of the crate promises: at least one atom, one entry per atom in every list, known elements,
-    /// finite positions, energy and forces, and a cell that [`Cell::validate`]
+    /// finite positions, energy and forces, and a cell that [`Cell::check`]
     /// accepts.
     ///
     /// # Errors
     /// `BadInput` with the first of these that does not hold.
-    pub fn validate(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         let n = self.n_atoms();
         if n == 0 {
             return Err(Error::bad_input("the structure has no atoms"));
@@ -65,7 +65,7 @@ impl Structure {
         if self.energy.is_some_and(|energy| !energy.is_finite()) {
             return Err(Error::bad_input("the structure's energy is not finite"));
         }
-        self.cell.validate()
+        self.cell.check()
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn validation_names_what_is_wrong() {
         let good = Structure::new(Cell::NONE, vec![78, 79], vec![[0.0; 3], [2.0; 3]]);
-        good.validate().unwrap();
+        good.check().unwrap();
         let mut nan = good.clone();
         nan.positions[1][2] = f64::NAN;
         let mut element = good.clone();
@@ -98,7 +98,7 @@ mod tests {
             (energy, "energy is not finite"),
             (cell, "periodic along a but has no lattice vector"),
         ] {
-            let error = structure.validate().unwrap_err();
+            let error = structure.check().unwrap_err();
             assert!(error.to_string().contains(sentence), "{error}");
         }
     }

@@ -86,7 +86,7 @@ pub fn xyz() -> Parser {
             let path = Path::new("input.xyz");
             let frames = parse_frames(text(bytes)?, path).map_err(refused)?;
             for frame in &frames {
-                frame.structure.validate().expect("what the reader accepts is valid");
+                frame.structure.check().expect("what the reader accepts is valid");
             }
             let written = format_frames(&frames);
             let again = parse_frames(&written, path).expect("what is written can be read");
@@ -114,7 +114,7 @@ pub fn poscar() -> Parser {
         tokens: words("Direct Cartesian Selective K F T .FALSE. .TRUE. ! Pt Au_pv H / _ 0 1 -1 1.0 \n"),
         read: Box::new(|bytes| {
             let frame = parse_poscar(text(bytes)?, Path::new("POSCAR")).map_err(refused)?;
-            frame.structure.validate().expect("what the reader accepts is valid");
+            frame.structure.check().expect("what the reader accepts is valid");
             // Atoms of many alternating elements are not written.
             if let Ok(written) = format_poscar(&frame) {
                 let again = parse_poscar(&written, Path::new("POSCAR")).expect("what is written can be read");

@@ -1,6 +1,7 @@
 //! Planning: the list of runs, and what a scheduler takes.
 
 use crate::cli::common::watch_interrupts;
+use crate::cli::numbers::whole;
 use clap::{Args, ValueEnum};
 use godiff::benchmark::{Entrant, Resources};
 use godiff::campaign::hyperqueue::Job;
@@ -33,7 +34,7 @@ pub struct Plan {
     #[arg(value_name = "CONFIG.toml[:METHOD]")]
     configs: Vec<String>,
     /// Runs of every method, with the seeds 0 to N − 1
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole::<u64>(1..=100_000), allow_negative_numbers = true)]
     runs: u64,
     /// Seeds instead, such as 0-9,20
     #[arg(long, value_name = "LIST", conflicts_with = "runs")]
@@ -51,16 +52,16 @@ pub struct Plan {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Cores of a run
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=4096), allow_negative_numbers = true)]
     cpus: u32,
     /// Share of a GPU that a run takes: 1, or 0.25 where four runs share one
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     gpus: Option<f64>,
     /// Tasks at a time: of Slurm's array, or of local runs [default: Slurm no limit; local one for every --cpus cores, one a GPU]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
     at_once: Option<u16>,
     /// How often a task that was killed (Slurm), or lost its worker (HyperQueue), is started again
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<u32>(0..=1_000_000), allow_negative_numbers = true)]
     restarts: u32,
     /// Slurm: partition
     #[arg(long, value_name = "NAME")]
@@ -75,7 +76,7 @@ pub struct Plan {
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
     /// Slurm: seconds between the signal to stop and the time limit
-    #[arg(long, value_name = "S", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=65535))]
+    #[arg(long, value_name = "S", default_value_t = 120, value_parser = whole::<u32>(1..=65535), allow_negative_numbers = true)]
     notice: u32,
     /// Slurm: another option of sbatch, such as --option=--constraint=a100; may be repeated
     #[arg(long = "option", value_name = "OPTION", allow_hyphen_values = true)]

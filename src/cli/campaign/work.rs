@@ -2,6 +2,7 @@
 
 use super::plan::numbers;
 use crate::cli::common::{Threads, watch_interrupts};
+use crate::cli::numbers::whole;
 use clap::Args;
 use godiff::benchmark::Resources;
 use godiff::campaign::Campaign;
@@ -35,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
     /// Runs at a time [default: all that are named; without --task one for every thread on a CPU, one a GPU]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
     side_by_side: Option<u16>,
     #[command(flatten)]
     threads: Threads,

@@ -146,7 +146,7 @@ impl Comment {
             None => [vectors.is_some(); 3],
         };
         let cell = Cell { vectors: vectors.unwrap_or_default(), periodic };
-        cell.validate().map_err(|error| error.to_string())?;
+        cell.check().map_err(|error| error.to_string())?;
         let energy = energy.and_then(|token| finite(&token.text).ok());
         let columns_given = properties.is_some();
         let columns = parse_properties(properties.as_ref().map_or(DEFAULT_COLUMNS, |token| token.text.as_str()))?;
