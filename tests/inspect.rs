@@ -64,7 +64,7 @@ fn a_run_that_goes_on_is_told_from_one_that_was_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
     let said = godiff(place.path(), &["inspect", "run"]);
-    assert!(said.starts_with("run: search, killed; --resume continues it\n"), "{said}");
+    assert!(said.starts_with("run: search, killed; resume it with --resume\n"), "{said}");
     assert!(
         said.contains("\nPt on 20 template atoms, potential EMT; 3 iterations of 12 samples, kT 5 to 0.1 eV\n"),
         "{said}"

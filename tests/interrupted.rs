@@ -64,9 +64,7 @@ fn repeated_warnings_do_not_end_it_at_once() {
     long_search(place.path());
     let child = start(place.path(), &["search", "long.toml", "--out", "run", "--quiet"]);
     let metrics = place.path().join("run/metrics.jsonl");
-    let output = interrupt(child, "XCPU", || {
-        fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0)
-    });
+    let output = interrupt(child, "XCPU", || fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0));
     assert_eq!(output.status.code(), Some(130));
     let again = start(place.path(), &["search", "long.toml", "--out", "run", "--quiet", "--resume"]);
     let length = fs::metadata(&metrics).unwrap().len();

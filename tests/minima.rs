@@ -106,7 +106,7 @@ fn minima_of_searches_and_baselines() {
         place,
         &["minima", "alone", "--relax", out[0], out[1]],
         2,
-        "is needed for the potential to relax with; name a potential",
+        "config.toml: is missing, so the potential is unknown; name one with --potential",
     );
     assert!(!place.join("out.xyz").exists());
 }

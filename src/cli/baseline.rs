@@ -10,8 +10,8 @@ use godiff::{Result, potential};
 /// Random structure search: relaxations from random structures
 #[derive(Debug, Args)]
 #[command(after_help = "\
-[random_search], [placement] and [relaxation] of the configuration are used. Every evaluation of a relaxation counts, and
-enters archive.db; relaxed structures are those with small forces: `ase db archive.db 'fmax<0.05'`.
+The command uses [random_search], [placement] and [relaxation] of the configuration. Every evaluation of a relaxation counts and
+enters archive.db. Relaxed structures have small forces: `ase db archive.db 'fmax<0.05'`.
 
 Example:
   godiff rss configs/pt-heptamer.toml --seed 3 --out runs/rss-3")]
@@ -23,8 +23,8 @@ pub struct RandomSearch {
 /// Basin hopping: a Metropolis walk between relaxed structures
 #[derive(Debug, Args)]
 #[command(after_help = "\
-[basin_hopping], [placement] and [relaxation] of the configuration are used. Every evaluation of a relaxation counts, and
-enters archive.db; relaxed structures are those with small forces: `ase db archive.db 'fmax<0.05'`.
+The command uses [basin_hopping], [placement] and [relaxation] of the configuration. Every evaluation of a relaxation counts and
+enters archive.db. Relaxed structures have small forces: `ase db archive.db 'fmax<0.05'`.
 
 Example:
   godiff basin-hopping configs/lj13.toml --seed 3 --out runs/hopping-3")]
@@ -33,11 +33,11 @@ pub struct BasinHopping {
     arguments: Arguments,
 }
 
-/// Evolutionary search: a population of minima, cut and spliced and mutated
+/// Evolutionary search: children of a population of minima, made by cut and splice or by mutation
 #[derive(Debug, Args)]
 #[command(after_help = "\
-[evolution], [placement] and [relaxation] of the configuration are used. Every evaluation of a relaxation counts, and
-enters archive.db; relaxed structures are those with small forces: `ase db archive.db 'fmax<0.05'`.
+The command uses [evolution], [placement] and [relaxation] of the configuration. Every evaluation of a relaxation counts and
+enters archive.db. Relaxed structures have small forces: `ase db archive.db 'fmax<0.05'`.
 
 Example:
   godiff evolve configs/pt-heptamer.toml --seed 3 --out runs/evolve-3")]
@@ -50,7 +50,7 @@ pub struct Evolution {
 struct Arguments {
     #[command(flatten)]
     run: RunArguments,
-    /// End as soon as the configuration's [target] is found; the run may go on later with --resume
+    /// End when the configuration's [target] is found; --resume can resume the run later
     #[arg(long)]
     stop_at_target: bool,
     #[command(flatten)]

@@ -14,43 +14,43 @@ use std::path::{Path, PathBuf};
 /// Compares methods over seeds: evaluations, success, evaluations per hit. With --kernels, times the kernels of a GPU
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …, each
-tried by every method before the next. The folder holds a run folder for every run, results.json, results.md, energy.svg
-and success.svg. The same command again goes on where it was interrupted, adds runs with a larger --runs, and otherwise
-shows the table. Methods: search (GO-Diff), rss, basin-hopping, evolve. Runs end where they succeed, searches after
-the iteration that does; with --to-the-end they go on, also those that ended so before. Every method after the first
-is compared with it in pairs of the same seed: put first what the others are to beat.
+A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …;
+every method runs with a seed before the next seed. Methods: search (GO-Diff), rss, basin-hopping, evolve. The folder
+holds a run folder for every run, results.json, results.md, energy.svg and success.svg. The same command resumes an
+interrupted benchmark, adds runs with a larger --runs, and otherwise shows the table. A run ends when it succeeds, a search
+after the iteration that finds the target; with --to-the-end runs use their whole budget, also those that ended before.
+Every method is compared with the first one in pairs of the same seed, so name the method to beat first.
 
-With --kernels, the time of every kernel of a training step and of a reverse step stands against the floor of the card: the
-time that its arithmetic or its bytes, each counted once, take at the card's peak. A step's own time is measured as a
-search runs it, many steps in one launch; single kernels are timed in rows of equal launches.
+With --kernels, the time of every kernel of a training step and of a reverse step is compared with the floor of the card: the
+time that its arithmetic or its bytes, each counted once, take at the card's peak. The time of a whole step is measured as in
+a search, with many steps in one launch. Single kernels are timed in rows of equal launches.
 
 Examples:
   godiff benchmark configs/pt-heptamer.toml configs/pt-heptamer.toml:basin-hopping --runs 8
   godiff benchmark configs/lj13.toml:rss configs/lj13.toml:evolve --runs 20 --out runs/lj13-baselines
   godiff benchmark --kernels configs/pt-heptamer.toml --device cuda:1 -o kernels.json")]
 pub struct Arguments {
-    /// Configurations, each with the method to run it by, `search` unless given; with --kernels one configuration, whose
-    /// system, model, batch and samples per iteration are what is timed
+    /// Configurations, each with its method (default: `search`); with --kernels one configuration, which gives system, model,
+    /// batch and samples per iteration
     #[arg(value_name = "CONFIG.toml[:METHOD]", required = true)]
     configs: Vec<String>,
     /// Runs of every method, with the seeds 0 to N − 1
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole::<u64>(1..=100_000), allow_negative_numbers = true)]
     runs: u64,
-    /// Runs at a time [default: one for every thread on a CPU, one a GPU]
+    /// Runs at the same time [default: one for every thread on a CPU, one for each GPU]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true, conflicts_with = "kernels")]
     side_by_side: Option<u16>,
-    /// Let runs go on to the end of their budget after they have found the target
+    /// Let runs use their whole budget after they have found the target
     #[arg(long, conflicts_with = "kernels")]
     to_the_end: bool,
-    /// Time the kernels of a step instead
+    /// Time the kernels of a step instead of comparing methods
     #[arg(long)]
     kernels: bool,
-    /// auto, cpu, cpu-f64 or cuda[:INDEX[,INDEX…]]; over several GPUs the runs are spread; see `godiff devices` [default:
-    /// auto, with --kernels cuda]
+    /// auto, cpu, cpu-f64 or cuda[:INDEX[,INDEX…]]; several GPUs share the runs; see `godiff devices` [default: auto, with
+    /// --kernels cuda]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// With --kernels: training steps of a timed launch
+    /// With --kernels: number of training steps in a timed launch
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole::<u32>(1..=1000), allow_negative_numbers = true)]
     steps: u32,
     /// The benchmark's folder [default: runs/benchmark]; with --kernels a file for the numbers as JSON

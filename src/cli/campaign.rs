@@ -7,16 +7,16 @@ mod work;
 use clap::{Args, Subcommand};
 use godiff::Result;
 
-/// Plans methods × seeds as one task a run, for Slurm, HyperQueue or this machine; does tasks; shows how they stand
+/// Plans methods × seeds as one task for each run, for Slurm, HyperQueue or this machine; runs tasks; shows their status
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 The folder holds campaign.json (every run; its place in the list is the number of its task),
-configurations/ (copies of all that the runs need), NAME/seed-S (a run folder each) and log/. It may
-be moved, to shared storage for instance. A task may be killed and started again at any time: it
-goes on with its run and ends as if nothing had happened; once its run is finished it has nothing
-to do. The same command again, with more --runs or other configurations, adds runs; what it writes
-for the scheduler then names these; with nothing new it names all that are not finished. More in
+configurations/ (copies of the files that the runs need), NAME/seed-S (a run folder each) and log/.
+You may move it, for instance to shared storage. A task may be killed and started again at any time:
+it resumes its run, and the result is that of a run without interruption. The task of a finished run
+ends at once. The same command with more --runs or other configurations adds runs, and the file for
+the scheduler then names only these. If nothing is new, it names all unfinished runs. More in
 docs/campaigns.md.
 
 Examples:

@@ -26,7 +26,7 @@ pub struct Compute {
 /// Where to compute energies.
 #[derive(Debug, Args)]
 pub struct EnergyCompute {
-    /// cpu, cuda[:INDEX], or auto: a GPU if there is one; potentials without GPU code run on the CPU all the same
+    /// cpu, cuda[:INDEX], or auto: a GPU if there is one; potentials without GPU code always run on the CPU
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
     #[command(flatten)]
@@ -58,7 +58,7 @@ impl Energies {
 /// How many cores to use.
 #[derive(Debug, Args)]
 pub struct Threads {
-    /// Threads to use; results do not depend on it [default: all cores]
+    /// Number of threads; results do not depend on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
     threads: Option<u16>,
 }

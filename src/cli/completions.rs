@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 use godiff::Result;
 
-/// Prints a script by which a shell completes commands and options
+/// Prints a script with which a shell completes commands and options
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Where shells look for it:

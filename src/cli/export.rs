@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// up to the order of like atoms. Bonds are shorter than 1.1 times the sum of the covalent radii.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each frame carries iteration, index, kt_ev and status. The columns of a table are iteration, index, kt_ev, status, energy_ev (empty
-where there is none), n_free_atoms and fingerprint.
+Each frame contains iteration, index, kt_ev and status. A table has the columns iteration, index, kt_ev, status, energy_ev (empty
+if there is none), n_free_atoms and fingerprint.
 
 Examples:
   godiff export runs/pt-adatom-001 -o lowest.xyz --lowest 10

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Describes a run, a folder of runs, a checkpoint, a model file or an archive
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run may be looked at while it goes on. Iterations and samples count from 1 here, and from 0 in files.
+The command also works for a running run. Iterations and samples count from 1 here, and from 0 in files.
 
 Examples:
   godiff inspect runs/pt-adatom-001

@@ -14,7 +14,7 @@ Examples:
   godiff man | man -l -
   godiff man ~/.local/share/man/man1")]
 pub struct Arguments {
-    /// The folder to write godiff.1 and a page for every command to, made if it is missing [default: godiff.1 to standard
+    /// The folder for godiff.1 and a page for every command; it is made if it is missing [default: godiff.1 to standard
     /// output]
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,

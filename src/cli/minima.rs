@@ -11,15 +11,15 @@ use godiff::{Error, Result};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-/// Lists the distinct structures that runs have found, by energy: symmetry-equivalent ones count as one
+/// Lists the distinct structures that runs have found, by energy; symmetry-equivalent ones count as one
 ///
-/// Two structures are the same if their energies differ by at most the tolerance and one symmetry operation of the template brings
-/// each free atom of one within a distance of a like atom of the other; without a template, if the sorted distances around their
-/// atoms agree. Mirror images are the same. The tolerances are 0.3 eV and 0.4 Å for samples, which are not relaxed, and 0.02 eV
-/// and 0.2 Å for relaxed structures. Of baselines only the ends of relaxations count.
+/// Two structures are equal if both energy and geometry agree within a tolerance. With a template, the geometries agree if one of
+/// its symmetry operations brings each free atom of one near an atom of the same element in the other. Without a template, the
+/// sorted distances around their atoms must agree. Mirror images are equal. The tolerances are 0.3 eV and 0.4 Å for samples,
+/// which are not relaxed, and 0.02 eV and 0.2 Å for relaxed structures. Of baselines only the ends of relaxations count.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each frame carries count, relaxed, first_ and last_ evaluation, iteration and index, and the symmetry of all atoms.
+Each frame contains count, relaxed, first_ and last_ evaluation, iteration and index, and the symmetry of all atoms.
 
 Examples:
   godiff minima runs/pt-adatom-001 -o minima.xyz
@@ -31,19 +31,19 @@ pub struct Arguments {
     /// Keep the N distinct structures of lowest energy
     #[arg(long, value_name = "N", default_value_t = LOWEST as u32, value_parser = whole::<u32>(1..=4_294_967_295), allow_negative_numbers = true)]
     lowest: u32,
-    /// Relax them, and merge what becomes the same; when interrupted, they are written as far as they have come
+    /// Relax the structures, and merge those that become equal; an interruption leaves those that are finished
     #[arg(long)]
     relax: bool,
-    /// Potential to relax with: as of `godiff relax` [default: that of the first run]
+    /// Potential for --relax, as for `godiff relax` [default: that of the first run]
     #[arg(long, value_name = "NAME", requires = "relax")]
     potential: Option<String>,
     /// Largest force that may remain on a free atom, eV/Å
     #[arg(long, value_name = "FORCE", value_parser = real, allow_negative_numbers = true, requires = "relax", default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
     fmax: f64,
-    /// Largest difference in energy of structures that count as one, eV; with --relax, of relaxed ones
+    /// Largest energy difference of equal structures, eV; with --relax, of relaxed ones
     #[arg(long, value_name = "EV", value_parser = real, allow_negative_numbers = true)]
     energy_tolerance: Option<f64>,
-    /// Largest distance between their atoms, Å; with --relax, of relaxed ones
+    /// Largest distance between the atoms of equal structures, Å; with --relax, of relaxed ones
     #[arg(long, value_name = "ANGSTROM", value_parser = real, allow_negative_numbers = true)]
     distance_tolerance: Option<f64>,
     /// The file to write (extended XYZ)
@@ -122,7 +122,7 @@ impl Arguments {
         }
         let config = Source::of(&self.inputs[0]).archive.with_file_name("config.toml");
         if !config.is_file() {
-            let message = "is needed for the potential to relax with; name a potential with --potential";
+            let message = "is missing, so the potential is unknown; name one with --potential";
             return Err(Error::bad_file(&config, message));
         }
         let settings = Settings::load(&config)?;

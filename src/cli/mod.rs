@@ -24,13 +24,13 @@ mod search;
 use clap::{Parser, Subcommand};
 use godiff::Result;
 
-/// Finds the lowest-energy arrangement of atoms without prior data: a diffusion model trained on its own samples,
-/// weighted by their Boltzmann factor, while the temperature falls (GO-Diff, arXiv:2510.13448).
+/// Finds the lowest-energy arrangement of atoms without prior data. A diffusion model learns from its own samples with
+/// Boltzmann weights while the temperature falls (GO-Diff, arXiv:2510.13448).
 ///
 /// Units everywhere: Å, eV, eV/Å; temperatures are kT in eV.
 #[derive(Debug, Parser)]
 #[command(name = "godiff", version = godiff::version::BUILD, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 the evaluator failed, 4 storage failed, \
+#[command(after_help = "Exit codes: 0 done, 1 the run failed, 2 bad input, 3 the potential failed, 4 storage failed, \
                         130 interrupted.\n\nExample:\n  godiff search configs/pt-adatom.toml")]
 pub struct Cli {
     #[command(subcommand)]

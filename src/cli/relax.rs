@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Largest force that may remain on a free atom, eV/Å
     #[arg(long, value_name = "FORCE", value_parser = real, allow_negative_numbers = true, default_value_t = RelaxSettings::default().fmax_ev_per_angstrom)]
     fmax: f64,
-    /// Steps after which a structure is left as it is
+    /// Largest number of steps for a structure
     #[arg(long, value_name = "N", value_parser = whole::<usize>(0..=LARGEST), allow_negative_numbers = true, default_value_t = RelaxSettings::default().max_steps)]
     max_steps: usize,
     /// Where to write the relaxed structures with `energy` and `forces` (extended XYZ, or a POSCAR)

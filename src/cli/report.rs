@@ -9,10 +9,10 @@ use std::path::PathBuf;
 /// Writes a page with plots and pictures about a run, several runs or a benchmark
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The page is one HTML file that needs neither network nor scripts. Of one run it shows the outcome, the course of energies,
-the places of the free atoms, losses, times, the lowest structures and the settings; of several, or of a folder of runs such
-as a benchmark's, tables and curves to compare them. Every search writes report.html into its run folder when it ends; this
-command writes it anew, also for a run that was killed or still goes on.
+The page is one HTML file that needs neither network nor scripts. For one run it shows the outcome, the course of energies,
+the places of the free atoms, losses, times, the lowest structures and the settings. For several runs, or a folder of runs
+such as a benchmark's, it shows tables and curves that compare them. Every search writes report.html into its run folder when
+it ends. This command writes it again, also for a running or killed run.
 
 Examples:
   godiff report runs/pt-adatom-001
@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Write every plot into this folder too, as SVG and PNG
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
-    /// Energy landscape of one free atom to draw its places over [default: scan.json in DIR]
+    /// Energy landscape of one free atom, as background of its places [default: scan.json in DIR]
     #[arg(long, value_name = "FILE.json")]
     scan: Option<PathBuf>,
 }

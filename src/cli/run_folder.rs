@@ -16,19 +16,19 @@ pub struct RunArguments {
     /// The configuration
     #[arg(value_name = "CONFIG.toml")]
     pub config: PathBuf,
-    /// Seed of everything random [default: the configuration's search.seed, which is 0 unless given]
+    /// Seed of all random numbers [default: search.seed of the configuration, or 0]
     #[arg(long, value_name = "S", value_parser = whole::<u64>(0..=LARGEST), allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// The run folder [default: the next free one in runs/, named after the configuration; with --resume the latest]
+    /// The run folder [default: the next free one in runs/, with the name of the configuration; with --resume the latest]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with a run that was interrupted or killed
+    /// Resume a run that was interrupted or killed
     #[arg(long)]
     resume: bool,
     /// Show nothing but errors
     #[arg(long, conflicts_with = "json")]
     pub quiet: bool,
-    /// Write progress and summary as JSON, one object a line, to standard output
+    /// Write progress and summary to standard output as JSON, one object on each line
     #[arg(long)]
     pub json: bool,
 }

@@ -11,8 +11,8 @@ use godiff::system::elements::symbol;
 use godiff::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Samples structures from a trained model, without evaluating them; with [guidance] in the configuration also along the
-/// forces that it predicts
+/// Samples structures from a trained model without evaluating them; with [guidance] in the configuration they follow the
+/// predicted forces too
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff sample --model runs/pt-adatom-001/model.safetensors \
                         --config configs/pt-adatom.toml -n 16 -o samples.xyz")]
@@ -20,10 +20,10 @@ pub struct Arguments {
     /// A model file of a search or of `godiff import`
     #[arg(long, value_name = "MODEL.safetensors")]
     model: PathBuf,
-    /// The configuration whose [system], [diffusion] and [guidance] are sampled
+    /// The configuration; its [system], [diffusion], [guidance] and [proposals] are used
     #[arg(long, value_name = "CONFIG.toml")]
     config: PathBuf,
-    /// How many structures
+    /// Number of structures
     #[arg(short, long = "number", value_name = "N", value_parser = whole::<u32>(1..=1_000_000_000), allow_negative_numbers = true)]
     n: u32,
     /// The file to write (extended XYZ)

@@ -10,25 +10,27 @@ use godiff::{Error, Result, potential};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-/// Scans the energy of one free atom over its template: a grid over the cell, at each point the height of lowest energy
+/// Scans the energy of one free atom over its template: at each point of a grid, the atom is at the height of lowest energy
 ///
-/// At every point heights at most 0.5 Å apart are tried across the confinement, and the best is relaxed along z. Nothing else moves.
+/// At every point the scan tries heights across the confinement, at most 0.5 Å apart, and relaxes the best along z. Nothing else
+/// moves.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A point takes some 15 evaluations. The file is JSON (grid, a, b, energies_ev, heights_angstrom), extended XYZ (a structure for
-each point) or a picture, as its name ends. An interrupted scan writes the points that it has finished.
+A point takes some 15 evaluations. The ending of the file's name decides about the format: JSON (grid, a, b, energies_ev,
+heights_angstrom), extended XYZ (a structure for each point) or a picture. An interrupted scan writes the points that it has
+finished.
 
 Examples:
   godiff scan configs/pt-adatom.toml -o landscape.svg
   godiff scan configs/pt-adatom.toml --grid 16x10 -o landscape.json")]
 pub struct Arguments {
-    /// The configuration, whose [system] has a template, one free atom and a confinement
+    /// The configuration; its [system] must have a template, one free atom and a confinement
     #[arg(value_name = "CONFIG.toml")]
     config: PathBuf,
     /// Points along the lattice vectors a and b [default: at most 0.25 Å apart]
     #[arg(long, value_name = "NxM", value_parser = parse_grid)]
     grid: Option<[usize; 2]>,
-    /// Leave the atom at the best of the heights tried
+    /// Leave the atom at the best of the tried heights
     #[arg(long)]
     no_relax: bool,
     /// The file to write: .json, .xyz or .svg

@@ -11,10 +11,10 @@ use godiff::system::{Structure, System, Vec3, read_frames};
 use godiff::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Computes the score (1/Å) and, where the model has a force head, the predicted forces of given structures
+/// Computes the score (1/Å) of given structures and, if the model has a force head, their predicted forces
 ///
-/// The score is the gradient of the log-density of structures at diffusion time T, or what stands for it: models trained
-/// with the weighting `published` overestimate it by 1/σ_T.
+/// The score is the gradient of the log-density of structures at diffusion time T. Models trained with the weighting
+/// `published` overestimate it by 1/σ_T.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff score best.xyz --model runs/pt-adatom-001/model.safetensors --time 0.1 \
                         -o scores.xyz")]

@@ -10,9 +10,9 @@ use godiff::{Result, engine, potential};
 /// Searches for the structure of lowest energy
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The run folder holds config.toml (as resolved), archive.db (everything evaluated; `ase db` and `ase gui` open it),
-best.xyz, minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends
-a run cleanly; --resume goes on, also after a kill, and ends as if nothing had happened.
+The run folder holds config.toml (with all defaults), archive.db (every sample; `ase db` and `ase gui` open it), best.xyz,
+minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends a run
+cleanly. resume it with --resume, also after a kill, and gives the same result as a run without interruption.
 
 Examples:
   godiff search configs/pt-adatom.toml

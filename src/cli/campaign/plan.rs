@@ -30,22 +30,22 @@ enum Starter {
 
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// Configurations, each with the method to run it by, `search` unless given; none: those that the campaign has
+    /// Configurations, each with its method (default: `search`); none: those that the campaign has
     #[arg(value_name = "CONFIG.toml[:METHOD]")]
     configs: Vec<String>,
     /// Runs of every method, with the seeds 0 to N − 1
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole::<u64>(1..=100_000), allow_negative_numbers = true)]
     runs: u64,
-    /// Seeds instead, such as 0-9,20
+    /// Seeds, such as 0-9,20, instead of --runs
     #[arg(long, value_name = "LIST", conflicts_with = "runs")]
     seeds: Option<String>,
     /// The campaign's folder
     #[arg(short, long, value_name = "DIR", required = true)]
     out: Option<PathBuf>,
-    /// Who starts the tasks
+    /// The program that starts the tasks
     #[arg(long = "for", value_name = "SCHEDULER", required = true)]
     starter: Option<Starter>,
-    /// Let baselines go on to the end of their budget after they have found the target
+    /// Let runs use their whole budget after they have found the target
     #[arg(long)]
     to_the_end: bool,
     /// Device of the tasks [default: cuda with --gpus, else cpu]; local also auto, and several GPUs as in cuda:0,1
@@ -54,13 +54,13 @@ pub struct Plan {
     /// Cores of a run
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=4096), allow_negative_numbers = true)]
     cpus: u32,
-    /// Share of a GPU that a run takes: 1, or 0.25 where four runs share one
+    /// Share of a GPU for each run: 1, or 0.25 if four runs share one
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     gpus: Option<f64>,
-    /// Tasks at a time: of Slurm's array, or of local runs [default: Slurm no limit; local one for every --cpus cores, one a GPU]
+    /// Tasks at the same time, in Slurm's array or locally [default: Slurm no limit; local one for every --cpus cores, one for each GPU]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
     at_once: Option<u16>,
-    /// How often a task that was killed (Slurm), or lost its worker (HyperQueue), is started again
+    /// Largest number of new starts of a task that was killed (Slurm) or lost its worker (HyperQueue)
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<u32>(0..=1_000_000), allow_negative_numbers = true)]
     restarts: u32,
     /// Slurm: partition
@@ -69,7 +69,7 @@ pub struct Plan {
     /// Slurm: account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Slurm: time limit of a task, as sbatch takes it; the runs go on in as many tasks as they need
+    /// Slurm: time limit of a task, as sbatch takes it; a task that reaches it is queued again and resumes its run
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
     /// Slurm: memory of a task, as sbatch takes it
@@ -81,7 +81,7 @@ pub struct Plan {
     /// Slurm: another option of sbatch, such as --option=--constraint=a100; may be repeated
     #[arg(long = "option", value_name = "OPTION", allow_hyphen_values = true)]
     options: Vec<String>,
-    /// The godiff that tasks call, as the nodes find it [default: this one]
+    /// The program godiff that tasks call, as the nodes find it [default: this one]
     #[arg(long, value_name = "PATH")]
     godiff: Option<PathBuf>,
 }

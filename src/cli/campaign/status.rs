@@ -8,12 +8,13 @@ use godiff::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Shows how the runs of a campaign stand, and the benchmark's tables so far
+/// Shows the status of the runs of a campaign, and the benchmark's tables so far
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads only summaries, so tasks are not disturbed. Whether a process works on a run shows in its lock;
-on file systems without locks between machines a run elsewhere counts as stopped. --write puts
-results.json, results.md, energy.svg and success.svg into the folder, as godiff benchmark does.
+The command reads only summaries, so it does not disturb tasks. The lock of a run shows whether a
+process works on it. On file systems without locks between machines, a run on another machine counts
+as stopped. --write puts results.json, results.md, energy.svg and success.svg into the folder, as
+godiff benchmark does.
 
 Examples:
   godiff campaign status pt7
@@ -22,7 +23,7 @@ pub struct Arguments {
     /// The campaign's folder
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Print JSON instead
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
     /// Also write the tables and the curves into the folder

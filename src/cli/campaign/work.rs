@@ -10,11 +10,11 @@ use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
-/// Does tasks of a campaign here: what schedulers call
+/// Runs tasks of a campaign on this machine; schedulers call this command
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run that was begun goes on, one that is finished is left alone (exit code 0 at once). Exit code
-130, and death by a signal, are worth another start; other codes but 0 are errors that another start
+A task resumes a run that was begun. If its run is finished, it ends at once with exit code 0. Start
+a task again after exit code 130 or a signal. Other codes except 0 are errors that another start
 would meet again.
 
 Examples:
@@ -26,16 +26,16 @@ pub struct Arguments {
     /// The campaign's folder
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Numbers of tasks, such as 3 or 0-3,8, done side by side [default: all that are not finished]
+    /// Numbers of tasks, such as 3 or 0-3,8, run at the same time [default: all unfinished tasks]
     #[arg(long, value_name = "LIST")]
     task: Option<String>,
     /// One run by the name of its folder
     #[arg(long, value_name = "NAME/seed-S", conflicts_with = "task")]
     run: Option<String>,
-    /// auto, cpu, cpu-f64 or cuda[:INDEX[,INDEX…]]; over several GPUs the runs are spread
+    /// auto, cpu, cpu-f64 or cuda[:INDEX[,INDEX…]]; several GPUs share the runs
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
-    /// Runs at a time [default: all that are named; without --task one for every thread on a CPU, one a GPU]
+    /// Runs at the same time [default: all of --task; without --task one for every thread on a CPU, one for each GPU]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
     side_by_side: Option<u16>,
     #[command(flatten)]

@@ -46,10 +46,10 @@ pub fn read_summary(folder: &Path) -> Result<Summary> {
 pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
     match status {
         _ if RunDirectory::is_in_use(folder) => "running",
-        RunStatus::Running => "killed; --resume continues it",
+        RunStatus::Running => "killed; resume it with --resume",
         RunStatus::Done => "done",
-        RunStatus::TargetFound => "ended at the target; --resume continues it",
-        RunStatus::Interrupted => "interrupted; --resume continues it",
+        RunStatus::TargetFound => "ended at the target; resume it with --resume",
+        RunStatus::Interrupted => "interrupted; resume it with --resume",
         RunStatus::Failed => "failed",
     }
 }
