@@ -291,7 +291,7 @@ mod tests {
             (good.replace("1 2 !", "1 -2 !"), "line 7: '-2' is not a number of atoms"),
             (
                 good.replace("1 2 !", "! 1 2"),
-                "line 7: expected element symbols or their counts, found '! 1 2 ! counts'",
+                "line 7: expected element symbols or their counts, found '! 1 2 counts'",
             ),
             (good.replace("1 2 !", "1 18446744073709551615 !"), "line 12: the file ends where the position of an atom"),
             (good.replace("Direct\n", ""), "line 9: expected Direct or Cartesian, found '0 0 0 F F F'"),

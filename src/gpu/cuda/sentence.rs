@@ -132,8 +132,8 @@ mod tests {
         assert_eq!(error.exit_code(), 1);
         assert_eq!(
             error.to_string(),
-            "the GPU stopped in kernel 'adamw' (CUDA_ERROR_ILLEGAL_ADDRESS): the last checkpoint of a search stands and \
-             --resume goes on from it; if it happens again, please report it"
+            "the GPU stopped in kernel 'adamw' (CUDA_ERROR_ILLEGAL_ADDRESS): the last checkpoint of a search is kept, and --resume \
+             continues from it; if it happens again, please report it"
         );
         for code in [46, 214, 220, 702, 709, 710, 714, 715, 716, 717, 718, 719] {
             assert!(
@@ -151,7 +151,7 @@ mod tests {
         let error = at_work(&refusal(1, "CUDA_ERROR_INVALID_VALUE"), "cuStreamCreate");
         assert_eq!(
             error.to_string(),
-            "the CUDA driver refused cuStreamCreate (CUDA_ERROR_INVALID_VALUE): the last checkpoint of a search stands; \
+            "the CUDA driver refused cuStreamCreate (CUDA_ERROR_INVALID_VALUE): the last checkpoint of a search is kept; \
              please report this"
         );
     }

@@ -226,7 +226,7 @@ mod on_the_stand_in {
         assert!(
             fault.starts_with(
                 "the GPU stopped in kernel 'fault' or what was queued before it (CUDA_ERROR_ILLEGAL_ADDRESS): the last \
-                 checkpoint of a search stands and --resume goes on from it"
+                 checkpoint of a search is kept, and --resume continues from it"
             ),
             "{fault}"
         );

@@ -241,7 +241,7 @@ fn atoms_fixed_along_some_axes_are_free_and_keep_their_mask() {
     // Flags of lattice vectors that are not parallel to the axes have no place here.
     let cell = Cell { vectors: [[3.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 3.0]], periodic: [true; 3] };
     let skewed = Frame::from(Structure { cell, ..frame.structure.clone() });
-    let flags = vec![[true; 3], [true; 3], [true, false, true]];
+    let flags = vec![[true; 3], [true; 3], [false, true, true]];
     let skewed = skewed.with_moves(Moves { along: Axes::Lattice, flags });
     let sentence =
         "atom 3 is fixed along some lattice vectors, and extended XYZ only knows x, y and z; write a POSCAR (.vasp)";
