@@ -95,7 +95,7 @@ fn every_damaged_checkpoint_gives_way_to_the_one_before() {
         assert!(resumed.checkpoint.as_ref() == Some(&before), "{number}, {what}: not noticed");
         let [note] = &resumed.notes[..] else { panic!("{number}, {what}: {:?}", resumed.notes) };
         assert!(note.contains("iteration-00003.bin is not usable: "), "{number}, {what}: {note}");
-        assert!(note.contains("going on from the checkpoint before it, after iteration 2"), "{number}, {what}: {note}");
+        assert!(note.contains("resuming from the checkpoint before it, after iteration 2"), "{number}, {what}: {note}");
         assert!(!path.exists(), "{number}, {what}: the damaged one stands where the next is to be written");
         drop(resumed);
         fs::remove_file(path.with_extension("bin.unusable")).unwrap();
@@ -148,7 +148,7 @@ fn runs_end_alike_whatever_became_of_their_newest_checkpoint() {
         let output = search.command(&run).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{what}: {said}");
-        assert!(said.contains("going on from the checkpoint before it, after iteration 2"), "{what}: {said}");
+        assert!(said.contains("resuming from the checkpoint before it, after iteration 2"), "{what}: {said}");
         assert!(results(&run) == expected, "{what}: the run ended otherwise");
     }
 }

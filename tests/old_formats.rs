@@ -80,7 +80,7 @@ fn checkpoints_of_an_older_format_are_refused() {
     };
     OLD.refused(
         older,
-        "iteration-00002.bin: was written by an older godiff (checkpoint format 0), and this one goes on from",
+        "iteration-00002.bin: was written by an older godiff (checkpoint format 0), and this one resumes from",
     );
 }
 

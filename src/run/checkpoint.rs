@@ -1,4 +1,4 @@
-//! Checkpoints: all that a run needs, with its archive, to go on bit for bit.
+//! Checkpoints: together with its archive, a run resumes from one bit for bit.
 //!
 //! A file, all numbers little-endian:
 //!
@@ -12,7 +12,7 @@
 //! | 3·8·P | parameters, first moments, second moments, f64 |
 //! | 4 | CRC-32 of all bytes before, u32 |
 //!
-//! Every later version keeps the first 12 bytes and the last 4, so that damage can be told from a newer format. A CRC-32
+//! Every later version keeps the first 12 bytes and the last 4, so that damage can be distinguished from a newer format. A CRC-32
 //! notices every change within 32 neighbouring bits.
 
 use super::summary::{RunStatus, Summary};
@@ -44,11 +44,11 @@ pub struct Best {
 /// How far a search has come.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SearchProgress {
-    /// Iterations finished; the next one bears this number.
+    /// Iterations finished. The next one has this number.
     pub iterations_done: u32,
     /// Seed of all random numbers.
     pub seed: u64,
-    /// Calls of the potential.
+    /// Evaluations by the potential.
     pub evaluations: u64,
     /// Structures sampled.
     pub samples: u64,
@@ -61,7 +61,7 @@ pub struct SearchProgress {
 }
 
 impl SearchProgress {
-    /// Of a run that has not started.
+    /// The progress of a run that has not started.
     pub fn new(seed: u64) -> Self {
         SearchProgress {
             iterations_done: 0,
@@ -109,14 +109,14 @@ struct Header {
     schedule: PlateauSchedule,
 }
 
-/// Why a file is no checkpoint for this program.
+/// Why this program cannot use a file as a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
-    /// Truncated, changed or something else; the reason in a few words.
+    /// The file is truncated, changed or something else; the reason in a few words.
     Damaged(String),
-    /// Whole, but of this later format version.
+    /// The file is whole, but of this later format version.
     Newer(u32),
-    /// Whole, but of this earlier format version.
+    /// The file is whole, but of this earlier format version.
     Older(u32),
 }
 
@@ -142,7 +142,7 @@ impl Checkpoint {
         bytes
     }
 
-    /// The checkpoint in `bytes`. Allocates no more than they take.
+    /// The checkpoint in `bytes`. Allocates no more memory than `bytes` takes.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, Flaw> {
         let damaged = |what: &str| Flaw::Damaged(what.to_owned());
         let (content, checksum) = bytes.split_last_chunk::<SUFFIX>().ok_or_else(|| damaged("it is truncated"))?;
@@ -209,13 +209,13 @@ fn newer_format(path: &Path, version: u32) -> Error {
 
 fn older_format(path: &Path, version: u32) -> Error {
     let message = format!(
-        "was written by an older godiff (checkpoint format {version}), and this one goes on from format {VERSION} only; finish \
+        "was written by an older godiff (checkpoint format {version}), and this one resumes from format {VERSION} only; finish \
          the run with the godiff that started it, or start a new run"
     );
     Error::bad_file(path, message)
 }
 
-/// Renames what is at `path` to a free name that no checkpoint has; gives the new name.
+/// Renames the file at `path` to a free name that no checkpoint has; gives the new name.
 fn set_aside(path: &Path) -> io::Result<String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut aside = format!("{name}.unusable");
@@ -236,7 +236,7 @@ pub struct CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`, made if it is missing; rubbish of a kill is removed.
+    /// The folder at `path`, made if it is missing. Files that a kill left half written are removed.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&path)?;
         remove_unfinished(&path)?;
@@ -257,9 +257,9 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// The newest checkpoint that is whole, bears its own number and belongs to a configuration with one of
-    /// `config_checksums`; `None` if there is no file. With it comes a sentence about each newer one that is not so, which is
-    /// renamed: the run is going to write its own under that name.
+    /// The newest checkpoint that is whole, has its own number and belongs to a configuration with one of `config_checksums`;
+    /// `None` if there is no file. Each newer file is renamed, since the run will write its own under that name, and a sentence
+    /// about it is returned too.
     ///
     /// # Errors
     /// `BadInput` if there are files and none can be used, or the newest whole one is of another format; `Storage`.
@@ -283,7 +283,7 @@ impl CheckpointFolder {
                         let aside = set_aside(&path).map_err(failed)?;
                         let path = path.display();
                         Ok(format!(
-                            "{path} is not usable: {why}; going on from the checkpoint before it, after iteration {number} \
+                            "{path} is not usable: {why}; resuming from the checkpoint before it, after iteration {number} \
                              (the unusable one is now called {aside})"
                         ))
                     };

@@ -31,7 +31,7 @@ const LOCK: &str = ".lock";
 /// Folder for the structures that the potential gave up on.
 const FAILED: &str = "failed";
 
-/// Files that show that a folder holds a run. `summary.json` alone is what a kill in the first moment leaves.
+/// Files that show that a folder holds a run. A kill in the first moment leaves `summary.json` alone.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
 
 /// How often a lock that another process holds is tried again, and the pause before each attempt.
@@ -45,11 +45,11 @@ pub struct RunDirectory {
     config_checksum: u32,
     metrics: MetricsFile,
     checkpoints: CheckpointFolder,
-    /// Unlocked when it is closed.
+    /// The lock ends when this file is closed.
     _lock: File,
 }
 
-/// A run that goes on.
+/// A run that is resumed.
 #[derive(Debug)]
 pub struct Resumed {
     /// Its folder.
@@ -58,7 +58,7 @@ pub struct Resumed {
     pub seed: u64,
     /// Its newest whole checkpoint; `None` if no iteration was finished.
     pub checkpoint: Option<Checkpoint>,
-    /// Sentences that the user should see, such as that an older checkpoint had to do.
+    /// Sentences that the user should see, for example that an older checkpoint was used.
     pub notes: Vec<String>,
 }
 
@@ -119,8 +119,8 @@ impl RunDirectory {
         })
     }
 
-    /// The run in the folder `path`, to go on with the configuration `config_toml` (as resolved). Lines of `metrics.jsonl`
-    /// after the checkpoint are cut off.
+    /// The run in the folder `path`, to resume with the configuration `config_toml` (as resolved). Lines of `metrics.jsonl` after
+    /// the checkpoint are cut off.
     ///
     /// # Errors
     /// `BadInput` if there is no run, it is in use, the configuration has changed, or no checkpoint is whole or of this format;
@@ -135,7 +135,7 @@ impl RunDirectory {
         let failed = |error: io::Error| storage_error(path, &error);
         let lock = lock(path, failed)?;
         remove_unfinished(path).map_err(failed)?;
-        // A folder that is not there holds no rubbish.
+        // A missing folder holds no rubbish.
         let _ = remove_unfinished(&path.join(FAILED));
         let started_toml = check_config(path, config_toml)?;
         let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
@@ -180,7 +180,7 @@ impl RunDirectory {
         self.metrics.append(metrics)
     }
 
-    /// `summary.json` as it stands, if it can be read.
+    /// The present `summary.json`, if it can be read.
     pub fn summary(&self) -> Option<Summary> {
         RunDirectory::summary_of(&self.path)
     }
@@ -195,8 +195,8 @@ impl RunDirectory {
         folder.join(CONFIG).is_file()
     }
 
-    /// Whether a process works in `folder` now, as far as this machine can see: on file systems without locks between machines
-    /// what another machine does stays hidden.
+    /// Whether a process works in `folder` now, as far as this machine can see. On file systems without locks between machines,
+    /// work of another machine stays hidden.
     pub fn is_in_use(folder: &Path) -> bool {
         File::open(folder.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
@@ -280,8 +280,8 @@ fn lock(folder: &Path, failed: impl Fn(io::Error) -> Error) -> Result<File> {
     }
 }
 
-/// Locks `file`. [`RunDirectory::is_in_use`] holds the lock for a moment: looking at a run must not keep it from starting, hence
-/// some patience.
+/// Locks `file`. [`RunDirectory::is_in_use`] holds the lock for a moment. It must not keep a run from starting, so this tries
+/// several times.
 fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
     for _ in 0..LOCK_RETRIES {
         match file.try_lock() {
@@ -319,7 +319,7 @@ fn numbered(runs: &Path, name: &str) -> io::Result<Vec<(u32, PathBuf)>> {
     Ok(found)
 }
 
-/// Refuses a configuration that is not the one in the folder, whose text it gives.
+/// Refuses a configuration that differs from the text of the one in the folder.
 fn check_config(folder: &Path, config_toml: &str) -> Result<String> {
     let path = folder.join(CONFIG);
     let started_toml =
@@ -345,7 +345,7 @@ fn check_config(folder: &Path, config_toml: &str) -> Result<String> {
     Err(Error::bad_file(folder, format!("this run was started {started} and now {present}; {what_to_do}")))
 }
 
-/// The first key, in alphabetical order, whose values differ, as `table.key`, with both values.
+/// The first key, in alphabetical order, with two different values: as `table.key`, with both values.
 fn first_difference(old: &Table, new: &Table) -> Option<(String, Option<Value>, Option<Value>)> {
     let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
     keys.sort();

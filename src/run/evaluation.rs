@@ -26,7 +26,7 @@ pub(super) struct RoundEvaluation<'a> {
     pub reporter: &'a Reporter,
     pub potential: &'a dyn Potential,
     pub interrupted: &'a AtomicBool,
-    /// Set when drawing or evaluation has failed, so that the other stops.
+    /// Set when drawing or evaluation has failed, so that the other one stops.
     pub abandoned: &'a AtomicBool,
     /// Where the inputs of failed evaluations go.
     pub failures: PathBuf,
@@ -40,13 +40,13 @@ pub(super) struct RoundEvaluation<'a> {
 pub(super) struct Handled {
     /// Set once no more structures arrive; until then the reporter shows how they are drawn.
     all_drawn: bool,
-    /// Positions of what is being evaluated.
+    /// Positions of the structures that are being evaluated.
     positions: HashMap<usize, Vec<Vec3>>,
     n_handed_over: usize,
     n_answered: usize,
     /// Time in which there was nothing to evaluate yet.
     pub idle: Duration,
-    /// What was recorded.
+    /// The recorded structures.
     pub recorded: Vec<Entry>,
 }
 
@@ -68,7 +68,7 @@ impl RoundEvaluation<'_> {
         Entry { iteration, index, kt_ev: self.round.kt_ev, status, free_positions, energy, forces }
     }
 
-    /// Records what lies too close; gives the others with their indices.
+    /// Records structures with atoms too close; gives the rest with their indices.
     fn judge(&mut self, (first, drawn): Drawn) -> Result<Vec<(usize, Structure)>> {
         let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
         for (index, free) in (first..).zip(drawn) {
@@ -86,7 +86,7 @@ impl RoundEvaluation<'_> {
         Ok(accepted)
     }
 
-    /// Tells the user what the potential has to say.
+    /// Passes the potential's messages on to the user.
     fn tell(&self) {
         self.potential.notes().iter().for_each(|note| self.reporter.message(note));
     }
@@ -143,7 +143,7 @@ impl Exchange for RoundEvaluation<'_> {
             entries.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
             self.work.recorded.extend(entries);
         }
-        // Also without an answer: where one takes minutes, times go on.
+        // Also without an answer: where one takes minutes, the times shown must keep up.
         if self.work.all_drawn {
             self.reporter.advance(self.work.n_answered);
         }

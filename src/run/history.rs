@@ -33,24 +33,26 @@ pub struct Sampled {
     pub n_known_before: usize,
 }
 
-/// The rounds of a search so far. A plan, a proposal and a lesson decide by it alone, so that a resumed search decides alike.
+/// The rounds of a search so far. A plan, a proposal and a lesson decide by this alone, so a resumed search decides in the same
+/// way.
 #[derive(Debug)]
 pub struct History {
     n_template: usize,
     seed: u64,
     /// In the order of their keys.
     known: Vec<Known>,
-    /// What the buffer is drawn from: keys and energies of `known`.
+    /// The keys and energies of `known`, from which the buffer is drawn.
     candidates: Vec<Candidate>,
     rounds: Vec<Sampled>,
-    /// Answers in the archive to rounds that are not sampled yet: a run that was killed, or fell back to an older checkpoint.
+    /// Answers in the archive to rounds that this process has not sampled yet: the run was killed or fell back to an older
+    /// checkpoint.
     answered: BTreeMap<u32, Vec<Entry>>,
     /// The structures of the round that is not closed, in order of their index.
     open: Vec<Entry>,
 }
 
 impl History {
-    /// Reads `archive`, whose structures have `n_template` atoms before the free ones, of a run with this `seed` that has closed
+    /// Reads `archive`. Its structures have `n_template` atoms before the free ones, and its run has this `seed` and has closed
     /// `n_closed` rounds.
     ///
     /// # Errors
@@ -94,7 +96,7 @@ impl History {
         self.rounds.last()
     }
 
-    /// The structures of the round that is not closed, as far as they are recorded, in order of their index.
+    /// The recorded structures of the round that is not closed, in order of their index.
     pub fn open(&self) -> &[Entry] {
         &self.open
     }
@@ -108,7 +110,7 @@ impl History {
         (places, buffer::boltzmann_weights(&energies, kt_ev))
     }
 
-    /// Begins `round`: what the archive holds of it is open from here on.
+    /// Begins `round`. The structures of it that the archive holds are now open.
     pub(crate) fn begin(&mut self, round: &Round) {
         self.open.extend(self.answered.remove(&round.archive_key()).unwrap_or_default());
     }
@@ -119,7 +121,7 @@ impl History {
         self.open.sort_by_key(|entry| entry.index);
     }
 
-    /// All structures of the open round are recorded: what counts of them is known from here on.
+    /// All structures of the open round are recorded. Those that count are known from here on.
     pub(crate) fn sampled(&mut self, round: &Round) {
         self.push_round(round.number, round.kt_ev);
         for entry in self.open.clone() {

@@ -1,4 +1,4 @@
-//! What becomes of a structure: whether it is worth evaluating, worth learning from, and the one that is sought.
+//! What becomes of a structure: whether it is evaluated, whether the model learns from it, and whether it is the target.
 
 use super::{Best, SearchProgress};
 use crate::archive::{Entry, Status};
@@ -19,17 +19,17 @@ pub struct Judge {
     sought: Option<Sought>,
 }
 
-/// What `[target]` asks for.
+/// The criteria of `[target]`.
 #[derive(Debug)]
 struct Sought {
-    /// Energies up to this one, eV; not a number, which no energy is up to, until the target's own is known.
+    /// Highest energy that counts, eV; not a number until the target's own energy is known, so that no energy counts.
     highest: f64,
-    /// Free atoms bonded among each other like this.
+    /// The free atoms must be bonded among each other like this.
     bonds: Option<BondGraph>,
 }
 
 impl Judge {
-    /// The criteria of `settings`. A target that is known by its energy is sought after [`Judge::evaluate_target`] only.
+    /// The criteria of `settings`. A target that is known by its energy counts after [`Judge::evaluate_target`] only.
     pub fn new(settings: &Settings) -> Self {
         let search = &settings.sections.search;
         let sought = settings.target.as_ref().map(|Target { structure, matching }| Sought {
@@ -47,10 +47,10 @@ impl Judge {
         }
     }
 
-    /// Asks `potential` for the target's energy, where that matters.
+    /// Asks `potential` for the target's energy, if the criteria need it.
     ///
     /// # Errors
-    /// What the potential answers, `BadInput` if it has no energy for the target, `Interrupted`.
+    /// Those of the potential, `BadInput` if it has no energy for the target, `Interrupted`.
     pub fn evaluate_target(
         &mut self,
         settings: &Settings,
@@ -101,7 +101,7 @@ impl Judge {
         }
     }
 
-    /// True if `entry` is what the configuration's `[target]` asks for.
+    /// True if `entry` meets the criteria of the configuration's `[target]`.
     pub fn is_target(&self, entry: &Entry) -> bool {
         entry.status == Status::Ok
             && self.sought.as_ref().is_some_and(|Sought { highest, bonds: sought }| {

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What one iteration did. Energies are of its `ok` structures.
+/// Results of one iteration. Energies are of its `ok` structures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IterationMetrics {
     /// Number of the iteration, from 0.
@@ -17,7 +17,7 @@ pub struct IterationMetrics {
     pub kt_ev: f64,
     /// Structures sampled.
     pub samples: u64,
-    /// How many of them had which status.
+    /// How many of them have which status.
     #[serde(flatten)]
     pub counts: Counts,
     /// Lowest energy, eV.
@@ -47,28 +47,29 @@ pub struct IterationMetrics {
 pub struct PhaseSeconds {
     /// Reverse process.
     pub sample: f64,
-    /// Potential, from the first structure on; most of it while sampling goes on, where the potential is slow.
+    /// Time from the first structure to the last answer of the potential. Where the potential is slow, sampling happens during
+    /// most of it.
     pub evaluate: f64,
-    /// Part of the potential's time in which there was nothing to do but to wait for it.
+    /// Part of the potential's time in which there was nothing else to do.
     #[serde(default)]
     pub wait: f64,
     /// Training.
     pub train: f64,
 }
 
-/// The lines of the file at `path`, without a last one that a kill tore.
+/// The lines of the file at `path`. A last line that a kill cut short is left out.
 ///
 /// # Errors
-/// `BadInput` if it cannot be read or another line is not what godiff writes.
+/// `BadInput` if it cannot be read or if another line is not one that godiff writes.
 pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
     let text = fs::read_to_string(path).map_err(|error| Error::bad_file(path, format!("cannot be read ({error})")))?;
     parse_metrics(&text, path)
 }
 
-/// The lines of `text`, the contents of the file `path` (named in errors), without a last one that a kill tore.
+/// The lines of `text`, the contents of the file `path` (named in errors). A last line that a kill cut short is left out.
 ///
 /// # Errors
-/// `BadInput` if another line is not what godiff writes.
+/// `BadInput` if another line is not one that godiff writes.
 pub fn parse_metrics(text: &str, path: &Path) -> Result<Vec<IterationMetrics>> {
     let (whole, _torn) = text.rsplit_once('\n').unwrap_or(("", text));
     let parse = |(k, line)| {
@@ -85,8 +86,8 @@ pub struct MetricsFile {
 }
 
 impl MetricsFile {
-    /// The file at `path`, left with one line for each of the first `n_iterations` iterations: lines of later ones, which the
-    /// run is going to repeat, and a torn last line are cut off. Beside it, how many of these lines are missing or damaged.
+    /// The file at `path`, left with one line for each of the first `n_iterations` iterations. Lines of later ones, which the run
+    /// will repeat, and a torn last line are cut off. Also gives how many of the kept lines are missing or damaged.
     pub fn resume(path: PathBuf, n_iterations: u32) -> Result<(Self, u32)> {
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -184,7 +185,7 @@ pub mod tests {
         assert!(lines(&path).is_empty());
     }
 
-    /// Wherever a kill may tear the last line, the file reads, and resuming leaves whole lines only.
+    /// A kill may tear the last line anywhere: the file still reads, and resuming leaves whole lines only.
     #[test]
     fn a_torn_line_is_repaired() {
         let folder = TempDir::new().unwrap();

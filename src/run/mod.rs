@@ -1,4 +1,4 @@
-//! A run: its folder, archive, checkpoints and metrics, what it shows while it works, and its life from start to end.
+//! A run: its folder, archive, checkpoints and metrics, its progress display, and its life from start to end.
 
 mod checkpoint;
 mod directory;

@@ -30,12 +30,12 @@ pub struct Part {
 }
 
 impl Round {
-    /// First half of the key of its structures in the archive; the second is the sample's index.
+    /// First half of the key of its structures in the archive; the second half is the sample's index.
     pub fn archive_key(&self) -> u32 {
         self.number
     }
 
-    /// Rounds done once this one is: the number of the checkpoint after it.
+    /// Number of rounds that are done after this one. It is also the number of the checkpoint after this round.
     pub fn checkpoint(&self) -> u32 {
         self.number + 1
     }

@@ -1,4 +1,4 @@
-//! The life of a run, the same for a search and for every baseline: opened, worked on, ended, resumed.
+//! The life of a run, the same for a search and for every baseline: it is opened, worked on, ended and resumed.
 
 use super::evaluation::{Drawn, Handled, RoundEvaluation};
 use super::progress::RunInfo;
@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
-/// A run that this process works on: its folder and archive, its potential, its criteria, and what has come of it.
+/// A run that this process works on: its folder and archive, its potential, its criteria and its results.
 pub struct Session<'a> {
-    /// What is sought, and how.
+    /// The task and the method's keys.
     pub settings: &'a Settings,
     /// Source of the energies.
     pub potential: Box<dyn Potential>,
@@ -33,9 +33,9 @@ pub struct Session<'a> {
     pub reporter: &'a Reporter,
     /// Set by the user who wants the run to end.
     pub interrupted: &'a AtomicBool,
-    /// What the closed rounds have come to.
+    /// Results of the closed rounds.
     pub progress: SearchProgress,
-    /// Whether the run ends where it finds the target.
+    /// Whether the run ends when it finds the target.
     stop_at_target: bool,
     device: String,
     started: Instant,
@@ -43,15 +43,15 @@ pub struct Session<'a> {
     seconds_before: f64,
 }
 
-/// What a method of searching does with a session.
+/// The part of a session that depends on the method of searching.
 pub trait Activity {
     /// Rounds of the whole run.
     fn n_rounds(&self) -> u32;
 
-    /// Works until the end; says which end.
+    /// Works until the end; gives the reason of the end.
     ///
     /// # Errors
-    /// Whatever ends the run before.
+    /// Any error that ends the run early.
     fn work(&mut self, session: &mut Session) -> Result<RunStatus>;
 
     /// Structures recorded in the round that is not closed, in order of their index.
@@ -59,10 +59,11 @@ pub trait Activity {
         &[]
     }
 
-    /// Puts on the disk what is not there yet, however the run ended.
+    /// Puts on the disk all that is not there yet, however the run ended.
     ///
     /// # Errors
-    /// `Storage`. Then no summary is written: one that counted what is not stored would keep the run from being resumed.
+    /// `Storage`. Then no summary is written: a summary that counted structures which are not stored would prevent the run from
+    /// being resumed.
     fn settle(&mut self, _session: &mut Session, _status: RunStatus) -> Result<()> {
         Ok(())
     }
@@ -71,11 +72,11 @@ pub trait Activity {
 /// Draws structures and sends them; ends early when one of the flags is set.
 pub type Draw<'a> = &'a mut dyn FnMut(Sender<Drawn>, &[&AtomicBool]) -> Result<()>;
 
-/// What a command does with the folder of a run that has ended, before it tells the user: write a report, for example.
+/// Work of a command in the folder of a run that has ended, before the user reads about the end: write a report, for example.
 pub type Afterwards<'a> = &'a (dyn Fn(&Path, &Reporter) -> Result<()> + Sync);
 
 impl<'a> Session<'a> {
-    /// Opens the archive of `run`, whose results are computed on `device`; gives the checkpoint to continue from, if there is one.
+    /// Opens the archive of `run`, whose results are computed on `device`; gives the checkpoint to resume from, if there is one.
     /// `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
@@ -118,8 +119,8 @@ impl<'a> Session<'a> {
         Ok((session, model))
     }
 
-    /// With `stop` the run ends where it finds the target; without it, it continues to the end of its budget. Either can take
-    /// over from the other in the same run folder.
+    /// With `stop` the run ends when it finds the target; without it, it continues to the end of its budget. The other setting
+    /// may be used when the run is resumed.
     pub fn set_stop_at_target(&mut self, stop: bool) {
         self.stop_at_target = stop;
     }
@@ -129,16 +130,16 @@ impl<'a> Session<'a> {
         self.seconds_before = seconds;
     }
 
-    /// Whether the run ends here, with the target found by `progress`.
+    /// Whether the run ends here because `progress` has the target.
     pub fn is_over(&self, progress: &SearchProgress) -> bool {
         self.stop_at_target && progress.target_first_evaluation.is_some()
     }
 
-    /// Lets `method` work to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
+    /// Lets `method` work to the end and writes a summary however it ends; then calls `afterwards` with the folder.
     ///
     /// # Errors
-    /// Those of the method, `BadInput` if the potential has no energy for the target, and what the run folder reports. After
-    /// all of them the run can be resumed.
+    /// Those of the method, `BadInput` if the potential has no energy for the target, and the errors of the run folder. After all
+    /// of them the run can be resumed.
     pub fn conduct(&mut self, method: &mut dyn Activity, afterwards: Afterwards) -> Result<Summary> {
         self.reporter.run_started(&RunInfo {
             directory: self.directory.path(),
@@ -164,15 +165,15 @@ impl<'a> Session<'a> {
         outcome.and(afterwards).and(summary)
     }
 
-    /// Asks the potential for the target's energy, if that is what is sought.
+    /// Asks the potential for the target's energy, if the criteria need it.
     fn evaluate_target(&mut self) -> Result<()> {
         self.potential.notes().iter().for_each(|note| self.reporter.message(note));
         self.judge.evaluate_target(self.settings, &*self.potential, self.interrupted)
     }
 
-    /// Evaluates and records the structures of `round` that `draw` sends, while it draws later ones. `draw` stays on this thread,
-    /// which holds the device; a second one judges, asks the potential and records. Its flags say when to stop drawing. Adds to
-    /// `seconds`; gives what was recorded, also before an error.
+    /// Evaluates and records the structures of `round` that `draw` sends, while `draw` makes later ones. `draw` stays on this
+    /// thread, which holds the device; a second thread judges, asks the potential and records. The flags say when to stop
+    /// drawing. Adds to `seconds`; gives the recorded structures, also before an error.
     pub fn evaluate(&mut self, round: &Round, seconds: &mut PhaseSeconds, draw: Draw) -> (Vec<Entry>, Result<()>) {
         let Session { settings, judge, archive, reporter, potential, interrupted, directory, .. } = self;
         let (drawn, arriving) = channel();
@@ -211,7 +212,7 @@ impl<'a> Session<'a> {
         let Handled { idle, recorded, .. } = evaluation.work;
         seconds.wait += waited.as_secs_f64();
         seconds.evaluate += started.elapsed().saturating_sub(idle).as_secs_f64();
-        // The one that failed first made the other stop with an interruption.
+        // The side that failed first made the other one stop with an interruption.
         let outcome = match (drawing, evaluating) {
             (Err(Error::Interrupted), Err(cause)) => Err(cause),
             (drawing, evaluating) => drawing.and(evaluating),
@@ -239,7 +240,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What the run has come to with `open`, the structures of the round that is not closed, in order of their index.
+    /// The results of the run so far with `open`, the structures of the round that is not closed, in order of their index.
     pub fn so_far(&self, open: &[Entry]) -> SearchProgress {
         let mut progress = self.progress;
         open.iter().for_each(|entry| self.judge.count(&mut progress, entry));

@@ -1,17 +1,17 @@
-//! `summary.json`: what a run has come to.
+//! `summary.json`: the results of a run.
 
 use crate::version::VERSION;
 use serde::{Deserialize, Serialize};
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Going on, or killed: `--resume` continues it.
+    /// The run is at work, or was killed: `--resume` continues it.
     Running,
     /// All iterations done.
     Done,
-    /// A search told to end where it finds the target has found it: `--resume` goes on with what is left.
+    /// The search found the target and was meant to end there: `--resume` continues with the iterations that are left.
     TargetFound,
     /// Ended by the user: `--resume` continues it.
     Interrupted,
@@ -22,13 +22,13 @@ pub enum RunStatus {
 /// `summary.json`, written at the start and at the end of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Version of godiff, with the commit where that is known.
+    /// Version of godiff, with the commit if it is known.
     pub version: String,
     /// Seed of all random numbers.
     pub seed: u64,
     /// What it ran on.
     pub device: String,
-    /// How it stands.
+    /// State of the run.
     pub status: RunStatus,
     /// Wall-clock time, also of the parts before a resume, s.
     pub seconds: f64,

@@ -99,7 +99,7 @@ fn other_formats_are_refused() {
     let path = folder.path().join("iteration-00002.bin");
     for (version, sentence) in [
         (2, "iteration-00002.bin: was written by a newer godiff (checkpoint format 2); update godiff"),
-        (0, "iteration-00002.bin: was written by an older godiff (checkpoint format 0), and this one goes on from"),
+        (0, "iteration-00002.bin: was written by an older godiff (checkpoint format 0), and this one resumes from"),
     ] {
         fs::write(&path, resealed(example(2, 3).to_bytes(), |bytes| bytes[8] = version)).unwrap();
         for error in [newest(&checkpoints).unwrap_err(), Checkpoint::read(&path).unwrap_err()] {
@@ -139,7 +139,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     assert_eq!(checkpoint, example(1, 3));
     assert_eq!(notes.len(), 1);
     assert!(notes[0].contains("iteration-00002.bin is not usable"), "{notes:?}");
-    assert!(notes[0].contains("going on from the checkpoint before it, after iteration 1"), "{notes:?}");
+    assert!(notes[0].contains("resuming from the checkpoint before it, after iteration 1"), "{notes:?}");
     assert!(notes[0].ends_with("(the unusable one is now called iteration-00002.bin.unusable)"), "{notes:?}");
     assert_eq!(fs::read(path.with_extension("bin.unusable")).unwrap(), bytes[..100]);
     fs::write(&path, "torn").unwrap();
@@ -166,8 +166,8 @@ fn a_checkpoint_from_elsewhere_gives_way_to_the_one_before() {
     let path = folder.path().join("iteration-00002.bin");
     let foreign = Checkpoint { config_checksum: 1, ..example(2, 3) };
     for (checkpoint, why) in [
-        (&foreign, "is not usable: it belongs to another configuration; going on from"),
-        (&example(7, 3), "is not usable: it is the one after iteration 7; going on from"),
+        (&foreign, "is not usable: it belongs to another configuration; resuming from"),
+        (&example(7, 3), "is not usable: it is the one after iteration 7; resuming from"),
     ] {
         fs::write(&path, checkpoint.to_bytes()).unwrap();
         let (found, notes) = newest(&checkpoints).unwrap().unwrap();
@@ -182,7 +182,7 @@ fn a_checkpoint_from_elsewhere_gives_way_to_the_one_before() {
     assert!(path.exists(), "what a refused run holds stays as it is");
 }
 
-/// The next checkpoint takes the place of a folder that stood there.
+/// The next checkpoint replaces a folder of the same name.
 #[test]
 fn a_folder_in_a_checkpoints_place_is_set_aside() {
     let folder = TempDir::new().unwrap();

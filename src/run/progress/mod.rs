@@ -140,7 +140,7 @@ impl Reporter {
         }
     }
 
-    /// A structure of the iteration was judged, and evaluated if it came so far: `energy` is in eV.
+    /// A structure of the iteration was judged and, if it passed, evaluated: `energy` is in eV.
     pub fn recorded(&self, status: Status, energy: Option<f64>) {
         self.lock().standing.count(status, energy);
     }
@@ -169,7 +169,7 @@ impl Reporter {
         view.close();
     }
 
-    /// A panic elsewhere leaves the state usable: nothing here is half changed.
+    /// A panic elsewhere leaves the state usable, because no change here can stay half done.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

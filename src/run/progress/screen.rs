@@ -1,8 +1,8 @@
 //! The foot of a terminal: a few lines that are redrawn in place, below lines that stay.
 //!
-//! Every change is one write, and a line is overwritten before what is left of the old one is erased, so nothing flickers. The
-//! cursor rests behind the last line. The control sequences are those of ECMA-48 that every terminal knows: cursor up (`ESC[nA`),
-//! erase to the end of the line (`ESC[K`) and of the screen (`ESC[J`).
+//! Every change is one write, and new text overwrites a line before the remainder of the old one is erased, so nothing flickers.
+//! The cursor rests behind the last line. The control sequences are those of ECMA-48 that every terminal knows: cursor up
+//! (`ESC[nA`), erase to the end of the line (`ESC[K`) and of the screen (`ESC[J`).
 
 use std::io::{self, IsTerminal, Write};
 use terminal_size::{Width, terminal_size_of};
@@ -18,7 +18,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// The terminal that standard error is, if it is one that can move its cursor.
+    /// Standard error, if it is a terminal that can move its cursor.
     pub fn of_stderr() -> Option<Self> {
         let movable = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
         let columns =
@@ -36,7 +36,7 @@ impl Screen {
         (self.columns)()
     }
 
-    /// Shows the lines `foot` in place of the present ones. They have to be shorter than the terminal is wide.
+    /// Shows the lines `foot` in place of the present ones. Each line must be shorter than the terminal is wide.
     pub fn draw(&mut self, foot: &str) {
         let lines: Vec<String> = foot.split('\n').map(|line| format!("{line}\x1b[K")).collect();
         self.write(&format!("{}{}\x1b[J", self.home(), lines.join("\n")));

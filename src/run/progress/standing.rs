@@ -1,10 +1,11 @@
-//! Where a run stands: what every view of it is made from.
+//! How far a run has come: the data behind every view of it.
 
 use super::Phase;
 use crate::archive::{Counts, Status};
 use std::time::{Duration, Instant};
 
-/// Iterations that the time left is estimated from: the latest ones, since guidance sets in after the first.
+/// Number of latest iterations from which the time left is estimated. Only the latest count, since guidance sets in after the
+/// first.
 const N_RECENT: usize = 3;
 
 /// The lowest energy so far.
@@ -12,7 +13,7 @@ const N_RECENT: usize = 3;
 pub struct BestSoFar {
     /// Energy, eV.
     pub energy_ev: f64,
-    /// When it was found, and how many evaluations of this process there were by then; `None` if an earlier process found it.
+    /// When it was found, and the evaluations of this process up to then; `None` if an earlier process found it.
     found: Option<(Instant, u64)>,
 }
 
@@ -34,7 +35,7 @@ pub enum Left {
     InPhase(Duration),
 }
 
-/// Where a run stands.
+/// How far a run has come.
 #[derive(Debug)]
 pub struct Standing {
     /// Iterations of the whole run.
@@ -143,7 +144,7 @@ fn rate(done: usize, time: Duration) -> Option<f64> {
     (done > 0 && !time.is_zero()).then(|| done as f64 / time.as_secs_f64())
 }
 
-/// Time for `n_left` iterations, of which the first has been running for `present`, when the latest ones took `recent`.
+/// Time for `n_left` iterations. The first of them has been running for `present`, and the latest ones took `recent` each.
 fn time_left(recent: &[Duration], n_left: u32, present: Duration) -> Option<Duration> {
     let n_recent = u32::try_from(recent.len()).ok().filter(|n| *n > 0)?;
     let each = recent.iter().sum::<Duration>() / n_recent;
@@ -160,7 +161,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(time_left(&[], 10, seconds(5)), None);
         assert_eq!(time_left(&[seconds(8), seconds(12)], 8, seconds(4)), Some(seconds(76)));
-        // One that takes longer than those before does not shorten what the others will take.
+        // A present iteration that is slower than those before does not shorten the estimate for the remaining ones.
         assert_eq!(time_left(&[seconds(10)], 3, seconds(40)), Some(seconds(20)));
         assert_eq!(time_left(&[seconds(10)], 1, seconds(40)), Some(seconds(0)));
     }

@@ -71,7 +71,7 @@ fn a_log_has_a_line_for_every_iteration() {
     play(&Reporter::lines(page.clone()));
     let expected = "\
 runs/pt-adatom-001: cpu f32, potential emt, seed 3
-going on after iteration 4/10
+resumed after iteration 4/10
 the disk is nearly full
 iteration  5/10  kT 0.333 eV  ok 27/32  lowest 5.5000  median 6.2500  best 5.4375 eV  loss 0.8750  failed 3  10 s
 done: 320 samples, 311 evaluations in 4 min 12 s; lowest energy 5.505790 eV (iteration 8/10, sample 15); target reached at evaluation 143

@@ -6,20 +6,20 @@ use crate::run::metrics::IterationMetrics;
 use crate::run::summary::{RunStatus, Summary};
 use std::time::Duration;
 
-/// From this many columns on, what an iteration is and what it does share a line.
+/// From this many columns on, the heading of an iteration and its phase share a line.
 const WIDE: usize = 110;
 /// Columns left free: room for the `^C` that a terminal shows, so that it does not begin another row.
 const MARGIN: usize = 2;
-/// Columns that a phase's name, percentage, speed and time left take at their longest, with the brackets of its bar: what is left is
-/// the bar's, so that its length does not change with them.
+/// Most columns that a phase's name, percentage, speed and time left need, with the brackets of its bar. The bar gets the
+/// remaining columns, so its length does not change with these texts.
 const PHASE_TEXT: usize = 60;
 /// Widest bar, in columns.
 const WIDEST_BAR: usize = 24;
-/// Narrowest bar that says more than the percentage beside it.
+/// Narrowest bar that says more than the percentage next to it.
 const NARROWEST_BAR: usize = 8;
 
-/// What a terminal of so many `columns` shows while the run goes on, in lines that fit into it; their number depends on `columns` alone.
-/// Where there is little room, what matters least is left out.
+/// The lines that a terminal with so many `columns` shows during the run. They fit into it, and their number depends on `columns`
+/// alone. Where there is little room, the least important parts are left out.
 pub fn screen(standing: &Standing, columns: usize) -> String {
     let width = columns.saturating_sub(MARGIN).max(1);
     if columns >= WIDE {
@@ -57,12 +57,12 @@ pub fn begin(info: &RunInfo) -> String {
     let RunInfo { directory, device, potential, seed, first_iteration, iterations, .. } = info;
     let mut text = format!("{}: {device}, potential {potential}, seed {seed}", directory.display());
     if *first_iteration > 0 {
-        text += &format!("\ngoing on after iteration {first_iteration}/{iterations}");
+        text += &format!("\nresumed after iteration {first_iteration}/{iterations}");
     }
     text
 }
 
-/// What an iteration has come to.
+/// The results of an iteration.
 pub fn describe(metrics: &IterationMetrics) -> String {
     let ev = |energy: Option<f64>| energy.map_or("-".to_owned(), |energy| format!("{energy:.4}"));
     let IterationMetrics { kt_ev, samples, counts, seconds, .. } = metrics;
@@ -82,14 +82,14 @@ pub fn describe(metrics: &IterationMetrics) -> String {
     }
     let time = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     text += &format!("  {}", time(seconds.sample + seconds.wait + seconds.train));
-    // Built-in potentials answer faster than anybody would care to read.
+    // Built-in potentials answer so fast that nobody needs to read the time.
     if seconds.wait >= 1.0 {
         text += &format!(" ({} waiting for energies)", time(seconds.wait));
     }
     text
 }
 
-/// What a run of `iterations` has come to.
+/// The results of a run of `iterations`.
 pub fn conclude(summary: &Summary, iterations: u32) -> String {
     let status = match summary.status {
         RunStatus::Running => "running",
@@ -122,7 +122,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// [`duration`] without what hardly matters: "45 s", "12 min", "3 h".
+/// [`duration`] without the small units: "45 s", "12 min", "3 h".
 fn short_duration(time: Duration) -> String {
     match time.as_secs() {
         s @ 0..60 => format!("{s} s"),
@@ -194,7 +194,7 @@ fn short_age(standing: &Standing) -> String {
     standing.age().map_or(String::new(), |age| format!(", {} ago", short_duration(age.time)))
 }
 
-/// "41.7 steps/s", or the other way round where one takes long: "12.5 s/step".
+/// "41.7 steps/s", or "12.5 s/step" where a step takes long.
 fn rate(standing: &Standing) -> Option<String> {
     let unit = match standing.phase {
         Phase::Sample | Phase::Train => "step",
@@ -237,7 +237,7 @@ mod tests {
         standing
     }
 
-    /// Without what depends on the clock: numbers before these units.
+    /// Without the numbers before these units, which depend on the clock.
     fn timeless(text: &str) -> String {
         let mut words: Vec<&str> = text.split(' ').collect();
         for k in 1..words.len() {
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(timeless(lines[2]), "best -123.4567 eV, # s ago  ok 2/3");
     }
 
-    /// Whatever the width, no line is longer, and their number does not depend on how far the run is.
+    /// At any width, no line is too long, and the number of lines does not depend on how far the run is.
     #[test]
     fn every_width_is_respected() {
         let (late, mut early) = (standing(), Standing::new());

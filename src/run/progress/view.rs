@@ -103,7 +103,7 @@ impl View {
         self.draw(standing);
     }
 
-    /// Shows where the run stands within a phase.
+    /// Shows how far the run has come within a phase.
     pub fn progress(&mut self, standing: &Standing) {
         self.event(&Event::Progress(Progress::of(standing)));
         self.draw(standing);
@@ -127,7 +127,7 @@ impl View {
         }
     }
 
-    /// Writes `text` where people read; on a terminal it stays, above what is redrawn.
+    /// Writes `text` where people read it. On a terminal it stays above the lines that are redrawn.
     pub fn lines(&mut self, text: &str) {
         match self {
             View::Screen(screen) => screen.print_above(text),
@@ -138,7 +138,7 @@ impl View {
         }
     }
 
-    /// Clears what is redrawn.
+    /// Clears the lines that are redrawn.
     pub fn close(&mut self) {
         if let View::Screen(screen) = self {
             screen.clear();
