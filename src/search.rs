@@ -2,23 +2,23 @@
 //!
 //! ```text
 //! while the plan has another round (a temperature kT, lower than the one before):
-//!     propose    structures: from the reverse process of the model as it is, and from the other proposals; with learned
-//!                forces they relax on them
-//!     evaluate   those without atoms on top of each other, while later ones are still drawn; every answer is recorded
-//!                durably before anything depends on it
-//!     learn      a buffer is drawn from everything recorded so far, with probabilities that follow exp(−E/kT); the model
-//!                is trained on it, its force head on all forces so far
-//!     close      metrics, checkpoint, results so far
+//!     propose    structures: from the reverse process of the present model and from the other proposals; once the model has
+//!                learned forces, the structures are relaxed on them
+//!     evaluate   all structures without atoms on top of each other, while later ones are still drawn; every answer is
+//!                recorded durably before anything depends on it
+//!     learn      from a buffer, drawn from everything recorded so far with probabilities that follow exp(−E/kT); the force
+//!                head learns from all forces so far
+//!     close      the round: write metrics, checkpoint and the results so far
 //! ```
 //!
-//! **Where things go.** A [`Plan`] says which round comes next, a [`Proposal`] draws samples, a [`Lesson`] trains the model; each is
-//! a file of its own. The [`Session`] is the run: folder, archive, potential. The [`History`] is what the run knows.
+//! **Where things go.** A [`Plan`] chooses the next round, a [`Proposal`] draws samples, a [`Lesson`] trains the model; each is
+//! a file of its own. The [`Session`] is the run: folder, archive, potential. The [`History`] is everything that the run knows.
 //!
-//! **Resuming.** Everything random is a pure function of the seed, the round and the structure's index, and all else that
-//! the loop decides follows from the history and the model's state. A checkpoint therefore holds that state and the number of
-//! rounds done, nothing more. A run that was killed continues from its last checkpoint: structures that the archive holds
-//! are neither drawn nor evaluated again, the others come out as they would have, and the run ends bit for bit like one
-//! that was left alone.
+//! **Resuming.** All random numbers are a pure function of the seed, the round and the structure's index. All other decisions
+//! of the loop follow from the history and the model's state. A checkpoint therefore holds that state and the number of rounds
+//! done, nothing more. A run that was killed resumes from its last checkpoint. It neither draws nor evaluates the structures
+//! again that the archive holds, and it draws the missing ones exactly as before the kill. So it ends bit for bit like a run
+//! that was never interrupted.
 
 mod drawing;
 pub mod lesson;
@@ -177,7 +177,7 @@ impl Loop<'_> {
         }
         let barren = nothing_to_learn_from(last.number, &last.counts);
         if before.iter().rev().take(MOST_BARREN - 1).any(|round| round.counts.ok > 0) {
-            reporter.message(&format!("{barren}; training uses what came before"));
+            reporter.message(&format!("{barren}; training uses the earlier structures"));
             return Ok(());
         }
         let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";

@@ -1,9 +1,9 @@
-//! What the search hands to the archive and gets back.
+//! The entries that the search stores in the archive and reads from it.
 
 use crate::system::Vec3;
 use serde::{Deserialize, Serialize};
 
-/// Evaluations of a baseline that share the key's first part: evaluation e is the row (e / 1000, e % 1000).
+/// Number of a baseline's evaluations that share the key's first part: evaluation e is the row (e / 1000, e % 1000).
 pub const EVALUATIONS_AN_ITERATION: u64 = 1000;
 
 /// What became of a sampled structure.
@@ -18,7 +18,7 @@ pub enum Status {
     BelowFloor,
     /// Evaluated, energy above the ceiling.
     AboveCeiling,
-    /// Evaluated, energy not finite.
+    /// Evaluated, but the energy is not a finite number.
     NotFinite,
     /// The evaluator gave up on it.
     Failed,
@@ -101,7 +101,7 @@ impl Counts {
         self.too_close + self.evaluations()
     }
 
-    /// Structures that the potential was called for: all but those rejected before.
+    /// Structures for which the potential was called: all but those rejected before.
     pub fn evaluations(&self) -> u64 {
         self.ok + self.below_floor + self.above_ceiling + self.not_finite + self.failed
     }

@@ -28,7 +28,7 @@ use sentences::{incomplete, older_format, open_error, storage_error};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a reader such as `ase db` may keep the file before a write gives up.
+/// How long a write waits while a reader such as `ase db` keeps the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The archive of one search, open for writing.
@@ -75,7 +75,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// [`Archive::open`], or [`Archive::create`] where a run was killed before its archive had been made.
+    /// [`Archive::open`], or [`Archive::create`] if a run was killed before its archive was made.
     ///
     /// # Errors
     /// Those of the two.
@@ -87,8 +87,8 @@ impl Archive {
         if made { Archive::open(path, system) } else { Archive::create(path, system, calculator, seed) }
     }
 
-    /// Refuses an archive that holds fewer than the `n_recorded` structures that its run has recorded in its first
-    /// `n_iterations` iterations: it was removed, exchanged or damaged between two parts of the run.
+    /// Refuses an archive that holds fewer than the `n_recorded` structures that its run has recorded in its first `n_iterations`
+    /// iterations. Such an archive was removed, exchanged or damaged between two parts of the run.
     ///
     /// # Errors
     /// `Storage` for such an archive, and if reading fails.
@@ -108,14 +108,14 @@ impl Archive {
     /// Stores `entries` in one transaction that is on the disk when this returns. An entry whose (iteration, index) is
     /// stored already is left as it was.
     ///
-    /// Energies that are not finite are stored as NULL and come back as `None`; −0.0 comes back as 0.0; all else comes back
-    /// bit for bit.
+    /// Energies that are not finite are stored as NULL and come back as `None`; −0.0 comes back as 0.0; all other values come
+    /// back bit for bit.
     ///
     /// # Errors
     /// `Storage` if writing fails; then none of `entries` is stored.
     ///
     /// # Panics
-    /// If an entry does not have n free positions, or its forces are not (T + n).
+    /// If an entry does not have n free positions, or has forces but not (T + n).
     pub fn record(&mut self, entries: &[Entry]) -> Result<()> {
         let ArchiveFile { connection, path, key, calculator, .. } = &mut self.file;
         let mut store = || -> rusqlite::Result<()> {
@@ -164,7 +164,7 @@ impl Archive {
         Ok(self.select("systems.unique_id BETWEEN ?1 AND ?2", (id.clone(), id))?.pop())
     }
 
-    /// Keys and energies of all `ok` entries in order of (iteration, index): what [`crate::buffer::draw`] draws from.
+    /// Keys and energies of all `ok` entries in order of (iteration, index): [`crate::buffer::draw`] draws from these.
     ///
     /// # Errors
     /// `Storage` if reading fails or a row is damaged.
@@ -217,7 +217,7 @@ impl Archive {
         self.file.query(&sql, range, |row| self.columns.read_entry(row, self.file.key))
     }
 
-    /// Refuses an archive whose first structure has other atoms, another cell or another template than its system.
+    /// Refuses an archive if its first structure has other atoms, another cell or another template than its system.
     fn check_columns(&self) -> Result<()> {
         let sql = "SELECT numbers, cell, pbc, positions FROM systems WHERE unique_id BETWEEN ?1 AND ?2 LIMIT 1";
         let differs = self.file.query(sql, self.file.key.of_archive(), |row| self.columns.difference(row))?;
@@ -286,10 +286,10 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        // EXTRA is FULL and one sync of the folder more, without which a power cut could bring the journal of a finished
-        // transaction back.
+        // EXTRA is FULL and one more sync of the folder. Without it a power cut could bring the journal of a finished transaction
+        // back.
         connection.pragma_update(None, "synchronous", "EXTRA")?;
-        // The file may come from anywhere: what its schema defines is not trusted, and its pages are checked.
+        // The file may come from anywhere. So its schema is not trusted, and its pages are checked.
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
         Ok(connection)

@@ -64,8 +64,9 @@ impl Reader {
         })
     }
 
-    /// Every entry that was evaluated, with the number of its evaluation, from 1, in that order. Where rows may be missing, as
-    /// in runs of baselines, `an_iteration` is the number of evaluations in one; otherwise those with a row are counted.
+    /// Every entry that was evaluated, with the number of its evaluation, from 1, in that order. Archives of baselines may lack
+    /// rows; then `an_iteration` is the number of evaluations in an iteration. With `None` the entries that have a row are
+    /// counted.
     ///
     /// # Errors
     /// Those of [`Reader::list`].

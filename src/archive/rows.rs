@@ -18,7 +18,7 @@ pub const ENTRY_COLUMNS: &str = "unique_id, key_value_pairs, positions, energy, 
 /// ASE's `data` column for a row without data: the offset of the JSON text, then the text.
 const NO_DATA: &[u8] = b"\x08\0\0\0\0\0\0\0{}";
 
-/// Key-value pairs of a row. Whatever a user adds through ASE is left unread.
+/// Key-value pairs of a row. Pairs that a user adds through ASE are not read.
 #[derive(Serialize, Deserialize)]
 pub struct KeyValuePairs {
     /// Iteration of the search.
@@ -31,7 +31,7 @@ pub struct KeyValuePairs {
     pub status: Status,
 }
 
-/// What all rows of an archive share, encoded once.
+/// The columns that are the same in all rows of an archive, encoded once.
 #[derive(Debug)]
 pub struct SharedColumns {
     numbers: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct SharedColumns {
 }
 
 impl SharedColumns {
-    /// What the rows of `system` share.
+    /// The shared columns for `system`.
     pub fn new(system: &System) -> Self {
         let numbers = system.numbers();
         let mut species = BTreeMap::<u8, u32>::new();
@@ -149,7 +149,7 @@ impl SharedColumns {
         Ok(Entry { iteration, index, kt_ev, status, free_positions, energy: row.get(3)?, forces })
     }
 
-    /// In what a row (numbers, cell, pbc, positions) differs from these, if it does.
+    /// The first property (numbers, cell, pbc, positions) in which a row differs from these, if it does.
     pub fn difference(&self, row: &Row) -> rusqlite::Result<Option<&'static str>> {
         Ok(if row.get_ref(0)?.as_blob()? != self.numbers {
             Some("other atoms")
@@ -173,7 +173,7 @@ impl FromSql for StatusText {
     }
 }
 
-/// The error of a row that cannot be what godiff wrote.
+/// The error for a row that godiff cannot have written.
 pub fn damaged(what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, what.into())
 }

@@ -6,14 +6,14 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// Version of ASE's schema that is written.
 const ASE_VERSION: &str = "9";
 
-/// Version of what godiff adds: the form of `unique_id` and the keys of a row.
+/// Version of godiff's additions: the form of `unique_id` and the keys of a row.
 pub const FORMAT: u32 = 1;
 
 /// Condition on `systems` for entries with status `ok`.
 pub const STATUS_OK: &str = "systems.id IN (SELECT id FROM text_key_values WHERE key = 'status' AND value = 'ok')";
 
-/// Tables and indices under ASE's names, columns in ASE's order (it reads them by position). AUTOINCREMENT is part of it:
-/// ASE learns the id of a new row from `sqlite_sequence`.
+/// Tables and indices under ASE's names, with columns in ASE's order (it reads them by position). AUTOINCREMENT is needed: ASE
+/// learns the id of a new row from `sqlite_sequence`.
 const TABLES: &str = "
 CREATE TABLE systems (
     id INTEGER PRIMARY KEY AUTOINCREMENT, unique_id TEXT UNIQUE, ctime REAL, mtime REAL, username TEXT,
@@ -36,7 +36,7 @@ CREATE INDEX text_index ON text_key_values(key);
 CREATE INDEX number_index ON number_key_values(key);
 ";
 
-/// Makes the tables in one transaction: after a kill there are all or none.
+/// Makes the tables in one transaction, so that a kill leaves all of them or none.
 pub fn create(connection: &mut Connection, calculator: &str, seed: u64) -> rusqlite::Result<Key> {
     let key = Key::random(seed);
     connection.pragma_update(None, "journal_mode", "DELETE")?;
@@ -62,8 +62,8 @@ pub fn create(connection: &mut Connection, calculator: &str, seed: u64) -> rusql
     Ok(key)
 }
 
-/// Whether all names of the schema belong to plain tables: a view, a virtual table or a generated column computes whatever its
-/// author wanted, also without end, and a trigger acts when a row is written.
+/// Whether all names of the schema belong to plain tables. A view, a virtual table or a generated column computes anything its
+/// author wanted, possibly without end, and a trigger acts when a row is written.
 pub fn is_plain(connection: &Connection) -> rusqlite::Result<bool> {
     // Views and virtual tables have no root page.
     let sql = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'trigger' OR rootpage = 0)

@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to the user of a run.
+//! SQLite's errors as sentences for the user of a run.
 
 use super::schema::FORMAT;
 use crate::disk;
@@ -8,7 +8,8 @@ use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// SQLite's message as part of a sentence: it may quote a whole table definition, and whatever bytes the damage has left there.
+/// SQLite's message as part of a sentence. The message may quote a whole table definition, with any bytes that damage has left
+/// there.
 fn brief(error: &rusqlite::Error) -> String {
     const LONGEST: usize = 120;
     let text = error.to_string();
@@ -24,8 +25,8 @@ fn brief(error: &rusqlite::Error) -> String {
     }
 }
 
-/// What the system says to a new file beside `path`, if that is that there is no room: SQLite tells only of data that does not fit,
-/// not of a journal that cannot be made.
+/// The system's error for a new file next to `path`, if the error is that there is no room. SQLite reports a full disk for data
+/// only, not for a journal that cannot be made.
 fn no_room(path: &Path) -> Option<Error> {
     let probe = path.with_file_name(format!(".archive.{}.unfinished", std::process::id()));
     let written = std::fs::write(&probe, [0; 8192]);

@@ -196,7 +196,7 @@ fn clusters_have_neither_cell_nor_constraints() {
     .unwrap();
 }
 
-/// What a kill in the middle of a transaction leaves behind: changed pages in the database, and a hot journal.
+/// A kill in the middle of a transaction leaves changed pages in the database, and a hot journal.
 #[test]
 fn a_hot_journal_is_rolled_back() {
     let (folder, mut archive) = new_archive();
@@ -369,7 +369,7 @@ fn an_existing_archive_is_not_overwritten() {
     assert!(message.contains("exists already and is not overwritten"), "{message}");
 }
 
-/// A run that was killed before its archive was made, or in the middle of that.
+/// A run was killed before its archive was made, or while it was made.
 #[test]
 fn a_missing_or_empty_archive_is_made_on_resume() {
     let folder = TempDir::new().unwrap();
@@ -408,7 +408,7 @@ fn foreign_rows_are_left_alone() {
     assert_eq!(archive.best().unwrap().unwrap().energy, Some(1.0));
 }
 
-/// A view may never end, and a trigger acts on what a run stores: neither is read or written through.
+/// A view may never end, and a trigger acts when a run stores something: godiff neither reads nor writes through them.
 #[test]
 fn schemas_that_compute_are_refused() {
     for sql in [

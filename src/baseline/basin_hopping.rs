@@ -1,5 +1,5 @@
-//! Basin hopping: a Metropolis walk on the surface that assigns to every point the energy of the minimum below it (Wales and
-//! Doye, J. Phys. Chem. A 101, 5111, 1997), by several independent walkers.
+//! Basin hopping by several independent walkers: each makes a Metropolis walk on the surface that assigns to every point the
+//! energy of the minimum below it (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997).
 
 use super::{Minimum, Strategy};
 use crate::config::{BasinHoppingSettings, Settings};
@@ -16,16 +16,16 @@ pub struct BasinHopping<'a> {
     walkers: Vec<Walk>,
 }
 
-/// Where one walker stands.
+/// The state of one walker.
 #[derive(Debug, Clone, Default)]
 struct Walk {
     /// None before its first minimum.
     at: Option<Minimum>,
     /// Lowest energy since it started, eV.
     lowest: Option<f64>,
-    /// Hops since that was found.
+    /// Hops since that energy was found.
     n_in_vain: usize,
-    /// The random number in [0, 1) that the hop under way is judged by.
+    /// The random number in [0, 1) that decides about the present hop.
     chance: f64,
 }
 
@@ -83,7 +83,8 @@ impl Strategy for BasinHopping<'_> {
     }
 }
 
-/// The rule of Metropolis: downhill always, uphill with probability exp(−ΔE/kT), of which `chance` in [0, 1) decides.
+/// The rule of Metropolis: always accept a step downhill, and one uphill with probability exp(−ΔE/kT). `chance` in [0, 1)
+/// decides.
 fn accepts(at: Option<&Minimum>, energy: f64, kt_ev: f64, chance: f64) -> bool {
     at.is_none_or(|at| energy <= at.energy || chance < libm::exp((at.energy - energy) / kt_ev))
 }

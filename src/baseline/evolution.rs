@@ -1,5 +1,5 @@
-//! Evolutionary search: a population of different minima, from which offspring is spliced and mutated, one relaxation after the
-//! other replacing the worst (a pool without generations).
+//! Evolutionary search: a population of different minima. Offspring is spliced and mutated from them, and each relaxed offspring
+//! replaces the worst member at once (a pool without generations).
 
 use super::{Minimum, Strategy};
 use crate::config::{EvolutionSettings, Settings};
@@ -8,7 +8,7 @@ use crate::proposal::{Placement, Random, below, exchange, relocate, shake, splic
 use crate::random::{Purpose, host_generator};
 use crate::system::{BondGraph, System, Vec3};
 
-/// Cuts tried before a mutant takes the place of offspring whose halves overlap.
+/// Cuts tried before a mutant replaces offspring with overlapping halves.
 const TRIES: usize = 50;
 
 pub struct Evolution<'a> {
@@ -41,7 +41,7 @@ impl<'a> Evolution<'a> {
         weighted(random, &fitness(&self.population))
     }
 
-    /// Offspring of two parents, unless their halves overlap wherever they are cut.
+    /// Offspring of two parents; `None` without a second parent, or if the halves overlap in all tries.
     fn offspring(&self, random: &mut Random) -> Option<Vec<Vec3>> {
         let first = self.parent(random);
         let second = (0..TRIES).map(|_| self.parent(random)).find(|&second| second != first)?;
@@ -75,7 +75,7 @@ impl Strategy for Evolution<'_> {
     }
 
     fn start(&mut self, _: usize, attempt: u64) -> Result<Vec<Vec3>> {
-        // Beginners come from nothing; so does everything as long as there are no two parents.
+        // The first structures are random; so are all structures as long as there are no two parents.
         if attempt < self.settings.population as u64 || self.population.len() < 2 {
             return self.placement.structure(attempt);
         }
@@ -97,8 +97,8 @@ impl Strategy for Evolution<'_> {
     }
 }
 
-/// How much each of `population`, by ascending energy, is preferred: ½(1 − tanh(2ρ − 1)), ρ from 0 for the lowest energy to 1 for
-/// the highest (Johnston, Dalton Trans. 2003, 4193).
+/// How strongly each of `population`, by ascending energy, is preferred: ½(1 − tanh(2ρ − 1)), ρ from 0 for the lowest energy to 1
+/// for the highest (Johnston, Dalton Trans. 2003, 4193).
 fn fitness(population: &[Minimum]) -> Vec<f64> {
     let (Some(lowest), Some(highest)) = (population.first(), population.last()) else { return Vec::new() };
     let range = (highest.energy - lowest.energy).max(f64::MIN_POSITIVE);

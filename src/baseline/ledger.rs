@@ -1,4 +1,5 @@
-//! The one place through which a baseline asks the potential: counts, records, and answers from the archive what is recorded.
+//! The one place through which a baseline asks the potential. It counts and records evaluations, and takes answers from the
+//! archive where it has them.
 
 use crate::archive::{Counts, EVALUATIONS_AN_ITERATION, Entry, Status};
 use crate::config::Record;
@@ -11,9 +12,9 @@ use crate::system::{Structure, Vec3};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Longest time for which answers are kept back to be stored together: what a kill costs at most, beside the answer it cut
-/// short. Slow potentials take longer than this for one answer, which is then stored at once. Fast ones end many iterations in
-/// it, which are told together: putting each on the disk would take most of the time.
+/// Answers are buffered up to this long before one commit. A kill loses at most this much, and the answer that it interrupted. A
+/// slow potential exceeds it with one answer, which is committed at once. A fast one finishes many iterations in this time, which
+/// are then shown together: one commit for each would take most of the time.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The evaluations of a run.
@@ -26,12 +27,12 @@ pub struct Ledger {
     /// Entries of the present iteration that the archive held when it began, by index.
     recorded: HashMap<u32, Entry>,
     record: Record,
-    /// Entries that are to be stored and are not yet.
+    /// Entries that are not stored yet.
     unsaved: Vec<Entry>,
     /// With [`Record::Minima`], the entries of the last [`Ledger::evaluate`], in its order.
     last: Vec<Entry>,
     saved: Instant,
-    /// Iterations that are over and were not shown yet, and when the last ones were.
+    /// Iterations that are over and were not shown yet, and when iterations were last shown.
     unshown: Vec<IterationMetrics>,
     shown: Instant,
     /// Statuses and `ok` energies (eV) of the present iteration.
@@ -78,12 +79,12 @@ impl Ledger {
             }
             (n_recorded, Record::Minima) => session
                 .reporter
-                .message(&format!("resumed: {n_recorded} evaluations are in the archive; the others are made again")),
+                .message(&format!("resumed: {n_recorded} evaluations are in the archive; the missing ones are repeated")),
         }
         self.begin_iteration(session)
     }
 
-    /// The answers for `structures`, one for each in their order. `None` at the end of the run: then only as many were
+    /// The answers for `structures`, one for each in their order. `None` at the end of the run: then only as many structures were
     /// evaluated as the budget had left.
     pub fn evaluate(&mut self, session: &mut Session, structures: &[Structure]) -> Result<Option<Vec<Answer>>> {
         let left = (self.budget - session.progress.evaluations).min(structures.len() as u64) as usize;
@@ -108,7 +109,7 @@ impl Ledger {
         self.unsaved.extend(self.last.get(place).cloned());
     }
 
-    /// Puts on the disk what is not there yet; the last iteration of a run that is done may be a shorter one.
+    /// Puts on the disk all that is not there yet. The last iteration of a finished run may be a shorter one.
     pub fn settle(&mut self, session: &mut Session, status: RunStatus) -> Result<()> {
         self.save(session)?;
         if status == RunStatus::Done && self.counts.samples() > 0 {
@@ -143,14 +144,15 @@ impl Ledger {
             self.ask(session, &unanswered, first, &missing, &mut entries)
         };
         if let Err(error) = asked {
-            // What was answered before is recorded, so the summary counts it.
+            // Answers from before the resume are recorded, so the summary counts them.
             entries.into_iter().flatten().try_for_each(|entry| self.count(session, entry).map(|_| ()))?;
             return Err(error);
         }
         entries.into_iter().map(|entry| self.count(session, entry.ok_or_else(|| no_answer(session))?)).collect()
     }
 
-    /// Asks the potential for `structures`, which stand at `places` of a batch whose first evaluation has the index `first`.
+    /// Asks the potential for `structures`. Their places in their batch are `places`, and the first evaluation of the batch has
+    /// the index `first`.
     fn ask(
         &mut self,
         session: &mut Session,
@@ -209,7 +211,7 @@ impl Ledger {
             self.energies.push(energy);
         }
         session.reporter.recorded(entry.status, entry.energy);
-        // What is shown is what a kill leaves.
+        // Only stored iterations are shown, so a kill loses none of them.
         session.reporter.advance((self.counts.samples() as usize).saturating_sub(self.unsaved.len()));
         if is_best {
             self.best = Some(entry.clone());

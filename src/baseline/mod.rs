@@ -1,16 +1,16 @@
-//! What a user would run instead of GO-Diff: random structure search, basin hopping and an evolutionary search. They share the
+//! The methods that GO-Diff is compared with: random structure search, basin hopping and an evolutionary search. They share the
 //! system, the confinement, the potential, the archive, the target and the run folder with [`crate::search`], and every
-//! evaluation counts, those of relaxations included.
+//! evaluation counts, also those of relaxations.
 //!
-//! All three make up structures and relax them; they differ in where the next start comes from. That is a `Strategy`;
-//! [`BaselineRun`] relaxes side by side what the strategy proposes, one evaluation of each slot a round.
+//! All three make up structures and relax them. They differ in the choice of the next start, which a `Strategy` makes.
+//! [`BaselineRun`] relaxes several of these starts side by side, with one evaluation of each slot in a round.
 //!
-//! **Counting.** Evaluations are numbered in the order in which they are made; evaluation e is the row (e / 1000, e % 1000) of the
-//! archive, so that an "iteration" of a baseline is 1000 evaluations. With [`Record::Minima`] rows are missing.
+//! **Counting.** Evaluations are numbered in the order in which they are made; evaluation e is the row (e / 1000, e % 1000) of
+//! the archive. So an "iteration" of a baseline is 1000 evaluations. With [`Record::Minima`] rows are missing.
 //!
-//! **Resuming.** Everything random is a pure function of the seed and the number of the relaxation, and all else follows from the
-//! answers of the potential. A run that goes on therefore starts over, with the archive answering in place of the potential
-//! where it can, and ends bit for bit like one that was left alone.
+//! **Resuming.** All random numbers are a pure function of the seed and the number of the relaxation. Everything else follows
+//! from the answers of the potential. A resumed run therefore starts over: the archive answers in place of the potential where it
+//! can. It ends bit for bit like a run that was never interrupted.
 
 mod basin_hopping;
 mod evolution;
@@ -56,7 +56,7 @@ impl Baseline {
         }
     }
 
-    /// Leaves in `sections` what this method reads of the baselines' sections, with all defaults.
+    /// Reduces `sections` to the keys that this method reads of the baselines' sections, with all defaults.
     pub fn resolve(self, sections: &mut File) {
         let (random_search, basin_hopping, evolution) =
             (sections.random_search, sections.basin_hopping, sections.evolution);
@@ -97,7 +97,7 @@ struct Minimum {
     energy: f64,
 }
 
-/// Where the next relaxation starts.
+/// The choice of the next relaxation's start.
 trait Strategy {
     /// Relaxations side by side.
     fn n_slots(&self) -> usize;
@@ -108,16 +108,16 @@ trait Strategy {
     /// `Failed` if no structure fits the allowed region.
     fn start(&mut self, slot: usize, attempt: u64) -> Result<Vec<Vec3>>;
 
-    /// What the relaxation in `slot` has come to; `None` for one whose end is outside the energy bounds or has no energy.
+    /// Takes the result of the relaxation in `slot`; `None` if its end is outside the energy bounds or has no energy.
     fn relaxed(&mut self, slot: usize, minimum: Option<Minimum>);
 
-    /// Temperature to note beside every structure, eV; 0 where there is none.
+    /// Temperature to note with every structure, eV; 0 if there is none.
     fn kt_ev(&self) -> f64 {
         0.0
     }
 }
 
-/// A run of a baseline, opened and ready to continue from where its folder is.
+/// A run of a baseline, opened and ready to continue from the state of its folder.
 pub struct BaselineRun<'a> {
     session: Session<'a>,
     relaxations: Relaxations<'a>,
@@ -132,8 +132,8 @@ struct Relaxations<'a> {
 }
 
 impl<'a> BaselineRun<'a> {
-    /// Puts the parts together. `settings` must have gone through [`Baseline::resolve`]. With `stop_at_target` the run ends
-    /// where the target is found. `interrupted` may be set at any time, by a signal handler for example.
+    /// Puts the parts together. `settings` must have gone through [`Baseline::resolve`]. With `stop_at_target` the run ends when
+    /// it finds the target. `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
     /// `BadInput` if the archive holds structures of another system, `Storage` if it lacks structures that the run has recorded.
@@ -149,7 +149,7 @@ impl<'a> BaselineRun<'a> {
         let before = run.directory.summary();
         let (mut session, _) = Session::open(settings, potential, run, reporter, interrupted, DEVICE.to_owned())?;
         let record = settings.sections.relaxation.unwrap_or_default().record;
-        // What is missing where not all is kept, the resumed run makes again.
+        // With [`Record::Minima`] the resumed run repeats the evaluations that are missing.
         if record == Record::All {
             session.archive.check_complete(u32::MAX, before.as_ref().map_or(0, |summary| summary.samples))?;
         }
@@ -160,11 +160,11 @@ impl<'a> BaselineRun<'a> {
         Ok(BaselineRun { session, relaxations: Relaxations { settings, strategy, ledger, n_attempts: 0 } })
     }
 
-    /// Runs to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
+    /// Runs to the end and writes a summary however it ends; then calls `afterwards` with the folder.
     ///
     /// # Errors
-    /// `BadInput` if the potential has no energy for the target, `Failed` if no structure fits the allowed region,
-    /// `Interrupted`, and what the potential and the run folder report. After all of them the run can be resumed.
+    /// `BadInput` if the potential has no energy for the target, `Failed` if no structure fits the allowed region, `Interrupted`,
+    /// and the errors of the potential and the run folder. After all of them the run can be resumed.
     pub fn run(&mut self, afterwards: Afterwards) -> Result<Summary> {
         self.session.conduct(&mut self.relaxations, afterwards)
     }
@@ -209,7 +209,7 @@ impl Relaxations<'_> {
         Ok(Slot { walker: Walker::new(&start), start })
     }
 
-    /// What a relaxation has come to in `relaxed`, if that counts.
+    /// The end of a relaxation in `relaxed`, if it counts.
     fn minimum(&self, session: &Session, relaxed: &Structure) -> Option<Minimum> {
         let energy = relaxed.energy?;
         let forces = relaxed.forces.clone().unwrap_or_default();
@@ -222,7 +222,7 @@ impl Relaxations<'_> {
 /// The device that summaries name.
 const DEVICE: &str = "cpu";
 
-/// A relaxation on its way.
+/// A relaxation that has not ended.
 struct Slot {
     start: Structure,
     walker: Walker,

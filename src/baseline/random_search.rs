@@ -1,4 +1,4 @@
-//! Random structure search: relaxations from random structures, none knowing of another.
+//! Random structure search: independent relaxations from random structures.
 
 use super::{Minimum, Strategy};
 use crate::config::Settings;

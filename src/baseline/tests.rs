@@ -1,4 +1,4 @@
-//! Runs of the three methods on a system of three atoms: what is asked, counted, recorded and repeated.
+//! Runs of the three methods on a system of three atoms: their questions, counts, records and repetitions.
 
 use super::*;
 use crate::Error;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
-/// Three atoms in a triangle are sought, on a slab of one layer.
+/// The target is a triangle of three atoms on a slab of one layer.
 const CONFIG: &str = "
 [system]
 template = 'slab.xyz'
@@ -64,7 +64,7 @@ fn settings(method: Baseline, replaced: &[(&str, &str)]) -> Settings {
     settings
 }
 
-/// EMT that counts, and after so many calls presses Ctrl-C.
+/// EMT that counts its calls, and after a number of calls presses Ctrl-C.
 struct Counting {
     emt: Emt,
     n_calls: Arc<AtomicUsize>,
@@ -216,7 +216,7 @@ fn an_archive_of_minima_is_that_of_all_thinned_out() {
         let place_of = |entry: &Entry| (entry.iteration * 1000 + entry.index) as usize;
         assert!(few.iter().all(|entry| every[place_of(entry)] == *entry));
         let largest = |entry: &Entry| entry.forces.as_ref().unwrap()[9..].iter().map(|&f| norm(f)).fold(0.0, f64::max);
-        // The last round is over before what it brings is looked at.
+        // The last round is over before its results are looked at.
         let minima = every.iter().take(1120).filter(|entry| largest(entry) < 0.05);
         assert!(minima.clone().count() > 3, "{method:?}");
         assert!(minima.clone().all(|entry| few.contains(entry)), "{method:?}");

@@ -1,11 +1,11 @@
-//! Samples that hop: they start from structures that are known already, and only the learned forces move them.
+//! Samples that hop: each starts from a known structure, and only the learned forces move it.
 //!
-//! A step of basin hopping (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997) costs the evaluations of a relaxation. Relaxed on
-//! learned forces it costs one, and all hops of a round go side by side. The reverse process proposes what the buffer has in
-//! common, hops what lies next to its lowest members.
+//! A step of basin hopping (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997) costs the evaluations of a relaxation. A hop that
+//! is relaxed on learned forces costs one, and all hops of a round run side by side. The reverse process proposes the features
+//! that the members of the buffer share; hops propose structures near its lowest members.
 //!
-//! The lower the temperature, the more samples come to rest where an earlier one did. Such a sample hops again before it costs
-//! an evaluation that would tell nothing.
+//! The lower the temperature, the more samples come to rest where an earlier one did. Such a sample hops again first, because its
+//! evaluation would bring nothing new.
 
 use super::{Placement, Proposal, Random, relocate, shake, uniform, weighted};
 use crate::config::{ProposalSection, Settings};
@@ -17,13 +17,13 @@ use crate::run::{History, Known, Round};
 use crate::system::vector::norm;
 use std::ops::Range;
 
-/// Hops that put one atom next to another; the others shake all. Islands and clusters change by both.
+/// Share of the hops that put one atom next to another; the rest shake all atoms. Islands and clusters change in both ways.
 const RELOCATE_SHARE: f64 = 0.5;
 
-/// A structure whose evaluation found no larger force on a free atom, eV/Å, is a known minimum: learned forces lead no nearer.
+/// A structure is a known minimum if its evaluation found no larger force on a free atom, eV/Å: learned forces lead no nearer.
 const LARGEST_FORCE_OF_A_MINIMUM: f64 = 0.3;
 
-/// Hops from members of the buffer that the model was last trained on.
+/// Hops from members of the buffer that the model last learned from.
 #[derive(Debug)]
 pub struct Hop<'a> {
     settings: &'a Settings,
@@ -40,14 +40,14 @@ pub struct Hop<'a> {
 struct Minima {
     comparison: Comparison,
     shapes: Vec<Shape>,
-    /// Structures of the history that were looked at.
+    /// Number of structures of the history that are already looked at.
     n_seen: usize,
 }
 
 impl<'a> Hop<'a> {
     /// For the section `[proposals]` of `settings`.
     pub fn new(settings: &'a Settings) -> Self {
-        // What is compared of a structure depends on its template, elements and cell, not on where its free atoms are.
+        // The comparison depends on the template, elements and cell of a structure, not on the positions of its free atoms.
         let example = settings.system.structure(&vec![[0.0; 3]; settings.system.n_free()]);
         Hop {
             settings,
@@ -59,8 +59,8 @@ impl<'a> Hop<'a> {
         }
     }
 
-    /// Where the hop of sample `index` of `round` starts at its `attempt`th time (from 0), n × 3, Å: a member of the buffer, drawn
-    /// with its Boltzmann weight, displaced.
+    /// The start of the hop of sample `index` of `round` at its `attempt`th time (from 0), n × 3, Å: a member of the buffer,
+    /// drawn with its Boltzmann weight and displaced.
     fn start(&self, round: &Round, index: usize, attempt: usize) -> FreePositions {
         let mut random = self.random(round, index, attempt);
         let from = &self.from[weighted(&mut random, &self.weights)];
@@ -92,7 +92,7 @@ impl<'a> Hop<'a> {
     }
 }
 
-/// Whether the evaluation of `known` found small forces alone.
+/// Whether the evaluation of `known` found small forces only.
 fn is_at_rest(known: &Known) -> bool {
     let small = |forces: &Vec<_>| forces.iter().all(|&force| norm(force) <= LARGEST_FORCE_OF_A_MINIMUM);
     known.forces.as_ref().is_some_and(small)

@@ -1,6 +1,6 @@
-//! Where the samples of a round come from: one file a proposal, and the list of them.
+//! Where the samples of a round come from: the proposals, each a file, and the list of them.
 //!
-//! A new proposal is a file with a type that implements [`Proposal`], and a line in [`registered`]. What it proposes is relaxed on
+//! A new proposal is a file with a type that implements [`Proposal`], and a line in [`registered`]. Its structures are relaxed on
 //! learned forces, judged, evaluated and recorded like all other samples.
 
 mod hop;
@@ -25,15 +25,15 @@ use crate::error::Result;
 use crate::run::{History, Part, Round};
 use std::ops::Range;
 
-/// A way to draw samples. All that it does is a function of the seed and of the history: a resumed search draws the same.
+/// A way to draw samples. It depends on the seed and the history alone, so a resumed search draws the same samples.
 pub trait Proposal: Send {
-    /// Samples that it wants to draw in `round`, of the `n_left` that no earlier proposal wants.
+    /// Number of samples that it wants to draw in `round`. Earlier proposals have left `n_left` samples.
     fn claim(&self, round: &Round, n_left: usize) -> usize;
 
     /// Prepares for `round`, in which it draws at least one sample.
     ///
     /// # Errors
-    /// Whatever keeps it from drawing.
+    /// Any error that prevents drawing.
     fn begin(&mut self, _round: &Round, _history: &History) -> Result<()> {
         Ok(())
     }
@@ -50,8 +50,9 @@ pub trait Proposal: Send {
         progress: Progress,
     ) -> Result<Vec<FreePositions>>;
 
-    /// Another start for the relaxation of sample `index` of `round`, for the `attempt`th time (from 1), if `at_rest` (n × 3, Å),
-    /// where it came to rest on learned forces, would tell nothing new. Asked about every sample of a round in which it draws.
+    /// Another start for the relaxation of sample `index` of `round`, for the `attempt`th time (from 1). The sample came to rest
+    /// at `at_rest` (n × 3, Å) on learned forces; gives a start if an evaluation there would bring nothing new. Called for every
+    /// sample of a round in which the proposal draws.
     fn again(
         &mut self,
         _round: &Round,
@@ -66,12 +67,12 @@ pub trait Proposal: Send {
 /// The proposals of a search.
 pub type Proposals<'a> = Vec<Box<dyn Proposal + 'a>>;
 
-/// The proposals that a search of `settings` chooses among. Earlier ones claim first; the last draws what is left.
+/// The proposals that a search of `settings` may use. Earlier ones claim first; the last draws all samples that are left.
 pub fn registered(settings: &Settings) -> Proposals<'_> {
     vec![Box::new(Hop::new(settings)), Box::new(Placed::new(settings)), Box::new(Reverse::new(settings))]
 }
 
-/// Shares the samples of `round` out among `proposals`, in their order.
+/// Divides the samples of `round` among `proposals`, in their order.
 pub fn share_out(round: &mut Round, proposals: &[Box<dyn Proposal + '_>]) {
     let mut next = 0;
     round.parts.clear();

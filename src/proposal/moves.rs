@@ -10,7 +10,7 @@ use rand_xoshiro::rand_core::Rng;
 /// The host generator of one relaxation.
 pub type Random = Xoshiro256PlusPlus;
 
-/// Shaken structures tried before one with atoms too close has to do.
+/// Attempts to shake a structure; the last one is used even with atoms too close.
 const TRIES: usize = 100;
 
 /// Uniform in [0, 1).
@@ -18,12 +18,12 @@ pub fn uniform(random: &mut Random) -> f64 {
     (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Uniform among 0 … n − 1.
+/// Uniform in 0 … n − 1.
 pub fn below(random: &mut Random, n: usize) -> usize {
     ((uniform(random) * n as f64) as usize).min(n.saturating_sub(1))
 }
 
-/// A place in `weights`, drawn with probabilities that are proportional to them; the first where rounding leaves none.
+/// An index into `weights`, drawn with probabilities that are proportional to them; 0 where rounding leaves none.
 pub fn weighted(random: &mut Random, weights: &[f64]) -> usize {
     let mut left = uniform(random) * weights.iter().sum::<f64>();
     let drawn = weights.iter().position(|weight| {
@@ -46,12 +46,12 @@ pub fn direction(random: &mut Random) -> Vec3 {
     }
 }
 
-/// `position` back in the cell along the axes that repeat; under a confinement only in the plane.
+/// `position` moved back into the cell along the axes that repeat; under a confinement only in the plane.
 pub fn wrap(system: &System, position: Vec3) -> Vec3 {
     system.cell.wrap(position, [true, true, system.confinement.is_none()])
 }
 
-/// Whether free atoms may start at `position` (Å): at an allowed height and, along axes of a cell that do not repeat, inside it.
+/// Whether free atoms may start at `position` (Å): at an allowed height and, along cell axes that do not repeat, inside the cell.
 pub fn allowed(system: &System, position: Vec3) -> bool {
     if let Some(confinement) = system.confinement {
         return (confinement.z_lo..=confinement.z_hi).contains(&position[2]);
@@ -63,7 +63,7 @@ pub fn allowed(system: &System, position: Vec3) -> bool {
     (0..3).all(|axis| system.cell.periodic[axis] || (0.0..=1.0).contains(&fraction[axis]))
 }
 
-/// `position` at the nearest allowed height, back in the cell.
+/// `position` moved to the nearest allowed height and back into the cell.
 pub fn confine(system: &System, mut position: Vec3) -> Vec3 {
     if let Some(confinement) = system.confinement {
         position[2] = position[2].clamp(confinement.z_lo, confinement.z_hi);
@@ -84,9 +84,9 @@ pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, rando
     shaken
 }
 
-/// One free atom moved next to others; `None` where there is no room, and with one atom. Each bond less makes an atom e times as
-/// likely to be the one: loosely bound atoms have better places to go to (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997, move
-/// those of clusters over the surface).
+/// One free atom moved next to another atom; `None` if there is no room or only one atom. An atom with one bond less is e times
+/// as likely to be chosen: loosely bound atoms have better places to go to (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997,
+/// move those of clusters over the surface).
 pub fn relocate(placement: &Placement, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let system = placement.system();
     let mut moved: Vec<Vec3> = free.iter().map(|&r| confine(system, r)).collect();
@@ -98,7 +98,7 @@ pub fn relocate(placement: &Placement, free: &[Vec3], random: &mut Random) -> Op
     Some(moved)
 }
 
-/// Two free atoms of different species exchanged; `None` where there is one species.
+/// Two free atoms of different species exchanged; `None` if there is only one species.
 pub fn exchange(system: &System, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let numbers = &system.free_numbers;
     let pairs: Vec<(usize, usize)> =

@@ -1,4 +1,4 @@
-//! Structures made up as a random structure search does it, for the first round.
+//! Structures made up as in a random structure search, for the first round.
 
 use super::{Placement, Proposal};
 use crate::config::{FirstSamples, Settings};

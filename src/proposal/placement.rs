@@ -1,8 +1,8 @@
-//! Structures from nothing: atoms put next to one another, or anywhere.
+//! Random structures: atoms put next to one another, or anywhere.
 //!
-//! Next to one another is the random generator of AGOX (Christiansen, Rønne and Hammer, J. Chem. Phys. 157, 054701, 2022): the
-//! first atom anywhere within reach of the template, every other one at the distance of a bond from a free atom that is
-//! placed already.
+//! Putting atoms next to one another follows the random generator of AGOX (Christiansen, Rønne and Hammer, J. Chem. Phys. 157,
+//! 054701, 2022): the first atom goes anywhere within reach of the template, and every later one at the distance of a bond from a
+//! free atom that is already placed.
 
 use super::moves::{Random, below, direction, uniform};
 use crate::config::{PlacementMethod, PlacementSettings, Settings};
@@ -13,9 +13,9 @@ use crate::system::elements::covalent_radius;
 use crate::system::vector::{add, scale, sub};
 use crate::system::{Images, System, Vec3};
 
-/// Places tried for an atom before the structure is begun again.
+/// Places tried for an atom before the structure is started again.
 const TRIES_AN_ATOM: u32 = 500;
-/// Structures begun before there is no room for the atoms.
+/// Structures started before the search for room ends in an error.
 const TRIES_A_STRUCTURE: u32 = 100;
 
 /// Makes up structures of one system.
@@ -23,7 +23,7 @@ const TRIES_A_STRUCTURE: u32 = 100;
 pub struct Placement<'a> {
     system: &'a System,
     settings: PlacementSettings,
-    /// No atom comes nearer to another, Å.
+    /// Smallest distance between two atoms, Å.
     min_distance: f64,
     images: Images,
     seed: u64,
@@ -68,7 +68,7 @@ impl<'a> Placement<'a> {
 
     fn try_structure(&self, noise: &Noise, round: u32, random: &mut Random) -> Option<Vec<Vec3>> {
         let n = self.system.n_free();
-        // Which species comes first is left to chance.
+        // The order of the species is random.
         let mut order: Vec<usize> = (0..n).collect();
         (1..n).rev().for_each(|k| order.swap(k, below(random, k + 1)));
         let mut placed: Vec<(usize, Vec3)> = Vec::with_capacity(n);
@@ -93,8 +93,8 @@ impl<'a> Placement<'a> {
         Some(free)
     }
 
-    /// A place for free atom `atom` at the distance of a bond from one of the others, whose positions are those of `free`
-    /// (n × 3, Å); `None` if none was found.
+    /// A place for free atom `atom` at the distance of a bond from another free atom; their positions are `free` (n × 3, Å).
+    /// `None` if no place was found.
     pub fn relocated(&self, atom: usize, free: &[Vec3], random: &mut Random) -> Option<Vec3> {
         let others: Vec<(usize, Vec3)> = free.iter().copied().enumerate().filter(|&(k, _)| k != atom).collect();
         if others.is_empty() {
@@ -139,7 +139,7 @@ impl<'a> Placement<'a> {
         !placed.is_empty() || self.system.n_template() == 0 || template.any(near)
     }
 
-    /// Whether `position` lies in the allowed region and not too near to the template or to `placed`.
+    /// Whether `position` is in the allowed region and not too near to the template or to `placed`.
     fn fits(&self, atom: usize, position: Vec3, placed: &[(usize, Vec3)]) -> bool {
         let far = |number: u8, other: Vec3| {
             let bond = (self.settings.shortest_bond * self.bond(self.number(atom), number)).max(self.min_distance);

@@ -7,8 +7,7 @@ use crate::error::Result;
 use crate::run::Round;
 use std::ops::Range;
 
-/// Samples of the model as it is. With `[guidance]`, as soon as the model has learned forces, a corrector follows them after
-/// every step.
+/// Samples of the present model. With `[guidance]`, once the model has learned forces, a corrector follows them after every step.
 #[derive(Debug)]
 pub struct Reverse {
     guided: bool,

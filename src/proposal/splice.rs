@@ -5,9 +5,10 @@ use crate::system::vector::{add, dot, norm, scale, sub};
 use crate::system::{System, Vec3};
 use std::collections::BTreeMap;
 
-/// A child of two `parents` (n × 3 free positions each, Å): the atoms of the first that lie furthest along a random direction, and
-/// of every species as many of the second as are missing, from the other end. The second is moved so that the centres of the
-/// free atoms coincide (in the plane, above a template or under confinement) and, for a free cluster, turned at random.
+/// A child of two `parents` (n × 3 free positions each, Å). From the first it takes the atoms that are furthest along a random
+/// direction. From the other end of the second it takes, of every species, as many as are missing. The second is moved so that
+/// the centres of the free atoms coincide (in the plane, above a template or under confinement) and, for a free cluster, turned
+/// at random.
 pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Vec<Vec3> {
     let n = system.n_free();
     let in_plane = system.confinement.is_some() || system.n_template() > 0;
@@ -30,7 +31,7 @@ pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Ve
         order
     };
     let n_first = if n < 2 { n } else { 1 + below(random, n - 1) };
-    // By species: positions taken so far, from the first parent's upper and the second's lower end.
+    // By species: positions taken so far, from the upper end of the first parent and the lower end of the second.
     let mut taken: BTreeMap<u8, Vec<Vec3>> = BTreeMap::new();
     for &atom in by_height(&first_atoms).iter().take(n_first) {
         taken.entry(system.free_numbers[atom]).or_default().push(add(first_atoms[atom], first.centre));
@@ -46,7 +47,7 @@ pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Ve
     system.free_numbers.iter().map(place).map(|r| confine(system, r)).collect()
 }
 
-/// Atoms around their centre, with periodic images chosen next to one of them.
+/// The atoms around their centre, each in the periodic image that is nearest to one of them.
 struct Centred {
     centre: Vec3,
     around_centre: Vec<Vec3>,
@@ -72,7 +73,7 @@ fn rotation(random: &mut Random) -> [Vec3; 3] {
         if length > 1e-3 {
             let b = scale(1.0 / length, b);
             let c = crate::system::vector::cross(a, b);
-            // Mirror images are as good as the structure itself.
+            // A mirror image is as good as the structure itself.
             return [a, b, if uniform(random) < 0.5 { c } else { scale(-1.0, c) }];
         }
     }

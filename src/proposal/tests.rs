@@ -1,4 +1,4 @@
-//! Placement and moves on a slab of one layer, and how samples are shared out.
+//! Placement and moves on a slab of one layer, and how samples are divided among proposals.
 
 use super::*;
 use crate::engine::RandomStream;
@@ -54,7 +54,7 @@ fn uniform_placement_scatters_them() {
     let placement = Placement::new(&settings);
     let heights: Vec<f64> = (0..200).flat_map(|attempt| placement.structure(attempt).unwrap()).map(|r| r[2]).collect();
     let mean = heights.iter().sum::<f64>() / heights.len() as f64;
-    // Between 5.5 and 10 Å, the lowest places taken by the template.
+    // Between 5.5 and 10 Å; the template takes the lowest places.
     assert!((7.3..8.6).contains(&mean), "{mean}");
 }
 
@@ -80,7 +80,7 @@ fn children_have_the_atoms_of_their_parents() {
         let of_a = |r: &&Vec3| a.iter().any(|&q| norm(settings.system.cell.minimum_image(sub(q, **r))) < 1e-9);
         n_from_a += child.iter().filter(of_a).count();
     }
-    // One to six of seven, evenly; more would mean that the second parent is not heard.
+    // One to six of seven, evenly. More would mean that the second parent is ignored.
     let share = n_from_a as f64 / f64::from(7 * n_children);
     assert!((0.42..0.58).contains(&share), "{share}");
     let twin = splice(&settings.system, [&a, &a], &mut random);
@@ -95,7 +95,7 @@ fn loosely_bound_atoms_are_put_elsewhere() {
     let d = 2.2;
     let high = settings.system.confinement.unwrap().z_hi;
     let free = [[0.0, 0.0, high], [d, 0.0, high], [0.5 * d, 0.8 * d, high], [-d, 0.0, high]];
-    // A triangle, one atom beside it, and the template out of reach.
+    // A triangle, one atom next to it, and the template out of reach.
     assert_eq!(placement.bonds(&free), [3, 2, 2, 1]);
     let (mut moves, n_moves) = ([0; 4], 2000);
     for attempt in 0..n_moves {
@@ -151,7 +151,7 @@ fn what_weighs_nothing_is_not_drawn() {
     assert!((170..230).contains(&ones), "{ones}");
 }
 
-/// Wants so many samples.
+/// Wants this many samples.
 struct Wants(usize);
 
 impl Proposal for Wants {

@@ -1,4 +1,5 @@
-//! Draws the samples of a round that are not recorded yet: proposed, relaxed on learned forces, sent to be evaluated.
+//! Draws the samples of a round that are not recorded yet: proposes them, relaxes them on learned forces and sends them to be
+//! evaluated.
 
 use crate::archive::Entry;
 use crate::config::Settings;
@@ -13,12 +14,12 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 
-/// Most structures drawn before they are evaluated: what a kill can cost.
+/// Most structures drawn before they are evaluated. A kill costs at most this many.
 const SAMPLES_AT_ONCE: usize = 128;
-/// Fewest, where evaluation is slow: engines draw this many about as fast as one.
+/// Fewest structures drawn at once where evaluation is slow: engines draw this many about as fast as one.
 const FEWEST_AT_ONCE: usize = 16;
 
-/// What draws samples.
+/// The parts that draw samples.
 pub(super) struct Drawing<'a, 'p> {
     pub settings: &'a Settings,
     pub engine: &'a mut dyn Engine,
@@ -28,7 +29,8 @@ pub(super) struct Drawing<'a, 'p> {
 }
 
 impl Drawing<'_, '_> {
-    /// Draws the samples in `ranges`, range by range, and sends each as it is done; ends early when one of `stop` is set.
+    /// Draws the samples in `ranges`, range by range, and sends each sample when it is done; ends early when one of `stop` is
+    /// set.
     pub fn draw(&mut self, ranges: &[Range<usize>], sender: &Sender<Drawn>, stop: &[&AtomicBool]) -> Result<()> {
         let (n_reverse, relaxation) = (self.settings.sections.diffusion.steps, self.relaxation());
         for range in ranges {
@@ -89,7 +91,8 @@ impl Drawing<'_, '_> {
         relax_on_predicted_forces(self.engine, &self.settings.system, corrector, n_steps, structures, progress)
     }
 
-    /// Relaxes those of `structures`, at rest and samples from `first` on, again from another start for which a proposal has one.
+    /// Relaxes some of `structures` again, from another start that a proposal has for them. All are at rest and are the samples
+    /// from `first` on.
     fn try_again(
         &mut self,
         n_steps: usize,
@@ -120,8 +123,8 @@ impl Drawing<'_, '_> {
     }
 }
 
-/// The indices below `n_samples` that are not recorded, in ranges of at most as many as a potential that works on `n_at_once`
-/// structures at a time is given.
+/// The indices below `n_samples` that are not recorded, in ranges. No range is longer than the number that suits a potential
+/// which works on `n_at_once` structures at a time.
 pub(super) fn missing(recorded: &[Entry], n_samples: usize, n_at_once: Option<usize>) -> Vec<Range<usize>> {
     let n_at_once = n_at_once.map_or(SAMPLES_AT_ONCE, |n| n.clamp(FEWEST_AT_ONCE, SAMPLES_AT_ONCE));
     let ends = recorded.iter().map(|entry| entry.index as usize).chain([n_samples]);

@@ -1,4 +1,4 @@
-//! What the model learns from a round, and when to stop: one file a lesson.
+//! What the model learns from a round, and when it stops. Each lesson is a file.
 
 mod boltzmann;
 
@@ -8,13 +8,13 @@ use crate::engine::{Engine, Progress, TrainingReport};
 use crate::error::Result;
 use crate::run::{History, Round};
 
-/// Teaches the model after a round. All that it does follows from the settings, the history and the model: a resumed search
-/// learns the same.
+/// Teaches the model after a round. A lesson depends on the settings, the history and the model alone, so a resumed search learns
+/// the same.
 pub trait Lesson: Send {
     /// Optimiser steps of a round, at most.
     fn n_steps(&self) -> usize;
 
-    /// Trains the model of `engine` with what `history` holds after `round`. `progress` hears of the optimiser steps.
+    /// Trains the model of `engine` on the `history` after `round`. `progress` hears of the optimiser steps.
     ///
     /// # Errors
     /// Those of [`Engine::train`].
@@ -27,12 +27,12 @@ pub trait Lesson: Send {
     ) -> Result<Taught>;
 }
 
-/// What a lesson has come to.
+/// The results of a lesson.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Taught {
     /// Of the optimiser.
     pub training: TrainingReport,
-    /// Median energy of the structures that were learned from, eV.
+    /// Median energy of the structures that the model learned from, eV.
     pub median_ev: Option<f64>,
     /// (Σw)²/Σw² of their weights.
     pub effective_sample_size: Option<f64>,

@@ -1,4 +1,4 @@
-//! Score matching on a buffer that follows exp(−E/kT) (arXiv:2510.13448, eq. 5), and forces on all that is known.
+//! Score matching on a buffer that follows exp(−E/kT) (arXiv:2510.13448, eq. 5), and training on all known forces.
 
 use super::{Lesson, Taught};
 use crate::buffer::effective_sample_size;
@@ -13,9 +13,9 @@ use crate::statistics::{median, sorted};
 #[derive(Debug)]
 pub struct Boltzmann<'a> {
     settings: &'a Settings,
-    /// With `[guidance]`, what the force head learns from: the known structures with their forces, in their order.
+    /// With `[guidance]`, the examples for the force head: the known structures with their forces, in their order.
     forces: Option<ForceSet>,
-    /// Structures of the history that were looked at.
+    /// Number of structures of the history that are already in `forces`.
     n_seen: usize,
 }
 
@@ -58,7 +58,7 @@ impl Lesson for Boltzmann<'_> {
         let (median_ev, ess) =
             (median(&sorted(buffer().map(|known| known.energy_ev))), effective_sample_size(&weights));
         let positions = buffer().map(|known| known.positions.clone()).collect();
-        // Lent to the set: it holds all forces of the run, too much to copy in every round.
+        // Lent to the set, because the forces of the whole run are too much to copy in every round.
         let set = TrainingSet { positions, weights, forces: self.forces.take() };
         let training = engine.train(round.stream, &set, self.n_steps(), progress);
         self.forces = set.forces;

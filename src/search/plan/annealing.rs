@@ -10,7 +10,7 @@ use crate::run::{History, Round};
 #[derive(Debug)]
 pub struct Annealing<'a> {
     settings: &'a Settings,
-    /// Whether the model knows forces before the first round.
+    /// Whether the model has learned forces before the first round.
     knows_forces: bool,
 }
 

@@ -41,7 +41,7 @@ steps_per_iteration = 4
 batch = 2
 ";
 
-/// Presses Ctrl-C after so many steps of anything.
+/// Presses Ctrl-C after this many steps of any kind.
 pub struct Fuse {
     pub steps_left: AtomicUsize,
     pub interrupted: AtomicBool,
@@ -55,8 +55,8 @@ impl Fuse {
     }
 }
 
-/// An engine whose samples are uniform noise moved by the first parameter, which training shifts by what it is given. It
-/// predicts forces that lead back by half a step, and remembers how it was asked to sample and what forces it got.
+/// An engine that samples uniform noise, moved by the first parameter; training shifts this parameter by a value that it is
+/// given. It predicts forces that lead back by half a step, and remembers how it was asked to sample and which forces it got.
 pub struct Toy {
     state: ModelState,
     diverges_at: Option<u64>,
@@ -179,14 +179,14 @@ impl Potential for Spring {
     }
 }
 
-/// A run folder and what runs in it.
+/// A run folder with its engine and its potential.
 pub struct Bench {
     pub root: TempDir,
     pub settings: Settings,
     pub calls: &'static Mutex<Vec<Structure>>,
     pub heard: &'static Mutex<Heard>,
     pub energy: fn(f64) -> f64,
-    /// Along each axis on every atom.
+    /// Force along each axis on every atom.
     pub force: f64,
     pub diverges_at: Option<u64>,
     pub stop_at_target: bool,
@@ -197,7 +197,7 @@ impl Bench {
         Bench::with("")
     }
 
-    /// A search whose configuration has these `sections` too.
+    /// A search with these `sections` added to its configuration.
     pub fn with(sections: &str) -> Self {
         let root = TempDir::new().unwrap();
         let path = root.path().join("search.toml");

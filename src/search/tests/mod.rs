@@ -1,4 +1,4 @@
-//! The loop with an engine of a few lines: what matters here is what is asked, recorded and repeated, not what is learnt.
+//! The loop with an engine of a few lines: these tests look at questions, records and repetitions, not at what is learned.
 
 mod bench;
 mod proposals;
@@ -30,8 +30,8 @@ fn a_search_ends_with_its_results() {
     assert_eq!(summary.target_first_evaluation, None);
 }
 
-/// Ctrl-C after every possible step, and again while resuming: the run ends as one left alone, and nothing that was
-/// answered is asked again.
+/// Ctrl-C comes after every possible step, and again while resuming: the run ends like an uninterrupted one, and no structure
+/// with an answer is evaluated again.
 #[test]
 fn an_interrupted_search_ends_like_one_left_alone() {
     interrupted_everywhere("");
@@ -47,7 +47,7 @@ fn an_interrupted_search_with_hops_ends_like_one_left_alone() {
     interrupted_everywhere("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n");
 }
 
-/// Forces so small that everything evaluated is a known minimum.
+/// Forces so small that every evaluated structure is a known minimum.
 #[test]
 fn an_interrupted_search_that_leaves_known_minima_ends_like_one_left_alone() {
     let sections = "[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n";
@@ -76,7 +76,7 @@ fn interrupted_everywhere_in(bench: impl Fn() -> Bench) {
             // Later parts get longer, or they would never finish an iteration.
             match bench.run(steps + 3 * n_runs) {
                 Err(Error::Interrupted) => {
-                    // What is found by then is left behind.
+                    // The results up to here are on the disk.
                     let archive = Archive::open(&bench.folder().join("archive.db"), &bench.settings.system).unwrap();
                     let found = archive.best().unwrap().is_some();
                     assert_eq!(bench.folder().join("minima.xyz").exists(), found, "interrupted after {steps}");
@@ -103,7 +103,7 @@ fn a_finished_search_can_be_resumed_and_stays_as_it_is() {
     assert_eq!(bench.results(), before);
 }
 
-/// A search whose first iteration finds no structure as low as its target, and what it records to its end.
+/// A search that finds no structure as low as its target in its first iteration, and its records to its end.
 fn bench_with_a_target() -> (Bench, Vec<Entry>) {
     let mut bench = Bench::new();
     bench.run(NEVER).unwrap();
@@ -129,7 +129,7 @@ fn a_search_can_end_where_it_finds_the_target_and_go_on_later() {
     let hit = entries.iter().position(|entry| entry.energy == Some(best)).unwrap();
     let n_evaluations = |of: &[Entry]| of.iter().filter(|entry| entry.status != Status::TooClose).count() as u64;
     assert_eq!(stopped.target_first_evaluation, Some(n_evaluations(&entries[..=hit])));
-    // All of the iteration with the hit is evaluated, nothing is trained on it, nothing comes after it.
+    // All of the iteration with the hit is evaluated. No training and no other iteration follow.
     let iteration = entries[hit].iteration;
     let until = entries.iter().take_while(|entry| entry.iteration <= iteration).count();
     assert_eq!((stopped.samples, stopped.evaluations), (until as u64, n_evaluations(&entries[..until])));
@@ -164,7 +164,7 @@ fn a_search_without_any_usable_structure_fails_with_a_sentence() {
     assert!(text.contains("\"status\": \"failed\""), "{text}");
 }
 
-/// The potential gives out with the second iteration, for one iteration or for good.
+/// The potential fails from the second iteration on, for one iteration or for good.
 #[test]
 fn a_search_survives_two_iterations_without_usable_structures_and_no_more() {
     static N_LEFT: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
@@ -217,7 +217,7 @@ fn divergence_leaves_the_last_checkpoint() {
     assert_eq!(bench.results(), alone.results());
 }
 
-/// An older checkpoint has to do: answers of later iterations are in the archive, but must not be drawn early.
+/// An older checkpoint is used: answers of later iterations are in the archive, but must not be drawn early.
 #[test]
 fn a_damaged_checkpoint_costs_an_iteration_and_changes_nothing() {
     let bench = Bench::new();
@@ -267,7 +267,7 @@ fn distances_count_across_the_boundary() {
     assert!(judge.too_close(&pair(0.1)), "the same place");
 }
 
-/// Bonded alike and low enough, both, and nothing before the target's energy is known.
+/// A structure counts if it is bonded alike and low enough, and none counts before the target's energy is known.
 #[test]
 fn a_target_may_ask_for_bonds_and_energy() {
     let mut bench = Bench::new();

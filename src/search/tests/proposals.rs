@@ -1,4 +1,4 @@
-//! Where the samples of a round come from, and what the force head hears.
+//! Where the samples of a round come from, and which forces the force head gets.
 
 use super::bench::*;
 use crate::archive::{Archive, Status};
@@ -13,8 +13,8 @@ use std::ops::Range;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The first structures are those that a random structure search of the same seed begins with, for which no model is asked; all
-/// later ones are samples.
+/// The first structures are those with which a random structure search of the same seed begins, and need no model. All later ones
+/// are samples.
 #[test]
 fn placed_atoms_take_the_place_of_the_first_samples() {
     let bench = bench_from_placed_atoms();
@@ -40,7 +40,7 @@ fn atoms_without_room_end_a_search_with_a_sentence() {
     assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
 }
 
-/// The template's own sites: an atom above each of its atoms in turn. A proposal as somebody may add it.
+/// A proposal as a user may add it: an atom above each of the template's atoms in turn.
 struct Sites<'a> {
     settings: &'a Settings,
 }
@@ -90,7 +90,7 @@ fn a_proposal_of_ones_own_takes_part() {
     }
 }
 
-/// From the second iteration on hops are asked of nobody but the learned forces, and start from what is known.
+/// From the second iteration on, hops start from known structures and need the learned forces alone.
 #[test]
 fn hops_take_the_place_of_samples() {
     let with_hops =
@@ -104,7 +104,7 @@ fn hops_take_the_place_of_samples() {
     let none = with_hops(0.0);
     none.run(NEVER).unwrap();
     let (plain, ..) = none.results();
-    // Two of five hop in each; the others come from the reverse process as they would without.
+    // Two of five hop in each iteration; the rest come from the reverse process, unchanged.
     for entry in entries.iter().filter(|entry| entry.iteration == 1) {
         let same = plain.iter().any(|other| other.free_positions == entry.free_positions);
         assert_eq!(same, entry.index >= 2, "sample {}", entry.index);
@@ -135,8 +135,8 @@ fn samples_leave_minima_that_are_known() {
     assert!(more_forces > n_forces);
 }
 
-/// From the second iteration on the corrector is active and samples are relaxed; the force head hears of everything recorded
-/// so far, in order, its forces shortened.
+/// From the second iteration on the corrector is active and samples are relaxed. The force head gets all recorded forces, in
+/// order and shortened.
 #[test]
 fn guidance_starts_with_the_second_iteration() {
     let mut bench = Bench::with("[guidance]\nmax_force_ev_per_angstrom = 0.1\n[proposals]\nrelax_steps = 2\n");
