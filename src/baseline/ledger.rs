@@ -77,9 +77,9 @@ impl Ledger {
             (n_recorded, Record::All) => {
                 session.reporter.message(&format!("resumed after evaluation {n_recorded}"));
             }
-            (n_recorded, Record::Minima) => session
-                .reporter
-                .message(&format!("resumed: {n_recorded} evaluations are in the archive; the missing ones are repeated")),
+            (n_recorded, Record::Minima) => session.reporter.message(&format!(
+                "resumed: {n_recorded} evaluations are in the archive; the missing ones are repeated"
+            )),
         }
         self.begin_iteration(session)
     }

@@ -1,4 +1,4 @@
-//! How far a run had come after how many evaluations.
+//! How far a run had come after a number of evaluations.
 
 use super::Method;
 use crate::archive::{Reader, Status};
@@ -14,7 +14,7 @@ pub struct Course {
 }
 
 impl Course {
-    /// Of the evaluations (from 1, in their order) that a run recorded, with the energies (eV) of those that count.
+    /// Builds the course from the evaluations of a run: number (from 1, ascending) and energy (eV), `None` if it does not count.
     pub fn new(evaluations: impl IntoIterator<Item = (u64, Option<f64>)>) -> Self {
         let (mut steps, mut lowest) = (Vec::new(), f64::INFINITY);
         for (evaluation, energy) in evaluations {
@@ -26,7 +26,7 @@ impl Course {
         Course { steps }
     }
 
-    /// From the archive of the run of `method` in `folder`.
+    /// Builds the course from the archive of the run of `method` in `folder`.
     ///
     /// # Errors
     /// Those of the archive.

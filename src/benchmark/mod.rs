@@ -1,7 +1,7 @@
-//! Several methods × several seeds, counted alike: the table of the GO-Diff paper for any system.
+//! Several methods with several seeds each, counted alike: the table of the GO-Diff paper for any system.
 //!
-//! A benchmark is a folder of run folders, `NAME/seed-S`, and everything it says is read from these. A run that is finished is not
-//! touched again, one that was interrupted goes on, so that the same benchmark started again ends like one left alone.
+//! A benchmark is a folder of run folders, `NAME/seed-S`, and all its results are read from these. A finished run is not touched
+//! again, and an interrupted one is resumed. So a benchmark that is started again ends like one that was never interrupted.
 
 mod course;
 mod pairs;
@@ -30,12 +30,12 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a run does.
+/// The method of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// GO-Diff.
     Search,
-    /// Something to compare with.
+    /// A method to compare with.
     Baseline(Baseline),
 }
 
@@ -61,7 +61,7 @@ impl Method {
         Method::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    /// The method of the run whose folder holds a configuration with these sections: a run keeps none but its own method's.
+    /// The method of the run in a folder with these sections: a run's configuration keeps the sections of its own method only.
     pub fn of(sections: &File) -> Self {
         match sections {
             File { random_search: Some(_), .. } => Method::Baseline(Baseline::RandomSearch),
@@ -71,7 +71,7 @@ impl Method {
         }
     }
 
-    /// Evaluations that make up an iteration of a run's archive, where rows may be missing; `None` where all have one.
+    /// Number of evaluations in an iteration of a run's archive, where rows may be missing; `None` where all have one.
     fn evaluations_an_iteration(self) -> Option<u64> {
         match self {
             Method::Search => None,
@@ -79,8 +79,7 @@ impl Method {
         }
     }
 
-    /// Whether a run with these sections and this summary has nothing left to do. One that is not meant to go on `to_the_end` of
-    /// its budget ends where it finds the target.
+    /// Whether a run with these sections and this summary is finished. Without `to_the_end` a run ends when it finds the target.
     pub fn is_finished(self, sections: &File, summary: &Summary, to_the_end: bool) -> bool {
         let done = summary.status == RunStatus::Done;
         match self {
@@ -93,7 +92,7 @@ impl Method {
     }
 }
 
-/// A configuration and the method that it is run by.
+/// A configuration and the method that runs it.
 #[derive(Debug, Clone)]
 pub struct Entrant {
     /// The configuration's name without its ending, and the method unless that is `search`: the name of the entrant's folder.
@@ -108,7 +107,7 @@ impl Entrant {
     /// Reads "CONFIG.toml" or "CONFIG.toml:METHOD".
     ///
     /// # Errors
-    /// `BadInput` for an unknown method and what [`Settings::load`] refuses; for a configuration without `[target]`, which
+    /// `BadInput` for an unknown method, for the errors of [`Settings::load`], and for a configuration without `[target]`, which
     /// could not succeed.
     pub fn parse(text: &str) -> Result<Self> {
         let known = || Method::ALL.map(Method::name).join(", ");
@@ -156,15 +155,15 @@ impl Entrant {
 pub struct Benchmark {
     /// Its folder.
     pub folder: PathBuf,
-    /// What competes.
+    /// The methods that are compared.
     pub entrants: Vec<Entrant>,
     /// Seeds that every entrant runs with.
     pub seeds: Vec<u64>,
-    /// Whether runs go on after they have found the target.
+    /// Whether runs continue after they have found the target.
     pub to_the_end: bool,
 }
 
-/// What has come of one entrant.
+/// The results of one entrant.
 #[derive(Debug, Clone, Serialize)]
 pub struct Results {
     /// Line of the table.
@@ -172,21 +171,21 @@ pub struct Results {
     pub row: Row,
     /// Its runs by seed.
     pub runs: Vec<Outcome>,
-    /// The method compared with the first one of the benchmark, which has none.
+    /// The comparison with the first method of the benchmark; the first one has none.
     pub against_first: Option<Pairs>,
-    /// Their lowest energies over evaluations.
+    /// The lowest energies of its runs over evaluations.
     #[serde(skip)]
     pub courses: Vec<Course>,
 }
 
 impl Results {
-    /// What `runs` of `method` have come to, compared with no other method.
+    /// The results of `runs` of `method`, compared with no other method.
     pub fn new(name: &str, method: Method, runs: Vec<Outcome>, courses: Vec<Course>) -> Self {
         Results { row: Row::new(name, method.name(), &runs), runs, against_first: None, courses }
     }
 }
 
-/// All but the first of `results` compared with it.
+/// Compares all but the first of `results` with the first.
 pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
     if let Some((first, others)) = results.split_first_mut() {
         others.iter_mut().for_each(|other| other.against_first = Some(Pairs::new(other, first)));
@@ -195,12 +194,13 @@ pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
 }
 
 impl Benchmark {
-    /// Does all runs that are not finished, seeds in the outer loop, so that after a while every method has been tried as often.
-    /// `say` hears a sentence about every run that ends, `afterwards` sees its folder. A run that fails (exit code 1) does not stop the others.
+    /// Does all runs that are not finished. Seeds are the outer loop, so that all methods have been tried about equally often at
+    /// any time. `say` hears a sentence about every run that ends; `afterwards` is called with its folder. A run that fails (exit
+    /// code 1) does not stop the rest.
     ///
     /// # Errors
-    /// `BadInput` for two entrants of one name or a folder with runs of another configuration, `Interrupted`, and what the
-    /// potential and the run folders report.
+    /// `BadInput` for two entrants of one name or a folder with runs of another configuration, `Interrupted`, and the errors of
+    /// the potential and the run folders.
     pub fn run(
         &self,
         resources: &Resources,
@@ -229,7 +229,7 @@ impl Benchmark {
         })
     }
 
-    /// What the runs have come to so far; runs that were never started are left out.
+    /// The results of the runs so far; runs that were never started are left out.
     ///
     /// # Errors
     /// `BadInput` or `Storage` if an archive cannot be read.
@@ -243,7 +243,7 @@ impl Benchmark {
     /// # Errors
     /// `Storage`.
     pub fn write(&self, results: &[Results]) -> Result<()> {
-        // What a kill has left of these very files.
+        // Removes unfinished copies of these files that a kill has left.
         let _ = remove_unfinished(&self.folder);
         let json = serde_json::to_string_pretty(results).map_err(|cause| Error::Failed(cause.to_string()))?;
         write_atomic(&self.folder.join("results.json"), format!("{json}\n").as_bytes())?;
@@ -271,7 +271,7 @@ impl Benchmark {
         RunDirectory::summary_of(&folder).is_some_and(|summary| entrant.is_finished(&summary, self.to_the_end))
     }
 
-    /// Starts the run of `entrant` with `seed`, or goes on with it, to its end.
+    /// Starts or resumes the run of `entrant` with `seed`, and works to its end.
     pub(crate) fn run_one(
         &self,
         entrant: &Entrant,
@@ -309,7 +309,7 @@ impl Benchmark {
         }
     }
 
-    /// What has come of `entrant`'s run with `seed`, by its summary; `None` if it was never started.
+    /// The results of `entrant`'s run with `seed`, from its summary; `None` if it was never started.
     pub(crate) fn outcome(&self, entrant: &Entrant, seed: u64) -> Option<Outcome> {
         let summary = RunDirectory::summary_of(&self.run_folder(entrant, seed))?;
         let finished = entrant.is_finished(&summary, self.to_the_end);
@@ -327,7 +327,7 @@ impl Benchmark {
     }
 }
 
-/// What a run has come to, in a sentence.
+/// The results of a run, in a sentence.
 pub(crate) fn describe(summary: &Summary) -> String {
     let energy = summary.best_energy_ev.map_or(String::new(), |energy| format!(", lowest energy {energy:.4} eV"));
     match summary.target_first_evaluation {

@@ -4,13 +4,13 @@ use super::Results;
 use super::statistics::{Outcome, mean, standard_deviation};
 use serde::Serialize;
 
-/// How many evaluations more than another a method takes to the target, over the seeds that both have finished. A run without
-/// success counts with all of its evaluations, so that budgets of unlike length make no fair pair.
+/// How many more evaluations than another a method needs to reach the target, over the seeds that both have finished. A run
+/// without success counts with all of its evaluations, so budgets of different length make no fair pair.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pairs {
     /// The method's name.
     pub name: String,
-    /// The name of the one that it is compared with.
+    /// The name of the method that it is compared with.
     pub against: String,
     /// Seeds that both have finished.
     pub n_pairs: usize,
@@ -18,9 +18,9 @@ pub struct Pairs {
     pub mean_difference: Option<f64>,
     /// Standard error of the mean difference; null with fewer than two pairs.
     pub standard_error: Option<f64>,
-    /// Pairs in which the method needs fewer evaluations.
+    /// Number of pairs in which the method needs fewer evaluations.
     pub n_fewer: usize,
-    /// Pairs in which it needs more.
+    /// Number of pairs in which it needs more.
     pub n_more: usize,
 }
 

@@ -4,11 +4,11 @@ use super::{Course, Results};
 use crate::plot::style::N_SERIES;
 use crate::plot::{Axis, Chart, Layer, Picture, Scale};
 
-/// Places at which a curve is drawn.
+/// Number of places at which a curve is drawn.
 const PLACES: usize = 300;
 
-/// The mean over runs of the lowest energy so far, from the evaluation on at which every run has one; the band runs from the best
-/// run to the worst. The energy axis counts from the lowest energy of all.
+/// The mean over runs of the lowest energy so far. It begins where every run has an energy; the band extends from the best run to
+/// the worst. The energy axis counts from the lowest energy of all.
 pub fn energy_curves(results: &[Results]) -> Picture {
     let all = results.iter().flat_map(|results| &results.courses);
     let lowest = all.filter_map(|course| course.at(u64::MAX)).fold(f64::INFINITY, f64::min);
@@ -28,14 +28,14 @@ pub fn energy_curves(results: &[Results]) -> Picture {
         bands.push(Layer::Band { class: class(k), points: band });
         lines.push(Layer::Line { class: class(k), points: line, width: 2.0 });
     }
-    // Unrelaxed structures can lie arbitrarily high: the axis ends above three quarters of the curves.
+    // Unrelaxed structures can be arbitrarily high in energy: the axis ends above three quarters of the curves.
     means.sort_by(f64::total_cmp);
     let top = means.get(means.len() * 3 / 4).map(|mean| 1.5 * mean).filter(|top| *top > 0.0).unwrap_or(1.0);
     let chart = Chart {
         name: "energy".into(),
         label: "Mean lowest energy of the runs of each method against evaluations".into(),
         x: evaluations(results),
-        // A little below zero, so that a curve that has arrived is seen whole.
+        // The axis begins a little below zero, so that a curve near zero is fully visible.
         y: Axis::new(Scale::linear(-0.02 * top, top), "mean lowest energy / eV"),
         layers: bands.into_iter().chain(lines).collect(),
         legend: legend(results),
@@ -82,8 +82,8 @@ fn legend(results: &[Results]) -> Vec<(String, String)> {
     results.iter().enumerate().map(|(k, results)| (class(k), results.row.name.clone())).collect()
 }
 
-/// Evaluations at which to draw a curve that ends at `last`: evenly on the logarithmic axis, and where a course falls, if these
-/// are few.
+/// Evaluations at which to draw a curve that ends at `last`: evenly on the logarithmic axis, and at the falls of a course if
+/// these are few.
 fn places(courses: &[Course], last: f64) -> Vec<f64> {
     let even = (0..=PLACES).map(|k| last.powf(k as f64 / PLACES as f64).round());
     let falls: Vec<f64> = courses.iter().flat_map(Course::falls).map(|n| n as f64).collect();
@@ -139,7 +139,7 @@ mod tests {
     fn the_energy_curve_is_the_mean() {
         let svg = energy_curves(&[results("rss")]).file();
         assert!(svg.contains("opacity=\".16\""), "the band of the runs: {svg}");
-        // After the first evaluation the runs stand 2 and 3 eV above the lowest, from the second on 0 and 1.
+        // After the first evaluation the runs are 2 and 3 eV above the lowest, from the second on 0 and 1.
         let line = line(&svg);
         assert!(line.last().unwrap()[1] > line[0][1], "it falls: {line:?}");
         assert!(energy_curves(&[]).file().ends_with("</svg>\n"), "nothing to draw is no panic");

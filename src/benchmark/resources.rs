@@ -1,4 +1,4 @@
-//! How runs share the machine: its cores, or one card or several.
+//! How runs share the machine: its cores, or one or several cards.
 
 use crate::engine::cuda::Cuda;
 use crate::engine::{self, Engine, Setup};
@@ -19,14 +19,14 @@ pub struct Resources {
 
 /// Where the engine of a search comes from.
 pub(crate) enum Replica {
-    /// Each has its own, on the CPU.
+    /// Each run has its own engine, on the CPU.
     Host(&'static str),
-    /// Each has its own stream on this card.
+    /// Each run has its own stream on this card.
     Card(Device),
 }
 
 impl Replica {
-    /// An engine there.
+    /// An engine at this place.
     pub(crate) fn engine(&self, setup: &Setup) -> Result<Box<dyn Engine>> {
         match self {
             Replica::Host(device) => engine::open(device, setup),
@@ -37,8 +37,8 @@ impl Replica {
 
 impl Resources {
     /// Runs on `devices` (as `--device` names them: one, or several cards), `side_by_side` at a time, which share `n_threads`
-    /// threads. Without `side_by_side`, on a CPU, every run has one thread, since single threads waste nothing; a card
-    /// takes one run at a time.
+    /// threads. Without `side_by_side` every run on a CPU has one thread, since single threads waste nothing, and a card takes
+    /// one run at a time.
     ///
     /// # Errors
     /// `BadInput` for a device that this build or machine does not have.
@@ -54,8 +54,8 @@ impl Resources {
         Ok(Resources { replicas, side_by_side, threads_a_run: (n_threads / side_by_side).max(1) })
     }
 
-    /// Calls `work` with the number of every task, from 0 on, and the device that it has to use, as many at a time as run side
-    /// by side. After the first error no further task is begun.
+    /// Calls `work` with the number of every task, from 0 on, and the device that it must use. As many tasks work at a time as
+    /// runs may. After the first error no further task is started.
     ///
     /// # Errors
     /// The first error of `work`; `Failed` if no threads can be started.

@@ -1,4 +1,4 @@
-//! What the runs of one method come to: success with its interval, the cost of a success, when it came.
+//! The results of the runs of one method: successes with their interval, the cost of a success, and when it came.
 
 use crate::run::Summary;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub struct Outcome {
     pub seed: u64,
     /// Whether it went to its end.
     pub finished: bool,
-    /// Calls of the potential.
+    /// Evaluations by the potential.
     pub evaluations: u64,
     /// Evaluations up to and with the first that matched the target; null without success.
     pub target_first_evaluation: Option<u64>,
@@ -42,7 +42,7 @@ impl Outcome {
     }
 }
 
-/// One line of the table. Unfinished runs are left out of everything but their number.
+/// One line of the table. Unfinished runs count in `n_unfinished` only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// Name of the configuration, with the method unless that is `search`.
@@ -61,9 +61,9 @@ pub struct Row {
     pub success_interval: Option<[f64; 2]>,
     /// Mean evaluation of the first success, over the runs with one.
     pub mean_success_evaluation: Option<f64>,
-    /// Standard deviation of it (n − 1 in the denominator); null with fewer than two.
+    /// Standard deviation of that evaluation (n − 1 in the denominator); null with fewer than two.
     pub success_evaluation_spread: Option<f64>,
-    /// Evaluations of all runs, until success or the end, over successes; null without one.
+    /// Evaluations of all runs, until success or the end, divided by the successes; null without one.
     pub evaluations_per_hit: Option<f64>,
     /// Mean of the runs' lowest energies, eV.
     pub mean_best_energy_ev: Option<f64>,
@@ -94,7 +94,7 @@ impl Row {
     }
 }
 
-/// The 95% score interval of a probability of which `n_hits` of `n` trials are known (Wilson, J. Am. Stat. Assoc. 22, 209, 1927).
+/// The 95% score interval of a probability from `n_hits` in `n` trials (Wilson, J. Am. Stat. Assoc. 22, 209, 1927).
 ///
 /// # Panics
 /// If `n` is 0 or less than `n_hits`.

@@ -30,7 +30,7 @@ pub fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// The table in columns of equal width; with several methods, below it how the others compare with the first.
+/// The table in columns of equal width. With several methods, a second table compares each with the first.
 pub fn text(results: &[Results]) -> String {
     let mut text = aligned(&HEADS, results.iter().map(|results| cells(&results.row)));
     if let Some((title, rows)) = pairs(results) {
@@ -51,8 +51,8 @@ pub fn markdown(results: &[Results]) -> String {
 /// Heads of the columns of pairs.
 pub const PAIR_HEADS: [&str; 6] = ["method", "pairs", "difference", "standard error", "fewer", "more"];
 
-/// How the methods after the first compare with it: a title, and a row each, in the order of the heads. `None` with fewer than two
-/// methods.
+/// How the methods after the first compare with it: a title, and one row for each, in the order of the heads. `None` with fewer
+/// than two methods.
 pub fn pairs(results: &[Results]) -> Option<(String, Vec<[String; 6]>)> {
     let pairs: Vec<&Pairs> = results.iter().filter_map(|results| results.against_first.as_ref()).collect();
     let title = format!("Evaluations to the target, in pairs of the same seed with {}", pairs.first()?.against);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::baseline::Baseline;
 
-    /// Runs with the seeds 0, 1, …, of 10,000 evaluations, and where they found the target.
+    /// Runs with the seeds 0, 1, … and 10,000 evaluations each; `targets` are the evaluations that found the target.
     fn results(name: &str, method: Method, targets: &[Option<u64>]) -> Results {
         let run = |(seed, &target_first_evaluation)| Outcome {
             seed,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What each task asks HyperQueue for, and does.
+/// The requests of each task to HyperQueue, and its options.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// The program, absolute.
@@ -46,8 +46,8 @@ struct Request {
 }
 
 impl Campaign {
-    /// The job definition file (TOML) for `tasks`. Task ids are the campaign's numbers. A task whose worker is lost goes to another
-    /// one, and there on with its run.
+    /// The job definition file (TOML) for `tasks`. Task ids are the campaign's numbers. If a worker is lost, its task goes to
+    /// another one and resumes its run there.
     ///
     /// # Errors
     /// None in practice; `Failed` if the text cannot be made.
@@ -74,7 +74,7 @@ impl Campaign {
                 id,
                 command: words.map(str::to_owned).to_vec(),
                 cwd: folder.clone(),
-                // Every start has files of its own: HyperQueue would overwrite those of the start before.
+                // Every start has its own files, because HyperQueue would overwrite those of the start before.
                 stdout: format!("{folder}/{LOGS}/hyperqueue-%{{TASK_ID}}-%{{INSTANCE_ID}}.out"),
                 stderr: format!("{folder}/{LOGS}/hyperqueue-%{{TASK_ID}}-%{{INSTANCE_ID}}.err"),
                 task_dir: true,

@@ -13,9 +13,9 @@ const FORMAT_VERSION: u32 = 1;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     format_version: u32,
-    /// Whether runs go on after they have found the target.
+    /// Whether runs continue after they have found the target.
     pub to_the_end: bool,
-    /// What competes.
+    /// The methods that are compared.
     pub entrants: Vec<ListedEntrant>,
     /// Every run; its place in the list is the number of its task.
     pub runs: Vec<ListedRun>,

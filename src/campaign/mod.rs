@@ -1,12 +1,12 @@
-//! Campaigns: a benchmark past one machine. Every run is one task that a scheduler starts, kills and starts again.
+//! Campaigns: a benchmark on more than one machine. Every run is one task that a scheduler starts, kills and starts again.
 //!
-//! A campaign is a benchmark's folder ([`crate::benchmark`]: run folders `NAME/seed-S`) with `campaign.json`, which lists the
-//! runs, and `configurations/`, copies of the entrants' configurations with the files they name. It needs nothing outside
-//! itself, so it may lie on storage that many machines share, and may be moved.
+//! A campaign is a benchmark's folder ([`crate::benchmark`]: run folders `NAME/seed-S`) with two additions: `campaign.json` lists
+//! the runs, and `configurations/` holds copies of the entrants' configurations with the files they name. A campaign needs
+//! nothing outside its folder. The folder may therefore be on storage that many machines share, and may be moved.
 //!
-//! Task k is the k-th run of the list. Runs are only ever appended, so the number stays the run's, whatever is added while a
-//! scheduler works. A task that is started again goes on where its run stands, and has nothing to do once that is finished.
-//! Scheduling is left to schedulers: [`slurm`] and [`hyperqueue`] write what these take, [`Campaign::work`] does tasks here.
+//! Task k is the k-th run of the list. Runs are only ever appended, so a run keeps its number when runs are added while a
+//! scheduler works. A task that is started again resumes its run, and does nothing if that run is finished. Scheduling is left to
+//! schedulers: [`slurm`] and [`hyperqueue`] write their input, [`Campaign::work`] does tasks here.
 
 pub mod hyperqueue;
 mod manifest;
@@ -28,9 +28,9 @@ use std::path::{Path, PathBuf};
 const MANIFEST: &str = "campaign.json";
 /// The copies of configurations.
 const CONFIGURATIONS: &str = "configurations";
-/// What schedulers write of the tasks' output.
+/// The folder for the tasks' output, which schedulers write.
 const LOGS: &str = "log";
-/// Held while the list is changed.
+/// The lock that is held while the list is changed.
 const LOCK: &str = ".campaign-lock";
 
 /// A planned campaign.
@@ -41,22 +41,22 @@ pub struct Campaign {
     runs: Vec<(usize, u64)>,
 }
 
-/// What [`Campaign::plan`] made of a folder.
+/// The result of [`Campaign::plan`].
 #[derive(Debug)]
 pub struct Planned {
     /// The campaign, with all its runs.
     pub campaign: Campaign,
-    /// The number of the first task that was not there before; that of all tasks if none is new.
+    /// The number of the first new task; the number of all tasks if none is new.
     pub first_new: usize,
 }
 
 impl Campaign {
-    /// The campaign in `folder`, which is made, or extended by the runs that it does not list yet: each of `entrants` with each
-    /// of `seeds` (no seed twice), seeds in the outer loop. `to_the_end`: runs go on after they have found the target.
+    /// The campaign in `folder`. The folder is made, or extended by the runs that it does not list yet: each of `entrants` with
+    /// each of `seeds` (no seed twice), seeds in the outer loop. `to_the_end`: runs continue after they have found the target.
     ///
     /// # Errors
-    /// `BadInput` for a folder that holds something else or another campaign under the same names, without any run, and while
-    /// another process plans there; `Storage` if it cannot be written.
+    /// `BadInput` if the folder holds something else or another campaign under the same names, if there is no run, or if another
+    /// process plans there at the moment; `Storage` if it cannot be written.
     pub fn plan(folder: &Path, entrants: Vec<Entrant>, seeds: &[u64], to_the_end: bool) -> Result<Planned> {
         let folder = &absolute(folder)?;
         check_folder(folder)?;
@@ -162,7 +162,7 @@ impl Campaign {
         })
     }
 
-    /// Whether task `task` has nothing left to do.
+    /// Whether task `task` is finished.
     pub fn is_finished(&self, task: usize) -> bool {
         let (entrant, seed) = self.run_of(task);
         self.benchmark.is_finished(entrant, seed)
@@ -210,7 +210,7 @@ impl Campaign {
         self.benchmark.seeds = seeds;
     }
 
-    /// The number of `entrant`, whose configuration is copied unless it is there, and must be the same if it is.
+    /// The number of `entrant`. Its configuration is copied unless it is there; a configuration that is there must be the same.
     fn enter(&mut self, entrant: Entrant) -> Result<usize> {
         let folder = self.folder();
         let copy = copy_of(folder, &entrant.name);
@@ -233,7 +233,7 @@ impl Campaign {
         let own = copy.parent().unwrap_or(folder);
         fs::create_dir_all(own)
             .map_err(|cause| Error::storage(own, format!("cannot be made ({cause}); make room for it")))?;
-        // Refuses structures and models that differ.
+        // Refuses structures and models that differ from the copies.
         entrant.settings.copy_files(own)?;
         match known {
             Some(number) => Ok(number),
@@ -246,12 +246,13 @@ impl Campaign {
     }
 }
 
-/// Where the campaign in `folder` keeps the configuration of the entrant `name`. It is not called config.toml: its folder is no run.
+/// Where the campaign in `folder` keeps the configuration of the entrant `name`. The file is not called config.toml, because its
+/// folder is not a run.
 fn copy_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(CONFIGURATIONS).join(name).join(format!("{name}.toml"))
 }
 
-/// `folder` from the root on, as text: schedulers start tasks elsewhere.
+/// `folder` as an absolute path in text form: schedulers start tasks in other folders.
 fn absolute(folder: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(folder).map_err(|cause| {
         Error::bad_file(folder, format!("cannot be a campaign's folder ({cause}); name another one"))
@@ -263,7 +264,7 @@ fn absolute(folder: &Path) -> Result<PathBuf> {
     Err(Error::bad_file(&absolute, "its name cannot be written into a script; take a folder whose name is plain text"))
 }
 
-/// Refuses a folder that holds neither a campaign nor a benchmark, nor nothing.
+/// Refuses a folder that is not empty and holds neither a campaign nor a benchmark.
 fn check_folder(folder: &Path) -> Result<()> {
     let ours = [MANIFEST, LOCK, "results.json"].iter().any(|name| folder.join(name).exists());
     let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());

@@ -1,9 +1,9 @@
-//! A campaign as a Slurm job array: a batch script whose tasks go on by themselves after a time limit, a lost node or a kill.
+//! A campaign as a Slurm job array: a batch script whose tasks resume by themselves after a time limit, a lost node or a kill.
 
 use super::{Campaign, LOGS};
 use std::path::PathBuf;
 
-/// What the batch script asks Slurm for, and what each of its tasks does.
+/// The requests of the batch script to Slurm, and the options of its tasks.
 #[derive(Debug, Clone)]
 pub struct Script {
     /// The program, absolute.
@@ -12,24 +12,24 @@ pub struct Script {
     pub device: String,
     /// Cores of a run.
     pub n_cpus: u32,
-    /// Runs that share a card, each array task having one; `None`: runs without card, one each array task.
+    /// Number of runs that share a card; each array task has one card. `None`: runs without card, one in each array task.
     pub runs_a_card: Option<usize>,
     /// Array tasks at a time.
     pub at_once: Option<usize>,
     /// Time between the signal to stop and the time limit, s.
     pub notice_seconds: u32,
-    /// How often a task that was killed is started again.
+    /// How often a killed task is started again.
     pub restarts: u32,
-    /// More options of sbatch, each as it follows `#SBATCH`.
+    /// More options of sbatch, each written as after `#SBATCH`.
     pub options: Vec<String>,
 }
 
 impl Campaign {
     /// The batch script for `tasks`.
     ///
-    /// Slurm requeues a task itself when its node fails. Before the time limit it sends USR1 to the script, which lets godiff
-    /// close its run and requeues the task. It does so too after a kill (a process out of memory, say), `restarts` times. It does
-    /// not after TERM, which is `scancel` or a preemption, nor after an error of godiff's.
+    /// Slurm itself requeues a task when its node fails. Before the time limit it sends USR1 to the script, which lets godiff
+    /// close its run and requeues the task. The script also requeues a task after a kill (a process out of memory, for example),
+    /// `restarts` times. It does not requeue after TERM, which means `scancel` or a preemption, nor after an error of godiff.
     pub fn slurm_script(&self, tasks: &[usize], script: &Script) -> String {
         let groups: Vec<String> = tasks
             .chunks(script.runs_a_card.unwrap_or(1))
@@ -40,7 +40,7 @@ impl Campaign {
         let name = self.folder().file_name().unwrap_or_default().to_string_lossy();
         let throttle = script.at_once.map_or(String::new(), |n| format!("%{n}"));
         let n_cpus = script.n_cpus * runs_a_task;
-        // Slurm replaces what follows a percent sign.
+        // Slurm replaces a percent sign and the letter after it.
         let log = format!("{}/{LOGS}/slurm-%A_%a.txt", folder.replace('%', "%%"));
         let mut options = vec![
             format!("--job-name={}", option_quoted(&name)),

@@ -1,27 +1,28 @@
-//! How the runs of a campaign stand, from their summaries alone: nobody who works on them is disturbed.
+//! The states of a campaign's runs, from their summaries alone: nothing here disturbs the processes that work on them.
 
 use super::Campaign;
 use crate::benchmark::{Results, compare_with_first};
 use crate::run::{RunDirectory, RunStatus};
 use serde::Serialize;
 
-/// How one run stands.
+/// The state of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Nothing left to do.
+    /// The run is finished.
     Finished,
     /// A process works on it.
     Running,
-    /// Begun, but nobody works on it: interrupted, killed, or running on a machine whose locks are not seen here.
+    /// The run was started, but no process works on it: it was interrupted or killed, or its machine's locks are not visible
+    /// here.
     Stopped,
-    /// Ended by an error; started again, it goes on from its last checkpoint.
+    /// The run ended by an error. A new start resumes it from its last checkpoint.
     Failed,
-    /// Not begun.
+    /// The run was not started.
     Waiting,
 }
 
-/// How many runs stand how.
+/// Number of runs in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the states of `RunState`")]
 pub struct States {
@@ -49,7 +50,7 @@ impl FromIterator<RunState> for States {
 }
 
 impl Campaign {
-    /// How task `task` stands.
+    /// The state of task `task`.
     pub fn state(&self, task: usize) -> RunState {
         let (entrant, seed) = self.run_of(task);
         let folder = self.benchmark.run_folder(entrant, seed);
@@ -63,13 +64,13 @@ impl Campaign {
         }
     }
 
-    /// How all tasks stand.
+    /// The states of all tasks.
     pub fn states(&self) -> Vec<RunState> {
         (0..self.n_tasks()).map(|task| self.state(task)).collect()
     }
 
-    /// What the benchmark has come to so far, without courses: an element for every entrant with its finished runs, the others begun
-    /// counted as unfinished.
+    /// The results of the benchmark so far, without courses: an element for every entrant with its finished runs. Started runs
+    /// that are not finished are counted as unfinished.
     pub fn results(&self) -> Vec<Results> {
         let results = |number: usize| {
             let entrant = &self.benchmark.entrants[number];

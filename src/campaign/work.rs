@@ -1,4 +1,4 @@
-//! Doing tasks here: what a scheduler's node does with one, or this machine with all.
+//! Doing tasks here: a scheduler's node does one, this machine may do all.
 
 use super::Campaign;
 use crate::benchmark::{Resources, describe};
@@ -8,17 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a task waits for another process in its run folder: after a kill the folder's lock may outlive the process a little.
+/// How long a task waits for another process in its run folder. After a kill the folder's lock may outlive the process for a
+/// short time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks.
+/// Time between two attempts.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Campaign {
-    /// Does `tasks` as far as they are not finished: starts runs, and goes on with those that were begun. `say` hears a sentence
-    /// about every task. A task that fails does not stop the others.
+    /// Does those of `tasks` that are not finished: starts runs, and resumes those that were started before. `say` hears a
+    /// sentence about every task. A task that fails does not stop the rest.
     ///
     /// # Errors
-    /// `Interrupted`; the error of the one task; of several tasks that of the first that failed, with their number.
+    /// `Interrupted`; the error of the one task; of several tasks the error of the first that failed, with the number of failed
+    /// tasks.
     pub fn work(
         &self,
         tasks: &[usize],

@@ -1,4 +1,4 @@
-//! Everything that a run folder says about its run.
+//! All data of a run, from its folder.
 
 use super::folders::name_of;
 use crate::archive::{Archive, Entry, Status};
@@ -11,7 +11,7 @@ use crate::run::{IterationMetrics, RunDirectory, Summary, read_metrics};
 use crate::system::Vec3;
 use std::path::{Path, PathBuf};
 
-/// Distinct structures that are looked for.
+/// Number of distinct structures that are looked for.
 const N_MINIMA: usize = 12;
 
 /// A run, read from its folder.
@@ -23,9 +23,9 @@ pub struct RunData {
     pub name: String,
     /// The configuration.
     pub settings: Settings,
-    /// What the run does.
+    /// The method of the run.
     pub method: Method,
-    /// How it stands.
+    /// The state of the run.
     pub summary: Summary,
     /// Its finished iterations.
     pub metrics: Vec<IterationMetrics>,
@@ -33,7 +33,7 @@ pub struct RunData {
     pub samples: Vec<Sample>,
     /// The distinct structures of lowest energy.
     pub minima: Vec<Minimum>,
-    /// What tells these apart.
+    /// The tolerances that separate these structures.
     pub tolerances: Tolerances,
 }
 
@@ -48,7 +48,7 @@ pub struct Sample {
     pub kt_ev: f64,
     /// What became of it.
     pub status: Status,
-    /// Calls of the potential up to and with this one.
+    /// Evaluations up to and with this one.
     pub evaluation: u64,
     /// Potential energy, eV.
     pub energy: Option<f64>,
@@ -64,7 +64,7 @@ impl Sample {
 }
 
 impl RunData {
-    /// Reads the run in `folder`. A run that was stopped before it had metrics or an archive has none here.
+    /// Reads the run in `folder`. A run that was stopped before it had metrics or an archive has none here either.
     ///
     /// # Errors
     /// `BadInput` if the configuration, the summary, the metrics or the archive cannot be read.
@@ -85,7 +85,8 @@ impl RunData {
         Ok(RunData { folder, name, settings, method, summary, metrics, samples, minima, tolerances })
     }
 
-    /// Energies (eV) of the buffer that iteration `metrics` was trained on, drawn anew as the search drew it; empty without one.
+    /// Energies (eV) of the buffer that the model was trained on in iteration `metrics`, drawn again as the search drew it; empty
+    /// without one.
     pub fn buffer_energies(&self, metrics: &IterationMetrics) -> Vec<f64> {
         if metrics.buffer_median_ev.is_none() {
             return Vec::new();
@@ -121,16 +122,16 @@ impl RunData {
 /// The summary of the run in `folder`.
 pub fn summary(folder: &Path) -> Result<Summary> {
     RunDirectory::summary_of(folder).ok_or_else(|| {
-        let message = "has no summary.json that can be read; resume the run with --resume, or start it anew";
+        let message = "has no summary.json that can be read; resume the run with --resume, or start it again";
         Error::bad_file(folder, message)
     })
 }
 
-/// What the archive holds, iteration by iteration, so that no more than one of them with all forces is in memory.
+/// The samples of the archive. It is read iteration by iteration, so that the forces of only one iteration are in memory.
 fn samples(folder: &Path, settings: &Settings, n_iterations: u32) -> Result<Vec<Sample>> {
     let path = RunDirectory::archive_of(folder);
     let mut samples = Vec::new();
-    // An empty file is what a kill in the first moment leaves.
+    // A kill in the first moment leaves an empty file.
     if !path.metadata().is_ok_and(|file| file.len() > 0) {
         return Ok(samples);
     }

@@ -1,13 +1,13 @@
-//! Which runs a folder holds.
+//! The runs in a folder.
 
 use crate::error::{Error, Result};
 use crate::run::RunDirectory;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How deep below a folder its runs may lie: a benchmark's are at NAME/seed-S.
+/// How deep below a folder its runs may be: a benchmark's are at NAME/seed-S.
 const DEPTH: usize = 3;
-/// How folders of runs that differ by their seed alone begin.
+/// Beginning of the names of folders with runs that differ by their seed alone.
 const SEED: &str = "seed-";
 
 /// The folder of a run.
@@ -15,7 +15,7 @@ const SEED: &str = "seed-";
 pub struct RunFolder {
     /// Where it is.
     pub path: PathBuf,
-    /// What it is one run of: the folder above for runs called `seed-S`, else the run itself.
+    /// The name of its group: the folder above for runs called `seed-S`, else the run itself.
     pub group: String,
 }
 
@@ -44,7 +44,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<RunFolder>) {
     if RunDirectory::exists(folder) {
         found.push(RunFolder { path: folder.to_owned(), group: group(folder) });
     } else if depth > 0 {
-        // What cannot be listed holds nothing to report.
+        // A folder that cannot be listed holds nothing to report.
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries
             .map(|entry| entry.path())
@@ -53,7 +53,7 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<RunFolder>) {
     }
 }
 
-/// The name of a folder that may have been given as `.`.
+/// The name of a folder, also if it was given as `.`.
 pub fn name_of(folder: &Path) -> String {
     let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     whole.file_name().unwrap_or_default().to_string_lossy().into_owned()

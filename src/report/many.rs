@@ -18,10 +18,10 @@ use crate::run::{RunDirectory, Summary};
 use crate::statistics::sorted;
 use crate::system::Vec3;
 
-/// Runs that are drawn one by one at the most.
+/// Most runs that are drawn one by one.
 const MOST_CURVES: usize = 40;
 
-/// What a comparison needs of a run.
+/// The part of a run that a comparison needs.
 struct Outline {
     name: String,
     settings: Settings,
@@ -41,7 +41,7 @@ struct Group {
     runs: Vec<Outline>,
 }
 
-/// Groups that search the same system, whose energies can be compared.
+/// Groups that search the same system, so that their energies can be compared.
 struct Field {
     title: String,
     groups: Vec<Group>,
@@ -89,7 +89,7 @@ fn outline(folder: &RunFolder) -> Result<Outline> {
     Ok(Outline { name: name_of(&folder.path), settings, summary, outcome, course, best })
 }
 
-/// Puts `run` to the others of its kind.
+/// Adds `run` to the runs of its kind.
 fn put(fields: &mut Vec<Field>, name: &str, run: Outline) {
     let title = format!("{}, potential {}", describe(&run.settings.system), run.settings.sections.potential.describe());
     let mut sections = run.settings.sections.clone();
@@ -103,7 +103,7 @@ fn put(fields: &mut Vec<Field>, name: &str, run: Outline) {
             &mut fields[last]
         }
     };
-    // Folders like runs/benchmark/NAME/seed-S share their NAME; other runs of one configuration belong together too.
+    // Folders like runs/benchmark/NAME/seed-S share their NAME; other runs of one configuration are grouped too.
     let alike = |group: &Group| group.config == config && (group.name == name || !run.name.starts_with("seed-"));
     match field.groups.iter_mut().find(|group| alike(group)) {
         Some(group) => group.runs.push(run),
@@ -146,7 +146,7 @@ fn header(page: &mut Page, fields: &[Field], notes: &[String]) {
             let energy = |run: &Outline| run.summary.best_energy_ev.unwrap_or(f64::INFINITY);
             energy(a).total_cmp(&energy(b))
         }),
-        // Energies of different systems do not compare.
+        // Energies of different systems cannot be compared.
         _ => None,
     };
     page.add("<section class=\"card\">");
@@ -194,7 +194,7 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         page.figure(title, caption, picture);
     };
     if results.iter().any(|results| results.runs.len() > 1) {
-        let caption = "Mean over the runs of the lowest energy so far, above the lowest of all; the band runs from the best run to \
+        let caption = "Mean over the runs of the lowest energy so far, above the lowest of all; the band extends from the best run to \
                        the worst.";
         figure("Mean lowest energy", caption, energy_curves(&results));
     }
@@ -232,7 +232,7 @@ fn typeset(cell: String) -> String {
     }
 }
 
-/// The staircases of all runs: in the colour of their group, or of their own where there is one group.
+/// The staircases of all runs, in the colour of their group. With one group every run has its own colour.
 fn every_run(field: &Field) -> Option<Picture> {
     let alone = field.groups.len() == 1;
     let runs = || field.groups.iter().enumerate().flat_map(|(k, group)| group.runs.iter().map(move |run| (k, run)));
@@ -254,7 +254,7 @@ fn every_run(field: &Field) -> Option<Picture> {
     let ends = || curves.iter().filter_map(|(_, points)| points.last());
     let (shortest, longest) = ends().fold((f64::INFINITY, 0f64), |(a, b), [n, _]| (a.min(*n), b.max(*n)));
     let lowest = ends().map(|end| end[1]).reduce(f64::min)?;
-    // What the runs had reached after a twentieth of their evaluations; all before may lie arbitrarily high.
+    // The lowest energies after a twentieth of the runs' evaluations. Earlier ones can be arbitrarily high.
     let early = |points: &Vec<[f64; 2]>| {
         points.iter().rev().find(|[n, _]| *n <= (0.05 * longest).max(1.0)).map(|point| point[1])
     };

@@ -1,6 +1,6 @@
-//! `report.html`: what a run, several runs or a benchmark came to, on one page that needs nothing but itself.
+//! `report.html`: the results of a run, several runs or a benchmark, on one page that needs no other file.
 //!
-//! Everything is read from run folders, whatever state they are in: finished, interrupted, failed, or still running.
+//! Everything is read from run folders. A run may be finished, interrupted, failed, or still running.
 
 mod data;
 mod folders;
@@ -23,10 +23,10 @@ use page::Page;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The file of a run folder that a landscape is taken from unless another is named.
+/// The file of a run folder that holds the landscape, unless another one is named.
 const SCAN: &str = "scan.json";
 
-/// What to report, and where to.
+/// What to report, and where to write it.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Run folders, or folders that hold run folders, such as a benchmark's.
@@ -51,7 +51,7 @@ pub struct Written {
 /// Writes the page of `request`, and its plots.
 ///
 /// # Errors
-/// `BadInput` if a folder holds no run or what is there cannot be read, `Storage` if the page cannot be written.
+/// `BadInput` if a folder holds no run or its files cannot be read, `Storage` if the page cannot be written.
 pub fn write(request: &Request) -> Result<Written> {
     let mut runs = Vec::new();
     for folder in &request.folders {
@@ -63,7 +63,7 @@ pub fn write(request: &Request) -> Result<Written> {
         (None, _) => PathBuf::from("report.html"),
     };
     let (report, notes) = match (&runs[..], &request.scan) {
-        // A benchmark of one run is a benchmark: only a folder that is itself a run's gets the page of a run.
+        // A benchmark of one run is still a benchmark: only a run's own folder gets the page of a run.
         ([run], scan) if request.folders.contains(&run.path) => (run_page(&run.path, scan.as_deref())?, Vec::new()),
         (runs, scan) => {
             let (report, mut notes) = many::page(runs)?;
@@ -93,8 +93,8 @@ pub fn write_for_run(folder: &Path) -> Result<()> {
     write_atomic(&RunDirectory::report_of(folder), page.html().as_bytes())
 }
 
-/// Writes `minima.xyz` and `report.html` into the run folder `folder` once its run has ended. What the run found is complete
-/// without a page, so that a page that cannot be written is a message.
+/// Writes `minima.xyz` and `report.html` into the run folder `folder` once its run has ended. The results are complete without a
+/// page, so a page that cannot be written leads to a message only.
 ///
 /// # Errors
 /// Those of [`minima::write`].
@@ -113,7 +113,7 @@ fn run_page(folder: &Path, scan: Option<&Path>) -> Result<Page> {
     Ok(run::page(&RunData::read(folder)?, landscape.as_ref()))
 }
 
-/// Writes `pictures` as NAME.svg and NAME.png into `folder`; gives sentences about what could not be done.
+/// Writes `pictures` as NAME.svg and NAME.png into `folder`; gives a sentence about each that could not be written.
 fn write_plots(folder: &Path, pictures: &[Picture]) -> Result<Vec<String>> {
     fs::create_dir_all(folder).map_err(|cause| {
         Error::bad_file(folder, format!("cannot be made ({cause}); name another folder for the plots"))

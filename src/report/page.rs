@@ -5,7 +5,7 @@ use crate::plot::{Picture, escape};
 use crate::version::VERSION;
 use std::collections::BTreeSet;
 
-/// Layout and colours of everything but the pictures.
+/// Layout and colours of everything except the pictures.
 const STYLE: &str = include_str!("style.css");
 
 /// A page under construction.
@@ -13,7 +13,7 @@ const STYLE: &str = include_str!("style.css");
 pub struct Page {
     title: String,
     body: String,
-    /// The pictures on it, in their order: what `--plots` writes as files.
+    /// The pictures on it, in their order: `--plots` writes these as files.
     pub pictures: Vec<Picture>,
 }
 
@@ -21,12 +21,12 @@ pub struct Page {
 pub type Row = Vec<String>;
 
 impl Page {
-    /// A page of that title (plain text).
+    /// A page with that title (plain text).
     pub fn new(title: &str) -> Self {
         Page { title: title.to_owned(), ..Page::default() }
     }
 
-    /// Appends markup, in which all text is escaped already.
+    /// Appends markup, in which all text must be escaped already.
     pub fn add(&mut self, markup: &str) {
         self.body += markup;
         self.body.push('\n');
@@ -47,7 +47,7 @@ impl Page {
         self.pictures.push(picture);
     }
 
-    /// Numbers with their names and what there is to add, side by side.
+    /// Numbers side by side, each with its name and a remark.
     pub fn facts(&mut self, facts: &[(&str, String, String)]) {
         self.add("<dl class=\"facts\">");
         for (name, value, more) in facts {
@@ -57,7 +57,7 @@ impl Page {
         self.add("</dl>");
     }
 
-    /// A table; the first column is text, the others are numbers. It scrolls by itself where it is too wide.
+    /// A table; the first column is text, the other columns are numbers. It scrolls by itself where it is too wide.
     pub fn table(&mut self, heads: &[&str], rows: &[Row]) {
         let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
         self.add(&format!("<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>"));
@@ -91,7 +91,7 @@ pub fn energy(value: Option<f64>, digits: usize) -> String {
     value.filter(|energy| energy.is_finite()).map_or("–".into(), |energy| crate::plot::scale::number(energy, digits))
 }
 
-/// A time in the unit in which it reads best.
+/// A time in the unit that is easiest to read.
 pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 10.0 => format!("{s:.1} s"),

@@ -9,15 +9,15 @@ use crate::run::IterationMetrics;
 use crate::statistics::{median, sorted};
 use crate::system::Vec3;
 
-/// Dots that a picture holds at the most; of more, every so-manieth is drawn.
+/// Most dots in a picture. If there are more, only every n-th is drawn ([`stride`]).
 const MOST_DOTS: usize = 20_000;
 
-/// Every so-manieth of `n` things is drawn.
+/// The distance between those of `n` things that are drawn: 1 for all, 2 for every second.
 pub fn stride(n: usize) -> usize {
     n.div_ceil(MOST_DOTS).max(1)
 }
 
-/// The falling staircase of the lowest energy (eV) over evaluations: where it begins, every step, where the run stands.
+/// The falling staircase of the lowest energy (eV) over evaluations: its beginning, every step, and the run's last evaluation.
 pub fn staircase(samples: &[Sample]) -> Vec<[f64; 2]> {
     let mut points: Vec<[f64; 2]> = Vec::new();
     for sample in samples {
@@ -39,8 +39,9 @@ pub fn staircase(samples: &[Sample]) -> Vec<[f64; 2]> {
 pub fn energy(run: &RunData) -> Option<Picture> {
     let stairs = staircase(&run.samples);
     let (&[_, lowest], n) = (stairs.last()?, run.samples.last()?.evaluation as f64);
-    // Unrelaxed structures lie arbitrarily high: the axis ends where the search has left its beginning behind, above half of what
-    // came at the last temperatures, and not so far above that nothing can be told apart there.
+    // Unrelaxed structures can be arbitrarily high in energy. The axis ends above half of the structures from the last
+    // temperatures, and above the energies that the search soon leaves. It does not end so high that low energies cannot be
+    // distinguished.
     let early = stairs.iter().rev().find(|[at, _]| *at <= (0.05 * n).max(1.0)).or(stairs.first())?[1];
     let late = sorted(run.samples[run.samples.len() / 2..].iter().filter_map(Sample::ok_energy));
     let spread = median(&late).map_or(0.0, |late| late - lowest).max(1e-3 * lowest.abs()).max(1e-3);
@@ -81,7 +82,7 @@ fn stairs_hints(stairs: &[[f64; 2]]) -> Layer {
     Layer::Hints { columns }
 }
 
-/// `text` of every iteration over its column, which [`iteration_axis`] has put at its number.
+/// `text` of every iteration over its column; [`iteration_axis`] has put the column at the iteration's number.
 fn iteration_hints(run: &RunData, text: impl Fn(&IterationMetrics) -> String) -> Layer {
     let column = |m: &IterationMetrics| {
         let left = f64::from(m.iteration);
@@ -102,7 +103,7 @@ pub fn temperatures(run: &RunData) -> Option<Picture> {
     let floor = 10f64.powf(few.log10().floor()).max(1e-4);
     let ceiling = 10f64.powf(most.log10().ceil()).max(floor * 10.0);
     let y = Scale::logarithmic(floor, ceiling);
-    // Spread over the width of a column in an order that shows no pattern: multiples of the golden ratio.
+    // Points are spread over the width of a column in an order without a visible pattern: multiples of the golden ratio.
     let spread = |k: usize| (k as f64 * 0.618_033_988_75).fract();
     let ok = run.samples.iter().filter_map(|sample| Some((sample, above(sample.ok_energy()?))));
     let step = stride(run.samples.len());
@@ -232,7 +233,7 @@ pub fn times(run: &RunData) -> Option<Picture> {
     Some(chart.draw())
 }
 
-/// Where free atoms were, by temperature (eV), at the most [`MOST_DOTS`] places altogether.
+/// Places of the free atoms, by temperature (eV), [`MOST_DOTS`] places at the most.
 pub fn clouds(run: &RunData) -> Vec<(f64, Vec<Vec3>)> {
     let seen = || run.samples.iter().filter(|sample| sample.status == Status::Ok);
     let step = stride(seen().count() * run.settings.system.n_free());
@@ -252,7 +253,7 @@ pub fn kt_range(temperatures: &[(f64, Vec<Vec3>)]) -> [f64; 2] {
     ends.fold([f64::INFINITY, 0.0], |[low, high], kt| [low.min(kt), high.max(kt)])
 }
 
-/// Columns of iterations, named by their temperature; of a run with one temperature by their number.
+/// Columns of iterations, named by their temperature; in a run with one temperature, by their number.
 fn iteration_axis(temperatures: &[(u32, f64)], n_columns: u32, label: &str) -> Axis {
     let scale = Scale::linear(0.0, f64::from(n_columns.max(1)));
     let cooling = temperatures.windows(2).any(|pair| pair[0].1 != pair[1].1);

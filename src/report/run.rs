@@ -12,7 +12,7 @@ use crate::run::RunStatus;
 use crate::system::elements::symbol;
 use crate::system::{Structure, System, Vec3};
 
-/// The page of `run`, with `landscape` under its map if there is one and one atom is free.
+/// The page of `run`. If one atom is free, `landscape` is drawn under its map.
 pub fn page(run: &RunData, landscape: Option<&Landscape>) -> Page {
     let mut page = Page::new(&format!("{} · godiff", run.name));
     header(&mut page, run);
@@ -23,7 +23,7 @@ pub fn page(run: &RunData, landscape: Option<&Landscape>) -> Page {
     page
 }
 
-/// What `status` is called, and the class of its badge.
+/// The words for `status`, and the class of its badge.
 pub fn status_name(status: RunStatus) -> (&'static str, &'static str) {
     match status {
         RunStatus::Running => ("running or killed", ""),
@@ -140,7 +140,7 @@ fn charts(page: &mut Page, run: &RunData, landscape: Option<&Landscape>) {
     }
     if let Some(picture) = plots::temperatures(run) {
         let caption = "Each column is a temperature: samples on its left, the buffer drawn for training on its right. \
-                       Energies beyond the ends of the axis stand at its ends.";
+                       Energies beyond the ends of the axis are drawn at its ends.";
         page.figure("Energies by temperature", caption, picture);
     }
     let system = &run.settings.system;
@@ -165,7 +165,7 @@ fn charts(page: &mut Page, run: &RunData, landscape: Option<&Landscape>) {
         page.figure("Loss", "Means over the training steps of each iteration.", picture);
     }
     if let Some(picture) = plots::times(run) {
-        let caption = "Waiting is the part of the potential's time in which nothing else went on.";
+        let caption = "Waiting is the time in which the search did nothing but wait for energies.";
         page.figure("Time per phase", caption, picture);
     }
     page.add("</div>");
@@ -202,13 +202,13 @@ fn structures(page: &mut Page, run: &RunData) {
     page.add("</div>");
 }
 
-/// Positions of the atoms that move, Å.
+/// Positions of the free atoms, Å.
 fn free_atoms(structure: &Structure) -> Vec<Vec3> {
     let atoms = structure.positions.iter().zip(&structure.fixed);
     atoms.filter(|(_, fixed)| !**fixed).map(|(position, _)| *position).collect()
 }
 
-/// How often and when first a structure was found, and its symmetry.
+/// How often a structure was found, when it was first found, and its symmetry.
 fn history(minimum: &Minimum) -> String {
     let times = match minimum.count {
         1 => "found once,".to_owned(),

@@ -1,4 +1,4 @@
-//! Pages of runs that are made up here: what they show, that they are well formed and need nothing else.
+//! Pages of runs that are made up here: their content, that they are well formed and that they need no other file.
 
 use super::*;
 use crate::archive::{Archive, Entry, Status};
@@ -24,7 +24,7 @@ kt_final_ev = 0.05
 batch = 2
 ";
 
-/// A run of `n_iterations` with `n_samples` each, whose lowest energy is 5.506 eV at the last sample of all.
+/// A run of `n_iterations` with `n_samples` each. Its lowest energy is 5.506 eV, at the last sample of all.
 fn run(folder: &Path, free: &str, n_iterations: u32, n_samples: u32) {
     fs::create_dir_all(folder).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -79,7 +79,7 @@ fn page_of(place: &TempDir, folders: &[PathBuf]) -> String {
 }
 
 /// Every element is closed in its order, nothing is loaded from elsewhere, no number failed, every id is unique and every
-/// reference to one finds it.
+/// reference to an id finds it.
 fn check_form(html: &str) {
     let body = html.strip_prefix("<!DOCTYPE html>\n").expect("a page");
     let document = resvg::usvg::roxmltree::Document::parse(body).unwrap_or_else(|cause| panic!("{cause}"));
@@ -152,14 +152,14 @@ fn several_runs_are_compared() {
     for shown in ["<h1>2 runs</h1>", "Mean lowest energy", "Every run", "left out: ", "a / seed-1"] {
         assert!(html.contains(shown), "{shown} is not in\n{html}");
     }
-    // A benchmark of which one run has begun is not that run.
+    // A benchmark with one started run is not that run.
     fs::remove_dir_all(&b).unwrap();
     assert!(page_of(&place, &[place.path().join("bench/a")]).contains("<h1>1 run</h1>"));
     let request = Request { folders: vec![broken], ..Request::default() };
     assert_eq!(write(&request).unwrap_err().exit_code(), 2);
 }
 
-/// What a kill in the first moment leaves, and a run that has only begun.
+/// A kill in the first moment leaves such a folder; the second run has only started.
 #[test]
 fn a_run_without_results_has_a_page() {
     let place = tempfile::tempdir().unwrap();
