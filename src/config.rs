@@ -1,8 +1,8 @@
 //! Configuration files: TOML to validated settings.
 //!
-//! [`Settings::load`] reads a file as a user writes it; [`Settings::to_toml`] writes it back with every default spelled out.
-//! A run folder keeps that text beside copies of the files it names (`template.xyz`, `target.xyz`, `transfer.safetensors`), so
-//! it needs nothing outside itself and may be moved.
+//! [`Settings::load`] reads a file as a user writes it; [`Settings::to_toml`] writes it back with every default spelled out. A
+//! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `transfer.safetensors`).
+//! So the folder needs nothing outside itself and may be moved.
 
 mod baseline;
 pub(crate) mod depth;
@@ -66,20 +66,20 @@ pub struct Settings {
     pub template: Option<Structure>,
     /// The model to start from.
     pub transfer: Option<ModelFile>,
-    /// What counts as success.
+    /// When a structure counts as found.
     pub target: Option<Target>,
 }
 
 impl Settings {
-    /// Reads and checks the configuration at `path`; structures are sought relative to it.
+    /// Reads and checks the configuration at `path`; paths of structures in it are relative to it.
     ///
     /// # Errors
-    /// `BadInput` with the file and line of the first thing that cannot be used.
+    /// `BadInput` with the file and line of the first key or value that cannot be used.
     pub fn load(path: &Path) -> Result<Self> {
         Self::resolve(SourceFile::read(path)?)
     }
 
-    /// The configuration in `text`, the contents of the file `path`; structures are sought relative to that.
+    /// The configuration in `text`, the contents of the file `path`; paths of structures in it are relative to that file.
     ///
     /// # Errors
     /// `BadInput` as [`Settings::load`].
@@ -112,18 +112,18 @@ impl Settings {
         Ok(Settings { sections, system, template, transfer, target })
     }
 
-    /// The configuration with every default written out, as a run folder keeps it beside [`Settings::copy_files`].
+    /// The configuration with every default written out, as a run folder keeps it together with [`Settings::copy_files`].
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.sections).expect("sections hold only tables, numbers, strings and booleans")
     }
 
-    /// The seed in the run folder `folder`, if that can be read.
+    /// The seed in the run folder `folder`, if it can be read.
     pub fn seed_of_run(folder: &Path) -> Option<u64> {
         let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
         u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
     }
 
-    /// What an engine needs to be opened for this configuration.
+    /// The part of the configuration that an engine needs.
     pub fn setup(&self) -> Setup {
         let File { model, diffusion, training, engine, guidance, .. } = &self.sections;
         let even = || RadialBasis::even(model.radial_functions, model.cutoff_angstrom);
@@ -176,7 +176,7 @@ impl Settings {
     }
 }
 
-/// What a resumed run says whose configuration names another `kind` of file than the copy at `path`.
+/// The error of a resumed run if the configuration names another `kind` of file than the copy at `path`.
 fn another(path: &Path, kind: &str) -> Error {
     let message = format!(
         "the configuration names another {kind} than when this run was started; put that back or start a new run without \
@@ -185,7 +185,7 @@ fn another(path: &Path, kind: &str) -> Error {
     Error::bad_file(path, message)
 }
 
-/// Reads the structure that `key` names, and puts the name of its copy in the key's place.
+/// Reads the structure that `key` names, and replaces the key's value by the name of its copy.
 fn copy_of(source: &SourceFile, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
     let path = source.path.parent().unwrap_or(Path::new("")).join(&*name);
     let structure = crate::system::read_structure(&path).map_err(|cause| source.error(key, cause))?;

@@ -4,7 +4,7 @@ use super::keys::Keys;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
-/// Most relaxations side by side, minima in a population, and steps of any kind.
+/// Largest number of relaxations side by side, of minima in a population, and of steps of any kind.
 pub const LARGEST_COUNT: usize = 1_000_000;
 /// Most evaluations of a run: their numbers have to fit the archive's keys.
 const MOST_EVALUATIONS: u64 = 1_000_000_000;
@@ -43,7 +43,7 @@ impl RandomSearchSettings {
 pub struct BasinHoppingSettings {
     /// Evaluations after which the search ends.
     pub evaluations: u64,
-    /// Independent walkers, whose relaxations go side by side.
+    /// Independent walkers; their relaxations run side by side.
     pub walkers: usize,
     /// kT of the Metropolis rule between relaxed energies, eV.
     pub kt_ev: f64,
@@ -51,7 +51,7 @@ pub struct BasinHoppingSettings {
     pub step_angstrom: f64,
     /// Share of the hops that move one atom next to others instead of shaking all.
     pub relocate_share: f64,
-    /// Hops without a new lowest energy after which a walker starts afresh; 0: never.
+    /// Hops without a new lowest energy after which a walker starts again; 0: never.
     pub restart_after: usize,
 }
 
@@ -88,11 +88,11 @@ pub struct EvolutionSettings {
     pub side_by_side: usize,
     /// Different minima that parents are chosen from.
     pub population: usize,
-    /// Share of the offspring cut and spliced from two parents; the others are mutants of one.
+    /// Share of the offspring that is cut and spliced from two parents; the rest are mutants of one.
     pub crossover_share: f64,
     /// Largest displacement of an atom in a shaken mutant along each axis, Å.
     pub step_angstrom: f64,
-    /// Minima whose energies differ by less, eV, and whose bonds are the same, count as one.
+    /// Minima count as one if their bonds are the same and their energies differ by less than this, eV.
     pub same_energy_ev: f64,
 }
 

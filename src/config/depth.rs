@@ -1,20 +1,20 @@
-//! How deep the tables and lists of a TOML text lie in each other, found without recursion before the text is parsed.
+//! How deep tables and lists of a TOML text are nested, found without recursion before the text is parsed.
 
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-/// Most tables and lists that may lie in each other within one header, or one key and its value.
+/// Most tables and lists that may be nested within one header, or within one key and its value.
 const DEEPEST: usize = 32;
 
-/// What is said of a text that nests deeper.
+/// The error for a text that nests deeper.
 pub(crate) const TOO_DEEP: &str =
     "tables and lists are nested more than 32 deep; write them with fewer dots and brackets";
 
-/// Where `text` nests more than [`DEEPEST`] deep, if anywhere.
+/// The place where `text` nests more than [`DEEPEST`] deep, if there is one.
 ///
-/// The TOML parser recurses through brackets, braces and the dots of keys. Its own limit knows nothing of dots together with
-/// brackets, and a bracket that closes nothing (`{ a ]`) lowers its count. Here a bracket ends only what the same kind of
-/// bracket began, so that this depth is never less than the parser's, whatever is wrong with the text.
+/// The TOML parser recurses through brackets, braces and the dots of keys. Its own limit does not count dots together with
+/// brackets, and a bracket that closes nothing (`{ a ]`) lowers its count. Here a bracket ends only a bracket of the same kind.
+/// So this depth is never less than the parser's, even if the text is wrong.
 pub(crate) fn too_deep(text: &str) -> Option<usize> {
     // For every open bracket the kind that closes it, and the depth inside.
     let mut open: Vec<(TokenKind, usize)> = Vec::new();
@@ -81,7 +81,7 @@ mod tests {
         assert!(TOO_DEEP.contains(&format!(" {DEEPEST} ")));
     }
 
-    /// The deepest that is accepted fits on the stack of a thread, here the 2 MB of a test's.
+    /// The deepest text that is accepted fits on the stack of a thread, here the 2 MB of a test's thread.
     #[test]
     fn the_deepest_tables_are_read_and_written() {
         let mut headers = String::new();

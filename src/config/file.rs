@@ -1,4 +1,4 @@
-//! The configuration file as it is written: its sections, each in a file of its own with keys, units, defaults and checks.
+//! The configuration file as it is written. Each section has a file here, with its keys, units, defaults and checks.
 
 use super::keys::Keys;
 use super::source::SourceFile;
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::potential::PotentialSettings;
 use serde::{Deserialize, Serialize};
 
-/// Keys that have moved: where they were, and where they are.
+/// Keys that have moved: the old place and the new one.
 const MOVED: [(&str, &str); 4] = [
     ("guidance.relax_steps", "proposals.relax_steps"),
     ("guidance.hop_share", "proposals.hop_share"),
@@ -23,9 +23,9 @@ const MOVED: [(&str, &str); 4] = [
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// What is searched.
+    /// The system that is searched.
     pub system: SystemSection,
-    /// What gives energies and forces.
+    /// The source of energies and forces.
     pub potential: PotentialSettings,
     /// Sizes of the score model.
     #[serde(default)]
@@ -45,19 +45,19 @@ pub struct File {
     /// Force-field guidance, if it is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<GuidanceSection>,
-    /// Where samples come from besides the reverse process.
+    /// Where samples come from, in addition to the reverse process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proposals: Option<ProposalSection>,
-    /// The model to start from, if not an untrained one.
+    /// The model to start from, if it is not an untrained one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferSection>,
-    /// What counts as success, if that is known.
+    /// When a search counts as successful, if the answer is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSection>,
     /// How structures are made up from nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementSettings>,
-    /// How the baselines relax them.
+    /// How the baselines relax structures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relaxation: Option<RelaxationSection>,
     /// Random structure search.
@@ -75,7 +75,7 @@ impl File {
     /// Reads and checks the sections in `source`.
     ///
     /// # Errors
-    /// `BadInput` with the line of the first thing that cannot be used.
+    /// `BadInput` with the line of the first key or value that cannot be used.
     pub(super) fn read(source: &SourceFile) -> Result<Self> {
         refuse_moved(source)?;
         let mut sections: File = source.parse()?;
@@ -107,7 +107,7 @@ impl File {
     }
 }
 
-/// Says of a key of an older godiff where it is now.
+/// The error for a key of an older godiff: where the key is now.
 fn refuse_moved(source: &SourceFile) -> Result<()> {
     let table: toml::Table = source.parse()?;
     let stands = |path: &str| {

@@ -1,10 +1,10 @@
-//! Checks of one section's numbers, each complaint with the key and its line.
+//! Checks of one section's numbers. Each error names the key and its line.
 
 use super::source::SourceFile;
 use crate::error::Result;
 use std::fmt::Display;
 
-/// Upper bound of everything that is counted, well inside the 32 bits of the noise's counters.
+/// Upper bound of every count, well inside the 32 bits of the noise's counters.
 pub const LARGEST_COUNT: usize = 1_000_000_000;
 
 /// The keys of one section of a configuration file.

@@ -4,11 +4,11 @@ use super::keys::Keys;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
-/// `[placement]`: how structures are made up from nothing.
+/// `[placement]`: how random structures are made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlacementSettings {
-    /// Where atoms are put.
+    /// Where atoms are placed.
     pub method: PlacementMethod,
     /// Shortest distance between a new atom and any other, as a multiple of the sum of their covalent radii.
     pub shortest_bond: f64,
@@ -16,13 +16,13 @@ pub struct PlacementSettings {
     pub longest_bond: f64,
 }
 
-/// Where atoms are put.
+/// Where atoms are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementMethod {
-    /// Each next to one that is placed already.
+    /// Each atom next to one that is already placed.
     Neighbour,
-    /// Each anywhere in the allowed region.
+    /// Each atom anywhere in the allowed region.
     Uniform,
 }
 

@@ -1,23 +1,23 @@
-//! `[proposals]`: where samples come from besides the reverse process, and how they relax on learned forces.
+//! `[proposals]`: where samples come from, in addition to the reverse process, and how they relax on learned forces.
 
 use super::keys::{Keys, LARGEST_COUNT};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
-/// Most hops of a sample: where so many come to rest in known minima, more tell nothing.
+/// Most hops of a sample: if so many end in known minima, more hops bring nothing new.
 const MOST_HOP_TRIES: usize = 100;
 
 /// `[proposals]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProposalSection {
-    /// Steps of relaxation on the predicted forces that every sample takes before it is evaluated.
+    /// Steps of relaxation on the learned forces that every sample takes before it is evaluated.
     pub relax_steps: usize,
     /// Share of the samples that hop from known structures instead of coming from the prior.
     pub hop_share: f64,
-    /// Farthest that a hop displaces an atom along each axis, Å.
+    /// Largest displacement of an atom in a hop along each axis, Å.
     pub hop_angstrom: f64,
-    /// Hops of a sample until it is evaluated although it rests where an evaluated structure did.
+    /// Most hops of a sample. After these it is evaluated, even if it is at rest where an evaluated structure was.
     pub hop_tries: usize,
 }
 

@@ -6,30 +6,30 @@ use crate::error::Result;
 use crate::potential::relax::RelaxSettings;
 use serde::{Deserialize, Serialize};
 
-/// `[relaxation]`: when relaxations of a baseline end and how far they go at once.
+/// `[relaxation]`: when relaxations of a baseline end, and how far atoms move in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelaxationSection {
-    /// A relaxation ends when no free atom feels a larger force, eV/Å.
+    /// A relaxation ends when no force on a free atom is larger than this, eV/Å.
     pub fmax_ev_per_angstrom: f64,
-    /// Steps after which it ends anyway.
+    /// Most steps of a relaxation.
     pub max_steps: usize,
     /// Largest displacement of an atom in one step, Å.
     pub max_step_angstrom: f64,
-    /// Steps that the curvature is learnt from.
+    /// Number of latest steps from which the curvature is estimated.
     pub history: usize,
     /// Which evaluations the archive keeps.
     pub record: Record,
 }
 
-/// Which evaluations of a baseline the archive keeps. All count.
+/// Which evaluations of a baseline the archive keeps. All of them count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Record {
-    /// Every one: a run that goes on asks the potential for nothing twice.
+    /// All evaluations: a resumed run asks the potential for no structure twice.
     All,
-    /// The last one of every relaxation, every one lower in energy than all before, and the first that matches the target: for
-    /// cheap potentials, of which a run that goes on asks the rest again.
+    /// The last one of every relaxation, every one lower in energy than all before, and the first that matches the target. This
+    /// is for cheap potentials: a resumed run repeats the other evaluations.
     Minima,
 }
 

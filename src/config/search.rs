@@ -14,7 +14,7 @@ pub struct SearchSection {
     pub iterations: usize,
     /// Structures sampled at each temperature.
     pub samples_per_iteration: usize,
-    /// Where those of the first temperature come from.
+    /// Where the structures of the first temperature come from.
     pub first_samples: FirstSamples,
     /// Structures that the model is trained on at each temperature.
     pub buffer: usize,
@@ -22,12 +22,12 @@ pub struct SearchSection {
     pub kt_initial_ev: f64,
     /// Last temperature kT, eV.
     pub kt_final_ev: f64,
-    /// Structures with a free atom nearer to any other atom than this, Å, are not evaluated.
+    /// A structure is not evaluated if a free atom is nearer to any other atom than this, Å.
     pub min_distance_angstrom: f64,
-    /// Energies below this, eV, are taken for failures of the potential.
+    /// Energies below this, eV, count as failures of the potential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_floor_ev: Option<f64>,
-    /// Structures with energies above this, eV, are not learned from.
+    /// The model does not learn from structures with energies above this, eV.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_ceiling_ev: Option<f64>,
 }
@@ -53,9 +53,9 @@ impl Default for SearchSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FirstSamples {
-    /// From the reverse process, as all later ones: with an untrained model little but noise.
+    /// From the reverse process, as in all later iterations; with an untrained model the structures are little but noise.
     Sampled,
-    /// Made up as a random structure search does it, by `[placement]`.
+    /// Random structures as in a random structure search, made by `[placement]`.
     Placed,
 }
 

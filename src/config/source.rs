@@ -1,4 +1,4 @@
-//! A TOML file that remembers where its keys stand, so that every complaint names the line.
+//! A TOML file that remembers the places of its keys, so that every error names the line.
 
 use super::depth::{TOO_DEEP, too_deep};
 use crate::error::{Error, Result, in_plain_words};
@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 /// The text of one configuration file.
 #[derive(Debug)]
 pub struct SourceFile {
-    /// Where the text was read.
+    /// The path of the text.
     pub path: PathBuf,
     text: String,
 }
@@ -32,7 +32,7 @@ impl SourceFile {
         }
     }
 
-    /// The file as a `T`; not-a-number and infinite values are refused wherever they stand.
+    /// The file as a `T`; not-a-number and infinite values are refused everywhere.
     ///
     /// # Errors
     /// `BadInput` with the line.
@@ -48,7 +48,7 @@ impl SourceFile {
         toml::from_str(&self.text).map_err(|cause| self.syntax_error(&cause))
     }
 
-    /// The sentence `message` about `key` ("section.name"), with the line where the key, or else its section, stands.
+    /// The sentence `message` about `key` ("section.name"), with the line of the key, or else the line of its section.
     pub fn error(&self, key: &str, message: impl std::fmt::Display) -> Error {
         self.error_at(self.offset(key), format!("{key}: {message}"))
     }

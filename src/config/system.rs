@@ -7,7 +7,7 @@ use crate::system::{Cell, ConfinementSpec, Structure, System};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// `[system]`: template, free atoms, confinement; cell and periodicity where there is no template.
+/// `[system]`: template, free atoms, confinement; cell and periodicity if there is no template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SystemSection {

@@ -7,14 +7,14 @@ use crate::system::{Structure, System};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// How far a target's template may lie from the configuration's, Å.
+/// How far a target's template may be from the configuration's, Å.
 const TARGET_TOLERANCE: f64 = 0.05;
 
 /// `[target]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetSection {
-    /// The structure sought, relative to the configuration file.
+    /// The target structure, relative to the configuration file.
     pub structure: PathBuf,
     /// When a structure counts as found.
     #[serde(rename = "match")]
@@ -30,8 +30,8 @@ pub enum Matching {
     /// The energy is at most this much, eV, above the target's.
     #[serde(rename = "energy_within_ev")]
     EnergyWithin(f64),
-    /// Both: bonded like the target's, and the energy at most this much, eV, above. Samples lie above their minima, and what lies
-    /// far above may be bonded alike and stand on the surface otherwise.
+    /// Both: bonded like the target's, and the energy at most this much, eV, above. Samples have higher energies than their
+    /// minima. A structure far above may have the same bonds but another position on the surface.
     #[serde(rename = "bond_graph_within_ev")]
     BondGraphWithin(f64),
 }
@@ -59,7 +59,7 @@ impl TargetSection {
     }
 }
 
-/// The structure sought, and when one counts as it.
+/// The target structure, and when another structure counts as the target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Template and free atoms.

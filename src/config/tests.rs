@@ -6,7 +6,7 @@ fn shipped(name: &str) -> Settings {
     Settings::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)).unwrap()
 }
 
-/// What a run folder keeps is a configuration of the same search, without anything outside the folder.
+/// A run folder keeps a configuration of the same search, which needs no file outside the folder.
 #[test]
 fn resolved_configurations_read_back_the_same() {
     for name in [

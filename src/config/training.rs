@@ -16,7 +16,8 @@ pub struct TrainingSection {
     pub batch: usize,
     /// First learning rate of AdamW.
     pub learning_rate: f64,
-    /// Learning rate that AdamW ends each temperature with, along half a cosine. A configuration that was read has one.
+    /// Learning rate at the end of each temperature; the rate falls along half a cosine. A configuration that was read has a
+    /// value here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_learning_rate: Option<f64>,
     /// Decoupled weight decay of AdamW.
@@ -54,7 +55,7 @@ impl TrainingSection {
         self.final_learning_rate.get_or_insert(self.learning_rate / 100.0);
     }
 
-    /// `buffer` is that of `[search]`.
+    /// `buffer` is the key of `[search]`.
     pub(super) fn check(&self, keys: Keys, buffer: usize) -> Result<()> {
         keys.count("steps_per_iteration", self.steps_per_iteration, LARGEST_COUNT)?;
         keys.count("batch", self.batch, LARGEST_COUNT)?;
@@ -75,6 +76,6 @@ impl TrainingSection {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSection {
-    /// What arrays on a GPU are kept in.
+    /// Precision of the arrays on a GPU.
     pub precision: Storage,
 }

@@ -1,14 +1,15 @@
-//! The corrector of force-field guidance (arXiv:2510.13448, eq. 7), the plain reading in f64 that engines are held to.
+//! The corrector of force-field guidance (arXiv:2510.13448, eq. 7). This is the plain version in f64 that engines are compared
+//! with.
 //!
-//! After every predictor step x ← x + η(1−t)^ζ·p, where p is the L-BFGS direction of the predicted forces: the longer the
-//! reverse process has run, the more the samples slide downhill on the learned forces.
+//! After every predictor step x ← x + η(1−t)^ζ·p, where p is the L-BFGS direction of the predicted forces. The further the
+//! reverse process has come, the more the samples move downhill on the learned forces.
 
 use super::reverse::{clamp, remove_centre};
 use crate::lbfgs::{self, Curvature};
 use crate::system::vector::{scale, sub};
 use crate::system::{Cell, System, Vec3};
 
-/// How strong the corrector is, and how far its L-BFGS remembers and goes.
+/// The strength of the corrector, the memory of its L-BFGS and its longest step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CorrectorSettings {
     /// η, the strength at t = 0.
@@ -17,7 +18,7 @@ pub struct CorrectorSettings {
     pub zeta: f64,
     /// Pairs of displacements and force changes that one structure's L-BFGS remembers.
     pub history: usize,
-    /// No atom's part of a step is longer than this, Å.
+    /// No atom moves further than this in a step, Å.
     pub max_step_angstrom: f64,
 }
 
@@ -26,21 +27,21 @@ pub fn corrector_strength(settings: &CorrectorSettings, t: f64) -> f64 {
     settings.eta * (1.0 - t).powf(settings.zeta)
 }
 
-/// One structure's corrector on its way through the reverse process.
+/// The state of one structure's corrector during the reverse process.
 #[derive(Debug, Clone, Default)]
 pub struct Corrector {
     history: Curvature,
-    /// Positions (Å) and forces (eV/Å) of the call before.
+    /// Positions (Å) and forces (eV/Å) of the previous call.
     last: Option<(Vec<Vec3>, Vec<Vec3>)>,
 }
 
 impl Corrector {
-    /// Moves the free atoms at `positions` (Å) by `strength`·p, given the predicted `forces` (eV/Å) there, then wraps and
-    /// clamps them as the reverse process does.
+    /// Moves the free atoms at `positions` (Å) by `strength`·p, given the predicted `forces` (eV/Å) there. Then wraps and clamps
+    /// them as the reverse process does.
     ///
-    /// p is −H·∇E with H from the displacements since the call before, each to its nearest periodic image, and the changes of
-    /// the force along them; without history max_step·F/max‖F_i‖. It is scaled as a whole so that no atom's part is longer than
-    /// `settings.max_step_angstrom`. A free cluster's forces lose their mean: its centre stays.
+    /// p is −H·∇E. H comes from the displacements since the previous call, each to its nearest periodic image, and the changes of
+    /// the force along them; without history p is max_step·F/max‖F_i‖. It is scaled as a whole so that no atom moves further than
+    /// `settings.max_step_angstrom`. A free cluster's forces lose their mean, so that its centre does not move.
     pub fn correct(
         &mut self,
         system: &System,
@@ -86,8 +87,8 @@ impl Corrector {
     }
 }
 
-/// The way (Å) from one place to another past the boundaries that repeat. Exact for ways shorter than half of the cell's
-/// perpendicular widths; steps of the reverse process are far shorter.
+/// The displacement (Å) from one place to another across the boundaries that repeat. It is exact if shorter than half of the
+/// cell's perpendicular widths; steps of the reverse process are far shorter.
 fn displacement(cell: &Cell, from: Vec3, to: Vec3) -> Vec3 {
     let difference = sub(to, from);
     let fraction = cell.fractional(difference);
@@ -154,8 +155,8 @@ mod tests {
         h.iter().map(|row| -dot(row, gradient)).collect()
     }
 
-    /// Step by step the corrector goes where the plain algorithm goes, also when its memory is shorter than the way, and
-    /// arrives at the minimum.
+    /// In every step the corrector goes where the plain algorithm goes, also if its memory is shorter than the path. It arrives
+    /// at the minimum.
     #[test]
     fn the_corrector_is_lbfgs() {
         for history in [2, 10] {
@@ -195,7 +196,7 @@ mod tests {
         }
     }
 
-    /// A corrugated surface that repeats with the cell, in which the atoms drift across several boundaries.
+    /// A corrugated surface with the periodicity of the cell; the atoms drift across several boundaries.
     #[test]
     fn wraps_never_enter_the_history() {
         let forces = |positions: &[Vec3]| -> Vec<Vec3> {
@@ -213,7 +214,7 @@ mod tests {
         let mut n_wraps = 0;
         for _ in 0..120 {
             let before = inside.clone();
-            // The forces are the same to the last bit, so that all differences come from the corrector.
+            // The forces are the same to the last bit, so all differences come from the corrector.
             let at = forces(&inside);
             wrapped.correct(&system(2, CELL), &SETTINGS, 1.0, &mut inside, &at);
             free.correct(&system(2, open), &SETTINGS, 1.0, &mut outside, &at);
@@ -240,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Uphill curvature gives no pair: every step stays the longest allowed along the force.
+    /// Uphill curvature gives no pair: every step remains the longest allowed one along the force.
     #[test]
     fn concave_regions_are_left_along_the_force() {
         let mut positions = vec![[0.02, 0.0, 0.01]];
@@ -259,7 +260,7 @@ mod tests {
     fn steps_are_scaled_as_a_whole() {
         let mut corrector = Corrector::default();
         let mut positions = vec![[1.0, 0.0, 0.0], [0.0, 0.1, 0.0]];
-        // So soft a surface that the quasi-Newton step is far too long.
+        // The surface is so soft that the quasi-Newton step is far too long.
         let forces = |positions: &[Vec3]| -> Vec<Vec3> { positions.iter().map(|&x| scale(-1e-3, x)).collect() };
         for k in 0..4 {
             let before = positions.clone();
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!((positions[0][2], positions[1][2]), (2.0, 1.0));
     }
 
-    /// What a diverged model predicts shows in the positions, where the search looks for it; no force, no move.
+    /// Predictions of a diverged model appear in the positions, where the search looks for them. Without force nothing moves.
     #[test]
     fn forces_that_are_no_numbers_pass_through() {
         for bad in [f64::NAN, f64::INFINITY, 1e300] {

@@ -1,5 +1,5 @@
-//! The variance-exploding diffusion process: noise levels, schedules, truncated normal, prior, single steps. Scalar
-//! formulas in f64; the engines are held to them.
+//! The variance-exploding diffusion process: noise levels, schedules, truncated normal, prior, single steps. These are scalar
+//! formulas in f64; the engines are compared with them.
 
 mod corrector;
 mod prior;

@@ -1,4 +1,4 @@
-//! Where the free atoms start the reverse process.
+//! Start positions of the free atoms in the reverse process.
 
 use super::reverse::{normal_vector, remove_centre};
 use crate::error::{Error, Result};
@@ -15,9 +15,9 @@ pub fn prior(system: &System, noise: &Noise, structure: u32) -> Vec<Vec3> {
     positions
 }
 
-/// Start position, Å, of free atom `atom` of `structure`: under confinement uniform over the cell in the plane and over
-/// the allowed heights; for a free cluster normal with standard deviation 0.8·n^(1/3) Å (before its centre is removed);
-/// otherwise uniform over the cell. The system must pass [`check_prior`].
+/// Start position, Å, of free atom `atom` of `structure`. Under confinement it is uniform over the cell in the plane and over the
+/// allowed heights. For a free cluster it is normal with standard deviation 0.8·n^(1/3) Å (before its centre is removed).
+/// Otherwise it is uniform over the cell. The system must pass [`check_prior`].
 pub fn prior_position(system: &System, noise: &Noise, structure: u32, atom: u32) -> Vec3 {
     let uniforms = noise.uniforms(structure, 0, atom, 0);
     if let Some(confinement) = system.confinement {
@@ -34,8 +34,8 @@ pub fn prior_position(system: &System, noise: &Noise, structure: u32, atom: u32)
 /// Whether the prior of `system` exists: a bounded region in which free atoms can start.
 ///
 /// # Errors
-/// `BadInput` if the confinement is empty or not a number, if its cell has no area in the plane or in-plane vectors that
-/// leave it, or if a system that needs a whole cell has one without volume.
+/// `BadInput` if the confinement is empty or not a number, if its cell has no area in the plane or has in-plane vectors that
+/// leave the plane, or if a system that needs a whole cell has a cell without volume.
 pub fn check_prior(system: &System) -> Result<()> {
     let [a, b, c] = system.cell.vectors;
     if system.cell.vectors.iter().flatten().any(|x| !x.is_finite()) {

@@ -1,7 +1,7 @@
 //! One step of the forward and of the reverse process for one atom.
 //!
-//! The four uniform numbers of an atom are used alike everywhere: the first two give x and y (Box and Muller); the third
-//! gives z by inversion under confinement, otherwise the last two give z (Box and Muller).
+//! The four uniform numbers of an atom have the same use everywhere: the first two give x and y (Box and Muller). Under
+//! confinement the third gives z by inversion; otherwise the last two give z (Box and Muller).
 
 use super::truncated_normal;
 use crate::random::{Noise, normal_pair};
@@ -12,7 +12,7 @@ use crate::system::{Confinement, Vec3};
 pub struct Forward {
     /// x_t, Å.
     pub position: Vec3,
-    /// ε = (x_t − x_0)/σ_t, what was really added.
+    /// ε = (x_t − x_0)/σ_t, the noise that was really added.
     pub noise: Vec3,
 }
 
@@ -31,7 +31,7 @@ pub fn centred_normals(noise: &Noise, structure: u32, step: u32, n_atoms: usize)
     normals
 }
 
-/// Subtracts the mean, every atom counting alike: what free clusters do to their positions, noise and scores. (Masses
+/// Subtracts the mean, with equal weights for all atoms, as free clusters do with their positions, noise and scores. (Masses
 /// would break the isotropy of the noise.)
 pub fn remove_centre(vectors: &mut [Vec3]) {
     let n = vectors.len() as f64;
@@ -46,7 +46,7 @@ pub fn remove_centre(vectors: &mut [Vec3]) {
 pub fn truncated_around(u: f64, mean: f64, scale: f64, confinement: &Confinement) -> f64 {
     let Confinement { z_lo, z_hi } = *confinement;
     if scale > 0.0 {
-        // a mean far outside cancels badly, hence the clamp
+        // A mean far outside leads to cancellation, hence the clamp.
         clamp(mean + scale * truncated_normal(u, (z_lo - mean) / scale, (z_hi - mean) / scale), confinement)
     } else {
         clamp(mean, confinement)
@@ -72,22 +72,23 @@ pub fn forward_noise(x0: Vec3, sigma_t: f64, uniforms: [f64; 4], confinement: Op
     Forward { position, noise }
 }
 
-/// x + g²·s·dt: where a reverse step goes without noise. `g2` in Å², `score` in 1/Å.
+/// x + g²·s·dt: the end of a reverse step without noise. `g2` in Å², `score` in 1/Å.
 pub fn reverse_mean(x: Vec3, score: Vec3, g2: f64, dt: f64) -> Vec3 {
     std::array::from_fn(|k| x[k] + g2 * dt * score[k])
 }
 
-/// How often a reverse step counts the score: `scale` times, as if samples were drawn at a lower temperature than that of the
-/// learned distribution (low-temperature sampling, as in Nature 623, 1070, 2023), but not so often that the step goes beyond
-/// x + σ_t²·s, the clean position that a true score predicts, where it would not without scale. `sigma` in Å, `g2` in Å².
+/// The factor on the score in a reverse step. It is `scale`: samples are drawn as if at a lower temperature than that of the
+/// learned distribution (low-temperature sampling, as in Nature 623, 1070, 2023). It is less where the step would otherwise go
+/// beyond x + σ_t²·s, the clean position that a true score predicts, and the step without scale would not. `sigma` in Å, `g2` in
+/// Å².
 pub fn limited_score_scale(scale: f64, sigma: f64, g2: f64, dt: f64) -> f64 {
     scale.min((sigma * sigma / (g2 * dt)).max(1.0))
 }
 
-/// x + g²·s·dt + g·sqrt(dt)·ξ for one atom (Euler and Maruyama's step of the reverse equation), ξ standard normal,
-/// under confinement z drawn from the normal truncated around its mean. The `last` step adds no noise and clamps z.
-/// Scores that are not finite come out as NaN or at a bound. Free clusters add [`centred_normals`] to
-/// [`reverse_mean`] instead. Periodic axes are not wrapped here.
+/// x + g²·s·dt + g·sqrt(dt)·ξ for one atom (Euler and Maruyama's step of the reverse equation). ξ is standard normal; under
+/// confinement z is drawn from the normal truncated around its mean. The `last` step adds no noise and clamps z. Scores that are
+/// not finite lead to NaN or to a bound. Free clusters add [`centred_normals`] to [`reverse_mean`] instead. Periodic axes are not
+/// wrapped here.
 pub fn reverse_step(
     x: Vec3,
     score: Vec3,
@@ -149,8 +150,8 @@ mod tests {
         }
     }
 
-    /// An atom at the upper bound may only go down: ε_z is a half normal, whose mean is −sqrt(2/π). Clamping would give
-    /// half of that.
+    /// An atom at the upper bound may only go down: ε_z is a half normal with the mean −sqrt(2/π). Clamping would give half of
+    /// that.
     #[test]
     fn confined_noise_is_truncated_not_clamped() {
         let n = 20_000;
@@ -188,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Late steps are held at the clean position that the score predicts; without scale they are what they were.
+    /// Late steps are held at the clean position that the score predicts. Without scale the steps do not change.
     #[test]
     fn scaled_scores_overshoot_nothing() {
         let (g2, dt) = (0.04, 0.01);

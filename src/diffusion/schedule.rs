@@ -52,8 +52,8 @@ impl ReverseSchedule {
     }
 }
 
-/// Temperature of iteration `k` of `n`, kT_k = kT₀·(kT_f/kT₀)^(k/(n−1)), in the unit of `kt_initial`; exactly
-/// `kt_final` in the last iteration, `kt_initial` if there is only one.
+/// Temperature of iteration `k` of `n`, kT_k = kT₀·(kT_f/kT₀)^(k/(n−1)), in the unit of `kt_initial`. It is exactly `kt_final` in
+/// the last iteration, and `kt_initial` if there is only one.
 pub fn temperature(k: usize, n: usize, kt_initial: f64, kt_final: f64) -> f64 {
     match k {
         0 => kt_initial,

@@ -2,18 +2,18 @@
 
 use crate::error::{Error, Result};
 
-/// Largest ρ: beyond it levels hardly come nearer to an exponential.
+/// Largest ρ: beyond it the levels come hardly nearer to an exponential.
 pub const LARGEST_RHO: u32 = 16;
 
-/// Noise levels σ(t) = (σ_min^(1/ρ) + (σ_max^(1/ρ) − σ_min^(1/ρ))·t)^ρ, Å, for diffusion times t in [0, 1]: linear with ρ = 1, as in
-/// the paper; the larger ρ, the more of the time goes to low noise (Karras et al., arXiv:2206.00364, eq. 5).
+/// Noise levels σ(t) = (σ_min^(1/ρ) + (σ_max^(1/ρ) − σ_min^(1/ρ))·t)^ρ, Å, for diffusion times t in [0, 1]. They are linear with
+/// ρ = 1, as in the paper; the larger ρ, the more of the time is spent at low noise (Karras et al., arXiv:2206.00364, eq. 5).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sde {
     /// σ(0), Å.
     pub sigma_min: f64,
     /// σ(1), Å.
     pub sigma_max: f64,
-    /// ρ. A whole number, so that engines need no powers but products, alike to the last bit.
+    /// ρ. It is a whole number, so that engines need only products and agree to the last bit.
     pub rho: u32,
 }
 
@@ -117,7 +117,7 @@ mod tests {
         assert!((sde.noise_scale(1e-5).powi(2) - 1.9809801e-7).abs() < 1e-21);
     }
 
-    /// Levels of ρ = 1 are the straight line to the last bit: searches of before go on as they were.
+    /// Levels with ρ = 1 are the straight line to the last bit, so that earlier searches resume unchanged.
     #[test]
     fn linear_levels_are_a_straight_line() {
         for (sigma_min, sigma_max) in [(0.01, 1.0), (0.02, 0.7), (1e-4, 2000.0)] {
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// By logarithms instead of products; the smallest times lose most digits where powers are subtracted.
+    /// Logarithms instead of products; the smallest times lose most digits where powers are subtracted.
     #[test]
     fn levels_are_powers_of_a_straight_line() {
         for rho in [2, 3, 7, LARGEST_RHO] {

@@ -2,17 +2,16 @@
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-/// Below this width (while the density varies little) the integral is taken by quadrature, because differences of
-/// tail probabilities would lose the digits that are asked for.
+/// Below this width (while the density varies little) the integral is taken by quadrature, because differences of tail
+/// probabilities would lose the digits that are needed.
 const NARROW: f64 = 1e-2;
 
-/// Beyond this bound tail probabilities are handled as logarithms; before it they are far from underflow.
+/// Beyond this bound tail probabilities are handled as logarithms; below it they are far from underflow.
 const FAR: f64 = 30.0;
 
-/// The value below which lies the share `u` of a standard normal truncated to [lo, hi]: an inverse-CDF sample for
-/// uniform `u` in (0, 1). Bounds may be infinite and as far out as f64 reaches; the result lies in [lo, hi], grows with
-/// `u`, and is exact to a few units in its last place or 1e-12 of the interval, whichever is larger. NaN for NaN
-/// arguments and for lo > hi.
+/// The quantile for the share `u` of a standard normal truncated to [lo, hi]: an inverse-CDF sample for uniform `u` in (0, 1).
+/// Bounds may be infinite and as far out as f64 reaches. The result is in [lo, hi], grows with `u`, and is exact to a few units
+/// in its last place or 1e-12 of the interval, whichever is larger. It is NaN for NaN arguments and for lo > hi.
 ///
 /// With Q the upper tail probability, the sample solves Q(x) = (1 − u)·Q(lo) + u·Q(hi): a sum without cancellation, on
 /// the side where Q is small. The mirrored interval serves for the other side.
