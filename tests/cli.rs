@@ -555,7 +555,7 @@ fn searches_start_from_another_systems_model() {
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     for sentence in [
-        "the model starts from that of [transfer], trained on Pt",
+        "the search starts from the model of [transfer], trained on Pt",
         "Au is new to it: its embedding starts fresh",
         "it has no force head: a fresh one is added",
     ] {

@@ -133,7 +133,7 @@ fn landscapes_are_written_in_three_formats() {
     refused(&[&config("pt-adatom.toml"), "-o", "out.svg", "--grid", "6"], "such as 16x10");
     refused(&[&config("pt-adatom.toml"), "-o", "out.svg", "--grid", "0x4"], "a grid of 0 × 4 points is impossible");
     refused(&[&config("pt-heptamer.toml"), "-o", "out.svg"], "one free atom, but there are 7");
-    refused(&[&config("lj13.toml"), "-o", "out.svg"], "lj13.toml: a landscape needs atoms to lie over");
+    refused(&[&config("lj13.toml"), "-o", "out.svg"], "lj13.toml: a landscape needs a template");
     let text = fs::read_to_string(config("pt-adatom.toml")).unwrap().replace("structures/", &config("structures/"));
     fs::write(place.join("open.toml"), text.replace("confinement = ", "# ")).unwrap();
     let sentence =

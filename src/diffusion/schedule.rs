@@ -20,7 +20,7 @@ impl ReverseSchedule {
         }
         if !(t_min > 0.0 && t_min < 1.0) {
             return Err(Error::bad_input(format!(
-                "t_min, the last time of the reverse process, must lie between 0 and 1, not at {t_min}"
+                "t_min, the last time of the reverse process, must be between 0 and 1, not {t_min}"
             )));
         }
         Ok(ReverseSchedule { steps, t_min })
@@ -85,8 +85,7 @@ mod tests {
         for t_min in [0.0, 1.0, -0.1, f64::NAN] {
             let error = ReverseSchedule::new(500, t_min).unwrap_err();
             assert_eq!(error.exit_code(), 2);
-            let sentence =
-                format!("t_min, the last time of the reverse process, must lie between 0 and 1, not at {t_min}");
+            let sentence = format!("t_min, the last time of the reverse process, must be between 0 and 1, not {t_min}");
             assert_eq!(error.to_string(), sentence);
         }
     }

@@ -8,7 +8,7 @@ impl Landscape {
     /// Reads the JSON file at `path`.
     ///
     /// # Errors
-    /// `BadInput` if it cannot be read or is no landscape.
+    /// `BadInput` if it cannot be read or is not a landscape.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|cause| Error::bad_file(path, format!("cannot be read ({cause}); check the path")))?;
@@ -21,7 +21,7 @@ impl Landscape {
         let (n_energies, n_heights) = (landscape.energies_ev.len(), landscape.heights_angstrom.len());
         if !(1..=MOST_POINTS).contains(&n_points) || n_energies != n_points || n_heights != n_points {
             let message = format!(
-                "is no landscape: a grid of {n} × {m} points with {n_energies} energies and {n_heights} heights; make it anew \
+                "is no landscape: a grid of {n} × {m} points with {n_energies} energies and {n_heights} heights; make it again \
                  with `godiff scan`"
             );
             return Err(Error::bad_file(path, message));
@@ -29,14 +29,15 @@ impl Landscape {
         Ok(landscape)
     }
 
-    /// Lowest and highest energy, eV; none without any.
+    /// Lowest and highest energy, eV; `None` without any.
     pub fn range(&self) -> Option<[f64; 2]> {
         let known = || self.energies_ev.iter().copied().filter(|energy| energy.is_finite());
         let low = known().reduce(f64::min)?;
         Some([low, known().fold(low, f64::max)])
     }
 
-    /// Energy (eV) at the fractions (u, v) of a and b, linear between the four points around; none where one of them has none.
+    /// Energy (eV) at the fractions (u, v) of a and b, linear between the four points around; `None` if one of them has no
+    /// energy.
     pub fn at(&self, u: f64, v: f64) -> Option<f64> {
         let [n, m] = self.grid;
         let split = |fraction: f64, n: usize| {

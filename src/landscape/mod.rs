@@ -1,4 +1,4 @@
-//! The energy landscape of one free atom over its template: a grid over the cell, at each point the height of lowest energy.
+//! The energy landscape of one free atom over its template: a grid over the cell, with the height of lowest energy at each point.
 
 mod file;
 mod svg;
@@ -14,17 +14,17 @@ use crate::system::vector::{add, norm, scale};
 use crate::system::{Confinement, Structure, System, Vec3};
 use serde::{Deserialize, Serialize};
 
-/// Distance of neighbouring grid points, Å, unless a grid is given: at most this.
+/// Largest distance of neighbouring grid points, Å, unless a grid is given.
 const SPACING: f64 = 0.25;
-/// Distance of the heights that are tried first, Å: at most this. Finer than any well along z is wide.
+/// Largest distance of the heights that are tried first, Å. It is smaller than the width of any well along z.
 const HEIGHT_SPACING: f64 = 0.5;
-/// Heights are known this well, Å, where the forces do not decide before.
+/// Precision of the heights, Å, unless small forces end the search before.
 const HEIGHT_PRECISION: f64 = 1e-5;
-/// Rounds after which a height is left as it is.
+/// Number of rounds after which a height is not improved further.
 const MAX_ROUNDS: usize = 60;
 /// Most points of a grid.
 const MOST_POINTS: usize = 1_000_000;
-/// Structures handed to the potential at once.
+/// Number of structures that the potential gets at once.
 const AT_ONCE: usize = 1024;
 /// Likewise for a slow potential, for each one that it works on at once.
 const SLOW_BATCHES: usize = 4;
@@ -32,15 +32,15 @@ const SLOW_BATCHES: usize = 4;
 /// How a landscape is scanned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScanSettings {
-    /// Points along a and b; without it they lie 0.25 Å apart or a little less.
+    /// Number of points along a and b; without it they are 0.25 Å apart or a little less.
     pub grid: Option<[usize; 2]>,
-    /// Whether the height is relaxed, or left at the best of those tried, at most 0.5 Å apart.
+    /// Whether the height is relaxed. Otherwise it is the best of those tried, at most 0.5 Å apart.
     pub relax: bool,
-    /// A height is relaxed when the force along z is no larger, eV/Å.
+    /// A height counts as relaxed if the force along z is not larger, eV/Å.
     pub fmax_ev_per_angstrom: f64,
     /// Places nearer to another atom, Å, are not evaluated.
     pub min_distance_angstrom: f64,
-    /// Energies below this, eV, are taken for failures of the potential.
+    /// Energies below this, eV, count as failures of the potential.
     pub energy_floor_ev: Option<f64>,
 }
 
@@ -56,27 +56,27 @@ impl Default for ScanSettings {
     }
 }
 
-/// Lowest energies of one atom over the points of a grid. Point (i, j) lies at (i/n_a)·a + (j/n_b)·b and is entry i·n_b + j.
+/// Lowest energies of one atom over the points of a grid. Point (i, j) is at (i/n_a)·a + (j/n_b)·b and is entry i·n_b + j.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Landscape {
     /// n_a and n_b, the points along a and b.
     pub grid: [usize; 2],
-    /// The lattice vector a, Å; it lies in the xy plane.
+    /// The lattice vector a, Å, in the xy plane.
     pub a: Vec3,
     /// The lattice vector b, Å.
     pub b: Vec3,
-    /// Energy of the whole structure, eV; not a number (null in JSON) where the atom has no place or the potential no energy.
+    /// Energy of the whole structure, eV; not a number (null in JSON) where the atom does not fit or the potential has no energy.
     #[serde(with = "numbers_or_null")]
     pub energies_ev: Vec<f64>,
-    /// Height z of the atom there, Å; likewise.
+    /// Height z of the atom there, Å; not a number likewise.
     #[serde(with = "numbers_or_null")]
     pub heights_angstrom: Vec<f64>,
-    /// Evaluations of the potential that it took.
+    /// Evaluations of the potential that the scan needed.
     pub n_evaluations: usize,
 }
 
 impl Landscape {
-    /// Where the atom sits at point `index`, Å.
+    /// Position of the atom at point `index`, Å.
     pub fn position(&self, index: usize) -> Vec3 {
         let site = site(self.grid, [self.a, self.b], index);
         [site[0], site[1], self.heights_angstrom[index]]
@@ -88,18 +88,18 @@ impl Landscape {
         known.min_by(|&i, &j| self.energies_ev[i].total_cmp(&self.energies_ev[j]))
     }
 
-    /// The whole structure with the atom at point `index`, and its energy; none without energy.
+    /// The whole structure with the atom at point `index`, and its energy; `None` without energy.
     pub fn structure(&self, system: &System, index: usize) -> Option<Structure> {
         let energy = self.energies_ev[index].is_finite().then(|| self.energies_ev[index])?;
         Some(Structure { energy: Some(energy), ..system.structure(&[self.position(index)]) })
     }
 }
 
-/// Scans the landscape of the one free atom of `system`. `interrupted` is asked before every batch and with its answers.
+/// Scans the landscape of the one free atom of `system`. `interrupted` is checked before every batch and with its answers.
 ///
 /// # Errors
-/// `BadInput` for a system without template or confinement or with more than one free atom, for an impossible grid, and for what
-/// the potential refuses; `Evaluator` if it has no energy anywhere or can evaluate nothing any more; `Interrupted`.
+/// `BadInput` for a system without template or confinement or with more than one free atom, for an impossible grid, and if the
+/// potential refuses the system; `Evaluator` if it has no energy at any point or cannot evaluate any more; `Interrupted`.
 pub fn scan(
     system: &System,
     potential: &dyn Potential,
@@ -160,14 +160,14 @@ pub fn scan_while(
 fn check(system: &System) -> Result<Confinement> {
     let refuse = |message: String| Err(Error::bad_input(message));
     if system.n_template() == 0 {
-        return refuse("a landscape needs atoms to lie over; give a template in [system]".into());
+        return refuse("a landscape needs a template; give one in [system]".into());
     }
     if system.n_free() != 1 {
         let n = system.n_free();
-        return refuse(format!("a landscape is that of one free atom, but there are {n}; name one in system.free"));
+        return refuse(format!("a landscape needs exactly one free atom, but there are {n}; name one in system.free"));
     }
     // A system with confinement has a and b in the xy plane.
-    let needed = "a landscape needs the heights between which the free atom is sought; give system.confinement, with the \
+    let needed = "a landscape needs limits for the height of the free atom; give system.confinement, with the \
                   lattice vectors a and b in the xy plane";
     system.confinement.ok_or_else(|| Error::bad_input(needed))
 }
@@ -199,7 +199,7 @@ struct Sample {
 #[derive(Debug)]
 struct Column {
     site: Vec3,
-    /// The minimum lies between these heights, Å.
+    /// The minimum is between these heights, Å.
     lo: f64,
     hi: f64,
     best: Option<Sample>,
@@ -214,7 +214,8 @@ impl Column {
         Column { site, lo: z_lo, hi: z_hi, best: None, other: None, is_final: false }
     }
 
-    /// Narrows the bracket around the lowest energy by what was found at height `z`; nothing counts as higher than anything.
+    /// Narrows the bracket around the lowest energy with the sample at height `z`; a missing sample counts as higher than any
+    /// energy.
     fn take(&mut self, z: f64, sample: Option<Sample>) {
         let better = sample.is_some_and(|sample| self.best.is_none_or(|best| sample.energy < best.energy));
         let bound = if better { self.best.map(|best| best.z) } else { Some(z) };
@@ -229,13 +230,13 @@ impl Column {
         if better {
             (self.other, self.best) = (self.best, sample);
         } else {
-            // The nearer of the two tells more about the slope.
+            // The nearer of the two samples gives a better slope.
             let apart = |sample: &Sample| self.best.map_or(0.0, |best| (sample.z - best.z).abs());
             self.other = [sample, self.other].into_iter().flatten().min_by(|a, b| apart(a).total_cmp(&apart(b)));
         }
     }
 
-    /// The height to try next; none once the force is small, pushes out of the confinement, or the bracket is narrow.
+    /// The height to try next; `None` once the force is small or pushes out of the confinement, or the bracket is narrow.
     fn next(&self, round: usize, fmax: f64) -> Option<f64> {
         let best = self.best?;
         let end = if best.force > 0.0 { self.hi } else { self.lo };
@@ -243,7 +244,8 @@ impl Column {
             return None;
         }
         let halfway = 0.5 * (best.z + end);
-        // Where the force vanishes if it is linear; halving now and then keeps a bad guess from creeping.
+        // The place where the force vanishes if it is linear. Halving in every third round prevents slow progress from a bad
+        // guess.
         let secant = self.other.map(|other| best.z - best.force * (best.z - other.z) / (best.force - other.force));
         let within = |z: &f64| (*z - best.z) * (end - best.z) > 0.0 && (*z - best.z).abs() < (end - best.z).abs();
         Some(secant.filter(within).filter(|_| round % 3 != 2).unwrap_or(halfway))
@@ -273,7 +275,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Puts every column at the best of `heights`, with its neighbours as bracket.
+    /// Puts every column at the best of `heights`; the neighbouring heights are its bracket.
     fn try_heights(&mut self, columns: &mut [Column], heights: &[f64]) -> Result<()> {
         for &z in heights {
             let trials: Vec<(usize, f64)> = (0..columns.len()).map(|k| (k, z)).collect();
@@ -320,7 +322,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// What `answer` says about the atom at height `z`, if it counts.
+    /// The sample of the atom at height `z` from `answer`, if it counts.
     fn sample(&self, z: f64, answer: Answer) -> Option<Sample> {
         let Answer::Done(Evaluation { energy, forces }) = answer else { return None };
         let force = forces.last().map(|force| force[2])?;
@@ -329,7 +331,7 @@ impl Scan<'_> {
     }
 }
 
-/// Numbers in JSON, with null for what is not one.
+/// Numbers in JSON, with null for values that are not numbers.
 mod numbers_or_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -11,15 +11,15 @@ const SIZE: f64 = 560.0;
 const MARGIN: f64 = 20.0;
 /// Room for the scale of colours, on the right.
 const SCALE: f64 = 130.0;
-/// From low to high: stops of the colour map viridis, which reads the same without colours.
+/// From low to high: stops of the colour map viridis, which also works in grey.
 const COLOURS: [[f64; 3]; 5] =
     [[68.0, 1.0, 84.0], [59.0, 82.0, 139.0], [33.0, 145.0, 140.0], [94.0, 201.0, 98.0], [253.0, 231.0, 37.0]];
-/// Atoms are drawn with this share of their covalent radius, so that the map shows between them.
+/// Atoms are drawn with this share of their covalent radius, so that the map is visible between them.
 const ATOM_SHARE: f64 = 0.5;
-/// Shades of the scale.
+/// Number of shades of the scale.
 const SHADES: usize = 64;
 
-/// The picture. Template atoms are drawn at their places in the cell, the higher the bolder.
+/// The picture. Template atoms are drawn at their places in the cell; higher atoms are bolder.
 pub fn svg(landscape: &Landscape, system: &System) -> String {
     let [a, b] = [landscape.a, landscape.b];
     let known = || landscape.energies_ev.iter().copied().filter(|energy| energy.is_finite());
@@ -34,13 +34,13 @@ pub fn svg(landscape: &Landscape, system: &System) -> String {
          <clipPath id=\"cell\"><path d=\"{}\"/></clipPath>\n<g clip-path=\"url(#cell)\">\n",
         map.outline([0.0, 1.0], [0.0, 1.0])
     );
-    // Each point colours the cell around it; those of the first row and column also close the far sides.
+    // Each point colours the cell around it; the points of the first row and column also fill the opposite sides.
     let [n_a, n_b] = landscape.grid.map(|n| n as f64);
     for i in 0..=landscape.grid[0] {
         for j in 0..=landscape.grid[1] {
             let energy = landscape.energies_ev[i % landscape.grid[0] * landscape.grid[1] + j % landscape.grid[1]];
             let fill = if energy.is_finite() { colour((energy - lowest) / range) } else { "#cccccc".into() };
-            // A hair wider than the cell, so that no seams show.
+            // Slightly wider than the cell, so that no gaps are visible.
             let side = |k: usize, n: f64| [(k as f64 - 0.51) / n, (k as f64 + 0.51) / n];
             let _ = writeln!(text, "<path fill=\"{fill}\" d=\"{}\"/>", map.outline(side(i, n_a), side(j, n_b)));
         }
@@ -63,7 +63,7 @@ pub fn svg(landscape: &Landscape, system: &System) -> String {
     text
 }
 
-/// From Å to pixels; y points up there and down here.
+/// From Å to pixels; y points up in Å and down in pixels.
 struct Map {
     a: Vec3,
     b: Vec3,
@@ -110,7 +110,7 @@ fn draw_template(text: &mut String, system: &System, map: &Map) {
         let inside = system.cell.wrap(position, [true, true, false]);
         let radius = ATOM_SHARE * covalent_radius(number) * map.per_angstrom;
         let opacity = if hi > lo { 0.15 + 0.75 * (position[2] - lo) / (hi - lo) } else { 0.9 };
-        // Atoms near a side show on the other one too; the rest is clipped away.
+        // Atoms near a side are drawn at the opposite side too; parts outside are clipped.
         for (u, v) in [-1.0, 0.0, 1.0].into_iter().flat_map(|u| [-1.0, 0.0, 1.0].map(|v| (u, v))) {
             let (shift_a, shift_b) = (scale(u, a), scale(v, b));
             let [x, y] = map.place(std::array::from_fn(|x| inside[x] + shift_a[x] + shift_b[x]));

@@ -12,7 +12,7 @@ fn adatom() -> System {
 
 const NEVER: &dyn Fn() -> bool = &|| false;
 
-/// Lowest place of the adatom with EMT, eV.
+/// Lowest energy of the adatom with EMT, eV.
 const MINIMUM: f64 = 5.505784;
 
 #[test]
@@ -24,7 +24,7 @@ fn the_lowest_point_of_the_adatoms_landscape_leads_to_its_minimum() {
     assert_eq!((landscape.energies_ev.len(), landscape.heights_angstrom.len()), (240, 240));
     let lowest = landscape.lowest().unwrap();
     let energy = landscape.energies_ev[lowest];
-    // No point can lie below the minimum, and the next one is at most half a diagonal of the grid away.
+    // No point can be below the minimum, and the next one is at most half a diagonal of the grid away.
     assert!(energy > MINIMUM - 1e-6 && energy < MINIMUM + 0.2, "{energy}");
     let start = landscape.structure(&system, lowest).unwrap();
     let relaxed = relax(&start, &emt, &RelaxSettings::default(), NEVER).unwrap();
@@ -41,7 +41,7 @@ fn the_lowest_point_of_the_adatoms_landscape_leads_to_its_minimum() {
         assert!(held || force.abs() <= settings.fmax_ev_per_angstrom, "point {index}: {force}");
         assert!([-0.05, 0.05].iter().all(|dz| held || at(position[2] + dz).energy > here.energy), "point {index}");
     }
-    // Only the best of the heights tried: never lower, and cheaper.
+    // Only the best of the tried heights: never lower, and cheaper.
     let coarse = scan(&system, &emt, &ScanSettings { relax: false, ..settings }, NEVER).unwrap();
     let pairs = || landscape.energies_ev.iter().zip(&coarse.energies_ev);
     assert!(pairs().all(|(fine, coarse)| fine <= coarse) && pairs().any(|(fine, coarse)| fine + 0.01 < *coarse));
@@ -106,7 +106,7 @@ fn heights_follow_a_known_surface() {
         }
     }
     assert_eq!(landscape.lowest(), Some(0));
-    // Too close to the one atom of the template at the origin at its best height there.
+    // At its best height at the origin, the atom is too close to the one template atom there.
     let far = ScanSettings { min_distance_angstrom: 3.1, ..settings };
     let kept_off = scan(&wells([0.5, 4.0]), &Wells, &far, NEVER).unwrap();
     assert!(kept_off.heights_angstrom[0] >= 3.1 && kept_off.energies_ev[0] > landscape.energies_ev[0] + 0.015);
@@ -123,7 +123,7 @@ fn heights_follow_a_known_surface() {
 
     let picture = svg(&landscape, &wells([0.5, 4.0]));
     assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
-    // Points, and those of the far sides again.
+    // The points, and those that are repeated on the opposite sides.
     assert_eq!(picture.matches("<path fill=\"#").count(), 6 * 4);
     assert!(picture.contains("#cccccc") && picture.contains("<circle") && picture.contains("0.000 eV"));
 }
@@ -138,9 +138,9 @@ fn what_has_no_landscape_is_refused() {
     };
     let good = wells([0.5, 4.0]);
     let bare = System { template_numbers: vec![], template_positions: vec![], ..good.clone() };
-    refused(&bare, &settings, 2, "a landscape needs atoms to lie over; give a template");
+    refused(&bare, &settings, 2, "a landscape needs a template; give one");
     let two = System { free_numbers: vec![78; 2], ..good.clone() };
-    refused(&two, &settings, 2, "that of one free atom, but there are 2");
+    refused(&two, &settings, 2, "exactly one free atom, but there are 2");
     let open = System { confinement: None, ..good.clone() };
     refused(&open, &settings, 2, "give system.confinement");
     for grid in [[0, 3], [1_000_000, 2], [usize::MAX, 2]] {

@@ -1,8 +1,9 @@
 //! When two structures of one system are the same arrangement.
 //!
-//! Over a periodic template: if one of the template's symmetry operations brings like free atoms together, each within a distance.
-//! Elsewhere (clusters, bulk and layers without template): if the sorted distances around like atoms agree. Neither notices the
-//! order of like atoms, translations by lattice vectors, or mirroring: mirror images have the same energy and count as one.
+//! Over a periodic template: two structures are the same if one of the template's symmetry operations brings like free atoms
+//! together, each within a distance. Elsewhere (clusters, bulk and layers without template): if the sorted distances around like
+//! atoms agree. Both ignore the order of like atoms, translations by lattice vectors, and mirroring: mirror images have the same
+//! energy and count as one.
 
 use super::symmetry::{Operation, operations};
 use crate::system::vector::sub;
@@ -11,16 +12,16 @@ use crate::system::{Images, Structure, Vec3};
 /// How far, Å, a template may be from its symmetry.
 const TEMPLATE_TOLERANCE: f64 = 0.01;
 
-/// Distances around an atom that are compared for each kind of neighbour, where images repeat without end.
+/// Number of distances around an atom that are compared for each kind of neighbour, where images repeat without end.
 const NEIGHBOURS: usize = 24;
 
-/// Distance, Å, within which neighbours are sought first.
+/// Distance, Å, within which neighbours are looked for first.
 const REACH: f64 = 6.0;
 
-/// Atoms further away than this, Å, count as if they were here.
+/// Atoms further away than this, Å, count as if they were at this distance.
 const FARTHEST: f64 = 50.0;
 
-/// What is compared of a structure.
+/// The part of a structure that is compared.
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// Positions of the free atoms, Å.
@@ -36,10 +37,10 @@ pub struct Comparison {
     /// Indices of the free atoms, and their elements.
     free: Vec<usize>,
     free_numbers: Vec<u8>,
-    /// The atoms of each element, those of the template apart from the others.
+    /// The atoms of each element; template atoms and free atoms are separate kinds.
     kinds: Vec<Vec<usize>>,
     endless: bool,
-    /// The template's symmetry; `None` where distances decide alone.
+    /// The template's symmetry; `None` if distances decide alone.
     operations: Option<Vec<Operation>>,
 }
 
@@ -71,7 +72,7 @@ impl Comparison {
         }
     }
 
-    /// What is compared of `structure`.
+    /// The part of `structure` that is compared.
     pub fn shape(&self, structure: &Structure) -> Shape {
         let around = |&atom: &usize| {
             let of_kind = |kind: &Vec<usize>| self.nearest_distances(&structure.positions, atom, kind);
@@ -83,12 +84,12 @@ impl Comparison {
         }
     }
 
-    /// Whether the two are the same arrangement, no free atom being further than `tolerance` (Å) from its counterpart, or no
-    /// distance differing by more where distances decide.
+    /// Whether the two are the same arrangement: no free atom is further than `tolerance` (Å) from its counterpart or, where
+    /// distances decide, no distance differs by more.
     pub fn same(&self, a: &Shape, b: &Shape, tolerance: f64) -> bool {
         let like = |i: usize, j: usize| self.free_numbers[i] == self.free_numbers[j];
-        // Two atoms that move by no more than the tolerance change their distance, and any sorted list of distances, by no more
-        // than twice that.
+        // Atoms that move by no more than the tolerance change their distance, and any sorted list of distances, by no more than
+        // twice the tolerance.
         let allowed = if self.operations.is_some() { 2.0 * tolerance } else { tolerance };
         let alike = |i: usize, j: usize| {
             let mut pairs = a.distances[i].iter().zip(&b.distances[j]);
@@ -109,8 +110,8 @@ impl Comparison {
         })
     }
 
-    /// The distances, ascending, from `atom` to the atoms of `kind` other than itself, images included: all of them in a
-    /// cluster, else the first [`NEIGHBOURS`].
+    /// The distances, ascending, from `atom` to the other atoms of `kind`, images included: all of them in a cluster, else the
+    /// first [`NEIGHBOURS`].
     fn nearest_distances(&self, positions: &[Vec3], atom: usize, kind: &[usize]) -> Vec<f64> {
         let others = || kind.iter().filter(|&&other| other != atom);
         let n_others = others().count();
@@ -135,7 +136,8 @@ impl Comparison {
     }
 }
 
-/// Whether n things can be paired one to one with n others, `fits(i, j)` saying which pairs are allowed (augmenting paths, Kuhn 1955).
+/// Whether n things can be paired one to one with n others. `fits(i, j)` says which pairs are allowed (augmenting paths, Kuhn
+/// 1955).
 fn can_be_matched(n: usize, fits: impl Fn(usize, usize) -> bool) -> bool {
     let candidates: Vec<Vec<usize>> = {
         let mut lists = Vec::with_capacity(n);
@@ -152,7 +154,7 @@ fn can_be_matched(n: usize, fits: impl Fn(usize, usize) -> bool) -> bool {
     (0..n).all(|i| assign(i, &candidates, &mut owner, &mut vec![false; n]))
 }
 
-/// Finds a partner for `i`, moving others on to further ones if need be.
+/// Finds a partner for `i`, and moves earlier ones to another partner if needed.
 fn assign(i: usize, candidates: &[Vec<usize>], owner: &mut [Option<usize>], seen: &mut [bool]) -> bool {
     for &j in &candidates[i] {
         if !std::mem::replace(&mut seen[j], true) && owner[j].is_none_or(|other| assign(other, candidates, owner, seen))

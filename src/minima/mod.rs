@@ -1,12 +1,12 @@
 //! The distinct structures that runs have found, from the lowest energy on.
 //!
-//! Structures are taken in order of their energy. One joins the first earlier one from which it differs by less than the
-//! tolerances, in energy and in [geometry](Comparison); otherwise it is a new one. So each [`Minimum`] is the lowest of its kind,
-//! and what lies more than the tolerance above the last one that is asked for is never read: the effort grows with the number of
+//! Structures are taken in order of their energy. A structure joins the first earlier one from which it differs by less than the
+//! tolerances, in energy and in [geometry](Comparison); otherwise it is a new one. So each [`Minimum`] is the lowest of its kind.
+//! Structures more than the tolerance above the last requested minimum are never read: the effort grows with the number of
 //! structures, not with its square.
 //!
-//! What a search samples is not relaxed: it lies near a minimum, higher by what the displacements cost. Hence the generous
-//! [`Tolerances::SAMPLES`] there, and [`relaxed`], after which [`Tolerances::RELAXED`] tell minima apart.
+//! A sample of a search is not relaxed: it is near a minimum, and its energy is higher because of its displacements. Hence the
+//! generous [`Tolerances::SAMPLES`] for samples, and [`relaxed`], after which [`Tolerances::RELAXED`] distinguish minima.
 
 mod comparison;
 mod source;
@@ -28,7 +28,7 @@ use crate::system::xyz::{Frame, format_frames};
 use source::Counted;
 use std::path::Path;
 
-/// How many distinct structures are kept unless something else is asked for.
+/// Number of distinct structures that are kept by default.
 pub const LOWEST: usize = 50;
 
 /// The file of a run folder that holds its distinct structures.
@@ -44,10 +44,10 @@ pub struct Tolerances {
 }
 
 impl Tolerances {
-    /// For structures as they were sampled. Displacements of 0.1 Å cost about 0.05 eV an atom.
+    /// For samples without relaxation. Displacements of 0.1 Å cost about 0.05 eV per atom.
     pub const SAMPLES: Tolerances = Tolerances { energy_ev: 0.3, distance_angstrom: 0.4 };
 
-    /// For relaxed structures: forces of 0.05 eV/Å leave soft modes some 0.1 Å and few meV from their minimum.
+    /// For relaxed structures: with forces of 0.05 eV/Å, soft modes are still about 0.1 Å and a few meV away from their minimum.
     pub const RELAXED: Tolerances = Tolerances { energy_ev: 0.02, distance_angstrom: 0.2 };
 
     /// Checks that both are numbers from 0 on.
@@ -64,7 +64,7 @@ impl Tolerances {
         Ok(())
     }
 
-    /// Within this distance, Å, atoms count as symmetric.
+    /// Atoms within this distance, Å, count as symmetric.
     fn symmetry_angstrom(&self) -> f64 {
         0.5 * self.distance_angstrom
     }
@@ -86,7 +86,7 @@ pub struct Occurrence {
 /// A distinct structure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Minimum {
-    /// The one of lowest energy, with energy and, where they are known, forces.
+    /// The structure of lowest energy, with its energy and, if they are known, forces.
     pub structure: Structure,
     /// Its energy, eV.
     pub energy_ev: f64,
@@ -94,9 +94,9 @@ pub struct Minimum {
     pub count: usize,
     /// The runs that found it, as their places among the sources, ascending.
     pub runs: Vec<usize>,
-    /// The first time, by evaluations.
+    /// The first time that it was found, by evaluations.
     pub first: Occurrence,
-    /// The last time, by evaluations.
+    /// The last time that it was found, by evaluations.
     pub last: Occurrence,
     /// Whether no force on a free atom exceeds the limit of its relaxation.
     pub relaxed: bool,
@@ -105,8 +105,8 @@ pub struct Minimum {
 }
 
 impl Minimum {
-    /// Its frame in a structure file: the structure, with count, occurrences and symmetry in the comment line. Runs are only
-    /// spoken of where there are several.
+    /// Its frame in a structure file: the structure, with count, occurrences and symmetry in the comment line. The runs are named
+    /// only if there are several.
     pub fn frame(&self, n_runs: usize) -> Frame {
         let mut frame = Frame::from(self.structure.clone())
             .with_info("count", self.count as i64)
@@ -131,7 +131,7 @@ impl Minimum {
         frame.with_info(group, i64::from(*number)).with_info("symmetry", symbol.as_str())
     }
 
-    /// Takes in `other`, which is of the same kind and not lower.
+    /// Adds the counts of `other`, which is of the same kind and not lower.
     fn join(&mut self, other: Minimum) {
         self.count += other.count;
         self.runs.extend(other.runs);
@@ -181,8 +181,8 @@ pub fn distinct(sources: &[Source], tolerances: Tolerances, lowest: usize) -> Re
     Ok(kinds.map_or_else(Vec::new, Kinds::finish))
 }
 
-/// Writes `minima.xyz` into the run folder `folder`: what [`distinct`] finds in its archive, unrelaxed. Nothing is written while
-/// there is nothing to write.
+/// Writes `minima.xyz` into the run folder `folder`: the structures that [`distinct`] finds in its archive, unrelaxed. Nothing is
+/// written if there are none.
 ///
 /// # Errors
 /// Those of [`distinct`], and `Storage` if the file cannot be written.
@@ -196,23 +196,23 @@ pub fn write(folder: &Path) -> Result<()> {
     write_atomic(&folder.join(MINIMA), format_frames(&frames).as_bytes())
 }
 
-/// What relaxing has come to.
+/// The results of [`relaxed`].
 #[derive(Debug)]
 pub struct Relaxation {
-    /// The distinct relaxed structures, by energy. Each has the counts and occurrences of all that led to it.
+    /// The distinct relaxed structures, by energy. Each has the counts and occurrences of all structures that led to it.
     pub minima: Vec<Minimum>,
     /// Evaluations of the potential, rejected steps included.
     pub n_evaluations: usize,
-    /// Structures whose relaxation ended before the forces were small; they are among `minima`.
+    /// Number of structures whose relaxation ended before the forces were small; they are among `minima`.
     pub n_unconverged: usize,
-    /// Structures that the potential could not evaluate; they are left out.
+    /// Number of structures that the potential could not evaluate; they are left out.
     pub n_failed: usize,
     /// What stopped it before its end: an interruption, or a potential that can evaluate nothing any more. The structures are
     /// then as far as they had come, and count as unconverged.
     pub stopped: Option<Error>,
 }
 
-/// Relaxes `minima`, such as those of [`distinct`], and merges what becomes the same.
+/// Relaxes `minima`, such as those of [`distinct`], and merges those that become the same.
 ///
 /// # Errors
 /// Those of [`relax_while`], and `BadInput` for tolerances that are not numbers.
@@ -266,13 +266,14 @@ impl Kinds {
         Kinds { comparison: Comparison::new(example), tolerances, found: Vec::new() }
     }
 
-    /// Whether nothing of this or a higher energy can be one of the `lowest` kinds any more.
+    /// Whether no structure of this or a higher energy can still be one of the `lowest` kinds.
     fn none_is_like(&self, energy_ev: f64, lowest: usize) -> bool {
         let above = |(last, _): &(Minimum, Shape)| energy_ev - last.energy_ev > self.tolerances.energy_ev;
         self.found.len() >= lowest && self.found.last().is_none_or(above)
     }
 
-    /// Lets `minimum`, which is not lower than any before, join its kind, or start one if there are fewer than `lowest`.
+    /// Lets `minimum`, which is not lower than any before, join its kind. If it has none, it starts one, as long as there are
+    /// fewer than `lowest`.
     fn sort_in(&mut self, minimum: Minimum, lowest: usize) {
         let shape = self.comparison.shape(&minimum.structure);
         let Kinds { comparison, tolerances, found } = self;
@@ -295,7 +296,7 @@ impl Kinds {
     }
 }
 
-/// Refuses archives whose structures differ in more than where their free atoms are.
+/// Refuses archives whose structures differ in more than the positions of their free atoms.
 fn check_systems(readers: &[Reader], candidates: &[Counted]) -> Result<()> {
     let mut first: Option<Structure> = None;
     for (run, reader) in readers.iter().enumerate() {

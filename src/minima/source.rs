@@ -1,4 +1,4 @@
-//! Where the structures come from: archives, and which of their rows count.
+//! Where the structures come from: archives, and the choice of rows that count.
 
 use super::{Occurrence, Tolerances};
 use crate::archive::{EVALUATIONS_AN_ITERATION, Reader, Status};
@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// Its `archive.db`.
     pub archive: PathBuf,
-    /// If given, only structures count on whose free atoms no force, eV/Å, is larger: the ends of relaxations, not the way there.
+    /// If given, a structure counts only if no force on a free atom is larger, eV/Å: these are the ends of relaxations, not the
+    /// steps before.
     pub fmax_ev_per_angstrom: Option<f64>,
 }
 
-/// What tells in a run's configuration whether it relaxes.
+/// The sections of a run's configuration that show whether it relaxes.
 #[derive(Deserialize)]
 struct Sections {
     random_search: Option<toml::Table>,
@@ -29,9 +30,8 @@ struct Sections {
 }
 
 impl Source {
-    /// The archive of the run in the folder `path`, or the archive `path`. Baselines relax, so that only the ends of their
-    /// relaxations count; of a search every sample does. An archive without its run's `config.toml` beside it is taken for a
-    /// search's.
+    /// The archive of the run in the folder `path`, or the archive `path`. Baselines relax, so only the ends of their relaxations
+    /// count; of a search every sample counts. An archive without its run's `config.toml` next to it is treated like a search's.
     pub fn of(path: &Path) -> Source {
         let archive = if path.is_dir() { RunDirectory::archive_of(path) } else { path.to_owned() };
         let config = archive.with_file_name("config.toml");
@@ -45,17 +45,17 @@ impl Source {
         Source { archive, fmax_ev_per_angstrom: limit }
     }
 
-    /// Whether all that counts is relaxed.
+    /// Whether all structures that count are relaxed.
     pub fn is_relaxed(&self) -> bool {
         self.fmax_ev_per_angstrom.is_some()
     }
 
-    /// What tells its structures apart.
+    /// The tolerances that separate its structures.
     pub fn tolerances(&self) -> Tolerances {
         if self.is_relaxed() { Tolerances::RELAXED } else { Tolerances::SAMPLES }
     }
 
-    /// What counts of this source, which is number `run` and open as `reader`.
+    /// The structures of this source that count. The source is number `run`, opened as `reader`.
     pub(super) fn candidates(&self, run: usize, reader: &Reader) -> Result<Vec<Counted>> {
         let small = self.fmax_ev_per_angstrom.unwrap_or(RelaxSettings::default().fmax_ev_per_angstrom);
         let mut candidates = Vec::new();

@@ -1,12 +1,12 @@
-//! Symmetry of periodic structures, found by moyo (K. Shinohara, <https://github.com/spglib/moyo>): layer groups where two axes
-//! repeat, space groups where three do. Clusters and wires have no entry here.
+//! Symmetry of periodic structures, found by moyo (K. Shinohara, <https://github.com/spglib/moyo>): layer groups if two axes
+//! repeat, space groups if three do. Clusters and wires have no symmetry here.
 
 use crate::system::vector::{add, combine, cross, dot, norm, scale, sub};
 use crate::system::{Cell, Structure, Vec3};
 use moyo::{MoyoDataset, MoyoLayerDataset, base};
 use std::fmt;
 
-/// Empty space, Å, around a layer in the frame in which moyo sees it.
+/// Empty space, Å, around a layer in the frame that moyo gets.
 const VACUUM: f64 = 10.0;
 
 /// A family of symmetry groups.
@@ -43,14 +43,14 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The image of `position` (Å), which may lie in another cell.
+    /// The image of `position` (Å), which may be in another cell.
     pub fn apply(&self, position: Vec3) -> Vec3 {
         add(combine(position, &self.matrix), self.shift)
     }
 }
 
-/// The symmetry of all atoms of `structure` within `tolerance` (Å). `None` where fewer than two axes repeat, and where no
-/// group is found.
+/// The symmetry of all atoms of `structure` within `tolerance` (Å). `None` if fewer than two axes repeat, or if no group is
+/// found.
 pub fn symmetry(structure: &Structure, tolerance: f64) -> Option<Symmetry> {
     let setting = Setting::of(&structure.cell, &structure.positions)?;
     let crystal = setting.crystal(&structure.numbers, &structure.positions);
@@ -68,8 +68,8 @@ pub fn symmetry(structure: &Structure, tolerance: f64) -> Option<Symmetry> {
 }
 
 /// All operations, modulo lattice vectors, that map the atoms of elements `numbers` at `positions` (Å) in `cell` onto themselves
-/// within `tolerance` (Å), translations within the cell among them. `None` where fewer than two axes repeat, without atoms, and
-/// where the search for them fails.
+/// within `tolerance` (Å), including translations within the cell. `None` if fewer than two axes repeat, without atoms, and if the
+/// search for them fails.
 pub fn operations(cell: &Cell, numbers: &[u8], positions: &[Vec3], tolerance: f64) -> Option<Vec<Operation>> {
     if positions.is_empty() {
         return None;
@@ -83,7 +83,7 @@ pub fn operations(cell: &Cell, numbers: &[u8], positions: &[Vec3], tolerance: f6
     Some(found.iter().map(|operation| setting.cartesian(operation)).collect())
 }
 
-/// How a structure is shown to moyo: fractional coordinates from `origin` along the rows of `frame`.
+/// A structure in the form for moyo: fractional coordinates from `origin` along the rows of `frame`.
 struct Setting {
     kind: GroupKind,
     frame: Cell,
@@ -95,7 +95,8 @@ impl Setting {
         let periodic: Vec<Vec3> = (0..3).filter(|&k| cell.periodic[k]).map(|k| cell.vectors[k]).collect();
         match periodic[..] {
             [_, _, _] => Some(Setting { kind: GroupKind::Space, frame: *cell, origin: [0.0; 3] }),
-            // Only the lattice of the layer matters: the third vector is replaced by one across it, higher than the atoms.
+            // Only the lattice of the layer matters. So a vector across it, higher than the atoms, replaces the third lattice
+            // vector.
             [a, b] => {
                 let across = cross(a, b);
                 let normal = scale(1.0 / norm(across), across);
@@ -112,7 +113,7 @@ impl Setting {
         let [a, b, c] = self.frame.vectors;
         let basis = match self.kind {
             GroupKind::Space => [a, b, c],
-            // moyo wants the layer in the xy plane; fractional coordinates do not notice.
+            // moyo needs the layer in the xy plane. Fractional coordinates do not change by that.
             GroupKind::Layer => {
                 let (length, along) = (norm(a), dot(a, b) / norm(a));
                 [[length, 0.0, 0.0], [along, norm(cross(a, b)) / length, 0.0], [0.0, 0.0, norm(c)]]
@@ -159,7 +160,8 @@ mod tests {
         let slab = shipped("pt111-6x6x2.xyz");
         let found = symmetry(&slab, 0.01).unwrap();
         assert_eq!((found.kind, found.number, found.symbol.as_str()), (GroupKind::Layer, 72, "p-3m1"));
-        // The same, turned about an axis in space, with its layers across x, from another origin, and with atoms outside the cell.
+        // The same system, turned about an axis in space, with its layers across x, from another origin, and with atoms outside
+        // the cell.
         let turn = |r: Vec3| [r[2] + 7.0, r[0] - 3.0, r[1] + 40.0];
         let rotate = |v: Vec3| [v[2], v[0], v[1]];
         let mut turned = slab.clone();
@@ -221,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Whatever a search proposes is answered, at any tolerance: the search for symmetry does not take a finished run down.
+    /// The search for symmetry answers for any structure, at any tolerance, so that it never ends a finished run with an error.
     #[test]
     fn disorder_has_an_answer() {
         disorder_is_answered(40);

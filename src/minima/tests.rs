@@ -154,7 +154,7 @@ fn clusters_may_be_turned_moved_and_mirrored() {
     assert!(!same(&system, &free, &swapped, 0.2));
 }
 
-/// Without template bulk may be moved as a whole; stacking tells fcc from hcp.
+/// Without template, bulk may be moved as a whole; the stacking distinguishes fcc from hcp.
 #[test]
 fn bulk_is_compared_by_its_distances() {
     let d = 2.77;
@@ -176,7 +176,7 @@ fn bulk_is_compared_by_its_distances() {
 
 const TIGHT: Tolerances = Tolerances { energy_ev: 0.02, distance_angstrom: 0.2 };
 
-/// A run folder whose archive holds these entries: status, energy and free positions, ten an iteration.
+/// A run folder whose archive holds these entries: status, energy and free positions, ten per iteration.
 fn run_of(system: &System, rows: &[(Status, f64, Vec<Vec3>)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     let mut archive = Archive::create(&folder.path().join("archive.db"), system, "emt", 1).unwrap();
@@ -197,7 +197,7 @@ fn run_of(system: &System, rows: &[(Status, f64, Vec<Vec3>)]) -> TempDir {
     folder
 }
 
-/// Two hexagons (fcc twice as found, an energy apart, and turned), an island of its own, and what does not count.
+/// Two hexagons (fcc twice as found, an energy apart, and turned), an island of another kind, and structures that do not count.
 fn rows() -> Vec<(Status, f64, Vec<Vec3>)> {
     let [fcc, hcp] = ["pt7-hexagon-fcc.xyz", "pt7-hexagon-hcp.xyz"].map(|name| shipped(name).positions.split_off(72));
     let turned = about_an_atom(&fcc, third_of_a_turn());
@@ -227,7 +227,7 @@ fn distinct_structures_by_energy_with_count_and_times() {
     let minima = distinct(&source, TIGHT, 50).unwrap();
     assert_eq!(counts(&minima), [(2.003, 3), (2.005, 1), (3.0, 1), (9.0, 2), (9.5, 1)]);
     let at = |evaluation, iteration, index| Occurrence { evaluation, run: 0, iteration, index };
-    // Rejected samples are no evaluations; those that failed are.
+    // Rejected samples are no evaluations; failed ones are.
     assert_eq!((minima[0].first, minima[0].last), (at(2, 0, 2), at(9, 0, 9)));
     assert_eq!((minima[3].first, minima[3].last), (at(1, 0, 0), at(10, 1, 0)));
     assert_eq!(minima[0].structure.energy, Some(2.003));
@@ -242,7 +242,7 @@ fn distinct_structures_by_energy_with_count_and_times() {
     assert_eq!(counts(&all), [(2.003, 4), (2.005, 1), (9.0, 3)]);
     let exact = distinct(&source, Tolerances { energy_ev: 0.0, distance_angstrom: 0.2 }, 50).unwrap();
     assert_eq!(exact.len(), 8);
-    // The counts of those that are kept do not depend on how many are.
+    // The counts of the kept structures do not depend on how many are kept.
     for n in 1..5 {
         assert_eq!(distinct(&source, TIGHT, n).unwrap(), minima[..n]);
     }
@@ -275,7 +275,7 @@ fn several_runs_are_counted_together() {
     assert_eq!(error.exit_code(), 2);
 }
 
-/// Baselines record every step of their relaxations; their ends are what was found.
+/// Baselines record every step of their relaxations; only the ends count as found.
 #[test]
 fn of_a_baseline_only_relaxed_structures_count() {
     let folder = run_of(&slab(), &rows());

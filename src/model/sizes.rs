@@ -44,7 +44,7 @@ impl ModelSizes {
         }
         if !(self.cutoff_angstrom > 0.0 && self.cutoff_angstrom <= MAX_CUTOFF) {
             return Err(Error::bad_input(format!(
-                "the model's cutoff must lie above 0 and at most at {MAX_CUTOFF} Å, not at {}",
+                "the model's cutoff must be above 0 and at most {MAX_CUTOFF} Å, not {}",
                 self.cutoff_angstrom
             )));
         }
@@ -118,11 +118,11 @@ mod tests {
             ),
             (
                 ModelSizes { cutoff_angstrom: 0.0, ..PAPER },
-                "the model's cutoff must lie above 0 and at most at 100 Å, not at 0",
+                "the model's cutoff must be above 0 and at most 100 Å, not 0",
             ),
             (
                 ModelSizes { cutoff_angstrom: f64::NAN, ..PAPER },
-                "the model's cutoff must lie above 0 and at most at 100 Å, not at NaN",
+                "the model's cutoff must be above 0 and at most 100 Å, not NaN",
             ),
         ] {
             let error = sizes.check().unwrap_err();

@@ -60,8 +60,8 @@ impl ModelFile {
         let (from, to) = (Layout::new(&self.sizes), Layout::new(sizes));
         let mut parameters = initial_parameters(&to, seed);
         let mut notes = vec![match &self.species[..] {
-            [] => "the model starts from that of [transfer], whose file does not tell its species".to_owned(),
-            known => format!("the model starts from that of [transfer], trained on {}", symbols(known)),
+            [] => "the search starts from the model of [transfer], whose file does not name its species".to_owned(),
+            known => format!("the search starts from the model of [transfer], trained on {}", symbols(known)),
         }];
         let mut fresh: Vec<u8> = if self.species.is_empty() { vec![] } else { numbers.to_vec() };
         fresh.retain(|number| !self.species.contains(number));
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "the model starts from that of [transfer], trained on Cu, Pt",
+                "the search starts from the model of [transfer], trained on Cu, Pt",
                 "O, Au are new to it: their embeddings start fresh"
             ]
         );

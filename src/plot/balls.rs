@@ -16,7 +16,8 @@ const WIDEST: f64 = 24.0;
 const WIDTH: f64 = 240.0;
 /// Depth over which template atoms fade to the palest shade, Å.
 const FADE: f64 = 5.0;
-/// How much further in front than any free atom a template atom may lie in the side view, Å: what hides them is left out.
+/// How much further in front than any free atom a template atom may be in the side view, Å. Nearer ones would hide free atoms and
+/// are left out.
 const IN_FRONT: f64 = 1.0;
 
 /// An atom of a view: right, up and towards the reader, Å.
@@ -27,15 +28,15 @@ struct Ball {
 }
 
 /// The structure of `system` with the free atoms at `free` (n positions, Å) from above (a to the right) and from the side. The
-/// free atoms are put together across periodic boundaries and stand in the middle; template atoms are paler, and repeated where
-/// the cell repeats. `name` and `label` become those of the pictures, with "top" and "side".
+/// free atoms are put together across periodic boundaries and are in the middle. Template atoms are paler, and repeated where the
+/// cell repeats. `name` and `label` become those of the pictures, with "top" and "side".
 pub fn views(system: &System, free: &[Vec3], name: &str, label: &str) -> [Picture; 2] {
     let free = together(system, free);
     let window = window(system, &free);
     let template = template_in(system, window);
     let top_of = |positions: &mut dyn Iterator<Item = f64>| positions.fold(f64::NEG_INFINITY, f64::max);
     let top = top_of(&mut template.iter().map(|(position, _)| position[2]));
-    // Looking along y: what has the lowest y is in front.
+    // The view is along y: the atom with the lowest y is in front.
     let front = -top_of(&mut free.iter().map(|position| -position[1]));
     let fading = |depth: f64| 1 + ((depth / FADE).clamp(0.0, 1.0) * (N_SHADES - 2) as f64).round() as usize;
     let atoms = || system.free_numbers.iter().zip(&free).map(|(&number, &position)| (position, number));
@@ -58,8 +59,9 @@ pub fn views(system: &System, free: &[Vec3], name: &str, label: &str) -> [Pictur
     ]
 }
 
-/// The free atoms at `free` (Å) without gaps across periodic boundaries: each at the image that is closest to one placed before,
-/// the whole with its middle inside the cell. Without a template, where all may be connected to all, each is put into the cell.
+/// The free atoms at `free` (Å) without gaps across periodic boundaries: each at the image that is closest to an atom placed
+/// before, the whole with its middle inside the cell. Without a template, where all may be connected to all, each is put into the
+/// cell.
 pub fn together(system: &System, free: &[Vec3]) -> Vec<Vec3> {
     if system.n_template() == 0 {
         return free.iter().map(|&position| system.cell.wrap(position, [true; 3])).collect();
@@ -87,7 +89,8 @@ pub fn together(system: &System, free: &[Vec3]) -> Vec<Vec3> {
     placed.into_iter().map(|position| add(position, shift)).collect()
 }
 
-/// What to show from above: [left, right, bottom, top] in Å. As much of a surface as the cell is wide, around the free atoms.
+/// The window from above: [left, right, bottom, top] in Å. It shows a part of the surface around the free atoms, as wide as the
+/// cell.
 fn window(system: &System, free: &[Vec3]) -> [f64; 4] {
     let mut window = [0.0; 4];
     for axis in 0..2 {
@@ -111,7 +114,7 @@ fn window(system: &System, free: &[Vec3]) -> [f64; 4] {
     window
 }
 
-/// Template atoms and their periodic images along a and b whose middles lie in `window`.
+/// Template atoms and their periodic images along a and b, if their middles are in `window`.
 fn template_in(system: &System, window: [f64; 4]) -> Vec<(Vec3, u8)> {
     let [left, right, bottom, top] = window;
     let atoms = system.template_positions.iter().copied().zip(system.template_numbers.iter().copied());
@@ -126,7 +129,7 @@ fn template_in(system: &System, window: [f64; 4]) -> Vec<(Vec3, u8)> {
     found
 }
 
-/// `position` shifted by lattice vectors a and b (where these repeat) to wherever it may lie in `window`, and some places beyond.
+/// `position` shifted by lattice vectors a and b (where these repeat) to all places in `window`, and some places outside.
 pub fn images_along_the_surface(cell: &Cell, position: Vec3, [left, right, bottom, top]: [f64; 4]) -> Vec<Vec3> {
     let corners = [[left, bottom], [left, top], [right, bottom], [right, top]];
     let shifts = |axis: usize| {

@@ -13,9 +13,9 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 50.0;
 /// Height of a row of the legend.
 const LEGEND_ROW: f64 = 20.0;
-/// Room for a letter in the legend, generously: fonts differ, and phones show them larger.
+/// Room for a letter in the legend. It is generous: fonts differ, and phones show them larger.
 const LETTER: f64 = 8.4;
-/// Room for a name's mark and the gap after the name before.
+/// Room for the mark of a name and the gap after the previous name.
 const MARK: f64 = 44.0;
 
 /// A chart.
@@ -23,37 +23,37 @@ const MARK: f64 = 44.0;
 pub struct Chart {
     /// See [`Picture::name`].
     pub name: String,
-    /// What it shows, in a sentence.
+    /// Its content, in a sentence.
     pub label: String,
     /// Horizontal axis.
     pub x: Axis,
     /// Vertical axis.
     pub y: Axis,
-    /// What is drawn, from back to front.
+    /// The drawn layers, from back to front.
     pub layers: Vec<Layer>,
-    /// Class and name of what needs explaining.
+    /// Class and name of the layers in the legend.
     pub legend: Vec<(String, String)>,
 }
 
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// Where values stand.
+    /// Places of the values.
     pub scale: Scale,
-    /// What it measures, with the unit.
+    /// The measured quantity, with the unit.
     pub label: String,
-    /// Its named places, if these are not just round values.
+    /// Its named places, if they are not simply round values.
     pub ticks: Option<Vec<Tick>>,
 }
 
 impl Axis {
-    /// An axis with round values named.
+    /// An axis that names round values.
     pub fn new(scale: Scale, label: impl Into<String>) -> Self {
         Axis { scale, label: label.into(), ticks: None }
     }
 }
 
-/// Something drawn, in the colour of its class; coordinates are values on the axes. What lies outside of them is cut off.
+/// A layer in the colour of its class; coordinates are values on the axes. Parts outside the axes are cut off.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layer {
     /// A line through points (x, y).
@@ -72,11 +72,11 @@ pub enum Layer {
         /// Points in order of x.
         points: Vec<[f64; 3]>,
     },
-    /// Dots at (x, y); those beyond the ends of the y axis stand at the ends.
+    /// Dots at (x, y); dots beyond the ends of the y axis are drawn at the ends.
     Dots {
         /// Class of their colour.
         class: String,
-        /// Where.
+        /// Their places.
         points: Vec<[f64; 2]>,
         /// Diameter.
         size: f64,
@@ -87,19 +87,19 @@ pub enum Layer {
     Bars {
         /// Class of their colour.
         class: String,
-        /// Which.
+        /// Their coordinates.
         bars: Vec<[f64; 4]>,
     },
-    /// Texts that appear over columns (x from, x to) when the pointer rests there.
+    /// Texts that appear when the pointer rests over columns (x from, x to).
     Hints {
-        /// Which.
+        /// The columns and their texts.
         columns: Vec<([f64; 2], String)>,
     },
     /// A dashed vertical line with its name.
     Mark {
         /// Class of its colour.
         class: String,
-        /// Where.
+        /// Its x.
         x: f64,
         /// Its name.
         text: String,
@@ -107,7 +107,7 @@ pub enum Layer {
 }
 
 impl Chart {
-    /// Draws it.
+    /// Draws the chart.
     pub fn draw(&self) -> Picture {
         let (legend, legend_height) = self.legend_places();
         let top = TOP + legend_height;
@@ -134,7 +134,7 @@ impl Chart {
             picture.text("soft", "end", [LEFT - 7.0, at + 4.5], &text);
         }
         picture.add(format_args!("<path class=\"grid\" d=\"{grid}\" stroke=\"currentColor\" fill=\"none\"/>"));
-        // A viewport of its own cuts off what lies outside of the axes.
+        // A separate viewport cuts off the parts outside the axes.
         picture.add(format_args!(
             "<svg x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width}\" height=\"{height}\" overflow=\"hidden\">"
         ));
@@ -259,7 +259,7 @@ mod tests {
         assert!(svg.contains(&expected) && svg.contains("<title>a &lt; b</title>"), "{svg}");
     }
 
-    /// What lies outside is cut off by the plot's own viewport.
+    /// The plot's own viewport cuts off the parts outside.
     #[test]
     fn curves_end_at_the_frame() {
         let svg = chart(vec![[0.0, 1e9], [10.0, 0.0]]).draw().inline();

@@ -1,4 +1,4 @@
-//! Colours: viridis for temperatures, Okabe and Ito's for series, the usual ones of the elements.
+//! Colours: viridis for temperatures, Okabe and Ito's for series, the usual colours of the elements.
 
 /// Red, green, blue.
 pub type Rgb = [u8; 3];
@@ -29,12 +29,12 @@ pub fn viridis(fraction: f64) -> Rgb {
     mix(rgb(VIRIDIS[below]), rgb(VIRIDIS[below + 1]), place - below as f64)
 }
 
-/// The usual colour of an element; grey for those without.
+/// The usual colour of an element; grey for elements without one.
 pub fn element(number: u8) -> Rgb {
     usize::from(number).checked_sub(1).and_then(|k| ELEMENTS.get(k)).map_or([0x90; 3], |&colour| rgb(colour))
 }
 
-/// A part `fraction` of `b` in `a`.
+/// A mixture of `a` with the share `fraction` of `b`.
 pub fn mix(a: Rgb, b: Rgb, fraction: f64) -> Rgb {
     std::array::from_fn(|k| (f64::from(a[k]) + fraction * (f64::from(b[k]) - f64::from(a[k]))).round() as u8)
 }
@@ -44,7 +44,7 @@ pub fn css([r, g, b]: Rgb) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
-/// From 0xrrggbb.
+/// The colour 0xrrggbb.
 pub fn rgb(colour: u32) -> Rgb {
     let [_, r, g, b] = colour.to_be_bytes();
     [r, g, b]

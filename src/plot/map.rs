@@ -1,4 +1,4 @@
-//! The surface from above with the places that free atoms took, coloured by temperature: over the template (Fig. 1a of
+//! The surface from above with the places of the free atoms, coloured by temperature: over the template (Fig. 1a of
 //! arXiv:2510.13448) or over the landscape of one atom's energy.
 
 use super::balls::images_along_the_surface;
@@ -14,19 +14,19 @@ const WIDTH: f64 = 480.0;
 const MARGIN: f64 = 10.0;
 /// Height of a colour bar with its label.
 const BAR: f64 = 62.0;
-/// Radius of a template atom in covalent radii: between them the paper shows, and the dots on it.
+/// Radius of a template atom in covalent radii. The paper shows between the atoms, and the dots on it.
 const ATOM: f64 = 0.62;
-/// How far below the highest template atom the layer ends that is drawn strongly, Å: less than the distance of two layers.
+/// Depth below the highest template atom of the layer that is drawn strongly, Å. It is less than the distance of two layers.
 const TOP_LAYER: f64 = 1.0;
-/// A landscape is drawn with at least so many cells along each axis, interpolated between its points.
+/// A landscape is drawn with at least this many cells along each axis, interpolated between its points.
 const FINE: usize = 96;
 
-/// What a map shows.
+/// The content of a map.
 #[derive(Debug)]
 pub struct Projection<'a> {
     /// Template and cell.
     pub system: &'a System,
-    /// For every temperature (kT, eV), from the first iteration on: where free atoms were, Å.
+    /// For every temperature (kT, eV), from the first iteration on: positions of the free atoms, Å.
     pub clouds: &'a [(f64, Vec<Vec3>)],
     /// Ends of the colour scale: lowest and highest kT, eV.
     pub kt_range: [f64; 2],
@@ -40,7 +40,7 @@ pub fn has_surface(system: &System) -> bool {
 }
 
 impl Projection<'_> {
-    /// The atoms' places in the cell over the template, or over `landscape`.
+    /// The free atoms' places in the cell over the template, or over `landscape`.
     pub fn draw(&self, name: &str, label: &str, landscape: Option<&Landscape>) -> Picture {
         let canvas = Canvas::new(&self.system.cell);
         let n_bars = 1.0 + f64::from(u8::from(landscape.is_some()));
@@ -78,7 +78,7 @@ impl Projection<'_> {
     }
 }
 
-/// How the cell lies in the picture.
+/// The placement of the cell in the picture.
 struct Canvas {
     /// Corner of the cell with the lowest x and y, Å.
     low: [f64; 2],
@@ -140,7 +140,7 @@ fn add_template(picture: &mut Picture, canvas: &Canvas, system: &System) {
     discs.sort_by(|a, b| a.0[2].total_cmp(&b.0[2]));
     for (position, number) in discs {
         let ([x, y], radius) = (canvas.place(position), ATOM * covalent_radius(number) * canvas.unit);
-        // The dots on top of them matter: the strongest shades are left to pictures of structures.
+        // The dots on top of them are more important, so pictures of structures alone use the strongest shades.
         let shade = if top - position[2] < TOP_LAYER { 2 } else { 4 };
         picture.elements.insert(number);
         picture.add(format_args!(
@@ -149,7 +149,7 @@ fn add_template(picture: &mut Picture, canvas: &Canvas, system: &System) {
     }
 }
 
-/// Bands of equal energy as rows of small parallelograms; neighbours of one band become one.
+/// Bands of equal energy as rows of small parallelograms; neighbours in one band become one.
 fn add_landscape(picture: &mut Picture, canvas: &Canvas, landscape: &Landscape) {
     let Some([low, high]) = landscape.range() else { return };
     let [n, m] = landscape.grid.map(|points| points.max(FINE));
@@ -199,7 +199,7 @@ fn add_bar(picture: &mut Picture, top: f64, bar: &Bar) {
     let (left, width) = (MARGIN + 20.0, WIDTH - 2.0 * MARGIN - 40.0);
     let each = width / bar.classes.len() as f64;
     for (k, class) in bar.classes.iter().enumerate() {
-        // Each reaches to the end and is covered by the next, so that no seams show.
+        // Each reaches to the end and the next one covers it, so that no gaps are visible.
         let (x, y, overlap) = (left + k as f64 * each, top + 4.0, width - k as f64 * each);
         picture.add(format_args!(
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{overlap:.1}\" height=\"10\" fill=\"currentColor\"/>"
@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    /// The template's one atom sits in all four corners of the cell.
+    /// The template's one atom is in all four corners of the cell.
     #[test]
     fn the_template_is_repeated_to_the_edges() {
         let svg = draw(vec![], None);

@@ -1,5 +1,5 @@
-//! Pictures as SVG: charts, ball views, maps of a surface. No picture holds a colour of its own: classes name what a thing is, and
-//! [`style`] says how that looks on a light and on a dark page, so that the same text serves inline, as a file and as PNG.
+//! Pictures as SVG: charts, ball views, maps of a surface. No picture holds a colour of its own: classes name the role of each
+//! element, and [`style`] gives it a colour on a light and on a dark page. So the same text serves inline, as a file and as PNG.
 
 pub mod balls;
 pub mod chart;

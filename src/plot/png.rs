@@ -1,4 +1,4 @@
-//! PNG files of pictures, for slides and mails.
+//! PNG files of pictures, for slides and e-mails.
 
 use super::svg::Picture;
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use resvg::usvg::fontdb::Database;
 use resvg::usvg::{Options, Tree};
 use std::sync::Arc;
 
-/// Pixels for one unit of a picture: sharp in print at the width of a column.
+/// Pixels for one unit of a picture: sharp in print at the width of a text column.
 const PIXELS: f32 = 3.0;
 
 /// Draws pictures with this machine's fonts.
@@ -16,7 +16,7 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// With the fonts that are installed; `None` without any, since a chart without labels is worth nothing.
+    /// With the installed fonts; `None` without any, since a chart needs labels.
     pub fn new() -> Option<Self> {
         let mut fonts = Database::new();
         fonts.load_system_fonts();

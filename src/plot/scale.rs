@@ -1,6 +1,6 @@
-//! Where values stand on an axis, and which of them are named.
+//! Places of values on an axis, and the values that are named there.
 
-/// Exponents beyond which a decade is named as a power of ten.
+/// Decades with exponents beyond this are named as powers of ten.
 const PLAIN_DECADES: std::ops::RangeInclusive<i32> = -3..=3;
 
 /// The values from one end of an axis to the other.
@@ -25,14 +25,14 @@ pub enum Scale {
 /// A named place on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tick {
-    /// Where.
+    /// Its value.
     pub value: f64,
     /// Its name.
     pub text: String,
 }
 
 impl Scale {
-    /// From `from` to `to`; an interval that is empty or not finite is widened to something that can be drawn.
+    /// From `from` to `to`; an interval that is empty or not finite is widened so that it can be drawn.
     pub fn linear(from: f64, to: f64) -> Self {
         let from = if from.is_finite() { from } else { 0.0 };
         let least = (from.abs() * 1e-9).max(1e-9);
@@ -48,8 +48,8 @@ impl Scale {
         Scale::Logarithmic { from, to }
     }
 
-    /// Where `value` stands: 0 at the start of the axis, 1 at its end. Values far outside stand just outside, so that no picture
-    /// holds absurd coordinates.
+    /// The place of `value`: 0 at the start of the axis, 1 at its end. Values far outside get a place just outside, so that no
+    /// picture holds absurd coordinates.
     pub fn place(&self, value: f64) -> f64 {
         let place = match *self {
             Scale::Linear { from, to } => (value - from) / (to - from),
@@ -68,7 +68,7 @@ impl Scale {
     }
 }
 
-/// A round distance between ticks: 1, 2 or 5 times a power of ten, at most `most` of them to the `span`.
+/// A round distance between ticks: 1, 2 or 5 times a power of ten, with at most `most` ticks in the `span`.
 pub fn step(span: f64, most: usize) -> f64 {
     let power = 10f64.powf((span / most as f64).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
@@ -94,11 +94,11 @@ fn logarithmic_ticks(from: f64, to: f64, most: usize) -> Vec<Tick> {
     let (first, last) = ((from.log10() - 1e-9).ceil() as i32, (to.log10() + 1e-9).floor() as i32);
     let n_decades = (last - first + 1).max(0) as usize;
     if n_decades < 2 {
-        // Too few decades to read values from: their round parts too.
+        // Too few decades to read values from, so their round parts are named too.
         let values = (first - 1..=last).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10f64.powi(power)));
         let inside = values.filter(|value| *value >= from * (1.0 - 1e-9) && *value <= to * (1.0 + 1e-9));
         let ticks: Vec<Tick> = inside.map(|value| Tick { value, text: plain(value) }).collect();
-        // One value alone says nothing about the scale.
+        // A single value says nothing about the scale.
         return if ticks.len() < 2 { linear_ticks(from, to, most) } else { ticks };
     }
     let every = n_decades.div_ceil(most);
@@ -121,7 +121,7 @@ fn decade(power: i32) -> String {
         '1' => '¹',
         '2' => '²',
         '3' => '³',
-        // Superscripts of the other digits stand in their order from ⁰ on.
+        // Superscripts of the remaining digits follow in their order from ⁰ on.
         other => char::from_u32('⁰' as u32 + other as u32 - '0' as u32).unwrap_or(other),
     };
     format!("10{}", power.to_string().chars().map(raised).collect::<String>())

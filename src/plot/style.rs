@@ -1,4 +1,4 @@
-//! How the classes of pictures look, on a light and on a dark page.
+//! Colours of the classes of pictures, on a light and on a dark page.
 
 use super::colour::{Rgb, css, element, mix, rgb, viridis};
 use std::collections::BTreeSet;
@@ -10,10 +10,10 @@ pub const N_TEMPERATURES: usize = 32;
 pub const N_BANDS: usize = 16;
 /// Classes `s0`, `s1`, … of series.
 pub const N_SERIES: usize = 7;
-/// Shades of a ball: 0 for free atoms, the others for template atoms from near to far.
+/// Number of shades of a ball: 0 for free atoms, the rest for template atoms from near to far.
 pub const N_SHADES: usize = 5;
 
-/// What a page looks like.
+/// The colours of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Dark ink on white.
@@ -50,7 +50,7 @@ impl Scheme {
         }
     }
 
-    /// Temperature `level`: the ends of viridis that vanish on this paper are left out.
+    /// Temperature `level`; the end of viridis that is invisible on this paper is left out.
     fn temperature(self, level: usize) -> Rgb {
         let fraction = level as f64 / (N_TEMPERATURES - 1) as f64;
         match self {
@@ -59,7 +59,7 @@ impl Scheme {
         }
     }
 
-    /// Band of a landscape: greys, from well away from the paper at the lowest energy to the paper at the highest.
+    /// Band of a landscape: greys, from a clear contrast with the paper at the lowest energy to the paper at the highest.
     fn band(self, level: usize) -> Rgb {
         let fraction = level as f64 / (N_BANDS - 1) as f64;
         let deep = match self {

@@ -1,21 +1,21 @@
-//! The text of an SVG picture: escaping, paths, and the whole, inline in a page or as a file.
+//! The text of an SVG picture: escaping, paths, and the whole picture, inline in a page or as a file.
 
 use super::style;
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
-/// A picture without its outermost element, which depends on where it goes.
+/// A picture without its outermost element, which depends on where the picture is used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
-    /// Unique on a page, of letters, digits and hyphens; the stem of the picture's files.
+    /// A name that is unique on a page, of letters, digits and hyphens; the stem of the picture's files.
     pub name: String,
-    /// What it shows, in a sentence for those who cannot see it.
+    /// The content in a sentence, for readers who cannot see it.
     pub label: String,
-    /// Units of the picture's own coordinates, at 100% CSS pixels.
+    /// Width in the picture's own coordinates, at 100% CSS pixels.
     pub width: f64,
-    /// Likewise.
+    /// Height, likewise.
     pub height: f64,
-    /// Elements drawn as balls (atomic numbers): their gradients are defined outside of the picture.
+    /// Elements drawn as balls (atomic numbers). Their gradients are defined outside the picture.
     pub elements: BTreeSet<u8>,
     body: String,
 }
@@ -27,13 +27,13 @@ impl Picture {
         Picture { name, label, width, height, elements: BTreeSet::new(), body: String::new() }
     }
 
-    /// Appends elements: markup, in which all text is [`escape`]d already.
+    /// Appends elements: markup, in which all text must be [`escape`]d already.
     pub fn add(&mut self, markup: impl Display) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.body, "{markup}");
     }
 
-    /// Appends a text of class `class` whose foot stands at (`x`, `y`), with its "start", "middle" or "end" at x.
+    /// Appends a text of class `class`. Its foot is at (`x`, `y`), and its "start", "middle" or "end" is at x.
     pub fn text(&mut self, class: &str, anchor: &str, [x, y]: [f64; 2], text: &str) {
         let text = escape(text);
         self.add(format_args!(
@@ -48,7 +48,7 @@ impl Picture {
         format!("<svg viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{label}\">\n{body}</svg>")
     }
 
-    /// A file of its own, in the colours of a light page on white.
+    /// A separate file, in the colours of a light page on white.
     pub fn file(&self) -> String {
         let Picture { width, height, body, .. } = self;
         let (label, rules) = (escape(&self.label), style::rules(style::Scheme::Light, &self.elements));
@@ -81,7 +81,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The data of a path through `points`; those that are not finite are left out.
+/// The data of a path through `points`; points that are not finite are left out.
 pub fn line(points: impl IntoIterator<Item = [f64; 2]>) -> String {
     let mut data = String::new();
     for [x, y] in points.into_iter().filter(|point| point.iter().all(|u| u.is_finite())) {
@@ -92,7 +92,7 @@ pub fn line(points: impl IntoIterator<Item = [f64; 2]>) -> String {
     data
 }
 
-/// The data of a path that, stroked with round ends, is a dot at each of `points`; a tenth of the text that circles take.
+/// The data of a path that is a dot at each of `points`, if stroked with round ends. It takes a tenth of the text of circles.
 pub fn dots(points: impl IntoIterator<Item = [f64; 2]>) -> String {
     let mut data = String::new();
     for [x, y] in points.into_iter().filter(|point| point.iter().all(|u| u.is_finite())) {

@@ -108,7 +108,7 @@ fn missing_and_impossible_metadata_are_refused() {
         ("features", "-4", "the metadata give 'features' as '-4', which is not a number of that kind"),
         ("features", "0", "the model must have 1 to 4096 features, not 0"),
         ("cutoff", "six", "the metadata give 'cutoff' as 'six', which is not a number of that kind"),
-        ("cutoff", "-6", "the model's cutoff must lie above 0 and at most at 100 Å, not at -6"),
+        ("cutoff", "-6", "the model's cutoff must be above 0 and at most 100 Å, not -6"),
         ("sigma_max", "0.001", "sigma_max must be a finite number of Å above sigma_min = 0.02, not 0.001"),
         ("rho", "0", "rho must be a whole number from 1 to 16, not 0"),
         ("rho", "1.5", "the metadata give 'rho' as '1.5', which is not a number of that kind"),
