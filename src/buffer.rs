@@ -1,7 +1,7 @@
 //! The buffer that the model is trained on: Boltzmann weights, and a weighted draw without replacement from the archive.
 //!
-//! Everything is done in logarithms, relative to the lowest energy: at kT = 0.02 eV energies 1000 eV apart differ by a
-//! factor e^50000 in weight, and the draw still orders them rightly.
+//! All calculations use logarithms relative to the lowest energy: at kT = 0.02 eV the weights of energies 1000 eV apart differ by
+//! a factor e^50000, and the draw still orders them correctly.
 
 use crate::random::{Noise, Purpose};
 
@@ -17,7 +17,7 @@ pub struct Candidate {
 }
 
 /// Boltzmann weights w_i = softmax(−E_i/kT)·size of `energies` (eV) at `kt` (eV): their mean is 1 (arXiv:2510.13448, eq. 5).
-/// Weights far below the largest may come out as 0.
+/// Weights far below the largest may be 0.
 pub fn boltzmann_weights(energies: &[f64], kt: f64) -> Vec<f64> {
     let lowest = lowest(energies.iter().copied());
     let factors: Vec<f64> = energies.iter().map(|energy| libm::exp(-(energy - lowest) / kt)).collect();
@@ -25,14 +25,15 @@ pub fn boltzmann_weights(energies: &[f64], kt: f64) -> Vec<f64> {
     factors.into_iter().map(|factor| factor * scale).collect()
 }
 
-/// Kish's effective sample size (Σw)²/Σw²: between 1 (one weight rules) and their number (all equal); 0 without weights.
+/// Kish's effective sample size (Σw)²/Σw²: between 1 (one weight dominates) and the number of weights (all equal); 0 without
+/// weights.
 pub fn effective_sample_size(weights: &[f64]) -> f64 {
     let sum: f64 = weights.iter().sum();
     let squares: f64 = weights.iter().map(|w| w * w).sum();
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
-/// Draws `size` of `candidates` without replacement with weights exp(−E/kT), all of them where there are fewer; gives their
+/// Draws `size` of `candidates` without replacement with weights exp(−E/kT), or all of them if there are fewer. Gives their
 /// places in `candidates`, ordered by (iteration, index).
 ///
 /// The largest keys u^(1/w) win (Efraimidis and Spirakis, Inf. Process. Lett. 97, 181 (2006)). Here they are compared as
@@ -131,7 +132,7 @@ mod tests {
         assert!(uniform > 1000.0, "the test cannot fail: {uniform}");
     }
 
-    /// Far above everything else the order is by energy alone, although every weight underflows.
+    /// Far above the rest, the order is by energy alone, although every weight underflows.
     #[test]
     fn extreme_energies_never_underflow() {
         let candidates = candidates(&[0.0, 3e3, 1e3, 2e3, -1e3]);
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Two equal energies below the rest: each is drawn as often.
+    /// Two equal energies below the rest: each is drawn equally often.
     #[test]
     fn equal_energies_share_evenly() {
         let candidates = candidates(&[-5e3, -5e3, 0.0]);

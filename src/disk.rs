@@ -1,16 +1,16 @@
-//! Files that are either whole or not there, and what the operating system's errors mean to the user.
+//! Files that are either whole or missing, and sentences for the operating system's errors.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// Ending of files that are being written; whatever bears it after a kill is rubbish.
+/// Ending of files that are being written; after a kill, files with this ending are rubbish.
 const UNFINISHED: &str = ".unfinished";
 
-/// Writes `bytes` to `path` so that a reader, also one after a kill or a power cut, finds either the old file or the new
-/// one: temporary file in the same folder, sync, rename, sync of the folder. What is not a regular file (a pipe, a terminal)
-/// is written directly.
+/// Writes `bytes` to `path` so that a reader, also after a kill or a power cut, finds either the old file or the new one. The
+/// steps are: temporary file in the same folder, sync, rename, sync of the folder. A path that is not a regular file (a pipe, a
+/// terminal) is written directly.
 ///
 /// # Errors
 /// `Storage`.
@@ -32,13 +32,13 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::rename(&unfinished, path)
     };
     write().inspect_err(|_| {
-        // A full disk leaves half a file; its own failure to go away changes nothing.
+        // A full disk leaves half a file. If removing it fails too, nothing changes.
         let _ = fs::remove_file(&unfinished);
     })?;
     sync_folder(folder_of(path))
 }
 
-/// Makes names in `folder` durable, where the system can.
+/// Makes names in `folder` durable, if the system can.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
@@ -50,7 +50,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what [`write_whole`] left in `folder` when it was killed.
+/// Removes the files that [`write_whole`] left in `folder` when it was killed.
 pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

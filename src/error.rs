@@ -1,13 +1,13 @@
-//! One error type: each variant is an exit code, each message one sentence that says what, where and how to mend it.
+//! One error type. Each variant is an exit code; each message is one sentence that says what is wrong, where, and how to mend it.
 
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Longest message that is shown, characters: what it quotes may be of any length.
+/// Longest message that is shown, in characters, since its quotations may be of any length.
 const LONGEST: usize = 1_000;
 
-/// What every fallible function of the crate returns.
+/// The result of every fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a command stopped. The message is a whole sentence for the user, without the word "error".
@@ -63,7 +63,7 @@ pub fn stop_if(interrupted: &AtomicBool) -> Result<()> {
     if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
-/// `message` as it may be shown in a terminal: pieces of the user's files in it neither move the cursor nor fill the screen.
+/// `message` in a form for terminals: pieces of the user's files in it neither move the cursor nor fill the screen.
 fn one_line(message: &str) -> Cow<'_, str> {
     if message.len() <= LONGEST && !message.contains(char::is_control) {
         return message.into();

@@ -10,11 +10,11 @@ pub struct Curvature {
 }
 
 impl Curvature {
-    /// Adds a step (Å) with the change of the gradient (eV/Å) along it, unless it shows no positive curvature, and forgets the
-    /// oldest beyond `capacity`.
+    /// Adds a step (Å) with the change of the gradient (eV/Å) along it, unless it shows no positive curvature. Forgets the oldest
+    /// pair beyond `capacity`.
     pub fn remember(&mut self, step: Vec<f64>, change: Vec<f64>, capacity: usize) {
         let curvature = dot(&step, &change);
-        // Far below the size of its factors, s·y is rounding.
+        // If s·y is far below the size of its factors, it is rounding error.
         let positive = curvature > 1e-12 * norm(&step) * norm(&change) && curvature.is_finite();
         if !positive {
             return;
@@ -25,8 +25,8 @@ impl Curvature {
         }
     }
 
-    /// The step −H·gradient (Å), H the inverse Hessian as far as the history knows it. `None` when there is no history, or the
-    /// step does not point downhill.
+    /// The step −H·gradient (Å), where H is the inverse Hessian as far as the history knows it. `None` if there is no history, or
+    /// if the step does not point downhill.
     pub fn direction(&self, gradient: &[f64]) -> Option<Vec<f64>> {
         let (_, change, inverse) = self.pairs.back()?;
         let scale = 1.0 / (inverse * dot(change, change));
@@ -96,7 +96,7 @@ fn add_scaled(a: &mut [f64], factor: f64, b: &[f64]) {
 mod tests {
     use super::*;
 
-    /// On a quadratic surface with as many independent pairs as dimensions the last pair is met exactly: H·y = s.
+    /// On a quadratic surface with as many independent pairs as dimensions, the last pair is matched exactly: H·y = s.
     #[test]
     fn the_secant_equation_holds() {
         let hessian = [[4.0, 1.0, 0.5], [1.0, 3.0, -0.7], [0.5, -0.7, 2.0]];

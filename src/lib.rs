@@ -1,12 +1,12 @@
-//! `godiff` finds the lowest-energy arrangement of atoms from an energy function alone: a diffusion model is trained on its own
-//! samples, weighted by their Boltzmann factor, while the temperature falls (GO-Diff, arXiv:2510.13448).
+//! `godiff` finds the arrangement of atoms with the lowest energy, from an energy function alone. A diffusion model is trained on
+//! its own samples, weighted by their Boltzmann factor, while the temperature falls (GO-Diff, arXiv:2510.13448).
 //!
 //! This is the library behind the command `godiff`. Where to start reading:
 //!
 //! - [`search`]: the annealing loop, short enough to read as the paper's pseudocode;
-//! - [`system`]: what is searched: template, free atoms, cell, confinement, structure files, radius graph;
+//! - [`system`]: the task of a search: template, free atoms, cell, confinement, structure files, radius graph;
 //! - [`engine`]: the seam to the hardware, and the CPU and GPU engines behind it;
-//! - [`gpu`]: devices, queues, kernels, below everything that computes there;
+//! - [`gpu`]: devices, queues and kernels, used by all code for GPUs;
 //! - [`diffusion`]: noise levels, the prior, forward and reverse steps, as formulas;
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
@@ -15,8 +15,8 @@
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;
 //! - [`landscape`]: the energy of one atom over its template;
-//! - [`archive`], [`buffer`], [`run`]: what is kept, what is trained on, what a run leaves behind;
-//! - [`report`], [`plot`]: the page about it, and its pictures.
+//! - [`archive`], [`buffer`], [`run`]: the records of a run, its training structures, its folder;
+//! - [`report`], [`plot`]: the page about a run, and its pictures.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
 //! the user, with the exit code of its kind: [`Error`].

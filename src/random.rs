@@ -1,13 +1,13 @@
 //! Counter-based noise (Philox4x32-10) and seeded host generators.
 //!
-//! Noise inside engines is a pure function of (seed, purpose, iteration, structure, step, atom), so a structure does not
-//! depend on how a batch was split, and every engine draws the same integers. Host decisions (shuffles, initial weights)
-//! use xoshiro256++ seeded from the same key, so nothing random is ever part of a checkpoint.
+//! Noise inside engines is a pure function of (seed, purpose, iteration, structure, step, atom). So a structure does not depend
+//! on how a batch was split, and every engine draws the same integers. Host decisions (shuffles, initial weights) use
+//! xoshiro256++ seeded from the same key, so a checkpoint never holds random state.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
-/// What a stream of random numbers is for; streams of different purposes never overlap.
+/// The use of a stream of random numbers; streams of different purposes never overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -25,9 +25,9 @@ pub enum Purpose {
     Reservoir = 6,
     /// Start values of the parameters.
     Weights = 7,
-    /// Structures whose forces a training step compares.
+    /// The choice of structures whose forces a training step compares.
     ForceBatch = 8,
-    /// Structures that the baselines make up from nothing.
+    /// Random structures of the baselines.
     Placement = 9,
     /// Moves, crossings and choices of the baselines.
     Move = 10,

@@ -1,6 +1,6 @@
-//! Which godiff this is, as `build.rs` recorded it.
+//! The version of this godiff, as `build.rs` recorded it.
 
-/// Version of the package, with the commit it was built from where that is known: `0.1.0+1a2b3c4d5e6f`.
+/// Version of the package, with the commit it was built from if it is known: `0.1.0+1a2b3c4d5e6f`.
 pub const VERSION: &str = env!("GODIFF_VERSION");
 
 /// [`VERSION`] with the target and the profile: `0.1.0+1a2b3c4d5e6f (x86_64-unknown-linux-gnu, release)`.

@@ -77,7 +77,7 @@ impl ModelFile {
         self.radial_basis.clone().unwrap_or_else(even)
     }
 
-    /// What the model is, a property a line, for `inspect`.
+    /// The properties of the model, one on each line, for `inspect`.
     pub fn describe(&self) -> String {
         let ModelSizes { features, blocks, radial_functions, cutoff_angstrom, force_head } = self.sizes;
         let species = match &self.species[..] {
@@ -180,7 +180,7 @@ impl ModelFile {
             force_head: tensors.keys().any(|name| name.starts_with("force.")),
         };
         sizes.check().map_err(|error| error.to_string())?;
-        // Files from before there was a choice are linear.
+        // Older files, without this key, are linear.
         let rho = if metadata.0.contains_key("rho") { metadata.number("rho")? } else { 1 };
         let sde = Sde { sigma_min: metadata.number("sigma_min")?, sigma_max: metadata.number("sigma_max")?, rho };
         sde.check().map_err(|error| error.to_string())?;

@@ -1,8 +1,8 @@
 //! Reads checkpoints of AGeDi and GO-Diff (PyTorch Lightning) without Python.
 //!
 //! Their state dict names the backbone `PREFIXrepresentation.…` like SchNetPack, and the gated blocks of head i
-//! `PREFIXheads.i.net.B.…`. A head that takes F + 2 scalars (with sin πt and cos πt) is the score, one that takes F the
-//! forces. Which species were trained is seen in the optimiser: only their embedding rows have second moments.
+//! `PREFIXheads.i.net.B.…`. A head with F + 2 input scalars (with sin πt and cos πt) is the score, one with F is the forces. The
+//! optimiser shows which species were trained: only their embedding rows have second moments.
 
 use super::Weighting;
 use super::file::ModelFile;
@@ -20,9 +20,9 @@ const CUTOFF: &str = "representation.cutoff_fn.cutoff";
 const OFFSETS: &str = "representation.radial_basis.offsets";
 const WIDTHS: &str = "representation.radial_basis.widths";
 
-/// Reads the checkpoint at `path`. Sizes come from the tensors' shapes and buffers, the noise levels from the hyper-
-/// parameters where the file has them (otherwise the paper's 0.01 and 1 Å), the species from the optimiser (unknown
-/// without one); the radial functions are kept as stored, rounded to f32. The weighting is the authors'.
+/// Reads the checkpoint at `path`. Sizes come from the tensors' shapes and buffers. The noise levels come from the
+/// hyperparameters if the file has them (otherwise they are the paper's 0.01 and 1 Å), the species from the optimiser (unknown
+/// without one). The radial functions are kept as stored, rounded to f32. The weighting is the authors'.
 ///
 /// # Errors
 /// `BadInput` with the path and what is wrong: no readable zip archive, no pickle of plain data, a tensor missing, of
@@ -133,7 +133,8 @@ impl<'a> StateDict<'a> {
         found.ok_or_else(|| format!("its tensor {name} is missing"))
     }
 
-    /// Sizes from the shapes, the cutoff from its buffer or from the last radial function, which sits on it.
+    /// Sizes from the shapes; the cutoff from its buffer, or else from the centre of the last radial function, which is at the
+    /// cutoff.
     fn sizes(&self, archive: &mut TorchArchive<'_>) -> std::result::Result<ModelSizes, String> {
         let shape = |name| match self.tensor(name)?.shape[..] {
             [rows, columns] => Ok((rows as usize, columns as usize)),
@@ -200,14 +201,14 @@ fn noise_levels(pickle: &Pickle) -> Sde {
     }
 }
 
-/// Atomic numbers whose embedding rows have second moments of their gradient in AdamW's state.
+/// Atomic numbers with second moments of the gradient of their embedding rows in AdamW's state.
 fn species(pickle: &Pickle, archive: &mut TorchArchive<'_>, features: usize) -> std::result::Result<Vec<u8>, String> {
     let moments = || -> Option<TensorView> {
         let states = pickle.get(pickle.root(), "optimizer_states")?;
         let state = pickle.get(*pickle.children(states).first()?, "state")?;
         let of_embedding = |view: &TensorView| view.shape == [EMBEDDING_ROWS as u64, features as u64];
         let second = |id: Id| pickle.tensor(pickle.get(id, "exp_avg_sq")?).filter(of_embedding);
-        // the embedding is the model's first parameter; one value may stand under many numbers
+        // the embedding is the model's first parameter; one value may have many numbers
         let mut seen = HashSet::new();
         pickle.entries(state).iter().filter(|(_, id)| seen.insert(*id)).find_map(|(_, id)| second(*id))
     };

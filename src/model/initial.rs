@@ -4,9 +4,9 @@ use super::{Layout, Tensor};
 use crate::random::{Purpose, host_generator, normal_pair};
 use rand_xoshiro::rand_core::Rng;
 
-/// Start values in the order of `layout`: weights uniform in ±sqrt(6/(in + out)) (Glorot and Bengio 2010), biases 0,
-/// embedding rows N(0, 1) but the unused row 0, which is 0. All values are exact in f32, so that engines of both
-/// precisions start alike.
+/// Start values in the order of `layout`: weights uniform in ±sqrt(6/(in + out)) (Glorot and Bengio 2010), biases 0, embedding
+/// rows N(0, 1) except for the unused row 0, which is 0. All values are exact in f32, so that engines of both precisions start
+/// alike.
 pub fn initial_parameters(layout: &Layout, seed: u64) -> Vec<f64> {
     let mut generator = host_generator(seed, Purpose::Weights, 0);
     // in (0, 1), as Box and Muller's logarithm needs

@@ -1,4 +1,4 @@
-//! Where each named tensor stands in the flat parameter array.
+//! The place of each named tensor in the flat parameter array.
 
 use super::ModelSizes;
 use std::ops::Range;

@@ -1,10 +1,9 @@
-//! Reads Python pickles as `torch.save` writes them into a tree of plain values, executing nothing.
+//! Reads Python pickles that `torch.save` wrote into a tree of plain values, without executing anything.
 //!
-//! A pickle is a program for a stack machine. Here the machine knows data only: a class or function stays a name, calling
-//! one makes an opaque [`Node::Object`], but for the three calls a state dict is made of (tensors, parameters, ordered
-//! dictionaries). Opcodes: Python's `pickletools`. All values live in one list and refer to each other by index, so a
-//! hostile nesting costs no recursion. Nothing is copied however often it is used, so memory stays within a constant times
-//! the input.
+//! A pickle is a program for a stack machine. Here the machine knows data only: a class or function remains a name, and a call of
+//! one makes an opaque [`Node::Object`]. The exceptions are the three calls that a state dict needs (tensors, parameters, ordered
+//! dictionaries). Opcodes: Python's `pickletools`. All values are in one list and refer to each other by index, so hostile
+//! nesting costs no recursion. Values that are used often are not copied, so memory stays within a constant times the input.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -25,14 +24,14 @@ pub(super) enum Node {
     Int(i64),
     Float(f64),
     Text(Rc<str>),
-    /// Byte strings, integers beyond 64 bits: present, but of no use to a model.
+    /// Byte strings, and integers beyond 64 bits: a model does not need their values.
     Opaque,
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// A class or function.
     Global(Rc<Name>),
-    /// What the archive stores outside the pickle; for torch ('storage', class, key, device, elements).
+    /// A value that the archive stores outside the pickle; for torch ('storage', class, key, device, elements).
     Persistent(Id),
     /// A view of a storage.
     Tensor(Box<StoredTensor>),
@@ -54,7 +53,7 @@ pub(super) struct Object {
     state: Option<Id>,
 }
 
-/// A tensor by the values it was made of, which were checked.
+/// A tensor as the values it was made from, which were checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StoredTensor {
     class: Rc<Name>,
@@ -65,7 +64,7 @@ pub(super) struct StoredTensor {
     stride: Id,
 }
 
-/// Where the elements of a tensor stand, all in elements.
+/// The place of a tensor's elements; numbers count elements.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TensorView {
     /// Class of the storage, such as "torch.FloatStorage".
@@ -90,7 +89,7 @@ impl Pickle {
     /// Runs the pickle `bytes`.
     ///
     /// # Errors
-    /// A phrase for a sentence: where the pickle ends too early, does not make sense, or uses an opcode not known here.
+    /// A phrase for a sentence: where the pickle ends too early, makes no sense, or uses an opcode that is unknown here.
     pub fn parse(bytes: &[u8]) -> Result<Pickle, String> {
         let mut machine = Machine {
             bytes,
@@ -121,7 +120,7 @@ impl Pickle {
         self.root
     }
 
-    /// Keys and values of a dictionary, or of an object that behaves like one; empty for anything else.
+    /// Keys and values of a dictionary, or of an object that behaves like one; empty for any other value.
     pub fn entries(&self, id: Id) -> &[(Id, Id)] {
         match self.node(id) {
             Node::Dict(entries) => entries,
@@ -134,7 +133,7 @@ impl Pickle {
         &self.nodes[id as usize]
     }
 
-    /// The value under the text `key`; the last one, as in Python, should it be there twice.
+    /// The value under the text `key`; the last one, as in Python, if the key is there twice.
     pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
         let found = self.entries(dict).iter().rev().find(|(k, _)| self.text(*k) == Some(key));
         found.map(|(_, value)| *value)
@@ -315,7 +314,7 @@ impl Machine<'_> {
         Ok(None)
     }
 
-    /// Calls a function: ordered dictionaries, tensors and parameters are made, everything else stays an object.
+    /// Calls a function: ordered dictionaries, tensors and parameters are made, every other call becomes an object.
     fn reduce(&mut self) -> Step<()> {
         let (arguments, function) = (self.pop()?, self.pop()?);
         let Node::Tuple(arguments) = self.node(arguments) else { return Err(Fault::Senseless) };
@@ -413,7 +412,7 @@ impl Machine<'_> {
         let top = *self.stack.last().ok_or(Fault::Senseless)?;
         match &mut self.nodes[top as usize] {
             Node::List(list) => list.extend(items),
-            // what a list of an unknown class holds is of no use
+            // the contents of a list of an unknown class are not needed
             Node::Object(_) => {}
             _ => return Err(Fault::Senseless),
         }
@@ -444,7 +443,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// The top of the stack, which must stand above the last mark.
+    /// The top of the stack, which must be above the last mark.
     fn pop(&mut self) -> Step<Id> {
         if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
             return Err(Fault::Senseless);
@@ -452,7 +451,7 @@ impl Machine<'_> {
         self.stack.pop().ok_or(Fault::Senseless)
     }
 
-    /// POP removes a mark if that is on top.
+    /// POP removes a mark if the mark is on top.
     fn discard(&mut self) -> Step<()> {
         if self.marks.last() == Some(&self.stack.len()) {
             self.marks.pop();
@@ -497,7 +496,7 @@ impl Machine<'_> {
         self.take(N)?.try_into().map_err(|_| Fault::Truncated)
     }
 
-    /// Text up to the next line feed, which is passed over.
+    /// Text up to the next line feed, which is skipped.
     fn line(&mut self) -> Step<String> {
         let rest = &self.bytes[self.position..];
         let n = rest.iter().position(|byte| *byte == b'\n').ok_or(Fault::Truncated)?;
@@ -653,7 +652,7 @@ mod tests {
         assert_eq!(complaint(b"\x80\x02i"), "its pickle uses opcode 0x69 at byte 2, which model files do not need");
     }
 
-    /// `os.system("ls")` stays a value.
+    /// `os.system("ls")` remains a value.
     #[test]
     fn calls_are_not_made() {
         assert!(matches!(root(b"cos\nsystem\nX\x02\0\0\0ls\x85R."), Node::Object(_)));

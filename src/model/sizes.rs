@@ -28,7 +28,7 @@ const MAX_CUTOFF: f64 = 100.0;
 const MAX_PARAMETERS: usize = 100_000_000;
 
 impl ModelSizes {
-    /// Whether a model of these sizes makes sense and fits into memory.
+    /// Whether a model of these sizes is possible and fits into memory.
     ///
     /// # Errors
     /// `BadInput` naming the offending size and its range.
@@ -76,7 +76,7 @@ impl RadialBasis {
         RadialBasis { offsets: (0..n).map(|k| k as f64 * spacing).collect(), widths: vec![spacing; n] }
     }
 
-    /// What is wrong with K = `n` functions read from a file, as part of a sentence; `None` if nothing is.
+    /// The error in K = `n` functions read from a file, as part of a sentence; `None` if there is none.
     pub(super) fn complaint(&self, n: usize) -> Option<&'static str> {
         if self.offsets.len() != n || self.widths.len() != n {
             Some("the radial functions have another number than the filter weights expect")

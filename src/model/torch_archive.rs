@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
-/// Largest pickle read, bytes; that of a model of 64 blocks with its optimiser has half a megabyte.
+/// Largest pickle that is read, bytes; the pickle of a model of 64 blocks with its optimiser has half a megabyte.
 const MAX_PICKLE: u64 = 4 << 20;
-/// How many times the archive's size its entries may decompress to, all together. torch.save does not compress, and trained
-/// weights hardly can be.
+/// How many times the archive's size all its entries together may decompress to. torch.save does not compress, and trained
+/// weights can hardly be compressed.
 const MAX_EXPANSION: u64 = 16;
 
 /// An opened archive.
@@ -20,7 +20,7 @@ pub(super) struct TorchArchive<'a> {
     n_bytes: u64,
     /// Bytes that may still be decompressed.
     left: u64,
-    /// Storages read so far, by key: tensors may share one.
+    /// Storages read so far, by key, since tensors may share one.
     storages: HashMap<String, Vec<u8>>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> TorchArchive<'a> {
     /// Opens the archive `bytes` and reads its pickle.
     ///
     /// # Errors
-    /// A phrase for a sentence: no zip archive, one that torch did not write, big-endian.
+    /// A phrase for a sentence: not a zip archive, an archive that torch did not write, or big-endian.
     pub fn open(bytes: &'a [u8]) -> Result<(Self, Pickle), String> {
         let n_bytes = bytes.len() as u64;
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
@@ -52,7 +52,7 @@ impl<'a> TorchArchive<'a> {
         Ok((archive, pickle))
     }
 
-    /// Refuses more parameters than the archive can hold: many tensors may view one storage.
+    /// Refuses more parameters than the archive can hold. Many tensors may view one storage.
     ///
     /// # Errors
     /// A sentence.
@@ -68,7 +68,8 @@ impl<'a> TorchArchive<'a> {
     /// The elements of a float tensor in row-major order.
     ///
     /// # Errors
-    /// A phrase that follows "the tensor NAME": not floats, storage missing, of another size, or too small for the view.
+    /// A phrase that follows "the tensor NAME": the type is not float, or the storage is missing, has another size, or is too
+    /// small for the view.
     pub fn elements(&mut self, view: &TensorView) -> Result<Vec<f64>, String> {
         let width = match &view.storage_class[..] {
             "torch.FloatStorage" => 4,
@@ -113,8 +114,8 @@ impl<'a> TorchArchive<'a> {
     }
 }
 
-/// Positions in the storage of a view's elements, row-major; `None` if one lies outside or if there are more of them than
-/// the storage has, which no weights are.
+/// Positions in the storage of a view's elements, row-major. `None` if one is outside, or if there are more of them than the
+/// storage has elements, which never happens with weights.
 fn row_major(view: &TensorView) -> Option<Vec<usize>> {
     if view.shape.contains(&0) {
         return Some(Vec::new());
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(complaint, "has no storage: a/data/0 decompresses to more than 16 times the archive's size");
     }
 
-    /// Many tensors may view one storage, which is decompressed once; different ones share what may be decompressed.
+    /// Many tensors may view one storage, which is decompressed once. Different storages share the limit of decompression.
     #[test]
     fn storages_are_read_once() {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));

@@ -1,4 +1,4 @@
-//! Starting a search from a model that another system has trained: other template, number of atoms, species.
+//! Starting a search from a model that was trained on another system: another template, number of atoms or species.
 
 use super::Weighting;
 use super::file::weighting_name;
@@ -6,18 +6,18 @@ use super::{Layout, ModelFile, ModelSizes, initial_parameters};
 use crate::diffusion::Sde;
 use crate::system::elements::symbol;
 
-/// What a search takes over from a model.
+/// The part of a model that a search takes over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transferred {
     /// Start values in the order of [`Layout`].
     pub parameters: Vec<f64>,
-    /// What was taken over and what starts fresh, a sentence each.
+    /// Sentences about the parts that were taken over and those that start fresh.
     pub notes: Vec<String>,
 }
 
 impl ModelFile {
-    /// What keeps this model from running with `sizes` and `sde`, as part of a sentence; `None` if nothing does. A force head
-    /// more or less is no obstacle.
+    /// The reason why this model cannot run with `sizes` and `sde`, as part of a sentence; `None` if it can. A difference in the
+    /// force head alone is allowed.
     pub fn misfit(&self, sizes: &ModelSizes, sde: &Sde) -> Option<String> {
         let differs = |key: &str, of_model: String, of_config: String| {
             Some(format!(
@@ -39,7 +39,7 @@ impl ModelFile {
             ("diffusion.sigma_max_angstrom", self.sde.sigma_max, sde.sigma_max),
             ("diffusion.rho", self.sde.rho.into(), sde.rho.into()),
         ] {
-            // Imported numbers went through f32.
+            // Imported numbers were rounded to f32.
             if (found - expected).abs() > 1e-6 * expected {
                 return differs(key, found.to_string(), expected.to_string());
             }
@@ -54,8 +54,8 @@ impl ModelFile {
 
     /// This model's parameters for a search with a model of `sizes` on atoms with these atomic `numbers`. Embedding rows of
     /// species that it was not trained on, and a force head that it lacks, get the start values of `seed`; a force head that
-    /// `sizes` lacks is dropped. The sizes must fit otherwise ([`ModelFile::misfit`]). Training goes on with `weighting`: another
-    /// one than before is worth a note, as the output then changes its meaning.
+    /// `sizes` lacks is dropped. The sizes must fit otherwise ([`ModelFile::misfit`]). Training continues with `weighting`. If it
+    /// differs from the one before, a note says so, because the meaning of the output changes.
     pub fn transfer(&self, sizes: &ModelSizes, weighting: Weighting, numbers: &[u8], seed: u64) -> Transferred {
         let (from, to) = (Layout::new(&self.sizes), Layout::new(sizes));
         let mut parameters = initial_parameters(&to, seed);
@@ -197,7 +197,7 @@ mod tests {
         let model = ModelFile { radial_basis: Some(RadialBasis::even(3, 4.5)), ..model(&[78], true) };
         let sde = model.sde;
         assert_eq!(model.misfit(&SIZES, &sde), None);
-        // A cutoff that went through f32.
+        // A cutoff that was rounded to f32.
         let rounded = ModelSizes { cutoff_angstrom: f64::from(4.1f32), ..model.sizes };
         let imported = ModelFile { sizes: rounded, ..model.clone() };
         assert_eq!(imported.misfit(&ModelSizes { cutoff_angstrom: 4.1, ..SIZES }, &sde), None);

@@ -3,8 +3,8 @@
 use crate::system::System;
 use serde::{Deserialize, Serialize};
 
-/// How the score loss weighs noise levels: by denoising score matching, which makes the output the true score (Vincent, Neural
-/// Comput. 23, 1661, 2011), or as the code that the authors of GO-Diff released with arXiv:2510.13448.
+/// How the score loss weighs noise levels. One way is denoising score matching, which makes the output the true score (Vincent,
+/// Neural Comput. 23, 1661, 2011). The other way is that of the code that the authors of GO-Diff released with arXiv:2510.13448.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
@@ -23,12 +23,12 @@ impl Weighting {
         }
     }
 
-    /// What the score is multiplied by in the residual, for noise of standard deviation `sigma` (Å).
+    /// The factor on the score in the residual, for noise of standard deviation `sigma` (Å).
     pub fn factor(self, sigma: f64) -> f64 {
         sigma.powi(self.exponent() as i32)
     }
 
-    /// Atoms of a structure that the mean runs over.
+    /// Number of atoms of a structure in the mean.
     pub fn n_averaged(self, system: &System) -> usize {
         match self {
             Weighting::Dsm => system.n_free(),
