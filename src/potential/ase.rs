@@ -10,20 +10,20 @@ use crate::system::System;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-/// Structures in a call where the worker evaluates batches at once.
+/// Number of structures in a call, if the worker evaluates batches at once.
 const BATCH: usize = 16;
 
 /// `kind = "ase"`: godiff starts Python workers with an ASE calculator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AseSettings {
-    /// What makes the calculator, `MODULE:NAME`.
+    /// The class or function that makes the calculator, `MODULE:NAME`.
     pub calculator: String,
-    /// The interpreter, which has ASE and the calculator.
+    /// The Python interpreter, which has ASE and the calculator.
     pub python: String,
-    /// Workers side by side.
+    /// Number of workers side by side.
     pub workers: usize,
-    /// Structures in a call.
+    /// Number of structures in a call.
     pub batch: usize,
     /// How long a worker may take to start, s.
     pub startup_limit_seconds: f64,
@@ -33,19 +33,19 @@ pub struct AseSettings {
     /// Failed structures in a row, with no answer between them, that end the run; without it 5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_after_failures: Option<usize>,
-    /// The calculator's keyword arguments; `{worker}` in a text stands for the worker's number, from 0.
+    /// The calculator's keyword arguments; `{worker}` in a text is replaced by the worker's number, from 0.
     pub arguments: Table,
 }
 
 impl Default for AseSettings {
-    /// Without a calculator, which has no default.
+    /// The keys without a calculator, which has no default.
     fn default() -> Self {
         AseSettings::new(String::new())
     }
 }
 
 impl AseSettings {
-    /// `calculator` with everything else left at its default.
+    /// `calculator` with all other keys at their defaults.
     pub fn new(calculator: String) -> Self {
         AseSettings {
             python: "python3".into(),
@@ -66,7 +66,7 @@ impl AseSettings {
     }
 }
 
-/// Large for the calculators that worker.py knows how to batch.
+/// The default of `batch`: large for the calculators that worker.py can batch.
 fn default_batch(calculator: &str) -> usize {
     if ["mace.", "chgnet."].iter().any(|module| calculator.starts_with(module)) { BATCH } else { 1 }
 }

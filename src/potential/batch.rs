@@ -1,4 +1,4 @@
-//! How the built-in potentials walk through a batch: in chunks, on all cores, each chunk delivered once.
+//! How the built-in potentials evaluate a batch: in chunks, on all cores, with one delivery for each chunk.
 
 use rayon::prelude::*;
 
@@ -6,18 +6,18 @@ use super::Answer;
 use crate::error::Result;
 use crate::system::Structure;
 
-/// Structures between two deliveries: enough to keep many cores busy, few enough for steady progress.
+/// Number of structures between two deliveries: enough to keep many cores busy, few enough for steady progress.
 const CHUNK: usize = 64;
 
-/// Structures a thread takes at once, so that a task costs more than its hand-over.
+/// Number of structures that a thread takes at once, so that a task costs more than its hand-over.
 const TASK: usize = 4;
 
-/// Evaluates `structures` with `evaluate` on the current thread pool and hands the answers to `deliver` chunk by chunk.
-/// `S` is what a thread reuses from structure to structure. Every structure is computed by one thread alone, so the
-/// answers do not depend on the number of threads.
+/// Evaluates `structures` with `evaluate` on the current thread pool and hands the answers to `deliver` chunk by chunk. A thread
+/// reuses an `S` from structure to structure. One thread alone computes a structure, so the answers do not depend on the number
+/// of threads.
 ///
 /// # Errors
-/// The first error of `evaluate` by index, or what `deliver` returns.
+/// The first error of `evaluate` by index, or the error of `deliver`.
 pub(super) fn evaluate_in_chunks<S: Default>(
     structures: &[Structure],
     deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,

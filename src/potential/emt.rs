@@ -23,11 +23,11 @@ use crate::system::vector::is_finite;
 use crate::system::{Cell, Structure, System, Vec3};
 use serde::{Deserialize, Serialize};
 
-/// `kind = "emt"`: effective medium theory, computed on the GPU where one is named.
+/// `kind = "emt"`: effective medium theory, computed on the GPU if one is named.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmtSettings {
-    /// Cutoff from the largest element present, as in ASAP, instead of the largest EMT knows, as in ASE.
+    /// Cutoff from the largest element present, as in ASAP, instead of the largest element with parameters, as in ASE.
     pub asap_cutoff: bool,
 }
 
@@ -56,7 +56,7 @@ impl Kind for EmtSettings {
     }
 }
 
-/// EMT for Al, Cu, Ag, Au, Ni, Pd and Pt; H, C, N and O too, as in ASE, where they mean little.
+/// EMT for Al, Cu, Ag, Au, Ni, Pd and Pt, and as in ASE also for H, C, N and O, where the results mean little.
 #[derive(Debug)]
 pub struct Emt {
     rule: CutoffRule,
@@ -65,20 +65,20 @@ pub struct Emt {
     template: Option<Template>,
 }
 
-/// The template whose share of every structure is known.
+/// The template, and its share of every structure, computed once.
 #[derive(Debug)]
 struct Template {
     cell: Cell,
     numbers: Vec<u8>,
     positions: Vec<Vec3>,
-    /// Which of the models the share was made with.
+    /// The model that the share was made with.
     model: usize,
     share: TemplateShare,
 }
 
 impl Emt {
-    /// EMT for any structure. With `asap_cutoff` the cutoff follows from the largest element present, as in ASAP; without,
-    /// from the largest in the table, which is ASE's default.
+    /// EMT for any structure. With `asap_cutoff` the cutoff follows from the largest element present, as in ASAP. Without it the
+    /// cutoff follows from the largest element in the table, which is ASE's default.
     pub fn new(asap_cutoff: bool) -> Self {
         let (rule, setting_elements) = if asap_cutoff {
             (CutoffRule::Present, (0..N_ELEMENTS).collect())
@@ -89,8 +89,8 @@ impl Emt {
         Emt { rule, models, template: None }
     }
 
-    /// EMT that computes the share of `system`'s template once. Structures that begin with the template, bit for bit, in the
-    /// system's cell, cost only the pairs with other atoms; all others are computed whole, to the same values.
+    /// EMT that computes the share of `system`'s template once. For structures that begin with the template, bit for bit, in the
+    /// system's cell, it computes only the pairs with other atoms. All other structures are computed whole, to the same values.
     ///
     /// # Errors
     /// `BadInput` for elements without parameters, for template positions that are not finite, and for a cell without volume
@@ -117,8 +117,8 @@ impl Emt {
         Ok(emt)
     }
 
-    /// Energy and forces of one structure. Where two atoms share one place the energy is infinite and the forces are not
-    /// numbers; where a position is not finite neither is.
+    /// Energy and forces of one structure. If two atoms share one place, the energy is infinite and the forces are not numbers.
+    /// If a position is not finite, energy and forces are not numbers.
     ///
     /// # Errors
     /// `BadInput` for elements without parameters, and for a cell without volume or much thinner than the cutoff.
@@ -142,7 +142,7 @@ impl Emt {
         }
     }
 
-    /// Which model belongs to a structure of these elements (places in the table).
+    /// The model for a structure of these elements (places in the table).
     fn model_index(&self, elements: &[u8]) -> usize {
         match self.rule {
             CutoffRule::WholeTable => 0,

@@ -1,22 +1,22 @@
 //! Periodic images for pair sums: the translations that can bring two atoms within a cutoff.
 //!
-//! Atoms are wrapped once. The difference of two wrapped atoms, reduced to fractions in [−½, ½] along the periodic axes,
-//! needs only the few translations listed here on top of it; where every periodic height is at least twice the cutoff
-//! that is the zero translation alone. Thin, skewed and left-handed cells simply have a longer list.
+//! Atoms are wrapped once. The difference of two wrapped atoms is reduced to fractions in [−½, ½] along the periodic axes. Then
+//! only the few translations listed here must be added; if every periodic height is at least twice the cutoff, this is the zero
+//! translation alone. Thin, skewed and left-handed cells simply have a longer list.
 
 use crate::error::{Error, Result};
 use crate::system::vector::{combine, dot, norm, scale, sub};
 use crate::system::{Cell, Vec3, image_range};
 
-/// More translations than this mean a cell so thin that nothing sensible can be computed in it.
+/// More translations than this mean a cell so thin that no calculation in it makes sense.
 const MAX_TRANSLATIONS: f64 = 1e6;
 
-/// Every way in which periodicity can bring two atoms closer than a cutoff.
+/// All translations by which periodicity can bring two atoms closer than a cutoff.
 #[derive(Debug, Clone)]
 pub(super) struct ImageList {
-    /// Lattice vectors of the periodic axes, Å; zero for the others.
+    /// Lattice vectors of the periodic axes, Å; zero for other axes.
     vectors: [Vec3; 3],
-    /// Vectors whose product with a position is its fraction along a periodic axis, 1/Å; zero for the others.
+    /// Vectors whose product with a position is its fraction along a periodic axis, 1/Å; zero for other axes.
     duals: [Vec3; 3],
     /// Translations to add to a reduced difference, Å; the zero translation comes first.
     translations: Vec<Vec3>,
@@ -29,7 +29,7 @@ pub(super) struct ImageList {
 pub(super) struct Wrapped {
     /// Position, Å.
     pub position: Vec3,
-    /// Fractions along the periodic axes in [0, 1]; 0 for the others.
+    /// Fractions along the periodic axes in [0, 1]; 0 for other axes.
     fraction: Vec3,
 }
 
@@ -102,18 +102,18 @@ impl ImageList {
     }
 }
 
-/// The cell with the lattice vectors of axes without period set to zero: they say nothing, and may be anything.
+/// The cell with the lattice vectors of axes without period set to zero, since they may hold anything.
 pub(super) fn repeating_part(cell: &Cell) -> Cell {
     let vectors = std::array::from_fn(|axis| if cell.periodic[axis] { cell.vectors[axis] } else { [0.0; 3] });
     Cell { vectors, ..*cell }
 }
 
-/// Lattice vectors and duals of the periodic axes, zero for the others.
+/// Lattice vectors and duals of the periodic axes, zero for other axes.
 fn repeating(cell: &Cell) -> Result<([Vec3; 3], [Vec3; 3])> {
     let keep =
         |vectors: [Vec3; 3]| std::array::from_fn(|axis| scale(f64::from(u8::from(cell.periodic[axis])), vectors[axis]));
-    // Without the vectors that do not repeat, the completed cell is at right angles to the periodic axes there, which makes the
-    // bounds on the fractions the tightest.
+    // Without the vectors that do not repeat, the completed cell is at right angles to the periodic axes there. This gives the
+    // tightest bounds on the fractions.
     let completed = repeating_part(cell).completed()?;
     let [x, y, z] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]].map(|axis| completed.fractional(axis));
     let duals = std::array::from_fn(|k| [x[k], y[k], z[k]]);
@@ -199,7 +199,7 @@ mod tests {
             assert!(error.to_string().starts_with(sentence), "{error}");
             assert_eq!(error.exit_code(), 2);
         }
-        // What does not repeat does not matter.
+        // The vectors of axes that do not repeat do not matter.
         let lying =
             Cell { vectors: [[3.0, 0.0, 0.0], [6.0, 0.0, 0.0], [0.0, 0.0, 5.0]], periodic: [true, false, false] };
         assert_eq!(ImageList::new(&lying, 5.0).unwrap().self_distances(), [3.0, 3.0]);

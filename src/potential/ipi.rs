@@ -1,4 +1,4 @@
-//! Whatever speaks i-PI's protocol: the keys of `kind = "i-pi"`. `external/server.rs` is the server.
+//! Programs that speak i-PI's protocol: the keys of `kind = "i-pi"`. `external/server.rs` is the server.
 
 use super::Potential;
 #[cfg(unix)]
@@ -13,22 +13,22 @@ use toml::Table;
 /// The name of the Unix socket where no address is given.
 const SOCKET: &str = "godiff";
 
-/// `kind = "i-pi"`: godiff is the server, any i-PI client computes.
+/// `kind = "i-pi"`: godiff is the server, and any i-PI client computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IpiSettings {
-    /// Name (then the path is `/tmp/ipi_NAME`, as i-PI has it) or path of a Unix socket.
+    /// Name (then the path is `/tmp/ipi_NAME`, as in i-PI) or path of a Unix socket.
     // Not the struct's default: an address over TCP leaves no socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unix_socket: Option<String>,
     /// HOST:PORT to listen on, instead of the Unix socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_address: Option<String>,
-    /// Structures in a request; more than 1 needs clients that know i-PI's batches.
+    /// Structures in a request; more than 1 needs clients that support i-PI's batches.
     pub batch: usize,
-    /// Length of the lattice vectors that a cell without them gets, Å.
+    /// Length of the lattice vectors for axes without one, Å.
     pub box_angstrom: f64,
-    /// How long there may be no client, s.
+    /// Longest time without any client, s.
     pub startup_limit_seconds: f64,
     /// How long a call may take, s; without it the larger of 60 s and ten times the median.
     #[serde(skip_serializing_if = "Option::is_none")]

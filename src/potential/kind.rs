@@ -1,4 +1,4 @@
-//! What a kind of potential has to say of itself: name, keys, words and opening. Each kind says it in its own file.
+//! The description that each kind of potential gives of itself: name, keys, words and opening. Each kind has its own file.
 
 use super::Potential;
 use crate::error::{Error, Result};
@@ -11,13 +11,13 @@ use toml::Table;
 /// Upper bound of workers, batches and failures: far more than any machine serves.
 const LARGEST_COUNT: usize = 10_000;
 
-/// A kind of potential. The type that implements it holds the keys of `[potential]` that this kind takes, but for `kind` itself;
-/// its `Deserialize` fills in defaults and denies unknown fields.
+/// A kind of potential. The type that implements it holds the keys of `[potential]` that this kind takes, except `kind` itself.
+/// Its `Deserialize` fills in defaults and denies unknown fields.
 pub trait Kind: Serialize + DeserializeOwned {
     /// The value of `kind`, and the name on the command line.
     const NAME: &'static str;
 
-    /// How to write it on the command line; `None` for a kind that needs more than a name.
+    /// Its form on the command line; `None` for a kind that needs more than a name.
     const FORM: Option<Form>;
 
     /// Adds the defaults that depend on other keys to `keys`, which are as the user wrote them.
@@ -32,18 +32,18 @@ pub trait Kind: Serialize + DeserializeOwned {
     /// The potential in a few words, for reports.
     fn describe(&self) -> String;
 
-    /// Opens it for the device at `place`, where it can use one. With `system`, unsuitable elements or periodicity are refused at
-    /// once, and what all structures of a search share may be computed here.
+    /// Opens it for the device at `place`, if it can use one. With `system`, unsuitable elements or periodicity are refused at
+    /// once, and the part that all structures of a search share may be computed here.
     ///
     /// # Errors
     /// `BadInput` for keys that [`Kind::check`] refuses and for a system or device that does not suit.
     fn open(&self, system: Option<&System>, place: &Place) -> Result<Box<dyn Potential>>;
 }
 
-/// How a kind is written on the command line: its name, then perhaps a colon and parameters between commas.
+/// The form of a kind on the command line: its name, then perhaps a colon and parameters between commas.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
-    /// What may be written, as help and messages show it: `emt`, `emt:asap-cutoff`.
+    /// The forms that help and messages show: `emt`, `emt:asap-cutoff`.
     pub examples: &'static [&'static str],
     /// The parameters.
     pub parameters: &'static [Parameter],
@@ -52,7 +52,7 @@ pub struct Form {
 /// A parameter on the command line, and the key that it gives a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Parameter {
-    /// The name alone, for a key that it makes true.
+    /// The name alone; it makes the key true.
     Flag {
         /// Name.
         name: &'static str,
@@ -71,7 +71,7 @@ pub enum Parameter {
 /// Checks that `value`, if there is one, is a positive number of `unit`; `what` names the key.
 ///
 /// # Errors
-/// `BadInput` that says so.
+/// `BadInput` with a sentence about it.
 pub fn check_positive(what: &str, value: impl Into<Option<f64>>, unit: &str) -> Result<()> {
     match value.into() {
         Some(value) if !(value.is_finite() && value > 0.0) => {
@@ -84,7 +84,7 @@ pub fn check_positive(what: &str, value: impl Into<Option<f64>>, unit: &str) -> 
 /// Checks that `key`, which counts workers, structures or failures, is from 1 to 10,000.
 ///
 /// # Errors
-/// `BadInput` that says so.
+/// `BadInput` with a sentence about it.
 pub fn check_count(key: &str, value: usize) -> Result<()> {
     match value {
         1..=LARGEST_COUNT => Ok(()),

@@ -1,4 +1,4 @@
-//! The Lennard-Jones pair potential 4ε((σ/r)¹² − (σ/r)⁶), between all atoms alike, shifted to 0 at the cutoff.
+//! The Lennard-Jones pair potential 4ε((σ/r)¹² − (σ/r)⁶), the same for all elements, shifted to 0 at the cutoff.
 
 use super::batch::evaluate_in_chunks;
 use super::image_list::{ImageList, Wrapped};
@@ -10,7 +10,7 @@ use crate::system::vector::{add, dot, is_finite, scale, sub};
 use crate::system::{Structure, System, Vec3};
 use serde::{Deserialize, Serialize};
 
-/// Parameters of the Lennard-Jones potential; ε = σ = 1 without a cutoff unless given.
+/// Parameters of the Lennard-Jones potential; by default ε = σ = 1 without a cutoff.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LennardJonesSettings {
@@ -18,7 +18,7 @@ pub struct LennardJonesSettings {
     pub epsilon_ev: f64,
     /// Distance σ at which the energy crosses 0, Å.
     pub sigma_angstrom: f64,
-    /// Distance beyond which atoms do not interact, Å; none: all pairs do, which needs a system without periodicity.
+    /// Distance beyond which atoms do not interact, Å. `None`: all pairs interact, which needs a system without periodicity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutoff_angstrom: Option<f64>,
 }
@@ -83,8 +83,8 @@ impl LennardJones {
         Ok(potential)
     }
 
-    /// Energy and forces of one structure. Where two atoms share one place the energy is infinite and the forces are not
-    /// numbers; where a position is not finite neither is.
+    /// Energy and forces of one structure. If two atoms share one place, the energy is infinite and the forces are not numbers.
+    /// If a position is not finite, energy and forces are not numbers.
     ///
     /// # Errors
     /// `BadInput` for a periodic structure when there is no cutoff, and for a cell without volume or much thinner than it.

@@ -1,4 +1,4 @@
-//! Energy evaluators behind one trait: built-in ones answer at once, external ones as their workers finish.
+//! Energy evaluators behind one trait. Built-in ones answer at once, external ones when their workers finish.
 
 mod ase;
 mod batch;
@@ -34,7 +34,7 @@ settings::kinds! {
     LennardJones(LennardJonesSettings),
     /// A calculator of ASE in Python workers.
     Ase(AseSettings),
-    /// Whatever speaks i-PI's protocol.
+    /// Any program that speaks i-PI's protocol.
     Ipi(IpiSettings),
 }
 
@@ -47,7 +47,7 @@ impl PotentialSettings {
         Self::from_table(settings::keys_of_name(text, Self::KINDS)?)
     }
 
-    /// All that [`PotentialSettings::parse_name`] takes, for the help of a command.
+    /// All forms that [`PotentialSettings::parse_name`] takes, for the help of a command.
     pub fn names() -> String {
         settings::names(Self::KINDS)
     }
@@ -59,11 +59,12 @@ impl<'de> Deserialize<'de> for PotentialSettings {
     }
 }
 
-/// Opens a potential for `device`, by the names of [`Place::of`]; one that cannot compute there computes on the CPU. With `system`,
-/// unsuitable elements or periodicity are refused at once, and what all structures of a search share is computed here, once.
+/// Opens a potential for `device`, by the names of [`Place::of`]. A potential that cannot compute there computes on the CPU. With
+/// `system`, unsuitable elements or periodicity are refused at once, and the part that all structures of a search share is
+/// computed here, once.
 ///
 /// # Errors
-/// `BadInput` for a device that is unknown or that this build or machine does not have, and for what [`Kind::open`] refuses.
+/// `BadInput` for a device that is unknown or that this build or machine does not have, and for the errors of [`Kind::open`].
 pub fn open(settings: &PotentialSettings, system: Option<&System>, device: &str) -> Result<Box<dyn Potential>> {
     settings.open(system, &Place::of(device)?)
 }
@@ -71,13 +72,13 @@ pub fn open(settings: &PotentialSettings, system: Option<&System>, device: &str)
 /// Energy and forces of one structure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// Potential energy, eV. May be non-finite: the caller decides what that means.
+    /// Potential energy, eV. It may be non-finite: the caller decides what this means.
     pub energy: f64,
     /// Forces on all atoms, N × 3, eV/Å.
     pub forces: Vec<Vec3>,
 }
 
-/// What came back for one structure.
+/// The answer for one structure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// The evaluator's numbers.
@@ -91,20 +92,22 @@ pub trait Potential: Send + Sync {
     /// Short name for reports, such as "emt".
     fn name(&self) -> String;
 
-    /// Evaluates all `structures`; calls `deliver(indices_and_answers)` once for every batch of answers as it comes, in any
-    /// order, each index exactly once. A potential that waits for others also calls it without answers now and then, so that
-    /// the caller may stop.
+    /// Evaluates all `structures`. Calls `deliver(indices_and_answers)` once for every batch of answers when it comes, in any
+    /// order, each index exactly once. A potential that waits for other programs also calls it without answers now and then, so
+    /// that the caller may stop.
     ///
     /// # Errors
-    /// What `deliver` returns, `BadInput` for species without parameters, `Evaluator` when nothing can be evaluated any more.
+    /// The errors of `deliver`, `BadInput` for species without parameters, `Evaluator` when the potential cannot evaluate any
+    /// more.
     fn evaluate(
         &self,
         structures: &[Structure],
         deliver: &mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,
     ) -> Result<()>;
 
-    /// Relaxes `structures` where their energies are computed, if this potential can do that: then as [`crate::potential::relax::relax_all`],
-    /// which asks here first, to the same minima. `None` leaves it to that. The settings are valid.
+    /// Relaxes `structures` where their energies are computed, if this potential can do that. It works as
+    /// [`crate::potential::relax::relax_all`], which calls this method first, and leads to the same minima. With `None` that
+    /// function relaxes them. The settings are valid.
     ///
     /// # Errors
     /// Those of [`crate::potential::relax::relax_all`].
@@ -117,7 +120,7 @@ pub trait Potential: Send + Sync {
         Ok(None)
     }
 
-    /// Evaluates what `exchange` brings until it brings no more, while more is still being made.
+    /// Evaluates the structures that `exchange` brings until it brings no more. Meanwhile the caller may make more.
     ///
     /// # Errors
     /// Those of [`Potential::evaluate`] and of `exchange`.
@@ -131,8 +134,8 @@ pub trait Potential: Send + Sync {
         Ok(())
     }
 
-    /// Told once before the first evaluation of a search: the run folder, for logs and for what other programs need. External
-    /// evaluators start now, to be ready when the first structures are.
+    /// Called once before the first evaluation of a search, with the run folder for logs and for files that other programs need.
+    /// External evaluators start now, so that they are ready when the first structures are.
     ///
     /// # Errors
     /// `Storage` if the folder cannot be written.
@@ -140,32 +143,32 @@ pub trait Potential: Send + Sync {
         Ok(())
     }
 
-    /// What happened since the last call that the user should read, a sentence each.
+    /// Events since the last call that the user should read, one sentence each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// How many structures it works on at once, where that is slow enough for sampling to go on meanwhile.
+    /// How many structures it works on at once, if it is so slow that sampling should continue meanwhile.
     fn n_at_once(&self) -> Option<usize> {
         None
     }
 }
 
-/// Between two looks of a potential that has nothing to do.
+/// Pause of a potential that has nothing to do.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Where the structures of [`Potential::evaluate_stream`] come from and their answers go.
+/// The source of the structures of [`Potential::evaluate_stream`], which also takes the answers.
 pub trait Exchange {
-    /// Structures to evaluate next, with numbers that come back with their answers. Waits for them up to `wait`; none is
-    /// possible. `None` when there will be no more.
+    /// Structures to evaluate next, with numbers that are returned with their answers. Waits for them up to `wait`; the list may
+    /// be empty. `None` when no more will come.
     ///
     /// # Errors
-    /// Whatever should stop the evaluation.
+    /// Any error that should stop the evaluation.
     fn next(&mut self, wait: Duration) -> Result<Option<Vec<(usize, Structure)>>>;
 
-    /// Takes answers. Also called without any now and then.
+    /// Takes answers. It is also called without any now and then.
     ///
     /// # Errors
-    /// Whatever should stop the evaluation.
+    /// Any error that should stop the evaluation.
     fn deliver(&mut self, answers: Vec<(usize, Answer)>) -> Result<()>;
 }

@@ -1,25 +1,25 @@
 //! Local relaxation by L-BFGS (Nocedal, Math. Comp. 35, 773, 1980), many structures in lock-step.
 //!
-//! Directions come from the two-loop recursion over recent steps; no atom moves further than a limit in one step; a step
-//! that does not lower the energy enough is shortened along the same direction. Fixed atoms stay.
+//! Directions come from the two-loop recursion over recent steps. No atom moves further than a limit in one step. A step that
+//! does not lower the energy enough is shortened along the same direction. Fixed atoms do not move.
 
 use crate::error::{Error, Result};
 use crate::lbfgs::{Curvature, dot, limit, norm};
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::system::{Structure, Vec3};
 
-/// Smallest decrease of the energy a step must bring, as a share of what the forces promise (Armijo).
+/// Smallest decrease of the energy that a step must bring, as a share of the decrease that the forces predict (Armijo).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 
-/// How far above the lowest energy so far, relative to it, a step may end where the forces agree that it was good: the noise
-/// of evaluators that compute in single precision.
+/// How far above the lowest energy so far, relative to it, a step may end if the forces show that it was good. This allows for
+/// the noise of evaluators that compute in single precision.
 const ENERGY_NOISE: f64 = 1e-6;
 
-/// How much of the starting slope may be left, with its sign turned, at the end of such a step (Hager and Zhang, SIAM J.
+/// Largest slope at the end of such a step, as a share of the starting slope with its sign turned (Hager and Zhang, SIAM J.
 /// Optim. 16, 170, 2005).
 const OVERSHOOT: f64 = 0.8;
 
-/// Times a step is shortened before the history is dropped, and then before the structure counts as stuck.
+/// How often a step is shortened before the history is dropped, and then before the structure counts as stuck.
 const MAX_SHORTENINGS: usize = 12;
 
 /// Displacement per force of the first step, Å²/eV.
@@ -28,16 +28,16 @@ const FIRST_STEP: f64 = 0.03;
 /// Structures that a potential with hardware of its own relaxes at once in [`relax_while`].
 const BATCH: usize = 1024;
 
-/// When a relaxation ends and how far it may go at once.
+/// When a relaxation ends, and how far atoms move in a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RelaxSettings {
-    /// Converged when no free atom feels a larger force, eV/Å.
+    /// Converged when no force on a free atom is larger than this, eV/Å.
     pub fmax_ev_per_angstrom: f64,
     /// Steps after which a relaxation ends unconverged.
     pub max_steps: usize,
     /// Largest displacement of an atom in one step, Å.
     pub max_step_angstrom: f64,
-    /// Steps that the curvature is learnt from.
+    /// Number of latest steps from which the curvature is estimated.
     pub history: usize,
 }
 
@@ -51,7 +51,7 @@ impl RelaxSettings {
     /// Checks that the force and the displacement are positive numbers.
     ///
     /// # Errors
-    /// `BadInput` naming the one that is not.
+    /// `BadInput` naming the value that is not.
     pub fn check(&self) -> Result<()> {
         for (what, value, unit) in [
             ("largest force of a converged relaxation", self.fmax_ev_per_angstrom, "eV/Å"),
@@ -85,10 +85,10 @@ pub enum Ending {
 /// A relaxed structure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Relaxed {
-    /// The last accepted positions, with their energy and forces (the evaluator's own, also on fixed atoms). Without these
-    /// where the evaluator gave up on the start.
+    /// The last accepted positions, with their energy and forces (the evaluator's own, also on fixed atoms). Energy and forces
+    /// are missing if the evaluator gave up on the start.
     pub structure: Structure,
-    /// Energy of `structure`, eV; not a number where there is no answer for the start.
+    /// Energy of `structure`, eV; not a number if the evaluator gave up on the start.
     pub energy: f64,
     /// Steps accepted.
     pub n_steps: usize,
@@ -105,7 +105,7 @@ impl Relaxed {
     }
 }
 
-/// Relaxes one structure. `interrupted` is asked before every evaluation.
+/// Relaxes one structure. `interrupted` is checked before every evaluation.
 ///
 /// # Errors
 /// As [`relax_all`].
@@ -119,13 +119,15 @@ pub fn relax(
     relaxed.pop().ok_or_else(|| Error::Failed("the relaxation returned no structure".into()))
 }
 
-/// Relaxes `structures` side by side: every round evaluates one step of all that are not done as one batch. Each ends exactly
-/// as it would alone. `interrupted` is asked before every round and with its answers. A potential that relaxes on its own hardware does so.
+/// Relaxes `structures` side by side: every round evaluates one step of each unfinished structure, all in one batch. Each ends
+/// exactly as it would alone. `interrupted` is checked before every round and with its
+/// answers. A potential that can relax on its own hardware does
+/// so.
 ///
 /// # Errors
-/// `BadInput` for settings that are not positive and for what the potential refuses, `Evaluator` when it can evaluate nothing
-/// any more, `Interrupted` when `interrupted` says so. What an evaluator fails at for one structure is no error here: a failed
-/// or non-finite step counts as too long, a failed start is told by [`Ending`].
+/// `BadInput` for settings that are not positive and for structures that the potential refuses, `Evaluator` when it cannot
+/// evaluate any more, `Interrupted` when `interrupted` says so. If an evaluator fails at one structure, this is no error here: a
+/// failed or non-finite step counts as too long, and [`Ending`] reports a failed start.
 pub fn relax_all(
     structures: &[Structure],
     potential: &dyn Potential,
@@ -187,7 +189,7 @@ fn side_by_side(
 ) -> (Vec<Relaxed>, Option<Error>) {
     let mut walkers: Vec<Walker> = structures.iter().map(Walker::new).collect();
     let mut endings: Vec<Option<Ending>> = vec![None; structures.len()];
-    // The structures to evaluate next, and whose they are.
+    // The structures to evaluate next, and the relaxations that they belong to.
     let mut trials: Vec<Structure> = structures.iter().map(bare).collect();
     let mut owners: Vec<usize> = (0..structures.len()).collect();
     let mut stopped = None;
@@ -206,7 +208,7 @@ fn side_by_side(
         let silent =
             || Error::Evaluator(format!("the potential {} left a structure without an answer", potential.name()));
         stopped = evaluated.err().or_else(|| answers.contains(&None).then(silent));
-        // From the back, so that those which end can be taken out.
+        // From the back, so that finished relaxations can be taken out.
         for (k, answer) in answers.into_iter().enumerate().rev() {
             let Some(answer) = answer else { continue };
             endings[owners[k]] = walkers[owners[k]].advance(answer, &mut trials[k].positions, settings);
@@ -223,19 +225,19 @@ fn side_by_side(
     (ended, stopped.filter(|_| !trials.is_empty()))
 }
 
-/// The structure without what was computed for it earlier.
+/// The structure without its earlier energy and forces.
 fn bare(structure: &Structure) -> Structure {
     Structure { energy: None, forces: None, ..structure.clone() }
 }
 
-/// One relaxation on its way. Vectors run over the 3 n coordinates of the free atoms.
+/// The state of one relaxation. Vectors run over the 3 n coordinates of the free atoms.
 #[derive(Debug)]
 pub(crate) struct Walker {
     /// Indices of the n free atoms.
     free: Vec<usize>,
     /// All positions where the last step was accepted, N × 3, Å.
     positions: Vec<Vec3>,
-    /// What the potential said there; none before the first answer.
+    /// The answer of the potential there; `None` before the first one.
     accepted: Option<Accepted>,
     /// The lowest energy of an accepted step, eV.
     lowest_energy: f64,
@@ -256,7 +258,7 @@ struct Accepted {
 }
 
 impl Walker {
-    /// A relaxation of `structure`, which is to be evaluated first.
+    /// The relaxation of `structure`, which must be evaluated first.
     pub(crate) fn new(structure: &Structure) -> Self {
         let free: Vec<usize> = (0..structure.fixed.len()).filter(|&i| !structure.fixed[i]).collect();
         Walker {
@@ -272,7 +274,7 @@ impl Walker {
         }
     }
 
-    /// Takes the answer for `positions` and either says why the relaxation ends or writes the next positions to try.
+    /// Takes the answer for `positions`. Either gives the reason why the relaxation ends, or writes the next positions to try.
     pub(crate) fn advance(
         &mut self,
         answer: Answer,
@@ -325,8 +327,8 @@ impl Walker {
         ending
     }
 
-    /// Rejects the step: tries a shorter one along the same line; when those are used up, downhill without history.
-    /// `outcome` is the rise of the energy and the slope at the start, where the step gave numbers.
+    /// Rejects the step: tries a shorter one along the same line. After the last of these, tries a step downhill without history.
+    /// `outcome` is the rise of the energy and the slope at the start, if the step gave numbers.
     fn shorten(&mut self, outcome: Option<(f64, f64)>, positions: &mut [Vec3]) -> Option<Ending> {
         let Some(last) = &self.accepted else { return Some(Ending::NotFinite) };
         self.n_shortenings += 1;
@@ -350,7 +352,7 @@ impl Walker {
         None
     }
 
-    /// The next step (Å): downhill when the history knows none.
+    /// The next step (Å): downhill if the history knows no direction.
     fn direction(&mut self, gradient: &[f64]) -> Vec<f64> {
         self.history.direction(gradient).unwrap_or_else(|| {
             self.history.clear();
@@ -367,7 +369,7 @@ impl Walker {
         }
     }
 
-    /// What the relaxation that began at `start` has come to.
+    /// The result of the relaxation that began at `start`.
     pub(crate) fn finish(self, start: &Structure, ending: Ending) -> Relaxed {
         let mut structure = Structure { positions: self.positions, ..bare(start) };
         if let Some(Accepted { evaluation, .. }) = self.accepted {

@@ -1,6 +1,6 @@
-//! Which potential a configuration or the command line asks for: what all kinds have in common.
+//! The potential that a configuration or the command line asks for: the parts that all kinds share.
 //!
-//! The list of kinds is in `mod.rs`; what is particular to one is in its own file, behind [`Kind`].
+//! The list of kinds is in `mod.rs`; the parts that differ are in the file of each kind, behind [`Kind`].
 
 use super::kind::{Form, Kind, Parameter};
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deseria
 use std::fmt::Formatter;
 use toml::{Table, Value};
 
-/// Makes `PotentialSettings` of the list of kinds: a variant each, with the type that implements [`Kind`].
+/// Makes `PotentialSettings` from the list of kinds: one variant for each, with the type that implements [`Kind`].
 macro_rules! kinds {
     ($($(#[$words:meta])* $variant:ident($keys:ty),)+) => {
         /// A potential and its parameters: the table `[potential]` of a configuration.
@@ -63,13 +63,13 @@ macro_rules! kinds {
 }
 pub(super) use kinds;
 
-/// What is known of a kind before its keys are read.
+/// The facts about a kind before its keys are read.
 #[derive(Debug)]
 pub(super) struct About {
     name: &'static str,
     form: Option<Form>,
     keys: fn() -> &'static [&'static str],
-    /// Reads these keys, all others left at their defaults.
+    /// Reads these keys; all other keys keep their defaults.
     accepts: fn(Table) -> std::result::Result<(), toml::de::Error>,
 }
 
@@ -80,12 +80,12 @@ impl About {
     }
 }
 
-/// `keys` as a `K`, by way of their text: a table that is deserialized directly loses which of its texts are dates.
+/// `keys` as a `K`, by way of their text: a table that is deserialized directly forgets which of its texts are dates.
 fn deserialized<K: Kind>(keys: Table) -> std::result::Result<K, toml::de::Error> {
     toml::from_str(&keys.to_string())
 }
 
-/// The names of the keys of `K`: what its `Deserialize` asks for.
+/// The names of the keys of `K`, which its `Deserialize` asks for.
 fn keys_of<K: Kind>() -> &'static [&'static str] {
     struct Asked(&'static [&'static str]);
     impl<'de> Deserializer<'de> for &mut Asked {
@@ -111,7 +111,7 @@ fn keys_of<K: Kind>() -> &'static [&'static str] {
         }
     }
     let mut asked = Asked(&[]);
-    // It fails, having asked.
+    // It fails, but has asked by then.
     let _ = K::deserialize(&mut asked);
     asked.0
 }
@@ -146,25 +146,25 @@ pub(super) fn write<K: Kind, S: Serializer>(keys: &K, serializer: S) -> std::res
     Tagged { kind: K::NAME, keys }.serialize(serializer)
 }
 
-/// The sentence for a kind that nobody knows.
+/// The sentence for an unknown kind.
 pub(super) fn unknown(kind: &str, kinds: &[About]) -> Error {
     let names: Vec<String> = kinds.iter().map(|about| format!("\"{}\"", about.name)).collect();
     let (last, others) = names.split_last().map_or(("none", &[][..]), |(last, others)| (last.as_str(), others));
     Error::bad_input(format!("there is no potential \"{kind}\"; this build has {} and {last}", others.join(", ")))
 }
 
-/// What `--potential` takes, for its help: the names of all kinds that need no configuration.
+/// The forms that `--potential` takes, for its help: the names of all kinds that need no configuration.
 pub(super) fn names(kinds: &[About]) -> String {
     let examples: Vec<&str> =
         kinds.iter().filter_map(|about| about.form).flat_map(|form| form.examples).copied().collect();
     examples.join(", ")
 }
 
-/// The keys that stand for a name on the command line, `kind` among them.
+/// The keys that a name on the command line means, `kind` among them.
 ///
 /// # Errors
-/// `BadInput` for a kind that needs more than a name, for a parameter that it does not have, and for one without its number. A kind
-/// that nobody knows is left to others.
+/// `BadInput` for a kind that needs more than a name, for a parameter that it does not have, and for a parameter without its
+/// number. An unknown kind is not refused here.
 pub(super) fn keys_of_name(text: &str, kinds: &[About]) -> Result<Table> {
     let (kind, parameters) = text.split_once(':').unwrap_or((text, ""));
     let mut table = Table::from_iter([("kind".to_owned(), Value::from(kind))]);
@@ -203,8 +203,8 @@ pub(super) fn keys_of_name(text: &str, kinds: &[About]) -> Result<Table> {
     Ok(table)
 }
 
-/// Reads `[potential]` as it is written: each key is one of some kind, and each value suits it. So a complaint about either is one
-/// about its own line; whether the keys suit the kind shows when all are read.
+/// Reads `[potential]` as it is written. Here each key must be a key of some kind, and each value must suit its key. So an error
+/// about either names its own line. Whether the keys suit the kind is checked when all are read.
 pub(super) fn read_table<'de, D: Deserializer<'de>>(
     deserializer: D,
     kinds: &[About],

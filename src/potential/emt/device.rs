@@ -1,4 +1,4 @@
-//! EMT on a GPU: structures that share their fixed atoms are computed together, whichever they are.
+//! EMT on a GPU. Structures that share their fixed atoms are computed together.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,27 +16,27 @@ use crate::system::{Cell, Structure, System, Vec3};
 /// Most sets of fixed atoms that are kept on the device.
 const MOST_FRAMES: usize = 4;
 
-/// [`Emt`] on a GPU, or on the emulator: the same energies and forces up to the last digits. The share of a structure's fixed atoms
-/// is computed once and kept for all that have the same ones.
+/// [`Emt`] on a GPU, or on the emulator: the same energies and forces up to the last digits. The share of fixed atoms is computed
+/// once and kept for all structures with the same ones.
 pub struct EmtOnDevice {
     emt: Emt,
     work: Mutex<Work>,
 }
 
-/// What one caller at a time may use.
+/// The part that only one caller at a time may use.
 struct Work {
     stream: Stream,
-    /// The last one was used last.
+    /// The frame that was used last is at the end.
     frames: Vec<DeviceFrame>,
 }
 
-/// Structures with the same fixed atoms in the same cell, and the same free atoms elsewhere.
+/// The data for structures with the same fixed atoms in the same cell. Their free atoms differ in position only.
 struct DeviceFrame {
     cell: Cell,
     numbers: Vec<u8>,
     /// Which atoms count as fixed, N.
     fixed: Vec<bool>,
-    /// Where they are, T × 3, Å.
+    /// The positions of the fixed atoms, T × 3, Å.
     template_positions: Vec<Vec3>,
     emt: DeviceEmt,
 }
@@ -58,13 +58,13 @@ impl EmtOnDevice {
         Ok(EmtOnDevice { emt, work: Mutex::new(work) })
     }
 
-    /// Calls `compute(stream, frame, indices)` with the indices of structures that share a frame, as many as go into one launch.
+    /// Calls `compute(stream, frame, indices)` with the indices of structures that share a frame, as many as one launch takes.
     fn for_each_launch(
         &self,
         structures: &[Structure],
         mut compute: impl FnMut(&Stream, &mut DeviceFrame, &[usize]) -> Result<()>,
     ) -> Result<()> {
-        // A frame is whole or not there, whatever happened to an earlier caller.
+        // A panic of an earlier caller leaves every frame whole or missing.
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left: Vec<usize> = (0..structures.len()).collect();
         while let Some(&first) = left.first() {
@@ -82,7 +82,7 @@ impl EmtOnDevice {
 }
 
 impl Work {
-    /// Makes the frame of `structure` the last one.
+    /// Moves the frame of `structure` to the end.
     fn prepare(&mut self, emt: &Emt, structure: &Structure) -> Result<()> {
         let frame = match self.frames.iter().position(|frame| frame.holds(structure)) {
             Some(place) => self.frames.remove(place),
@@ -119,7 +119,7 @@ impl DeviceFrame {
         })
     }
 
-    /// Whether `structure` differs from others of this frame in the positions of its free atoms alone.
+    /// Whether `structure` differs from the structures of this frame only in the positions of its free atoms.
     fn holds(&self, structure: &Structure) -> bool {
         let fixed_positions = || structure.positions.iter().zip(&self.fixed).filter(|(_, fixed)| **fixed);
         self.cell == structure.cell
@@ -151,7 +151,7 @@ impl DeviceFrame {
     }
 }
 
-/// Which atoms count as fixed: none where all are, or where one of them is nowhere.
+/// Which atoms count as fixed: none if all atoms are fixed, or if one of them has no finite position.
 fn frozen(structure: &Structure) -> Vec<bool> {
     let nowhere = structure.positions.iter().zip(&structure.fixed).any(|(&at, &fixed)| fixed && !is_finite(at));
     if nowhere || !structure.fixed.contains(&false) {
@@ -256,7 +256,8 @@ mod tests {
         assert!(max_pairs(&tight) > 20 && max_pairs(&ample) == 200);
     }
 
-    /// On its way down an adatom gets more neighbours than there are slots: it waits, and goes on as if they had been there.
+    /// On its way down an adatom gets more neighbours than there are slots. It waits, and then continues as if the slots had been
+    /// there.
     #[test]
     fn slots_grow_on_the_way_to_the_same_minimum() {
         let settings = RelaxSettings::default();

@@ -1,4 +1,4 @@
-//! Parameters of effective medium theory and what follows from them for one cutoff.
+//! Parameters of effective medium theory and the constants that follow from them for one cutoff.
 //!
 //! K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE tabulates and cuts them off. H, C, N
 //! and O are ASE's additions without physical claim.
@@ -34,13 +34,13 @@ struct Row {
 /// Number of elements with parameters.
 pub(super) const N_ELEMENTS: usize = 11;
 
-/// Shortens the table: one element a line.
+/// Makes the table shorter: one element on each line.
 const fn row(number: u8, symbol: &'static str, constants: [f64; 7]) -> Row {
     let [e0, s0, v0, eta2, kappa, lambda, n0] = constants;
     Row { number, symbol, e0, s0, v0, eta2, kappa, lambda, n0 }
 }
 
-/// In the order in which messages name them.
+/// In the order of the messages that list them.
 #[rustfmt::skip]
 const TABLE: [Row; N_ELEMENTS] = [
     //             E0     s0    V0     eta2   kappa  lambda n0
@@ -85,7 +85,7 @@ pub(super) fn largest(rule: CutoffRule, present: &[u8]) -> usize {
     }
 }
 
-/// Everything pair sums and embedding need, for one cutoff.
+/// All constants for pair sums and embedding, for one cutoff.
 ///
 /// With w(r) the cutoff function, an atom of element a spreads a density P_a exp(−η_a r) w(r) and a pair tail
 /// T_a exp(−k_a r) w(r). Atom i collects the density n_i of its neighbours; the energy is
@@ -104,7 +104,7 @@ pub(crate) struct Model {
     pub elements: [Element; N_ELEMENTS],
 }
 
-/// Constants of one element for one cutoff. Kernels read it as it lies in memory (`EmtElement` in kernels/emt.cuh).
+/// Constants of one element for one cutoff. Kernels read it in this memory layout (`EmtElement` in kernels/emt.cuh).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Element {
     /// P, 1/Å³.
@@ -158,7 +158,7 @@ impl From<&Element> for EmtElement {
     }
 }
 
-/// What two atoms at a distance r give each other.
+/// The contributions of two atoms at a distance r to each other.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PairTerms {
     /// Density of j at i and of i at j, 1/Å³.
@@ -216,7 +216,7 @@ impl Model {
     }
 }
 
-/// What one atom spreads to a distance.
+/// The contribution of one atom at a distance.
 #[derive(Clone, Copy)]
 struct Spread {
     density: f64,
@@ -227,7 +227,7 @@ impl Element {
     fn new(row: &Row, cutoff: impl Fn(f64) -> f64) -> Self {
         let (s0, eta, kappa, lambda) = (row.s0 * BOHR, row.eta2 / BOHR, row.kappa / BOHR, row.lambda / BOHR);
         let n0 = row.n0 / BOHR.powi(3);
-        // The three nearest shells of fcc define the equilibrium density and make the pair term vanish there.
+        // The three nearest shells of fcc define the equilibrium density, and the pair term vanishes there.
         let shells = [(12.0, 1.0f64), (6.0, 2.0), (24.0, 3.0)];
         let shell_sum = |decay: f64| -> f64 {
             let term = |(count, square): (f64, f64)| {

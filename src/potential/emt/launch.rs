@@ -1,4 +1,5 @@
-//! Launchers of `kernels/emt.cu` and `kernels/emt_relax.cu`: effective medium theory and relaxation on it, many structures a launch.
+//! Launchers of `kernels/emt.cu` and `kernels/emt_relax.cu`: effective medium theory and relaxation on it, with many structures
+//! in a launch.
 
 use super::Tables;
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ struct End {
 }
 
 impl RelaxState {
-    /// How it ended, `None` if it goes on; the numbers of the status are those of the kernel.
+    /// How it ended, `None` while it continues; the numbers of the status are those of the kernel.
     fn end(self) -> Result<Option<End>> {
         let ending = match self.status {
             MOVING => return Ok(None),
@@ -38,13 +39,13 @@ impl RelaxState {
 /// Rows of a pair's terms in f64.
 const TERMS: usize = EMT_TERMS as usize;
 
-/// Pairs of a free atom that there is room for at first: on a surface it has some thirty, in bulk half of some sixty.
+/// First number of slots for the pairs of a free atom: on a surface an atom has about thirty, in bulk half of about sixty.
 const PAIRS_PER_ATOM: usize = 48;
 
-/// Most steps that a relaxation on the device learns from.
+/// Largest number of latest steps from which a relaxation on the device estimates the curvature.
 pub const MOST_HISTORY: usize = 64;
 
-/// Evaluations of a relaxation between two looks at whether all have ended.
+/// Evaluations of a relaxation between two checks whether all have ended.
 const ROUNDS_PER_LAUNCH: u32 = 32;
 
 /// Device memory that the structures of one launch may take, bytes; a single one may take more.
@@ -68,7 +69,7 @@ pub struct Walked {
 /// Effective medium theory for structures of one template and one set of n free atoms, the template first: N = T + n.
 pub struct DeviceEmt {
     system: EmtSystem,
-    /// What `system` points to.
+    /// The memory that `system` points to.
     _tables: DeviceTables,
     n_template: usize,
     n_free: usize,
@@ -77,7 +78,7 @@ pub struct DeviceEmt {
     /// Pairs of a free atom with another.
     n_candidates: usize,
     shared_bytes: u32,
-    /// Counts that do not fit into shared memory, a structure.
+    /// For each structure, the number of counts that do not fit into shared memory.
     n_scratch: Option<usize>,
     max_pairs: usize,
     room: Option<Room>,
@@ -96,7 +97,7 @@ struct DeviceTables {
     gradients: Buffer<Vec3>,
 }
 
-/// Slots for the pairs of so many structures.
+/// Slots for the pairs of several structures.
 struct Room {
     n_structures: usize,
     max_pairs: usize,
@@ -107,8 +108,8 @@ struct Room {
 }
 
 impl DeviceEmt {
-    /// Brings a template (T positions, Å) and what `tables` say of it and of the free atoms to the device. `origin` (Å) is a place
-    /// near the atoms; nothing but speed depends on it.
+    /// Copies a template (T positions, Å) and the `tables` for it and the free atoms to the device. `origin` (Å) is a place near
+    /// the atoms; only the speed depends on it.
     ///
     /// # Errors
     /// `BadInput` for structures too large for the device, `Failed` without memory.
@@ -126,7 +127,7 @@ impl DeviceEmt {
         let n_free = n_atoms - n_template;
         let counts = n_free * n_atoms + 1;
         let inside = 8 * (32 + n_atoms) + 28 * n_atoms + 4 * 32;
-        // The relaxation keeps the weights of its two loops beside.
+        // The relaxation also keeps the weights of its two loops there.
         let room = stream.device().properties().shared_memory_per_block.saturating_sub(8 * MOST_HISTORY);
         if n_atoms > MOST_ATOMS || inside > room {
             return Err(Error::bad_input(format!(
@@ -179,7 +180,7 @@ impl DeviceEmt {
         })
     }
 
-    /// Gives structures slots for `max_pairs` pairs, as if no more had ever been needed.
+    /// Gives structures slots for `max_pairs` pairs, as if they had never needed more.
     #[cfg(all(test, feature = "emulator"))]
     pub fn set_max_pairs(&mut self, max_pairs: usize) {
         self.max_pairs = max_pairs;
@@ -191,15 +192,15 @@ impl DeviceEmt {
         self.max_pairs
     }
 
-    /// How many structures should go into one launch: more do, but ask for much memory.
+    /// How many structures should go into one launch. More are possible, but need much memory.
     pub fn structures_at_once(&self) -> usize {
         let n_vectors = self.n_template + (2 * MOST_HISTORY + 8) * self.n_free;
         let bytes = (16 + 8 * TERMS) * self.max_pairs + 4 * self.n_scratch.unwrap_or(0) + 24 * n_vectors;
         (MOST_MEMORY / bytes).max(1)
     }
 
-    /// Energies and forces of the S structures with their free atoms at `positions` (S × n, Å). Where two atoms share one place the
-    /// energy is infinite and the forces are not numbers; where a position is not finite neither is.
+    /// Energies and forces of the S structures with their free atoms at `positions` (S × n, Å). If two atoms share one place, the
+    /// energy is infinite and the forces are not numbers. If a position is not finite, energy and forces are not numbers.
     ///
     /// # Errors
     /// `Failed` without memory, or when the device fails.
@@ -231,7 +232,7 @@ impl DeviceEmt {
     }
 
     /// Relaxes the S structures that start with their free atoms at `starts` (S × n, Å), as [`crate::potential::relax::relax_all`] does.
-    /// `interrupted` is asked now and then.
+    /// `interrupted` is checked now and then.
     ///
     /// # Errors
     /// `Interrupted`, and as [`DeviceEmt::evaluate`]. The settings must be valid, their history at most [`MOST_HISTORY`].
@@ -243,7 +244,7 @@ impl DeviceEmt {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Walked>> {
         let (ends, positions) = self.walk(stream, starts, settings, interrupted)?;
-        // The kernel has no use for the forces on the template.
+        // The kernel does not need the forces on the template.
         let evaluations = self.evaluate(stream, &positions)?;
         let walked = positions.chunks_exact(self.n_free).zip(evaluations).zip(ends);
         let walked = walked.map(|((positions, evaluation), End { state, ending })| Walked {
@@ -301,7 +302,7 @@ impl DeviceEmt {
                 n_rounds: ROUNDS_PER_LAUNCH,
             };
             stream.launch(EMT_RELAX, self.shape(EMT_RELAX, n_structures, history), &arguments)?;
-            // Structures that lacked room wait where they were.
+            // Structures without enough slots wait at their positions.
             if self.grow_if_needed(stream)? {
                 continue;
             }
@@ -317,7 +318,7 @@ impl DeviceEmt {
         Shape { blocks: [n_structures as u32, 1], threads: kernel.threads_for(self.n_candidates), shared_bytes }
     }
 
-    /// Room for `n_structures`, that of the last launch if it serves.
+    /// Room for `n_structures`: that of the last launch if it is large enough.
     fn room(&mut self, stream: &Stream, n_structures: usize) -> Result<EmtRoom> {
         let serves = |room: &Room| room.n_structures >= n_structures && room.max_pairs == self.max_pairs;
         let room = match self.room.take().filter(serves) {
@@ -342,7 +343,7 @@ impl DeviceEmt {
         Ok(arguments)
     }
 
-    /// Waits for the launch. Whether a structure had more pairs than slots: the next launch has more of them.
+    /// Waits for the launch. Gives whether a structure had more pairs than slots; the next launch has more slots.
     fn grow_if_needed(&mut self, stream: &Stream) -> Result<bool> {
         let Some(room) = &self.room else { return Ok(false) };
         let needed = stream.read(&room.overflow)?[0] as usize;
@@ -354,7 +355,7 @@ impl DeviceEmt {
         Ok(true)
     }
 
-    /// The answer where two template atoms share one place.
+    /// The answer if two template atoms share one place.
     fn nowhere(&self, free: &[Vec3]) -> Evaluation {
         let energy = if free.iter().all(|&position| is_finite(position)) { f64::INFINITY } else { f64::NAN };
         Evaluation { energy, forces: vec![[f64::NAN; 3]; self.n_template + self.n_free] }

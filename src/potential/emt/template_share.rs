@@ -1,9 +1,9 @@
-//! Pair sums of effective medium theory over template and free atoms, the template's share computed once.
+//! Pair sums of effective medium theory over template and free atoms. The template's share is computed once.
 //!
-//! A structure is the template's T atoms, always at the same positions, then others. What template atoms do to each other
-//! is kept from [`TemplateShare::new`]: pair energy, forces, densities, and how each density answers to every atom's motion. A
-//! structure then needs only the pairs with another atom; where those change a template atom's density, the change of its
-//! embedding slope times the kept gradient corrects the forces. With T = 0 the same code is the plain sum over all pairs.
+//! A structure is the template's T atoms, always at the same positions, and then other atoms. [`TemplateShare::new`] keeps the
+//! effect of template atoms on each other: pair energy, forces, densities, and how each density answers to every atom's motion. A
+//! structure then needs only the pairs with another atom. If those change a template atom's density, the change of its embedding
+//! slope times the kept gradient corrects the forces. With T = 0 the same code is the plain sum over all pairs.
 
 use super::elements::Model;
 use crate::error::Result;
@@ -38,7 +38,8 @@ pub(super) struct TemplateShare {
     coincident: bool,
 }
 
-/// What a kernel needs of a [`TemplateShare`] and of the n atoms beside its T template atoms; N = T + n.
+/// The part of a [`TemplateShare`] that a kernel needs, and the data of the n atoms in addition to its T template atoms; N = T +
+/// n.
 #[derive(Debug)]
 pub(crate) struct Tables {
     /// Pair functions and constants of the elements.
@@ -47,7 +48,7 @@ pub(crate) struct Tables {
     pub element_of: Vec<u32>,
     /// Pair energy within the template and of the other atoms with their own images, eV.
     pub pair_energy: f64,
-    /// Density from the template at its atoms, from their own images at the others, N, 1/Å³.
+    /// Density from the template at its atoms, and from their own images at the other atoms, N, 1/Å³.
     pub density: Vec<f64>,
     /// Embedding energy (eV) and slope (eV·Å³) of the template atoms at that density, T.
     pub embedding: Vec<[f64; 2]>,
@@ -57,7 +58,7 @@ pub(crate) struct Tables {
     pub gradient_sum: Vec<Vec3>,
     /// For each template atom j, where its entries of the next two start; T + 1.
     pub gradient_starts: Vec<u32>,
-    /// The template atoms i whose density it changes.
+    /// The template atoms i whose density the atom changes.
     pub gradient_atoms: Vec<u32>,
     /// ∂n_i/∂R_j, 1/Å⁴.
     pub gradients: Vec<Vec3>,
@@ -156,9 +157,9 @@ impl TemplateShare {
         })
     }
 
-    /// Energy and forces of the N atoms at `positions` (Å), of which the first T are this template.
-    /// `scratch.elements` holds all N places in the table. Where two atoms share one place the energy is infinite and the
-    /// forces are not numbers; where a position is not finite both are not numbers.
+    /// Energy and forces of the N atoms at `positions` (Å); the first T are this template.
+    /// `scratch.elements` holds all N places in the table. If two atoms share one place, the energy is infinite and the forces
+    /// are not numbers. If a position is not finite, both are not numbers.
     pub fn evaluate(&self, positions: &[Vec3], scratch: &mut Scratch) -> Evaluation {
         let n = positions.len();
         if !positions[self.elements.len()..].iter().all(|&position| is_finite(position)) {
@@ -221,8 +222,8 @@ impl TemplateShare {
         sum
     }
 
-    /// Density (1/Å³) and energy (eV) that an atom of `element` gets from its own images: they keep their distance, so there is no
-    /// force.
+    /// Density (1/Å³) and energy (eV) that an atom of `element` gets from its own images. They keep their distance, so there is
+    /// no force.
     fn own_images(&self, element: usize) -> (f64, f64) {
         self.images.self_distances().iter().fold((0.0, 0.0), |(density, energy), &r| {
             let terms = self.model.pair(element, element, r);
@@ -230,11 +231,11 @@ impl TemplateShare {
         })
     }
 
-    /// All of it that structures of this template and other atoms of `elements` (places in the table) need, as plain tables.
+    /// All data of it that structures of this template and other atoms of `elements` (places in the table) need, as plain tables.
     pub fn tables(&self, elements: &[u8]) -> Tables {
         let own_images = elements.iter().map(|&element| self.own_images(usize::from(element)));
         let (own_density, own_energy): (Vec<f64>, Vec<f64>) = own_images.unzip();
-        // Here each atom lists the neighbours that change its density, there those whose density it changes.
+        // Here each atom lists the neighbours that change its density; the tables list those whose density it changes.
         let mut changed: Vec<Vec<(u32, Vec3)>> = vec![Vec::new(); self.elements.len()];
         for i in 0..self.elements.len() {
             for &(j, gradient) in &self.gradient[self.first[i]..self.first[i + 1]] {

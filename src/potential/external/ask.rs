@@ -1,4 +1,4 @@
-//! One call over a socket that is connected already: for tests that play the other end.
+//! One call over a connected socket, for tests that play the other end.
 
 use super::board::{Board, Work};
 use super::connection::{Connection, Manner, Socket, refusal};
@@ -9,12 +9,12 @@ use crate::system::Structure;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Evaluates `structures`, all of the same elements and periodicity, in one call over `stream`, which an i-PI client is expected
-/// behind, or with a `box_angstrom` of `None` a worker of godiff's own. As many answers come as structures could be sent: one, or
-/// up to `batch`. Those that are not numbers are replaced by what is said of them.
+/// Evaluates `structures`, all with the same elements and periodicity, in one call over `stream`. At the other end is an i-PI
+/// client or, with a `box_angstrom` of `None`, a worker of godiff. There are as many answers as structures were sent: one, or up
+/// to `batch`. An answer without numbers is replaced by its reason.
 ///
 /// # Errors
-/// `Evaluator` with what is wrong with the other end.
+/// `Evaluator` with the fault of the other end.
 pub fn ask(
     stream: UnixStream,
     structures: &[Structure],

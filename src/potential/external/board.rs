@@ -1,10 +1,10 @@
-//! What is to be evaluated and what came back: the one place that workers, clients and the caller share.
+//! Structures that wait for evaluation, and answers: the one place that workers, clients and the caller share.
 //!
-//! A structure whose call failed (a worker died, hung or sent nonsense) goes to another worker at most twice, then it is set aside.
-//! One that was answered without numbers is set aside at once, unless another client may know better. Failures of one structure
-//! count once, so a single bad structure never ends a search; several different ones in a row, without any answer between them, do.
-//! Until there was a first answer a failed structure waits behind all others, so that a potential that never works is recognised
-//! after a few calls; later it goes first, so that a few bad ones do not gather at the end.
+//! If the call for a structure failed (a worker died, hung or sent nonsense), the structure goes to another worker, twice at
+//! most. Then it counts as failed. If an answer has no numbers, its structure counts as failed at once, unless another client may
+//! have numbers. Failures of one structure count once, so a single bad structure never ends a search; several different ones in a
+//! row, without any answer between them, do. Before the first answer a failed structure waits behind all structures, so that a
+//! potential that never works is recognised after a few calls. Later it goes first, so that bad ones do not gather at the end.
 
 use super::limits::Limits;
 use crate::error::{Error, Result};
@@ -14,30 +14,30 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Times that a structure is tried.
+/// How often a structure is tried.
 const ATTEMPTS: usize = 3;
-/// Failed starts in a row after which no worker is expected any more.
+/// Number of failed starts in a row after which no worker is expected any more.
 const STARTS_IN_A_ROW: usize = 5;
-/// Failed structures in a row count for this much less while some worker had no share in them: clients that come back are not
-/// recognised.
+/// Failed structures in a row count for this much less while some worker had none of them, because clients that connect again are
+/// not recognised.
 const TIMES_OF_ANYBODY: usize = 5;
 
 /// Identity of a worker, which it keeps when it is started again, or of a client's connection.
 pub type WorkerId = usize;
 
-/// A structure on its way.
+/// A structure that waits for its answer.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The caller's number.
     pub number: usize,
-    /// What to evaluate.
+    /// The structure to evaluate.
     pub structure: Structure,
-    /// Who failed at it.
+    /// The workers that failed at it.
     failed_at: Vec<WorkerId>,
 }
 
 impl Task {
-    /// Tasks that may share a batch: fresh, with the same elements and periodicity.
+    /// Whether two tasks may share a batch: both are fresh and have the same elements and periodicity.
     fn goes_with(&self, other: &Task) -> bool {
         self.failed_at.is_empty()
             && other.failed_at.is_empty()
@@ -46,12 +46,12 @@ impl Task {
     }
 }
 
-/// What a worker gets to do.
+/// The next work of a worker.
 #[derive(Debug)]
 pub enum Work {
     /// These tasks, at least one, from this round of evaluations.
     Tasks(u64, Vec<Task>),
-    /// Nothing for now.
+    /// Nothing at the moment.
     Nothing,
     /// The end.
     Closing,
@@ -62,24 +62,24 @@ pub enum Work {
 pub struct Board {
     state: Mutex<State>,
     changed: Condvar,
-    /// For how long there may be no worker at all; `None` where others watch over that.
+    /// How long there may be no worker at all; `None` if other code checks this.
     abandoned_after: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct State {
     limits: Limits,
-    /// Answers of earlier rounds, which were broken off, are dropped.
+    /// Answers of earlier, interrupted rounds are dropped.
     round: u64,
     queue: VecDeque<Task>,
     answers: Vec<(usize, Answer)>,
     workers: BTreeSet<WorkerId>,
     next_client: WorkerId,
-    /// Since when there has been no worker that is asked for.
+    /// Since when no worker has been there to be asked.
     abandoned_since: Instant,
     answered_once: bool,
     failed_in_a_row: BTreeSet<usize>,
-    /// Who failed since the last answer.
+    /// The workers that failed since the last answer.
     culprits: BTreeSet<WorkerId>,
     failed_starts_in_a_row: usize,
     /// The sentence that ends everything.
@@ -110,12 +110,12 @@ impl Board {
         Board { state: Mutex::new(state), changed: Condvar::new(), abandoned_after }
     }
 
-    /// A panic elsewhere leaves the state usable: every change is complete before the lock is released.
+    /// A panic elsewhere leaves the state usable, because every change is complete before the lock is released.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a new round: what was asked before is forgotten.
+    /// Starts a new round and forgets the tasks of the one before.
     pub fn open_round(&self) {
         let mut state = self.lock();
         state.round += 1;
@@ -133,10 +133,10 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Answers of this round, at most after `wait`; none is possible.
+    /// Answers of this round, after `wait` at the latest; the list may be empty.
     ///
     /// # Errors
-    /// `Evaluator` when nothing can be expected any more.
+    /// `Evaluator` when no answer can be expected any more.
     pub fn collect(&self, wait: Duration) -> Result<Vec<(usize, Answer)>> {
         let mut state = self.lock();
         if state.answers.is_empty() && state.fatal.is_none() {
@@ -149,18 +149,18 @@ impl Board {
         {
             let seconds = limit.as_secs_f64();
             state.fatal = Some(format!(
-                "no client has been connected for {seconds} s while structures wait for their energies; start one and go on \
+                "no client has been connected for {seconds} s while structures wait for their energies; start one and resume \
                  (a search with --resume), or raise potential.startup_limit_seconds"
             ));
         }
         match (&state.fatal, state.answers.is_empty()) {
-            // What was answered before the end is not lost.
+            // Answers from before the end are not lost.
             (Some(sentence), true) => Err(Error::Evaluator(sentence.clone())),
             _ => Ok(std::mem::take(&mut state.answers)),
         }
     }
 
-    /// What happened since the last call, a sentence each.
+    /// Events since the last call, one sentence each.
     pub fn notes(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().notes)
     }
@@ -176,13 +176,13 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Tells all workers to end.
+    /// Asks all workers to end.
     pub fn close(&self) {
         self.lock().closing = true;
         self.changed.notify_all();
     }
 
-    /// Whether the workers should end: the owner closes, or nothing is expected any more.
+    /// Whether the workers should end: the owner closes the board, or no answer is expected any more.
     pub fn closing(&self) -> bool {
         let state = self.lock();
         state.closing || state.fatal.is_some()
@@ -226,7 +226,7 @@ impl Board {
             state.abandoned_since = Instant::now();
         }
         drop(state);
-        // What only this one was spared may go to others now.
+        // Tasks that only this worker had not failed at may go to other workers now.
         self.changed.notify_all();
     }
 
@@ -235,8 +235,8 @@ impl Board {
         self.lock().workers.len()
     }
 
-    /// Up to `most` structures for worker `id`, which share elements and periodicity; waits up to `wait` for them. Work is shared
-    /// out evenly. Structures that failed before come alone, and not to one that failed at them if there is another.
+    /// Up to `most` structures for worker `id`, which share elements and periodicity; waits up to `wait` for them. Work is
+    /// divided evenly. A structure that failed before comes alone, and not to a worker that failed at it if there is another one.
     pub fn take(&self, id: WorkerId, most: usize, wait: Duration) -> Work {
         let mut state = self.lock();
         for waited in [false, true] {
@@ -254,7 +254,7 @@ impl Board {
         Work::Nothing
     }
 
-    /// Structures of `round` were evaluated in one call that took `time`; an empty list only tells the time.
+    /// Structures of `round` were evaluated in one call that took `time`; an empty list reports the time only.
     pub fn answered(&self, round: u64, answers: Vec<(Task, Evaluation)>, time: Duration) {
         let mut state = self.lock();
         state.limits.learn(time);
@@ -281,7 +281,7 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// The calls of worker `id` for `tasks` of `round` failed, for the reason `why`, which completes the sentence "it …".
+    /// The calls of worker `id` for `tasks` of `round` failed for the reason `why`, which completes the sentence "it …".
     pub fn failed(&self, round: u64, id: WorkerId, tasks: Vec<Task>, why: &str) {
         let mut state = self.lock();
         if round == state.round {
@@ -300,8 +300,8 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Worker `id` answered `tasks` of `round`, and none of the answers is a number, each for the reason with it, which completes
-    /// the sentence "it …". With `others_may_know` another worker is asked, if there is one that was not.
+    /// Worker `id` answered `tasks` of `round`, but none of the answers is a number. Each comes with its reason, which completes
+    /// the sentence "it …". With `others_may_know` the task goes to another worker, if there is one that was not asked.
     pub fn refused(&self, round: u64, id: WorkerId, tasks: Vec<(Task, String)>, others_may_know: bool) {
         let mut state = self.lock();
         if round == state.round
@@ -323,7 +323,7 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// A worker did not come up, for the reason `why`, a clause of its own.
+    /// A worker did not start, for the reason `why`, a complete clause.
     pub fn start_failed(&self, why: &str) {
         let mut state = self.lock();
         state.failed_starts_in_a_row += 1;
@@ -338,7 +338,8 @@ impl Board {
 }
 
 impl State {
-    /// Worker `id` had no numbers for `tasks`, which were in one call: one failure, whatever its size. Too many in a row are the end.
+    /// Worker `id` had no numbers for `tasks`, which were in one call. This is one failure, whatever its size. Too many in a row
+    /// end the search.
     fn count_failure(&mut self, id: WorkerId, tasks: &[Task], why: &str) {
         self.failed_in_a_row.extend(tasks.first().map(|task| task.number));
         self.culprits.insert(id);
@@ -348,8 +349,8 @@ impl State {
         if n_failures >= enough {
             self.fatal.get_or_insert_with(|| {
                 format!(
-                    "the potential failed at {n_failures} structures in a row, the last time because it {why}; mend it and go on (a \
-                     search with --resume, which keeps everything evaluated so far), or allow more in a new run with \
+                    "the potential failed at {n_failures} structures in a row, the last time because it {why}; mend it and resume \
+                     (a search with --resume, which keeps everything evaluated so far), or allow more in a new run with \
                      potential.end_after_failures"
                 )
             });

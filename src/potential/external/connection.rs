@@ -1,4 +1,4 @@
-//! One client or worker at the other end of a socket: handshake, calls, deadlines.
+//! One client or worker at the other end of a socket: handshake, calls, time limits.
 
 use super::board::{Board, Task, WorkerId};
 use super::message::{self, Posed, Reply, WORD, word};
@@ -10,9 +10,9 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How often a wait for bytes looks whether the search still goes on.
+/// How often a wait for bytes checks whether the search still runs.
 const GLANCE: Duration = Duration::from_millis(100);
-/// How often an idle connection looks whether its client is still there.
+/// How often an idle connection checks whether its client is still there.
 const IDLE: Duration = Duration::from_millis(200);
 
 /// A connected socket.
@@ -25,7 +25,7 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Settles how long reads and writes block, and that small messages leave at once.
+    /// Sets how long reads and writes block, and that small messages are sent at once.
     fn prepare(&self) -> std::io::Result<()> {
         match self {
             Socket::Unix(stream) => {
@@ -64,7 +64,7 @@ impl Socket {
     }
 }
 
-/// Why a connection is of no more use. Its text completes the sentence "it …".
+/// Why a connection cannot be used any more. Its text completes the sentence "it …".
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// The other end is closed.
@@ -73,7 +73,7 @@ pub enum Fault {
     Hung(Duration),
     /// Bytes that the protocol does not know.
     Rubbish(String),
-    /// The search ends; nobody's fault.
+    /// The search ends, so nobody is at fault.
     Closing,
 }
 
@@ -83,18 +83,18 @@ impl std::fmt::Display for Fault {
             Fault::Left => f.write_str("closed the connection"),
             Fault::Hung(limit) => write!(f, "gave no answer within {:.3} s", limit.as_secs_f64()),
             Fault::Rubbish(what) => f.write_str(what),
-            Fault::Closing => f.write_str("was told to end"),
+            Fault::Closing => f.write_str("was asked to end"),
         }
     }
 }
 
-/// What to tell the other end, and how to present structures to it.
+/// The form of messages and structures for the other end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Manner {
     /// Structures in a batch; 1 for single requests.
     pub batch: usize,
-    /// Length of missing lattice vectors, Å, for clients, which want cells in the protocol's form; `None` for godiff's own workers,
-    /// which take any cell and are told elements and periodicity.
+    /// Length of missing lattice vectors, Å, for clients, which need cells in the protocol's form. `None` for godiff's own
+    /// workers, which take any cell and get elements and periodicity.
     pub box_angstrom: Option<f64>,
 }
 
@@ -103,11 +103,11 @@ pub struct Manner {
 pub struct Connection {
     socket: Socket,
     manner: Manner,
-    /// Whether a batch was announced; a client that needs no initialisation cannot be told.
+    /// Whether a batch was announced; this is impossible for a client that needs no initialisation.
     batched: bool,
     /// The text of the last `INIT`.
     told: Option<String>,
-    /// Whether the client has said anything in this call: one that has not was gone before, which is no structure's fault.
+    /// Whether the client has sent anything in this call. If not, it left before the call, and no structure is at fault.
     heard: bool,
 }
 
@@ -118,17 +118,17 @@ impl Connection {
     /// [`Fault::Left`] if it is closed already.
     pub fn new(socket: Socket, manner: Manner) -> std::result::Result<Self, Fault> {
         socket.prepare().map_err(|_| Fault::Left)?;
-        // godiff's own workers are told before their first structure.
+        // godiff's own workers get this before their first structure.
         let batched = manner.box_angstrom.is_none() && manner.batch > 1;
         Ok(Connection { socket, manner, batched, told: None, heard: false })
     }
 
-    /// Structures that a call may carry.
+    /// Number of structures that a call may carry.
     pub fn most(&self) -> usize {
         if self.batched { self.manner.batch } else { 1 }
     }
 
-    /// Asks for the client's state until it is ready, initialising it where it wants that, `limit` long.
+    /// Asks for the client's state until it is ready, for `limit` at most. Initialises it if it asks for that.
     ///
     /// # Errors
     /// The fault.
@@ -180,7 +180,7 @@ impl Connection {
         let question = if self.batched { message::batch(&posed, size) } else { message::single(&posed[0]) };
         let mut wire = Wire { socket: &mut self.socket, board, start: Instant::now(), limit };
         wire.send(&question)?;
-        // A write of its own: some clients take a word that arrives in two pieces for two.
+        // A separate write: some clients read a word that arrives in two pieces as two words.
         wire.send(&word("GETFORCE"))?;
         let answer = wire.word()?;
         if answer != word("FORCEREADY") {
@@ -202,7 +202,7 @@ impl Connection {
         Ok(Posed { cell, inverse: triangular_inverse(&cell), positions, orientation })
     }
 
-    /// Whether an idle client is still there: open, and silent as it should be.
+    /// Whether an idle client is still there: the connection is open, and silent as it should be.
     pub fn alive(&mut self) -> bool {
         let look = |socket: &mut Socket| -> std::io::Result<usize> {
             socket.set_nonblocking(true)?;
@@ -213,7 +213,7 @@ impl Connection {
         look(&mut self.socket).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Says goodbye; whether it is heard does not matter.
+    /// Says goodbye; it does not matter whether the other end reads it.
     pub fn dismiss(mut self) {
         let _ = self.socket.write(&word("EXIT"));
     }
@@ -233,7 +233,7 @@ fn unexpected(word: &[u8; WORD]) -> Fault {
     ))
 }
 
-/// Bytes of one exchange, until its deadline.
+/// The bytes of one exchange, until its time limit.
 struct Wire<'a> {
     socket: &'a mut Socket,
     board: &'a Board,
@@ -294,17 +294,17 @@ impl Wire<'_> {
 pub struct Served {
     /// The fault that ended it.
     pub fault: Fault,
-    /// Whether anything was answered.
+    /// Whether there was any answer.
     pub answered: bool,
 }
 
-/// Times in a row that a client may answer with what is not a number before others are preferred for good.
+/// How often in a row a client may answer without numbers. After that other clients are preferred for good.
 const NOT_NUMBERS_IN_A_ROW: u32 = 3;
 
-/// Brings structures from `board` to the connection and answers back, until one of them ends. An answer that is not a number is an
-/// answer: godiff's own worker stays, and a client too, unless it does nothing else and there are others.
+/// Brings structures from `board` to the connection and answers back, until one of them ends. An answer without numbers is an
+/// answer, so godiff's own worker stays. A client stays too, unless all its answers are like that and there are other clients.
 pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board) -> Served {
-    // Own workers are all alike; among clients one may be set up wrongly.
+    // Own workers are all alike, but one client among several may be set up wrongly.
     let is_client = connection.manner.box_angstrom.is_some();
     let mut answered = false;
     let mut n_bad = 0;
@@ -338,7 +338,7 @@ pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board) -> Served
         n_bad = if good.is_empty() { n_bad + 1 } else { 0 };
         let bad: Vec<(Task, String)> = bad.into_iter().map(|(task, reply)| (task, refusal(&reply.text))).collect();
         let last_refusal = bad.last().map(|(_, why)| why.clone());
-        // The answers first: they show that not everything fails.
+        // The answers first, because they show that some calls work.
         board.answered(round, good.into_iter().map(|(task, reply)| (task, reply.evaluation)).collect(), time);
         board.refused(round, id, bad, is_client);
         if let Some(why) = last_refusal
@@ -351,7 +351,7 @@ pub fn serve(connection: &mut Connection, id: WorkerId, board: &Board) -> Served
     }
 }
 
-/// What to say of an answer that is not a number: the reason that godiff's own worker sends along, if there is one.
+/// The reason for an answer without numbers: the text that godiff's own worker sends along, if there is one.
 pub fn refusal(text: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Refusal {

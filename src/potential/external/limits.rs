@@ -1,36 +1,36 @@
-//! How long things may take, and how long to pause after they failed.
+//! Time limits, and pauses after failures.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Shortest limit of a call that godiff sets by itself.
+/// Shortest limit of a call, unless the user gives one.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(60);
 /// A call may take this many times the running median.
 const TIMES_MEDIAN: u32 = 10;
-/// Calls that the median is taken over.
+/// Number of latest calls in the median.
 const REMEMBERED: usize = 101;
-/// Calls after which the median counts.
+/// Number of calls after which the median counts.
 const KNOWN_AFTER: usize = 3;
-/// Failed structures in a row that end everything where nothing is given.
+/// Number of failed structures in a row that end everything, unless the user gives one.
 const FAILURES: usize = 5;
 /// Pauses after failures in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Limits of one potential, with what they are learnt from.
+/// Limits of one potential, with the times that they depend on.
 #[derive(Debug)]
 pub struct Limits {
-    /// From the start of a worker to its connection; for i-PI, how long no client may be connected.
+    /// From the start of a worker to its connection; for i-PI, the longest time without a connected client.
     pub startup: Duration,
-    /// For a call, if it is given.
+    /// For a call, if the user gives it.
     given: Option<Duration>,
-    /// Failed structures in a row after which nothing is expected any more, if every worker had its share in them.
+    /// Number of failed structures in a row after which no answer is expected any more, if every worker had one of them.
     pub failures: usize,
     recent: VecDeque<Duration>,
 }
 
 impl Limits {
-    /// Limits in seconds; without `call_seconds` that limit follows the calls.
+    /// Limits in seconds; without `call_seconds` that limit follows from the times of the calls.
     pub fn new(startup_seconds: f64, call_seconds: Option<f64>) -> Self {
         let duration = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         Limits {
@@ -41,7 +41,7 @@ impl Limits {
         }
     }
 
-    /// These limits, with as many failures allowed as `failures` says, if anything.
+    /// These limits, with `failures` as the allowed number of failures in a row, if it is given.
     pub fn ending_after(self, failures: Option<usize>) -> Self {
         Limits { failures: failures.unwrap_or(FAILURES), ..self }
     }
@@ -54,7 +54,7 @@ impl Limits {
         self.recent.push_back(time);
     }
 
-    /// How long a call may take: what was given, or else the larger of 60 s and ten times the running median. The first calls,
+    /// How long a call may take: the given limit, or else the larger of 60 s and ten times the running median. The first calls,
     /// before there is a median, may take as long as a start.
     pub fn call(&self) -> Duration {
         self.given.unwrap_or_else(|| {
@@ -68,7 +68,7 @@ impl Limits {
     }
 }
 
-/// How long to wait before the next start after `n_failures` in a row: none after the first, then 0.25 s, doubling up to 5 s.
+/// The pause before the next start after `n_failures` in a row: none after the first, then 0.25 s, doubling up to 5 s.
 pub fn pause(n_failures: u32) -> Duration {
     match n_failures {
         0 | 1 => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! What goes over the socket: i-PI's messages, single and batched (i-PI 3.3).
+//! The messages on the socket: i-PI's, single and batched (i-PI 3.3).
 //!
 //! Every message starts with a word of twelve bytes, padded with blanks. Numbers are in the machine's byte order, in atomic units.
 //!
@@ -15,8 +15,8 @@
 //! | `FORCEREADY` | energy f64, n i32, forces 3n f64, virial 9 f64, length i32, text |
 //! | `FORCEREADY`, batch of B | B f64, n i32, B times 3n f64, B times 9 f64, B times (length i32, text) |
 //!
-//! h has the lattice vectors as columns. A batch is announced by `batch_size:B` in the text of `INIT` and always has B structures:
-//! short ones are filled up with copies of their last.
+//! h has the lattice vectors as columns. A batch is announced by `batch_size:B` in the text of `INIT` and always has B
+//! structures. Copies of the last structure fill up a short batch.
 
 use super::orientation::Orientation;
 use super::units::{BOHR_ANGSTROM, HARTREE_EV, HARTREE_PER_BOHR};
@@ -26,9 +26,9 @@ use crate::system::Vec3;
 /// Length of a message's word.
 pub const WORD: usize = 12;
 
-/// Longest texts that a client may send along with the forces of a call, together; more is taken for rubbish.
+/// Most bytes of all texts that a client may send along with the forces of a call; more counts as rubbish.
 const LONGEST_TEXT: usize = 1 << 24;
-/// Text is taken in pieces of this length, so that memory grows with what was sent, not with what was announced.
+/// Text is read in pieces of this length, so that memory grows with the bytes that arrive, not with the announced length.
 const PIECE: usize = 1 << 14;
 
 /// `name` as the first twelve bytes of a message.
@@ -38,12 +38,12 @@ pub fn word(name: &str) -> [u8; WORD] {
     word
 }
 
-/// A structure as it is sent.
+/// A structure in the form for sending.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posed {
     /// Lattice vectors as rows, Å.
     pub cell: [Vec3; 3],
-    /// The inverse of `cell`, 1/Å; zeros where nobody reads it.
+    /// The inverse of `cell`, 1/Å; zeros if nobody reads it.
     pub inverse: [Vec3; 3],
     /// Positions, Å.
     pub positions: Vec<Vec3>,
@@ -69,7 +69,8 @@ pub fn single(structure: &Posed) -> Vec<u8> {
     bytes
 }
 
-/// The message `POSDATA` for a batch of `size` structures of which these, at least one and all of as many atoms, are the first.
+/// The message `POSDATA` for a batch of `size` structures. It begins with these `structures`; there is at least one, and all have
+/// the same number of atoms.
 pub fn batch(structures: &[Posed], size: usize) -> Vec<u8> {
     let filled = || (0..size).map(|k| &structures[k.min(structures.len() - 1)]);
     let mut bytes = word("POSDATA").to_vec();
@@ -93,12 +94,12 @@ fn put_positions(bytes: &mut Vec<u8>, structure: &Posed) {
     bytes.extend(structure.positions.iter().flatten().flat_map(|x| (x / BOHR_ANGSTROM).to_ne_bytes()));
 }
 
-/// What came back for one structure.
+/// The reply for one structure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// Energy and forces in eV, Å and the structure's frame.
     pub evaluation: Evaluation,
-    /// What the client wrote along.
+    /// The text that the client sent along.
     pub text: String,
 }
 
@@ -109,11 +110,11 @@ impl Reply {
     }
 }
 
-/// Why the bytes of a reply cannot be used, in a few words; or why there were none.
+/// Why the bytes of a reply cannot be used, in a few words, or why none came.
 pub type Read<T, E> = Result<Result<T, String>, E>;
 
-/// Reads what follows the word `FORCEREADY` with `fill`, which fills a buffer: replies to the first `structures.len()` of a batch
-/// of `size`; a size of 0 stands for the message of a single structure.
+/// Reads the bytes after the word `FORCEREADY` with `fill`, which fills a buffer. Gives replies to the first `structures.len()`
+/// of a batch of `size`; a size of 0 means the message of a single structure.
 pub fn replies<E>(
     structures: &[Posed],
     size: usize,
@@ -210,7 +211,7 @@ mod tests {
         let positions = floats(&bytes[16 + 4 * 144..]);
         let heights: Vec<f64> = positions.iter().skip(2).step_by(6).map(|z| z * BOHR_ANGSTROM).collect();
         assert_eq!(heights, [0.25, 7.5, 7.5, 7.5]);
-        // One structure's block of matrices is as in the single message.
+        // The block of matrices of one structure is as in the single message.
         assert_eq!(bytes[16 + 144..16 + 288], single(&last)[12..156]);
     }
 

@@ -1,7 +1,7 @@
 //! Energies from other programs: i-PI clients, and ASE calculators in Python workers of godiff's own. Both speak i-PI's protocol.
 //!
-//! `board` holds what is to be done and decides about failures; every worker or client has a thread that carries structures
-//! from there over its socket and answers back. The caller's thread only looks at the board.
+//! `board` holds the tasks and decides about failures. Every worker or client has a thread that carries structures from there
+//! over its socket and answers back. The caller's thread only looks at the board.
 
 mod ask;
 mod board;
@@ -33,7 +33,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use workers::{PrivateFolder, Worker};
 
-/// Longest that the caller waits before it may look whether it should stop.
+/// Longest wait of the caller before it checks whether it should stop.
 const BEAT: Duration = Duration::from_millis(20);
 /// File name of the clients' start structure in a run folder.
 const START_FILE: &str = "start.xyz";
@@ -44,7 +44,7 @@ const LOGS: &str = "workers";
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 300;
     let line = text.lines().next().unwrap_or_default();
-    // It is shown in a terminal.
+    // The line is shown in a terminal.
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let end = if line.chars().nth(LONGEST).is_some() { "…" } else { "" };
     line.chars().take(LONGEST).map(plain).chain(end.chars()).collect()
@@ -55,7 +55,7 @@ fn shortened(text: &str) -> String {
 pub struct External {
     name: String,
     board: Arc<Board>,
-    /// Structures that can be under way at once.
+    /// Number of structures that can be in work at once.
     n_at_once: usize,
     others: Others,
     running: Mutex<Running>,
@@ -63,16 +63,16 @@ pub struct External {
     call: Mutex<()>,
 }
 
-/// Who computes.
+/// The programs that compute.
 #[derive(Debug)]
 enum Others {
     /// godiff's own workers.
     Workers(AseSettings),
-    /// Clients, and what they are told to start from.
+    /// Clients, and the system in their start file.
     Clients(IpiSettings, Option<System>),
 }
 
-/// Threads, and what they work with.
+/// The threads and their data.
 #[derive(Debug, Default)]
 struct Running {
     begun: bool,
@@ -82,7 +82,7 @@ struct Running {
     private: Option<PrivateFolder>,
 }
 
-/// The content of a lock whose holders leave nothing half done.
+/// The content of a lock, even after a panic, since no holder leaves a change half done.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -102,10 +102,10 @@ impl External {
         }
     }
 
-    /// An i-PI server at the address of `settings`, which is bound here. `system` is what clients are told to start from.
+    /// An i-PI server at the address of `settings`, which is bound here. Clients start from `system`.
     ///
     /// # Errors
-    /// `BadInput` if the address cannot be had.
+    /// `BadInput` if the address cannot be bound.
     pub fn ipi(settings: IpiSettings, system: Option<&System>) -> Result<Self> {
         let limits = Limits::new(settings.startup_limit_seconds, settings.call_limit_seconds)
             .ending_after(settings.end_after_failures);
@@ -121,12 +121,12 @@ impl External {
         })
     }
 
-    /// The address that i-PI clients connect to, while nobody has begun yet.
+    /// The address that i-PI clients connect to, before the first call of [`Potential::begin`] or the first evaluation.
     pub fn address(&self) -> Option<String> {
         locked(&self.running).server.as_ref().map(Server::address)
     }
 
-    /// Starts workers or lets clients in, once; with a `folder` logs and start file go there.
+    /// Starts workers or accepts clients, once. With a `folder`, logs and the start file go there.
     fn start(&self, folder: Option<&Path>) -> Result<()> {
         let mut running = locked(&self.running);
         if std::mem::replace(&mut running.begun, true) {
@@ -170,14 +170,14 @@ impl External {
         Ok(())
     }
 
-    /// Refuses structures that clients, which know one composition, would take for others.
+    /// Refuses structures that clients, which know one composition only, would misread.
     fn check_composition(&self, first: &mut Option<Structure>, structures: &[(usize, Structure)]) -> Result<()> {
         let Others::Clients(..) = &self.others else { return Ok(()) };
         for (number, structure) in structures {
             let first = first.get_or_insert_with(|| structure.clone());
             if structure.numbers != first.numbers || structure.cell.periodic != first.cell.periodic {
                 return Err(Error::bad_input(format!(
-                    "structure {} has other elements or another periodicity than the first, and i-PI cannot tell its clients; \
+                    "structure {} has other elements or another periodicity than the first, and i-PI cannot say so to its clients; \
                      evaluate them apart",
                     number + 1
                 )));
@@ -244,13 +244,13 @@ impl Drop for External {
     fn drop(&mut self) {
         self.board.close();
         for thread in locked(&self.running).threads.drain(..) {
-            // A panic of the thread has been reported where it happened.
+            // A panic of the thread has already been reported.
             let _ = thread.join();
         }
     }
 }
 
-/// All questions at once.
+/// All requests at once.
 struct AtOnce<'a> {
     questions: Option<Vec<(usize, Structure)>>,
     deliver: &'a mut dyn FnMut(Vec<(usize, Answer)>) -> Result<()>,

@@ -1,7 +1,7 @@
-//! The protocol's form of a cell, and the way there and back.
+//! The protocol's form of a cell, and the way to it and back.
 //!
-//! i-PI wants the first lattice vector along x, the second in the xy plane and the third above it. Any cell is brought there by an
-//! orthogonal matrix, a reflection for left-handed ones, which energies do not feel and forces follow.
+//! i-PI needs the first lattice vector along x, the second in the xy plane and the third above it. An orthogonal matrix brings
+//! any cell into this form; for left-handed cells it is a reflection. Energies do not change by it, and forces turn with it.
 
 use crate::error::Result;
 use crate::system::vector::{combine, dot, norm, scale, sub};
@@ -14,11 +14,11 @@ pub struct Orientation {
 }
 
 impl Orientation {
-    /// Leaves everything where it is.
+    /// Changes nothing.
     pub const IDENTITY: Orientation = Orientation { axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]] };
 
-    /// The orientation in which `vectors` (rows, Å) have the protocol's form: Gram–Schmidt on the lattice vectors. A cell that has
-    /// it already is left alone to the last bit.
+    /// The orientation in which `vectors` (rows, Å) have the protocol's form: Gram–Schmidt on the lattice vectors. A cell that
+    /// already has this form does not change, to the last bit.
     pub fn of(vectors: &[Vec3; 3]) -> Self {
         let mut axes = [[0.0; 3]; 3];
         for k in 0..3 {
@@ -53,7 +53,7 @@ pub fn triangular_inverse(rows: &[Vec3; 3]) -> [Vec3; 3] {
     [[1.0 / a, 0.0, 0.0], [-b / (a * c), 1.0 / c, 0.0], [(b * e / c - d) / (a * f), -e / (c * f), 1.0 / f]]
 }
 
-/// `cell` with a vector for every axis, as clients need it: missing ones are orthogonal to the others and `box_angstrom` long.
+/// `cell` with a vector for every axis, as clients need it. Missing vectors are orthogonal to the rest and `box_angstrom` long.
 ///
 /// # Errors
 /// `BadInput` as [`Cell::completed`].

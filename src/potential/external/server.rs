@@ -1,4 +1,4 @@
-//! godiff as an i-PI server: clients of any kind connect and leave as they like.
+//! godiff as an i-PI server. Clients of any kind connect and leave at any time.
 
 use super::board::Board;
 use super::connection::{Connection, Fault, Manner, Socket, serve};
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Where i-PI's clients look for a Unix socket that is given by name.
+/// The place where i-PI's clients look for a Unix socket that is given by name.
 const SOCKET_PREFIX: &str = "/tmp/ipi_";
-/// Between two looks for new clients.
+/// Time between two checks for new clients.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// An address that clients connect to.
@@ -27,7 +27,7 @@ pub struct Server {
 
 #[derive(Debug)]
 enum Listener {
-    /// With the path, which is removed in the end.
+    /// A Unix socket with its path, which is removed at the end.
     Unix(UnixListener, PathBuf),
     Tcp(TcpListener),
 }
@@ -61,7 +61,7 @@ impl Server {
         Ok(Server { listener, manner })
     }
 
-    /// The address, as a user would read it.
+    /// The address in a form for the user.
     pub fn address(&self) -> String {
         match &self.listener {
             Listener::Unix(_, path) => path.display().to_string(),
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    /// Lets clients in until the board closes, each served by a thread of its own; all have ended when this returns.
+    /// Accepts clients until the board closes. Each client has its own thread; all have ended when this returns.
     pub fn run(self, board: &Arc<Board>) {
         let mut clients: Vec<JoinHandle<()>> = Vec::new();
         let mut n_clients = 0;
@@ -97,7 +97,7 @@ impl Server {
             clients.retain(|client| !client.is_finished());
         }
         for client in clients {
-            // A panic of its thread has been reported where it happened.
+            // A panic of its thread has already been reported.
             let _ = client.join();
         }
     }
@@ -111,7 +111,7 @@ impl Drop for Server {
     }
 }
 
-/// Binds a Unix socket at `path`, in the place of one that nobody listens to any more.
+/// Binds a Unix socket at `path`. Replaces a socket that no process listens to any more.
 fn bind_unix(path: &PathBuf) -> Result<UnixListener> {
     let refused = |cause: std::io::Error| {
         Error::bad_input(format!(

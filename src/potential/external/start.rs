@@ -1,4 +1,4 @@
-//! The file that i-PI clients start from: the protocol carries neither elements nor periodicity.
+//! The start file for i-PI clients, since the protocol carries neither elements nor periodicity.
 
 use super::orientation::{Orientation, boxed};
 use crate::diffusion::prior;
@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::random::{Noise, Purpose};
 use crate::system::{Cell, Structure, System};
 
-/// Arrangements among which the roomiest is taken.
+/// Number of arrangements from which the one with the largest distances is taken.
 const ARRANGEMENTS: u32 = 256;
 
-/// Template and free atoms of `system` in the protocol's frame, the free ones at places that the search could start from, apart from
-/// each other: many clients compute their start file before anything else.
+/// Template and free atoms of `system` in the protocol's frame. The free atoms are at possible start positions of the search,
+/// apart from each other: many clients compute their start file first.
 ///
 /// # Errors
 /// `BadInput` for a cell without volume.
@@ -23,7 +23,7 @@ pub fn start_structure(system: &System, box_angstrom: f64) -> Result<Structure> 
     let orientation = Orientation::of(&vectors);
     structure.cell = Cell { vectors: orientation.cell(&vectors), periodic: system.cell.periodic };
     structure.positions.iter_mut().for_each(|position| *position = orientation.there(*position));
-    // Clients need not know which atoms the search holds.
+    // Clients need not know which atoms are fixed in the search.
     structure.fixed.fill(false);
     Ok(structure)
 }

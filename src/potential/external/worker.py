@@ -3,13 +3,13 @@
     python worker.py SOCKET MODULE:NAME KEYWORDS
 
 SOCKET is the path of a Unix socket, KEYWORDS a JSON object of the calculator's keyword arguments. The calculator is made before
-the socket is opened, so a connection means that it works. Whatever it prints goes where godiff sends this process's output.
+the socket is opened, so a connection means that it works. Its output goes where godiff sends this process's output.
 
-The text of INIT says what the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`. A structure at which the
-calculator raises an exception comes back with energies and forces that are not numbers and the reason as JSON, {"error": "..."}; the
-process goes on with the next.
+The text of INIT holds the facts that the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`. If the calculator raises an
+exception at a structure, the answer has energies and forces that are not numbers, and the reason as JSON, {"error": "..."}. The
+process continues with the next structure.
 
-Where godiff is killed, this process, what its calculator has started and the folder of SOCKET go with it.
+If godiff is killed, this process, the processes that its calculator has started and the folder of SOCKET disappear too.
 """
 
 import importlib
@@ -29,7 +29,7 @@ import numpy as np
 BOHR_ANGSTROM = 0.5291772105638411
 HARTREE_EV = 27.211386024367243
 
-# Exit code for a calculator that no second attempt would make.
+# Exit code if a second attempt to make the calculator would fail too.
 HOPELESS = 64
 
 
@@ -48,7 +48,7 @@ def one_by_one(calculator, structures):
         try:
             atoms.calc = calculator
             forces = np.asarray(atoms.get_forces(apply_constraint=False), float).reshape(len(atoms), 3)
-            # Some calculators give an array of one number.
+            # Some calculators give an array with one number.
             energy = np.asarray(atoms.get_potential_energy(), float).item()
             results.append((energy, forces, None))
         except Exception as error:
@@ -105,7 +105,7 @@ def together(calculator):
 
 
 def lost_device():
-    """Whether a GPU of torch's is lost to this process: then every call fails, whatever the structure, until a new process starts."""
+    """Whether this process has lost a GPU of torch: then every call fails, for any structure, until a new process starts."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return False
@@ -201,7 +201,7 @@ def serve(connection, evaluate):
                 cells = connection.floats(1, 2, 3, 3)[:, 0]
                 n_atoms = connection.integer()
                 positions = connection.floats(1, n_atoms, 3)
-            # Copies that only fill up the batch are not computed.
+            # Copies that only fill the batch are not computed.
             n = size
             while n > 1 and np.array_equal(positions[n - 1], positions[n - 2]):
                 n -= 1
@@ -221,7 +221,7 @@ def serve(connection, evaluate):
 
 
 def end_with(parent, folder):
-    """Waits for the process `parent` to die, and then takes everything along. godiff gave this process a group of its own."""
+    """Waits for the process `parent` to die, then removes `folder` and ends this process's group, which godiff made for it."""
     while os.getppid() == parent:
         time.sleep(0.5)
     shutil.rmtree(folder, ignore_errors=True)

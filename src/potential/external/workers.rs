@@ -1,4 +1,4 @@
-//! godiff's own Python workers: started, watched, and started again when they fail.
+//! godiff's own Python workers: they are started, watched, and started again when they fail.
 
 use super::board::Board;
 use super::connection::{Connection, Fault, Manner, Served, Socket, serve};
@@ -18,23 +18,23 @@ use std::time::{Duration, Instant};
 
 /// The worker's program.
 const PROGRAM: &str = include_str!("worker.py");
-/// Its exit code for a calculator that no second attempt would make.
+/// Its exit code if a second attempt to make the calculator would fail too.
 const HOPELESS: i32 = 64;
-/// Between two looks at a worker that starts.
+/// Time between two checks of a worker that starts.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long a worker may take to leave when it is told to.
+/// How long a worker may take to end after it is asked to.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How long the death of a process may come after the end of its connection.
+/// Longest time between the end of a process's connection and its death.
 const DEATH: Duration = Duration::from_millis(200);
-/// Longest path of a Unix socket, with room to spare.
+/// Longest path of a Unix socket, with a margin.
 const LONGEST_PATH: usize = 90;
 
-/// A folder that only this user can enter, with the program and the sockets; it disappears in the end.
+/// A folder that only this user can enter, with the program and the sockets; it is removed at the end.
 #[derive(Debug)]
 pub struct PrivateFolder(PathBuf);
 
 impl PrivateFolder {
-    /// A new one, with the worker's program in it.
+    /// A new folder, with the worker's program in it.
     ///
     /// # Errors
     /// `Storage` if it cannot be made.
@@ -52,7 +52,7 @@ impl PrivateFolder {
             };
             match make() {
                 Ok(()) => return Ok(PrivateFolder(path)),
-                // Of a killed process that had the same number.
+                // A folder that was left by a killed process with the same number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     let message = format!(
@@ -64,7 +64,7 @@ impl PrivateFolder {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -76,7 +76,7 @@ impl Drop for PrivateFolder {
     }
 }
 
-/// What is needed to start one worker, again and again.
+/// The data for starting one worker, again and again.
 #[derive(Debug)]
 pub struct Worker {
     /// Its number, from 0.
@@ -85,23 +85,23 @@ pub struct Worker {
     pub settings: AseSettings,
     /// The folder with program and socket.
     pub private: PathBuf,
-    /// What it prints is appended here.
+    /// The file that its output is appended to.
     pub log: PathBuf,
-    /// Whether the log outlives the workers, so that messages may name it.
+    /// Whether the log is kept when the workers end, so that messages may name it.
     pub log_stays: bool,
 }
 
-/// Why there is no worker.
+/// Why a worker could not be started.
 enum NoWorker {
-    /// Another attempt may succeed. A clause of its own.
+    /// Another attempt may succeed. The reason is a complete clause.
     NotYet(String),
-    /// None will. A whole sentence.
+    /// No attempt will succeed. The reason is a whole sentence.
     Never(String),
     Closing,
 }
 
 impl Worker {
-    /// Keeps a worker at work until the board closes.
+    /// Keeps a worker running until the board closes.
     pub fn run(&self, board: &Board) {
         let mut n_failures = 0;
         while !board.closing() {
@@ -124,7 +124,7 @@ impl Worker {
             if fault == Fault::Closing {
                 return end(&mut child);
             }
-            // A process that died is gone a moment after its socket.
+            // A process that died ends a moment after its socket.
             let status = if fault == Fault::Left { wait(&mut child, DEATH) } else { None };
             let how = status.map_or_else(|| fault.to_string(), ended_how);
             kill(&mut child);
@@ -137,7 +137,7 @@ impl Worker {
     fn start(&self, board: &Board) -> std::result::Result<(Child, Connection), NoWorker> {
         let not_yet = |what: &str, cause: std::io::Error| NoWorker::NotYet(format!("{what} ({cause})"));
         let socket = self.private.join(format!("{}.sock", self.number));
-        // The socket of the worker before it.
+        // Removes the socket of the worker before this one.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(|cause| not_yet("its socket cannot be made", cause))?;
         listener.set_nonblocking(true).map_err(|cause| not_yet("its socket cannot be used", cause))?;
@@ -196,7 +196,8 @@ impl Worker {
         let mut command = Command::new(python);
         command.arg("-u").arg(self.private.join("worker.py")).arg(socket).arg(calculator);
         command.arg(self.settings.keywords(self.number)).stdin(Stdio::null()).stdout(out).stderr(err);
-        // A group of its own: Ctrl-C is godiff's alone, and what the calculator starts can be ended with it.
+        // A separate process group: Ctrl-C reaches godiff alone, and processes that the calculator starts can be ended with the
+        // group.
         command.process_group(0);
         if *workers > 1 && std::env::var_os("OMP_NUM_THREADS").is_none() {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -210,7 +211,7 @@ impl Worker {
         })
     }
 
-    /// The reason for a worker that ended before it connected; its log holds Python's words from `before` on.
+    /// The reason for a worker that ended before it connected. Python's messages are in its log from `before` on.
     fn stillborn(&self, status: ExitStatus, before: u64) -> NoWorker {
         let said = last_words(&self.log, before);
         let AseSettings { python, calculator, .. } = &self.settings;
@@ -225,7 +226,7 @@ impl Worker {
         NoWorker::NotYet(because)
     }
 
-    /// Where everything that the worker said can be read, if anywhere.
+    /// The place of the worker's log, if it is kept.
     fn see_log(&self) -> String {
         if self.log_stays { format!(" (see {})", self.log.display()) } else { String::new() }
     }
@@ -239,7 +240,7 @@ fn ended_how(status: ExitStatus) -> String {
     }
 }
 
-/// The last line in `log` from `before` on that says something, such as Python's "ModuleNotFoundError: …".
+/// The last line in `log` from `before` on that is not empty, such as Python's "ModuleNotFoundError: …".
 fn last_words(log: &Path, before: u64) -> Option<String> {
     let mut text = Vec::new();
     let mut file = File::open(log).ok()?;
@@ -250,7 +251,7 @@ fn last_words(log: &Path, before: u64) -> Option<String> {
     text.lines().rev().find(says).map(|line| shortened(line.trim()))
 }
 
-/// How a worker ended, if it does within `time`.
+/// How a worker ended, if it ends within `time`.
 fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
     loop {
@@ -262,14 +263,14 @@ fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Lets a worker that was told to end do so, not for long.
+/// Waits a short time for a worker that was asked to end.
 fn end(child: &mut Child) {
     if wait(child, FAREWELL).is_none() {
         kill(child);
     }
 }
 
-/// Ends a worker with all that it started.
+/// Ends a worker and all processes that it started.
 fn kill(child: &mut Child) {
     let group = format!("-{}", child.id());
     let _ = Command::new("kill").args(["-KILL", "--", &group]).stdout(Stdio::null()).stderr(Stdio::null()).status();

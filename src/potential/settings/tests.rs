@@ -1,4 +1,4 @@
-//! What a configuration and the command line may say of a potential.
+//! The forms in which a configuration and the command line may name a potential.
 
 use super::*;
 use crate::potential::{AseSettings, EmtSettings, IpiSettings, LennardJonesSettings, PotentialSettings, open};
@@ -54,7 +54,7 @@ fn a_configuration_reads_and_writes_back() {
     }
 }
 
-/// The complaint is one about the line of the key or value, not of the section.
+/// The error names the line of the key or value, not of the section.
 #[test]
 fn a_complaint_has_its_line() {
     for (text, line, message) in [
@@ -92,7 +92,7 @@ fn the_words_for_help_and_reports() {
     }
 }
 
-/// A run goes on only where this text is what it was begun with.
+/// A run is resumed only if this text is the same as at its start.
 #[test]
 fn the_text_of_a_configuration_stays() {
     for (given, written) in [

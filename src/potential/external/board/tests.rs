@@ -1,4 +1,4 @@
-//! Who gets which structure, and what is given up.
+//! Which worker gets which structure, and which structures fail.
 
 use super::*;
 use crate::system::Cell;
@@ -48,7 +48,7 @@ fn work_is_shared_out() {
     assert!(matches!(board.take(b, 2, NOW), Work::Closing));
 }
 
-/// Another worker first; then whoever is there; after the third time it is set aside.
+/// A failed structure goes to another worker first, then to any; after the third time it counts as failed.
 #[test]
 fn a_failed_structure_goes_to_others_twice() {
     let board = board(1);
@@ -109,7 +109,7 @@ fn five_structures_in_a_row_end_it() {
     );
 }
 
-/// One that always fails does not speak for others that have not been heard yet.
+/// A worker that always fails must not end the search while other workers have not answered yet.
 #[test]
 fn failures_of_one_are_not_those_of_all() {
     let board = board(40);
@@ -136,7 +136,7 @@ fn refused(board: &Board, id: WorkerId, others_may_know: bool) -> Vec<usize> {
     numbers
 }
 
-/// An answer that is not a number is an answer: nobody else is asked, and the reason is kept.
+/// An answer without numbers is an answer: no other worker is asked, and the reason is kept.
 #[test]
 fn a_refusal_is_an_answer() {
     let board = board(2);
@@ -147,7 +147,7 @@ fn a_refusal_is_an_answer() {
     assert_eq!(board.collect(NOW).unwrap(), [(0, reason()), (1, reason())]);
 }
 
-/// Where others may know better they are asked, each once.
+/// If other workers may have numbers, each is asked once.
 #[test]
 fn clients_are_asked_once_each() {
     let board = board(1);
@@ -159,7 +159,7 @@ fn clients_are_asked_once_each() {
     assert_eq!(board.collect(NOW).unwrap().len(), 1);
 }
 
-/// The user says how many refusals in a row are the end.
+/// The user sets how many refusals in a row end the search.
 #[test]
 fn failures_end_it_when_the_user_says() {
     for (given, enough) in [(None, 5), (Some(2), 2), (Some(9), 9)] {
