@@ -71,7 +71,7 @@ impl<'a> Search<'a> {
     /// untrained one. `interrupted` may be set at any time, by a signal handler for example.
     ///
     /// # Errors
-    /// `BadInput` if the archive holds structures of another system, and what the engine and the run folder report.
+    /// `BadInput` if the archive holds structures of another system, and the errors of the engine and the run folder.
     pub fn new(
         settings: &'a Settings,
         mut engine: Box<dyn Engine>,
@@ -95,8 +95,8 @@ impl<'a> Search<'a> {
         Ok(Search { session, annealing })
     }
 
-    /// With `stop` the run ends, as [`RunStatus::TargetFound`], before the training that would follow the first structure
-    /// that matches the target; without it, it continues. Either can take over from the other in the same run folder.
+    /// With `stop` the run ends, as [`RunStatus::TargetFound`], before the training that would follow the first structure that
+    /// matches the target; without it, it continues. The other setting may be used when the run is resumed.
     pub fn stopping_at_target(mut self, stop: bool) -> Self {
         self.session.set_stop_at_target(stop);
         self
@@ -108,11 +108,11 @@ impl<'a> Search<'a> {
         self
     }
 
-    /// Runs to the end and leaves a summary behind however it ends; `afterwards` then sees the folder.
+    /// Runs to the end and writes a summary however it ends; then calls `afterwards` with the folder.
     ///
     /// # Errors
     /// `Failed` if the first round, or three in a row, bring no structure to learn from or training diverges, `BadInput` if the
-    /// potential has no energy for the target, `Interrupted`, and what the potential and the run folder report. After all of
+    /// potential has no energy for the target, `Interrupted`, and the errors of the potential and the run folder. After all of
     /// them the run can be resumed from its last checkpoint.
     pub fn run(&mut self, afterwards: Afterwards) -> Result<Summary> {
         self.session.conduct(&mut self.annealing, afterwards)
@@ -169,7 +169,7 @@ impl Loop<'_> {
         self.check_barren(session.reporter)
     }
 
-    /// Refuses to learn from nothing: the first round, or several in a row, without a structure that counts.
+    /// Refuses to learn from nothing: an error if the first round, or several in a row, have no structure that counts.
     fn check_barren(&self, reporter: &Reporter) -> Result<()> {
         let Some((last, before)) = self.history.rounds().split_last() else { return Ok(()) };
         if last.counts.ok > 0 {
@@ -223,7 +223,7 @@ impl Loop<'_> {
         session.write_summary(RunStatus::Running, &[]).map(|_| ())
     }
 
-    /// Writes `best.xyz`, of everything recorded, and `model.safetensors` as it is after the rounds done.
+    /// Writes `best.xyz` from all recorded structures, and `model.safetensors` as it is after the rounds done.
     fn write_results(&self, session: &Session) -> Result<()> {
         self.write_model(&session.directory.model_path())?;
         let Some(Best { iteration, index, .. }) = session.so_far(self.history.open()).best else { return Ok(()) };
@@ -250,7 +250,7 @@ impl Loop<'_> {
     }
 }
 
-/// The model before the first round; tells the user where it comes from.
+/// The model before the first round. The user is informed where it comes from.
 fn first_model(settings: &Settings, reporter: &Reporter) -> ModelState {
     let (sizes, seed) = (settings.setup().sizes, settings.sections.search.seed);
     let weighting = settings.sections.training.weighting;

@@ -62,7 +62,7 @@ impl Manifest {
         let damaged = |cause: serde_json::Error| {
             Error::bad_file(
                 path,
-                format!("is damaged ({cause}); put it back, or plan the campaign anew in another folder"),
+                format!("is damaged ({cause}); put it back, or plan the campaign again in another folder"),
             )
         };
         let Version { format_version } = serde_json::from_slice(&bytes).map_err(damaged)?;

@@ -34,7 +34,7 @@ pub fn prior_position(system: &System, noise: &Noise, structure: u32, atom: u32)
 /// Whether the prior of `system` exists: a bounded region in which free atoms can start.
 ///
 /// # Errors
-/// `BadInput` if the confinement is empty or not a number, if its cell has no area in the plane or has in-plane vectors that
+/// `BadInput` if the confinement is empty or not a number. Also if its cell has no area in the plane or has in-plane vectors that
 /// leave the plane, or if a system that needs a whole cell has a cell without volume.
 pub fn check_prior(system: &System) -> Result<()> {
     let [a, b, c] = system.cell.vectors;

@@ -39,7 +39,7 @@ pub struct Request {
     pub scan: Option<PathBuf>,
 }
 
-/// What was written.
+/// The written page, and notes about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     /// The page.

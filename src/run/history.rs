@@ -1,4 +1,4 @@
-//! What a search knows: every recorded structure, read from the archive once and kept from then on.
+//! The knowledge of a search: every recorded structure, read from the archive once and kept from then on.
 
 use super::Round;
 use crate::archive::{Archive, Counts, Entry, Status};

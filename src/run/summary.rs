@@ -26,7 +26,7 @@ pub struct Summary {
     pub version: String,
     /// Seed of all random numbers.
     pub seed: u64,
-    /// What it ran on.
+    /// The device it ran on.
     pub device: String,
     /// State of the run.
     pub status: RunStatus,

@@ -195,7 +195,7 @@ fn a_folder_in_a_checkpoints_place_is_set_aside() {
     assert!(folder.path().join("iteration-00002.bin.unusable/inside").exists());
 }
 
-/// What a kill in the middle of writing leaves: the file under its temporary name.
+/// A kill in the middle of writing leaves the file under its temporary name.
 #[test]
 fn half_written_checkpoints_are_not_seen() {
     let folder = TempDir::new().unwrap();

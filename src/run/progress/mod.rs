@@ -43,12 +43,12 @@ impl Phase {
     }
 }
 
-/// What is known when a run starts.
+/// The facts that are known when a run starts.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunInfo<'a> {
     /// Its folder.
     pub directory: &'a Path,
-    /// What it runs on.
+    /// The device it runs on.
     pub device: &'a str,
     /// Source of the energies.
     pub potential: &'a str,

@@ -46,7 +46,7 @@ pub struct Standing {
     pub kt_ev: f64,
     /// Its structures so far, by status.
     pub counts: Counts,
-    /// What it is doing.
+    /// The present phase.
     pub phase: Phase,
     /// Steps (or structures) of the phase that are done.
     pub done: usize,

@@ -1,4 +1,4 @@
-//! What people read about a run. Iterations and samples count from 1 here.
+//! The texts that people read about a run. Iterations and samples count from 1 here.
 
 use super::standing::{Left, Standing};
 use super::{Phase, RunInfo};
