@@ -9,7 +9,7 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{
     Engine, ForceSet, FreePositions, GuidanceSettings, Loss, NoisyBatch, RandomStream, Sampler, Setup, TrainingSet,
-    relax_on_predicted_forces,
+    advance_by_verb, relax_with,
 };
 use godiff::random::{Noise, Purpose};
 use godiff::system::vector::norm;
@@ -198,10 +198,10 @@ fn learnt_forces_lead_to_the_minimum() {
     };
     let alone = {
         let mut one = guided[..1].to_vec();
-        relax_on_predicted_forces(&mut engine, &system, &corrector, 40, &mut one, &mut |_| Ok(())).unwrap();
+        engine.relax(&mut one, &corrector, 40, &mut |_| Ok(())).unwrap();
         one.remove(0)
     };
-    relax_on_predicted_forces(&mut engine, &system, &corrector, 40, &mut guided, &mut listen).unwrap();
+    engine.relax(&mut guided, &corrector, 40, &mut listen).unwrap();
     assert_eq!(guided[0], alone, "a structure moves as it would alone");
     assert!(heard.len() <= 40 && heard.iter().copied().eq(1..=heard.len()));
     let relaxed = distance(&guided);
@@ -209,4 +209,22 @@ fn learnt_forces_lead_to_the_minimum() {
     let left = engine.forces(&guided).unwrap().unwrap();
     let rest = left.iter().filter(|forces| norm(forces[system.n_template()]) <= 0.05).count();
     assert!(rest >= 40, "{rest} of 48 at rest");
+}
+
+/// An engine relaxes as its verb for forces leads, although it asks its network for the free atoms alone.
+#[test]
+fn relaxing_follows_the_predicted_forces() {
+    let setup = guided(slab(), GuidanceSettings::default());
+    let mut engine = random_engine::<f64>(&setup, 5);
+    let corrector = setup.guidance.unwrap().corrector();
+    let at = prior_structures(&setup.system, 7, 5);
+    let mut relaxed = at.clone();
+    engine.relax(&mut relaxed, &corrector, 12, &mut |_| Ok(())).unwrap();
+    let mut expected = at.clone();
+    let mut advance = |moving: &mut [_]| advance_by_verb(&mut engine, &setup.system, &corrector, moving);
+    relax_with(&mut expected, 12, &mut |_| Ok(()), &mut advance).unwrap();
+    assert_ne!(expected, at);
+    for (a, b) in relaxed.iter().flatten().flatten().zip(expected.iter().flatten().flatten()) {
+        assert!((a - b).abs() < 1e-9, "{a} {b}");
+    }
 }

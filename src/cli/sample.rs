@@ -4,7 +4,7 @@ use super::common::{Compute, Output, print, watch_interrupts};
 use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::config::Settings;
-use godiff::engine::{self, ModelState, RandomStream, Sampler, Setup, relax_on_predicted_forces};
+use godiff::engine::{self, ModelState, RandomStream, Sampler, Setup};
 use godiff::error::stop_if;
 use godiff::model::ModelFile;
 use godiff::system::elements::symbol;
@@ -59,8 +59,7 @@ impl Arguments {
             let mut advance = |_| stop_if(interrupted);
             let mut sampled = engine.sample(stream, start..n.min(start + AT_ONCE), sampler, &mut advance)?;
             if let Some(guidance) = &setup.guidance {
-                let (system, corrector) = (&setup.system, guidance.corrector());
-                relax_on_predicted_forces(&mut *engine, system, &corrector, n_steps, &mut sampled, &mut advance)?;
+                engine.relax(&mut sampled, &guidance.corrector(), n_steps, &mut advance)?;
             }
             if !sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
                 let message = format!("{}: the model sends atoms to places that are not numbers", self.model.display());

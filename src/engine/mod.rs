@@ -10,7 +10,7 @@ mod relaxation;
 mod schedule;
 
 pub use crate::model::Weighting;
-pub use relaxation::relax_on_predicted_forces;
+pub use relaxation::{advance_by_verb, relax_with};
 pub use schedule::{Decay, PlateauSchedule};
 
 use crate::diffusion::{CorrectorSettings, Sde, limited_score_scale};
@@ -323,6 +323,21 @@ pub trait Engine: Send {
 
     /// Predicted forces on all atoms, template included; B × (T + n) × 3, eV/Å. `None` without a force head.
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>>;
+
+    /// Moves each of `structures` (n × 3, Å) along the predicted forces, at most `n_steps` steps of L-BFGS with no atom moving
+    /// further than `settings.max_step_angstrom` at once ([`crate::diffusion::Corrector`] at full strength), until no predicted
+    /// force on a free atom is above 0.05 eV/Å. Predictions have no energy that could judge a step, so every step is taken. A
+    /// structure moves as it would alone. `progress` hears of every step; an error of it leaves structures on their way.
+    ///
+    /// # Errors
+    /// `BadInput` for a model without force head, and what `progress` returns.
+    fn relax(
+        &mut self,
+        structures: &mut [FreePositions],
+        settings: &CorrectorSettings,
+        n_steps: usize,
+        progress: Progress,
+    ) -> Result<()>;
 
     /// Loss and gradient of given noisy structures, without a step.
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient>;

@@ -9,39 +9,86 @@ use crate::system::{System, Vec3};
 /// A structure rests once no predicted force on a free atom is longer, eV/Å: learned forces are not better than that.
 const LARGEST_FORCE: f64 = 0.05;
 
-/// Moves each structure of `positions` (n × 3, Å) along the predicted forces, at most `steps` steps of L-BFGS
-/// with no atom moving further than `settings.max_step_angstrom` at once ([`Corrector`] at full strength). Predictions have no
-/// energy that could judge a step, so every step is taken. A structure moves as it would alone. `progress` hears of every step.
+/// A structure on its way to a minimum of the predicted energy.
+#[derive(Debug)]
+pub struct Moving {
+    /// Its place among the structures.
+    pub place: usize,
+    /// Positions of its free atoms, n × 3, Å.
+    pub positions: FreePositions,
+    corrector: Corrector,
+    at_rest: bool,
+}
+
+impl Moving {
+    /// All of `structures`, before their first step.
+    pub fn all(structures: &[FreePositions]) -> Vec<Self> {
+        let moving = |(place, positions): (usize, &FreePositions)| Moving {
+            place,
+            positions: positions.clone(),
+            corrector: Corrector::default(),
+            at_rest: false,
+        };
+        structures.iter().enumerate().map(moving).collect()
+    }
+
+    /// One step of L-BFGS at full strength along `forces` (n × 3, eV/Å) on the free atoms, unless they are all small.
+    pub fn advance(&mut self, system: &System, settings: &CorrectorSettings, forces: &[Vec3]) {
+        self.at_rest = forces.iter().all(|&force| norm(force) <= LARGEST_FORCE);
+        if !self.at_rest {
+            self.corrector.correct(system, settings, 1.0, &mut self.positions, forces);
+        }
+    }
+}
+
+/// [`Engine::relax`] with `advance`, which moves each of the structures on their way by one step.
 ///
 /// # Errors
-/// `BadInput` for a model without force head, and what the engine reports.
-pub fn relax_on_predicted_forces(
-    engine: &mut dyn Engine,
-    system: &System,
-    settings: &CorrectorSettings,
-    steps: usize,
-    positions: &mut [FreePositions],
+/// Those of `advance` and `progress`.
+pub fn relax_with(
+    structures: &mut [FreePositions],
+    n_steps: usize,
     progress: Progress,
+    advance: &mut dyn FnMut(&mut [Moving]) -> Result<()>,
 ) -> Result<()> {
-    let mut correctors = vec![Corrector::default(); positions.len()];
-    let mut moving: Vec<usize> = (0..positions.len()).collect();
-    for step in 0..steps {
-        let at: Vec<FreePositions> = moving.iter().map(|&s| positions[s].clone()).collect();
-        let forces =
-            engine.forces(&at)?.ok_or_else(|| Error::bad_input("relaxing samples needs a model with a force head"))?;
-        let mut still_moving = Vec::with_capacity(moving.len());
-        for (&s, forces) in moving.iter().zip(&forces) {
-            let forces: &[Vec3] = &forces[system.n_template()..];
-            if forces.iter().any(|&force| norm(force) > LARGEST_FORCE) {
-                correctors[s].correct(system, settings, 1.0, &mut positions[s], forces);
-                still_moving.push(s);
+    let mut moving = Moving::all(structures);
+    for step in 0..n_steps {
+        advance(&mut moving)?;
+        moving.retain_mut(|it| {
+            if it.at_rest {
+                structures[it.place] = std::mem::take(&mut it.positions);
             }
-        }
-        moving = still_moving;
+            !it.at_rest
+        });
         progress(step + 1)?;
         if moving.is_empty() {
             break;
         }
     }
+    moving.into_iter().for_each(|it| structures[it.place] = it.positions);
     Ok(())
+}
+
+/// One step of `moving`, structures of `system`, along the forces that `engine` predicts through its verb.
+///
+/// # Errors
+/// `BadInput` for a model without force head, and what the engine reports.
+pub fn advance_by_verb(
+    engine: &mut dyn Engine,
+    system: &System,
+    settings: &CorrectorSettings,
+    moving: &mut [Moving],
+) -> Result<()> {
+    let at: Vec<FreePositions> = moving.iter().map(|it| it.positions.clone()).collect();
+    let forces = engine.forces(&at)?.ok_or_else(no_force_head)?;
+    moving
+        .iter_mut()
+        .zip(&forces)
+        .for_each(|(it, forces)| it.advance(system, settings, &forces[system.n_template()..]));
+    Ok(())
+}
+
+/// The refusal of a model without force head.
+pub fn no_force_head() -> Error {
+    Error::bad_input("relaxing samples needs a model with a force head")
 }

@@ -4,7 +4,7 @@
 use crate::archive::Entry;
 use crate::config::Settings;
 use crate::diffusion::CorrectorSettings;
-use crate::engine::{Engine, FreePositions, Progress, relax_on_predicted_forces};
+use crate::engine::{Engine, FreePositions, Progress};
 use crate::error::{Error, Result, stop_if};
 use crate::gpu::profiler_range;
 use crate::proposal::Proposal;
@@ -88,7 +88,7 @@ impl Drawing<'_, '_> {
         structures: &mut [FreePositions],
         progress: Progress,
     ) -> Result<()> {
-        relax_on_predicted_forces(self.engine, &self.settings.system, corrector, n_steps, structures, progress)
+        self.engine.relax(structures, corrector, n_steps, progress)
     }
 
     /// Relaxes some of `structures` again, from another start that a proposal has for them. All are at rest and are the samples

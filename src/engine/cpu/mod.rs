@@ -8,11 +8,13 @@ pub mod head;
 pub mod linear;
 pub mod message;
 pub mod network;
+mod relax;
 mod sample;
 pub mod simd;
 mod train;
 pub mod update;
 
+use super::relaxation::no_force_head;
 use super::*;
 use adamw::AdamW;
 use linear::{Linear, Weights};
@@ -147,6 +149,23 @@ impl<T: Real> Engine for Cpu<T> {
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
         self.setup.check_structures(positions, &[])?;
         Ok(self.network.has_forces().then(|| self.vectors(positions, &[], Output::Force)))
+    }
+
+    fn relax(
+        &mut self,
+        structures: &mut [FreePositions],
+        settings: &CorrectorSettings,
+        n_steps: usize,
+        progress: Progress,
+    ) -> Result<()> {
+        self.setup.check_structures(structures, &[])?;
+        if !self.network.has_forces() {
+            return Err(no_force_head());
+        }
+        relax_with(structures, n_steps, progress, &mut |moving| {
+            self.advance(settings, moving);
+            Ok(())
+        })
     }
 
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {

@@ -60,7 +60,7 @@ fn as_slices(positions: &[FreePositions]) -> Vec<&[Vec3]> {
 }
 
 /// A head's output as vectors.
-fn vectors<T: Real>(out: &[T]) -> Vec<Vec3> {
+pub(super) fn vectors<T: Real>(out: &[T]) -> Vec<Vec3> {
     out.chunks_exact(3).map(|v| [v[0].wide(), v[1].wide(), v[2].wide()]).collect()
 }
 

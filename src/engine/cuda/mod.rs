@@ -37,8 +37,9 @@ pub mod weight_gradient;
 
 use super::{
     Engine, FreePositions, Loss, LossAndGradient, ModelState, NoisyBatch, PlateauSchedule, Progress, RandomStream,
-    Sampler, Setup, Storage, TrainingReport, TrainingSet,
+    Sampler, Setup, Storage, TrainingReport, TrainingSet, advance_by_verb, relax_with,
 };
+use crate::diffusion::CorrectorSettings;
 use crate::error::Result;
 use crate::gpu::{self, Buffer, Device, Pointer, with_reserve};
 use crate::system::Vec3;
@@ -234,6 +235,17 @@ impl Engine for Cuda {
             return Ok(None);
         }
         self.vectors(positions, &[], Output::Force).map(Some)
+    }
+
+    fn relax(
+        &mut self,
+        structures: &mut [FreePositions],
+        settings: &CorrectorSettings,
+        n_steps: usize,
+        progress: Progress,
+    ) -> Result<()> {
+        let system = self.setup.system.clone();
+        relax_with(structures, n_steps, progress, &mut |moving| advance_by_verb(self, &system, settings, moving))
     }
 
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {

@@ -2,16 +2,17 @@
 
 use crate::archive::Archive;
 use crate::config::FirstSamples;
+use crate::diffusion::CorrectorSettings;
 use crate::engine::{
     ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, RandomStream, Sampler, TrainingReport,
-    TrainingSet,
+    TrainingSet, advance_by_verb, relax_with,
 };
 use crate::minima;
 use crate::potential::{Answer, Evaluation};
 use crate::random::{Noise, Purpose};
 use crate::run::{RunDirectory, read_metrics};
 use crate::search::*;
-use crate::system::{Structure, Vec3};
+use crate::system::{Structure, System, Vec3};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,6 +59,7 @@ impl Fuse {
 /// An engine that samples uniform noise, moved by the first parameter; training shifts this parameter by a value that it is
 /// given. It predicts forces that lead back by half a step, and remembers how it was asked to sample and which forces it got.
 pub struct Toy {
+    system: System,
     state: ModelState,
     diverges_at: Option<u64>,
     heard: &'static Mutex<Heard>,
@@ -138,6 +140,17 @@ impl Engine for Toy {
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
         self.heard.lock().unwrap().n_forces += positions.len();
         Ok(Some(positions.iter().map(|free| free.iter().map(|x| [4.5 - x[0], 0.0, 0.0]).collect()).collect()))
+    }
+
+    fn relax(
+        &mut self,
+        structures: &mut [FreePositions],
+        settings: &CorrectorSettings,
+        n_steps: usize,
+        progress: Progress,
+    ) -> Result<()> {
+        let system = self.system.clone();
+        relax_with(structures, n_steps, progress, &mut |moving| advance_by_verb(self, &system, settings, moving))
     }
 
     fn loss_and_gradient(&mut self, _: &NoisyBatch, _: &Loss) -> Result<LossAndGradient> {
@@ -232,7 +245,8 @@ impl Bench {
         };
         let reporter = Reporter::quiet();
         let state = first_model(&self.settings, &reporter);
-        let engine = Toy { state, diverges_at: self.diverges_at, heard: self.heard, fuse };
+        let system = self.settings.system.clone();
+        let engine = Toy { system, state, diverges_at: self.diverges_at, heard: self.heard, fuse };
         let potential = Spring { energy: self.energy, force: self.force, calls: self.calls, fuse };
         let interrupted = &fuse.interrupted;
         let search = Search::new(&self.settings, Box::new(engine), Box::new(potential), run, &reporter, interrupted)?;
