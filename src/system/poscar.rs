@@ -289,10 +289,7 @@ mod tests {
             (good.replace("1 2 !", "1 !"), "line 7: 2 element symbols but 1 counts"),
             (good.replace("1 2 !", "0 0 !"), "line 7: all counts are 0; give at least one atom"),
             (good.replace("1 2 !", "1 -2 !"), "line 7: '-2' is not a number of atoms"),
-            (
-                good.replace("1 2 !", "! 1 2"),
-                "line 7: expected element symbols or their counts, found '! 1 2 counts'",
-            ),
+            (good.replace("1 2 !", "! 1 2"), "line 7: expected element symbols or their counts, found '! 1 2 counts'"),
             (good.replace("1 2 !", "1 18446744073709551615 !"), "line 12: the file ends where the position of an atom"),
             (good.replace("Direct\n", ""), "line 9: expected Direct or Cartesian, found '0 0 0 F F F'"),
             (good.replace("Direct", " "), "line 9: expected Direct or Cartesian, found ''"),
