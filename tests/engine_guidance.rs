@@ -214,10 +214,17 @@ fn learnt_forces_lead_to_the_minimum() {
 /// An engine relaxes as its verb for forces leads, although it asks its network for the free atoms alone.
 #[test]
 fn relaxing_follows_the_predicted_forces() {
-    let setup = guided(slab(), GuidanceSettings::default());
+    let mut setup = guided(slab(), GuidanceSettings::default());
+    setup.training.learning_rate = 3e-3;
+    setup.training.batch = 4;
     let mut engine = random_engine::<f64>(&setup, 5);
     let corrector = setup.guidance.unwrap().corrector();
     let at = prior_structures(&setup.system, 7, 5);
+    // An untrained model predicts forces too small to move along.
+    let upward = vec![vec![[0.0, 0.0, 2.0]; setup.system.n_free()]; 7];
+    let forces = Some(ForceSet { positions: at.clone(), forces: upward });
+    let set = TrainingSet { positions: at.clone(), weights: vec![1.0; 7], forces };
+    engine.train(STREAM, &set, 100, &mut |_| Ok(())).unwrap();
     let mut relaxed = at.clone();
     engine.relax(&mut relaxed, &corrector, 12, &mut |_| Ok(())).unwrap();
     let mut expected = at.clone();
