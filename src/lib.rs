@@ -3,14 +3,14 @@
 //!
 //! This is the library behind the command `godiff`. Where to start reading:
 //!
-//! - [`search`]: the annealing loop, short enough to read as the paper's pseudocode;
+//! - [`search`]: the loop, short enough to read as the paper's pseudocode; [`proposal`]: where its samples come from;
 //! - [`system`]: the task of a search: template, free atoms, cell, confinement, structure files, radius graph;
 //! - [`engine`]: the seam to the hardware, and the CPU and GPU engines behind it;
 //! - [`gpu`]: devices, queues and kernels, used by all code for GPUs;
 //! - [`diffusion`]: noise levels, the prior, forward and reverse steps, as formulas;
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
-//! - [`relax`], [`lbfgs`]: local relaxation;
+//! - [`potential::relax`], [`lbfgs`]: local relaxation;
 //! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;

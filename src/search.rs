@@ -11,8 +11,8 @@
 //!     close      the round: write metrics, checkpoint and the results so far
 //! ```
 //!
-//! **Where things go.** A [`Plan`] chooses the next round, a [`Proposal`] draws samples, a [`Lesson`] trains the model; each is
-//! a file of its own. The [`Session`] is the run: folder, archive, potential. The [`History`] is everything that the run knows.
+//! **Where things go.** A [`Plan`] chooses the next round, a [`Proposal`](crate::proposal::Proposal) draws samples, a [`Lesson`]
+//! trains the model; each is a file of its own. The [`Session`] is the run: folder, archive, potential. The [`History`] is everything that the run knows.
 //!
 //! **Resuming.** All random numbers are a pure function of the seed, the round and the structure's index. All other decisions
 //! of the loop follow from the history and the model's state. A checkpoint therefore holds that state and the number of rounds
@@ -53,7 +53,7 @@ const MOST_BARREN: usize = 3;
 /// A search, opened and ready to continue from where its run folder is.
 pub struct Search<'a> {
     session: Session<'a>,
-    annealing: Loop<'a>,
+    rounds: Loop<'a>,
 }
 
 /// The loop with its parts.
@@ -84,7 +84,7 @@ impl<'a> Search<'a> {
         engine.restore(&model.unwrap_or_else(|| first_model(settings, reporter)))?;
         let (n_template, seed) = (settings.system.n_template(), settings.sections.search.seed);
         let history = History::read(&session.archive, n_template, seed, session.progress.iterations_done)?;
-        let annealing = Loop {
+        let rounds = Loop {
             settings,
             engine,
             history,
@@ -92,7 +92,7 @@ impl<'a> Search<'a> {
             proposals: registered(settings),
             lesson: Box::new(Boltzmann::new(settings)),
         };
-        Ok(Search { session, annealing })
+        Ok(Search { session, rounds })
     }
 
     /// With `stop` the run ends, as [`RunStatus::TargetFound`], before the training that would follow the first structure that
@@ -104,7 +104,7 @@ impl<'a> Search<'a> {
 
     /// Draws samples from `proposals` instead of those that are registered. The last of them must claim what is left.
     pub fn proposing(mut self, proposals: Proposals<'a>) -> Self {
-        self.annealing.proposals = proposals;
+        self.rounds.proposals = proposals;
         self
     }
 
@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
     /// potential has no energy for the target, `Interrupted`, and the errors of the potential and the run folder. After all of
     /// them the run can be resumed from its last checkpoint.
     pub fn run(&mut self, afterwards: Afterwards) -> Result<Summary> {
-        self.session.conduct(&mut self.annealing, afterwards)
+        self.session.conduct(&mut self.rounds, afterwards)
     }
 }
 

@@ -12,7 +12,7 @@ pub fn profiler_range(name: &'static str) -> Range {
     Range { _open: injected::Open::begin(name), _this_thread: PhantomData }
 }
 
-/// What [`range`] gives. Stays on its thread, as the profiler keeps one stack of ranges for each.
+/// What [`profiler_range`] gives. Stays on its thread, as the profiler keeps one stack of ranges for each.
 #[must_use = "the range ends when this is dropped"]
 pub struct Range {
     _open: Option<injected::Open>,

@@ -18,7 +18,7 @@ pub fn write_frames(path: &Path, frames: &[Frame]) -> Result<()> {
 }
 
 /// `frames` as extended XYZ; every number reads back bit for bit, here and in ASE. An energy that is not finite, and forces that
-/// are not all finite, are left out, as are constraints that [`check_frame`] refuses.
+/// are not all finite, are left out, as are constraints along axes that are not x, y and z.
 pub fn format_frames(frames: &[Frame]) -> String {
     let mut text = String::new();
     for frame in frames {
