@@ -194,8 +194,8 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         page.figure(title, caption, picture);
     };
     if results.iter().any(|results| results.runs.len() > 1) {
-        let caption = "Mean over the runs of the lowest energy so far, above the lowest of all; the band extends from the best run to \
-                       the worst.";
+        let caption = "Mean over the runs of the lowest energy so far, above the lowest of all; the band extends from the best run \
+                       to the worst.";
         figure("Mean lowest energy", caption, energy_curves(&results));
     }
     if targets {
