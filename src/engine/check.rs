@@ -1,4 +1,4 @@
-//! What every engine asks of its input before it computes anything, and how it says that training diverged.
+//! Checks that every engine makes on its input before it computes anything, and the messages for training that diverged.
 
 use super::{
     FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, RandomStream, Sampler, Setup, Storage, TrainingSet,
@@ -19,7 +19,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Refuses what only a GPU engine can do.
+    /// Refuses settings that only a GPU engine can follow.
     pub(super) fn check_precision_of_cpu(&self) -> Result<()> {
         match self.precision {
             Storage::F32 => Ok(()),
@@ -30,7 +30,7 @@ impl Setup {
         }
     }
 
-    /// Refuses structures of another number of free atoms, and lists that have not one entry a structure.
+    /// Refuses structures with another number of free atoms, and lists without exactly one entry a structure.
     pub(super) fn check_structures(&self, positions: &[FreePositions], lists: &[(&str, usize)]) -> Result<()> {
         let (n_free, n_structures) = (self.system.n_free(), positions.len());
         if let Some(other) = positions.iter().find(|free| free.len() != n_free) {
@@ -121,8 +121,7 @@ impl Setup {
 }
 
 impl RandomStream {
-    /// The refusal to go on after training step `step`, counted from 1 as iterations are in what people read, whose loss is no
-    /// finite number.
+    /// The error after training step `step`, whose loss is not a finite number. Steps count from 1, since people read the message.
     pub(super) fn diverged(self, step: usize, loss: f64) -> Error {
         let iteration = self.iteration + 1;
         Error::Failed(format!(
@@ -130,7 +129,7 @@ impl RandomStream {
         ))
     }
 
-    /// The same after `steps` steps, the last of which left parameters that are no finite numbers.
+    /// The error after `steps` steps, if the last one left parameters that are not finite numbers.
     pub(super) fn lost_parameters(self, steps: usize) -> Error {
         let iteration = self.iteration + 1;
         Error::Failed(format!(

@@ -25,8 +25,8 @@ use std::ops::Range;
 /// Positions of the n free atoms of one structure, Å.
 pub type FreePositions = Vec<Vec3>;
 
-/// In what a GPU engine keeps the arrays that it moves most: filters, messages, and what the forward pass saves for the backward
-/// pass. Arithmetic, weights, outputs and gradients are f32 under both.
+/// The number format in which a GPU engine keeps the arrays that it moves most: filters, messages, and the rows that the forward
+/// pass saves for the backward pass. Arithmetic, weights, outputs and gradients are f32 under both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
@@ -44,7 +44,7 @@ pub struct ReverseSettings {
     pub steps: usize,
     /// Diffusion time of the last step.
     pub t_min: f64,
-    /// How often a step counts the score ([`limited_score_scale`]).
+    /// Factor on the score in each reverse step ([`limited_score_scale`]).
     pub score_scale: f64,
 }
 
@@ -55,7 +55,7 @@ pub struct TrainingSettings {
     pub batch: usize,
     /// AdamW's first learning rate.
     pub learning_rate: f64,
-    /// How it falls over the steps of a call of [`Engine::train`].
+    /// Decay of the learning rate over the steps of a call of [`Engine::train`].
     pub decay: Decay,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
@@ -65,19 +65,19 @@ pub struct TrainingSettings {
     pub weighting: Weighting,
 }
 
-/// Force-field guidance (arXiv:2510.13448, eq. 7): a force head trained beside the score, and a corrector after every reverse
-/// step, x ← x + η(1−t)^ζ·p with p the L-BFGS direction of the predicted forces ([`crate::diffusion::Corrector`]).
+/// Force-field guidance (arXiv:2510.13448, eq. 7): a force head trained together with the score, and a corrector after every
+/// reverse step, x ← x + η(1−t)^ζ·p with p the L-BFGS direction of the predicted forces ([`crate::diffusion::Corrector`]).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GuidanceSettings {
     /// η, the corrector's strength at t = 0.
     pub eta: f64,
-    /// ζ: how late the corrector sets in.
+    /// ζ: the larger it is, the later the corrector sets in.
     pub zeta: f64,
     /// Pairs of displacements and force changes that one structure's L-BFGS remembers.
     pub history: usize,
     /// No atom's part of p is longer than this, Å.
     pub max_step_angstrom: f64,
-    /// λ, the weight of the force loss beside the score loss.
+    /// λ, the weight of the force loss added to the score loss.
     pub force_weight: f64,
     /// Huber's δ, eV/Å: residuals above it count linearly.
     pub huber_delta_ev_per_angstrom: f64,
@@ -109,7 +109,7 @@ impl Default for GuidanceSettings {
 pub enum Sampler {
     /// The reverse process alone.
     Plain,
-    /// After each of its steps a corrector along the predicted forces, with the engine's [`GuidanceSettings`].
+    /// The reverse process with a corrector along the predicted forces after each step, by the engine's [`GuidanceSettings`].
     Guided,
 }
 
@@ -130,19 +130,19 @@ pub struct Setup {
     pub training: TrainingSettings,
     /// Force-field guidance; needs a model with a force head.
     pub guidance: Option<GuidanceSettings>,
-    /// Storage on a GPU; the CPU knows f32 alone.
+    /// Storage on a GPU; the CPU has f32 alone.
     pub precision: Storage,
 }
 
 impl Setup {
-    /// How often the reverse step of length `dt` at time `t` counts the score.
+    /// Factor on the score in the reverse step of length `dt` at time `t`.
     fn score_scale(&self, t: f64, dt: f64) -> f64 {
         let (sigma, g2) = (self.sde.noise_scale(t), self.sde.diffusion_squared(t));
         limited_score_scale(self.reverse.score_scale, sigma, g2, dt)
     }
 }
 
-/// Parameters and optimiser, everything that training changes. f32 values survive the round trip exactly.
+/// Parameters and optimiser: everything that training changes. f32 values keep their bits in the conversion to f64 and back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelState {
     /// Parameters in the order of [`crate::model::Layout`].
@@ -166,7 +166,7 @@ impl ModelState {
     }
 }
 
-/// Which random numbers a call uses, and where its structures stand in them.
+/// The random numbers that a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandomStream {
     /// Seed of the run.
@@ -185,7 +185,7 @@ pub struct TrainingSet {
     pub positions: Vec<FreePositions>,
     /// Boltzmann weight of every member, mean 1.
     pub weights: Vec<f64>,
-    /// What the force head learns from beside it; needs [`Setup::guidance`].
+    /// Structures that the force head learns from; needs [`Setup::guidance`].
     pub forces: Option<ForceSet>,
 }
 
@@ -209,8 +209,8 @@ impl ForceSet {
         self.forces.push(forces.iter().map(shortened).collect());
     }
 
-    /// The places of the `batch` structures that training step `step` of `stream` compares forces on: each drawn uniformly from
-    /// all, so that one may come twice. Every engine draws the same. The set must not be empty.
+    /// The places of the `batch` structures that training step `step` of `stream` compares forces on. Each is drawn uniformly from
+    /// all, so a structure may come twice. Every engine draws the same ones. The set must not be empty.
     pub fn members(&self, stream: RandomStream, step: u32, batch: usize) -> Vec<usize> {
         let noise = Noise::new(stream.seed, Purpose::ForceBatch, stream.iteration);
         let n = self.positions.len() as u64;
@@ -219,7 +219,7 @@ impl ForceSet {
     }
 }
 
-/// What a call of [`Engine::train`] did.
+/// Report of a call of [`Engine::train`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingReport {
     /// Mean score loss over the steps of the call.
@@ -251,7 +251,7 @@ pub enum Loss {
     /// Mean square over free atoms and components of predicted minus these target forces, B × n × 3, eV/Å.
     Force(Vec<Vec<Vec3>>),
     /// Mean of Huber's function over structures, free atoms and components of predicted minus target forces (eV/Å): ½r² up to
-    /// |r| = δ, δ(|r| − ½δ) above. What training uses, on clean positions.
+    /// |r| = δ, δ(|r| − ½δ) above. Training uses it, on clean positions.
     Huber {
         /// Target forces on the free atoms, B × n × 3, eV/Å.
         target: Vec<Vec<Vec3>>,
@@ -261,7 +261,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The forces that are asked for, B × n × 3, if the loss compares forces.
+    /// The target forces, B × n × 3, if the loss compares forces.
     pub fn target_forces(&self) -> Option<&[Vec<Vec3>]> {
         match self {
             Loss::Score(_) => None,
@@ -281,11 +281,11 @@ pub struct LossAndGradient {
 
 /// The score model on some hardware.
 pub trait Engine: Send {
-    /// What runs here, such as "cpu f32, 2 threads, avx512".
+    /// Description of the engine, such as "cpu f32, 2 threads, avx512".
     fn device(&self) -> String;
 
-    /// Structures `range` of the iteration by the reverse process, from the prior on. A structure depends on `stream`, its
-    /// index and `sampler` alone. `progress` hears of every reverse step.
+    /// Samples structures `range` of the iteration by the reverse process, from the prior on. A structure depends on `stream`, its
+    /// index and `sampler` alone. `progress` is called after every reverse step.
     ///
     /// # Errors
     /// `BadInput` for [`Sampler::Guided`] where [`Setup::guidance`] is `None`.
@@ -297,15 +297,15 @@ pub trait Engine: Send {
         progress: Progress,
     ) -> Result<Vec<FreePositions>>;
 
-    /// `steps` optimiser steps on `set`, from the present parameters with a fresh optimiser and learning rate: every iteration
-    /// has a loss of its own, and a schedule that remembered the ones before would soon stop all learning. (So does the
-    /// authors' release: the optimiser in its last checkpoint has counted 2,000 steps of 20,000, its schedule 1,000 epochs.)
+    /// Takes `steps` optimiser steps on `set`, from the present parameters, with a fresh optimiser and learning rate. Every
+    /// iteration has its own loss, and a schedule that remembered earlier losses would soon stop all learning. (The authors'
+    /// release does the same: the optimiser in its last checkpoint has counted 2,000 steps of 20,000, its schedule 1,000 epochs.)
     ///
-    /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`], the latter on `batch` structures that
-    /// [`ForceSet::members`] names, at their clean positions. The gradients are added before clipping, and the plateau
-    /// schedule watches the sum. [`TrainingSettings::decay`] runs once through its course.
+    /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`]. The force loss is taken on the `batch` structures
+    /// that [`ForceSet::members`] names, at their clean positions. The gradients are added before clipping, and the plateau
+    /// schedule watches the sum. [`TrainingSettings::decay`] runs once from its first to its last value.
     ///
-    /// `progress` hears of the steps now and then.
+    /// `progress` is called from time to time.
     ///
     /// # Errors
     /// `BadInput` for a force set where [`Setup::guidance`] is `None`, `Failed` if the loss or a parameter is no longer finite,
@@ -324,10 +324,11 @@ pub trait Engine: Send {
     /// Predicted forces on all atoms, template included; B × (T + n) × 3, eV/Å. `None` without a force head.
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>>;
 
-    /// Moves each of `structures` (n × 3, Å) along the predicted forces, at most `n_steps` steps of L-BFGS with no atom moving
-    /// further than `settings.max_step_angstrom` at once ([`crate::diffusion::Corrector`] at full strength), until no predicted
-    /// force on a free atom is above 0.05 eV/Å. Predictions have no energy that could judge a step, so every step is taken. A
-    /// structure moves as it would alone. `progress` hears of every step; an error of it leaves structures on their way.
+    /// Moves each of `structures` (n × 3, Å) along the predicted forces until no predicted force on a free atom is above 0.05 eV/Å.
+    /// It takes at most `n_steps` steps of L-BFGS ([`crate::diffusion::Corrector`] at full strength), and no atom moves further
+    /// than `settings.max_step_angstrom` in one step. Predictions have no energy that could judge a step, so every step is taken. A
+    /// structure moves as it would alone. `progress` is called after every step; if it returns an error, the structures stay where
+    /// they are.
     ///
     /// # Errors
     /// `BadInput` for a model without force head, and what `progress` returns.
@@ -342,7 +343,7 @@ pub trait Engine: Send {
     /// Loss and gradient of given noisy structures, without a step.
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient>;
 
-    /// One clipped AdamW step with this gradient; gives its norm before clipping.
+    /// Takes one clipped AdamW step with this gradient; returns its norm before clipping.
     fn apply_gradient(&mut self, gradient: &[f64]) -> Result<f64>;
 
     /// Parameters and optimiser.
@@ -351,7 +352,7 @@ pub trait Engine: Send {
     /// `Failed` if the device that holds them is lost.
     fn state(&self) -> Result<ModelState>;
 
-    /// Puts back what [`Engine::state`] gave.
+    /// Restores a state that [`Engine::state`] gave.
     fn restore(&mut self, state: &ModelState) -> Result<()>;
 }
 

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::system::vector::norm;
 use crate::system::{System, Vec3};
 
-/// A structure rests once no predicted force on a free atom is longer, eV/Å: learned forces are not better than that.
+/// A structure is relaxed once no predicted force on a free atom is longer than this, eV/Å: learned forces are not more accurate.
 const LARGEST_FORCE: f64 = 0.05;
 
-/// A structure on its way to a minimum of the predicted energy.
+/// A structure that is being relaxed on the predicted forces.
 #[derive(Debug)]
 pub struct Moving {
     /// Its place among the structures.
@@ -32,7 +32,7 @@ impl Moving {
         structures.iter().enumerate().map(moving).collect()
     }
 
-    /// One step of L-BFGS at full strength along `forces` (n × 3, eV/Å) on the free atoms, unless they are all small.
+    /// Takes one step of L-BFGS at full strength along `forces` (n × 3, eV/Å) on the free atoms, unless they are all small.
     pub fn advance(&mut self, system: &System, settings: &CorrectorSettings, forces: &[Vec3]) {
         self.at_rest = forces.iter().all(|&force| norm(force) <= LARGEST_FORCE);
         if !self.at_rest {
@@ -41,7 +41,7 @@ impl Moving {
     }
 }
 
-/// [`Engine::relax`] with `advance`, which moves each of the structures on their way by one step.
+/// [`Engine::relax`] with `advance`, which moves each structure that is not yet relaxed by one step.
 ///
 /// # Errors
 /// Those of `advance` and `progress`.
@@ -69,7 +69,7 @@ pub fn relax_with(
     Ok(())
 }
 
-/// One step of `moving`, structures of `system`, along the forces that `engine` predicts through its verb.
+/// Moves `moving`, structures of `system`, by one step along the forces that `engine` predicts through its verb.
 ///
 /// # Errors
 /// `BadInput` for a model without force head, and what the engine reports.

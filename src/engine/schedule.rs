@@ -1,9 +1,9 @@
-//! The learning rate over the steps of one iteration: what every engine does with it.
+//! The learning rate over the steps of one iteration, the same in every engine.
 
-/// Epochs without improvement before the learning rate falls, and what it is multiplied by then.
+/// Epochs without improvement before the learning rate falls, and the factor by which it falls.
 const PATIENCE: u32 = 100;
 const PLATEAU_FACTOR: f64 = 0.95;
-/// An epoch improves on the best if it is lower by this share (PyTorch's ReduceLROnPlateau).
+/// An epoch is an improvement if its loss is lower than the best by this share (PyTorch's ReduceLROnPlateau).
 const PLATEAU_THRESHOLD: f64 = 1e-4;
 
 /// Learning rate × 0.95 when the epoch's mean loss has not improved for 100 epochs.
@@ -13,7 +13,7 @@ pub struct PlateauSchedule {
     pub learning_rate: f64,
     /// Lowest epoch loss so far; `None` before the first epoch.
     pub best: Option<f64>,
-    /// Epochs since it was seen.
+    /// Epochs since the lowest loss.
     pub bad_epochs: u32,
 }
 
@@ -23,7 +23,7 @@ impl PlateauSchedule {
         PlateauSchedule { learning_rate, best: None, bad_epochs: 0 }
     }
 
-    /// Hears of an epoch's mean loss.
+    /// Takes in an epoch's mean loss.
     pub fn epoch(&mut self, loss: f64) {
         if self.best.is_none_or(|best| loss < best * (1.0 - PLATEAU_THRESHOLD)) {
             self.best = Some(loss);
@@ -40,7 +40,7 @@ impl PlateauSchedule {
 
 /// Half a cosine that takes the learning rate from its first value to the last over the steps of an iteration
 /// (arXiv:1608.03983, eq. 5, one cycle an iteration): large steps follow the new buffer, small ones average out the noise of
-/// the batches. It multiplies what the plateau schedule leaves.
+/// the batches. It multiplies the rate of the plateau schedule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decay {
     /// Last learning rate over the first, above 0; 1: no decay.
@@ -51,7 +51,7 @@ impl Decay {
     /// The rate falls on plateaus alone.
     pub const NONE: Decay = Decay { last: 1.0 };
 
-    /// What the learning rate is multiplied by for step `step` (from 0) of `steps`.
+    /// Factor on the learning rate for step `step` (from 0) of `steps`.
     pub fn share(self, step: usize, steps: usize) -> f64 {
         let passed = step as f64 / steps.max(1) as f64;
         self.last + (1.0 - self.last) * 0.5 * (1.0 + (std::f64::consts::PI * passed).cos())
@@ -62,7 +62,7 @@ impl Decay {
 mod tests {
     use super::*;
 
-    /// A hundred epochs without improvement are borne; the next one lowers the rate, and the counting starts again.
+    /// A hundred epochs without improvement change nothing; the next one lowers the rate, and the count starts again.
     #[test]
     fn plateaus_lower_the_rate() {
         let mut schedule = PlateauSchedule::new(1e-4);

@@ -38,7 +38,7 @@ impl<T: Real> AdamW<T> {
         AdamW { first: vec![T::ZERO; n], second: vec![T::ZERO; n], steps: 0 }
     }
 
-    /// Clips and takes a step; gives the norm before clipping. Every parameter decays, also one without gradient.
+    /// Clips the gradient, takes a step and gives the norm before clipping. A parameter without gradient decays too.
     pub fn step(
         &mut self,
         parameters: &mut [T],
@@ -123,7 +123,7 @@ mod tests {
         weighting: Weighting::Dsm,
     };
 
-    /// Steps on few parameters by the textbook's formulas; sizes around the vector width and the range.
+    /// Compares steps on few parameters with the textbook's formulas, for sizes around the vector width and the range.
     fn follows_the_formulas<T: Real>(tolerance: f64) {
         for n in [1, 15, 33, RANGE, RANGE + 5] {
             let gradient = |step: i32| -> Vec<f64> {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn steps_follow_the_formulas() {
-        // The clip's own 1e-6 beside the norm is the difference in f64.
+        // The clip adds 1e-6 to the norm: that is the difference in f64.
         follows_the_formulas::<f64>(1e-6);
         follows_the_formulas::<f32>(1e-5);
     }

@@ -58,7 +58,7 @@ impl<T: Real> Filters<T> {
         }
     }
 
-    /// Where row `o` of A (in the model's order: block, part, channel) stands in a filter row.
+    /// Place of row `o` of A (in the model's order: block, part, channel) in a filter row.
     fn column(&self, o: usize) -> usize {
         let f = self.features;
         let (block, part, channel) = (o / (3 * f), o / f % 3, o % f);

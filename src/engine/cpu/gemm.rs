@@ -5,7 +5,7 @@
 use super::simd::{Real, madd, simd};
 use bytemuck::{cast_slice, cast_slice_mut};
 
-/// What a product is added to.
+/// The start of a result, to which the product is added.
 #[derive(Debug, Clone, Copy)]
 pub enum Onto<'a, T> {
     /// C = A·B.
@@ -64,7 +64,7 @@ struct Left<'a, T> {
     column: usize,
 }
 
-/// A product C[m, n] = onto + A[m, k]·B[k, n] but for C.
+/// A product C[m, n] = onto + A[m, k]·B[k, n], without C.
 #[derive(Debug, Clone, Copy)]
 struct Product<'a, T> {
     size: [usize; 3],
@@ -117,7 +117,7 @@ fn product<T: Real>(product: Product<'_, T>, c: &mut [T]) {
     }
 }
 
-/// Does the product with explicit vector code where the machine has some; says whether it did. The product was checked.
+/// Computes the product with explicit vector code if the machine can run one; returns whether it did. The product was checked.
 fn in_registers(product: Product<'_, f32>, c: &mut [f32]) -> bool {
     #[cfg(target_arch = "x86_64")]
     match super::simd::detected() {
@@ -132,8 +132,8 @@ fn in_registers(product: Product<'_, f32>, c: &mut [f32]) -> bool {
     cfg!(target_arch = "x86_64")
 }
 
-/// Tiles in explicit vector registers. Left to itself the compiler sometimes vectorises along the wrong dimension, twenty
-/// times slower, depending on the tile's shape.
+/// Tiles in explicit vector registers. Without them the compiler vectorises some tile shapes along the wrong dimension, which is
+/// twenty times slower.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Onto, Product};
@@ -149,8 +149,8 @@ mod x86 {
             #[target_feature(enable = $features)]
             pub unsafe fn $name(product: Product<'_, f32>, c: &mut [f32]) {
                 /// # Safety
-                /// As the caller's, with rows `i..i + M` and columns `j..j + V·lanes` inside the product; with `MASKED`
-                /// what lies beyond its last column is neither read nor written.
+                /// As for the caller. Rows `i..i + M` and columns `j..j + V·lanes` lie inside the product; with `MASKED` elements
+                /// beyond its last column are neither read nor written.
                 #[inline]
                 #[target_feature(enable = $features)]
                 unsafe fn tile<const M: usize, const V: usize, const MASKED: bool>(
@@ -161,7 +161,7 @@ mod x86 {
                 ) {
                     let [_, n, k] = product.size;
                     let mask = $mask(if MASKED { n - j } else { $lanes });
-                    // SAFETY: the caller names an element inside, and the mask hides what lies beyond the product.
+                    // SAFETY: the caller names an element inside, and the mask hides elements beyond the product.
                     let load = |at: *const f32| unsafe { if MASKED { $masked_load(mask, at) } else { $load(at) } };
                     let mut sum = [[$zero(); V]; M];
                     for m in 0..M {
@@ -499,7 +499,7 @@ mod tests {
         }
     }
 
-    /// Structures must not depend on what else is in their chunk: a row's bits are the same alone and among others.
+    /// Structures must not depend on the others in their chunk: a row's bits are the same alone and among others.
     #[test]
     fn rows_do_not_depend_on_other_rows() {
         let (n, k) = (53, 19);

@@ -1,4 +1,4 @@
-//! Edges of a chunk of structures, split as the work is: template–template edges once, edges with a free atom per structure.
+//! Edges of a chunk of structures. Template–template edges are kept once, edges with a free atom per structure.
 
 use super::simd::Real;
 use crate::system::PairSearch;
@@ -46,7 +46,7 @@ impl<T: Real> TemplateGraph<T> {
     /// directions of an edge always do.
     pub fn new(system: &System, cutoff: f64) -> Self {
         let edges = radius_graph(&system.cell, &system.template_positions, cutoff);
-        // Both directions of an edge come from one difference up to its sign, so equal distances are neighbours here.
+        // Both directions of an edge have the same difference vector up to its sign, so equal distances are neighbours here.
         let mut by_distance: Vec<usize> = (0..edges.len()).collect();
         by_distance.sort_by(|&a, &b| edges[a].distance.total_cmp(&edges[b].distance).then(a.cmp(&b)));
         let mut distances: Vec<f64> = Vec::new();
@@ -134,7 +134,7 @@ impl<T: Real> FreeGraph<T> {
         self.sort_by_receiver(structures.len() * n_atoms);
     }
 
-    /// Adds every image of atom `j` that atom `i` sees; of an atom's own images one of each opposite pair.
+    /// Adds every image of atom `j` that atom `i` sees. If i = j, it adds one image of each opposite pair.
     fn add_pairs(&mut self, search: &PairSearch, i: usize, r_i: Vec3, j: usize, r_j: Vec3) {
         search.for_each_pair(r_i, r_j, |shift, vector, distance| {
             if i != j || shift > [0; 3] {
@@ -145,7 +145,7 @@ impl<T: Real> FreeGraph<T> {
         });
     }
 
-    /// Both directions of every pair, counted into place.
+    /// Stores both directions of every pair by counting sort.
     fn sort_by_receiver(&mut self, n_atoms: usize) {
         self.starts.clear();
         self.starts.resize(n_atoms + 1, 0);
@@ -174,7 +174,7 @@ impl<T: Real> FreeGraph<T> {
     }
 }
 
-/// Which atoms each block must compute, from the wanted ones back: a block needs its receivers and all their senders.
+/// The atoms that each block must compute, found backwards from the wanted ones: a block needs its receivers and all their senders.
 #[derive(Debug, Clone, Default)]
 pub struct Levels {
     /// Atoms of the chunk whose state is needed after block l (index l; index 0: before the first), ascending.
@@ -305,7 +305,7 @@ mod tests {
         assert!(n_rows < 10 && n_edges > 400, "{n_rows} rows for {n_edges} edges of a crystal");
         let (n_rows, n_edges) = check_template::<f32>(0.1);
         assert!(2 * n_rows <= n_edges, "both directions of an edge share a row");
-        // Images of an atom along a lattice vector are equally far whatever the rattling: 3a is out of reach here.
+        // Images of an atom along a lattice vector keep their distance under rattling: 3a is out of reach here.
         assert!(2 * n_rows > n_edges - n_edges / 50, "{n_rows} rows for {n_edges} edges of a rattled crystal");
     }
 
@@ -315,7 +315,7 @@ mod tests {
         let (n_template, n_atoms) = (system.n_template(), system.n_atoms());
         let structures: Vec<&[Vec3]> = FREE.iter().map(|free| &free[..]).collect();
         let mut graph = FreeGraph::<f64>::default();
-        // Twice: nothing of the first may stay.
+        // The second call must keep nothing of the first.
         graph.rebuild(&system, &PairSearch::new(&system.cell, CUTOFF), &structures[1..]);
         graph.rebuild(&system, &PairSearch::new(&system.cell, CUTOFF), &structures);
         assert_eq!(graph.edges.len(), 2 * graph.distances.len());

@@ -20,7 +20,7 @@ struct GatedBlock {
     last: bool,
 }
 
-/// What a block's backward pass needs again.
+/// Intermediate results that a block's backward pass reads.
 #[derive(Debug, Clone, Default)]
 struct GatedBuffers<T> {
     /// [s | ‖V‖], scalars_in + vectors_out a row.
@@ -40,7 +40,7 @@ pub struct Head {
     n_time: usize,
 }
 
-/// What the backward pass of a head needs again.
+/// Intermediate results that the backward pass of a head reads.
 #[derive(Debug, Clone, Default)]
 pub struct HeadBuffers<T> {
     blocks: [GatedBuffers<T>; HEAD_BLOCKS],
@@ -133,7 +133,7 @@ impl Head {
     }
 }
 
-/// Gradients on their way down: of a block's outputs before, of its inputs after.
+/// Gradients in the backward pass: of a block's outputs before the block's pass, of its inputs after it.
 struct Scratch<'a, T> {
     d_scalars: &'a mut Vec<T>,
     d_vectors: &'a mut Vec<T>,

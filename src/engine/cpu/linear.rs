@@ -32,7 +32,7 @@ impl<T: Real> Weights<T> {
     }
 }
 
-/// Where one layer's numbers stand in the flat array.
+/// Places of one layer's numbers in the flat array.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
     /// First element of the matrix.
@@ -67,7 +67,7 @@ impl Linear {
         multiply([n, self.n_out, part.len()], x, matrix(w, self.n_out), onto, y);
     }
 
-    /// The bias as what a product is added to.
+    /// The bias as the start of a product's result.
     pub fn bias<'a, T: Real>(&self, weights: &'a Weights<T>) -> Onto<'a, T> {
         self.bias.map_or(Onto::Zero, |bias| Onto::Row(&weights.flat[bias..bias + self.n_out]))
     }
@@ -107,7 +107,7 @@ impl Linear {
     }
 }
 
-/// W₂·silu(W₁x + b₁) + b₂, with x given in parts that stand in different places.
+/// W₂·silu(W₁x + b₁) + b₂. The parts of x may lie in different places.
 #[derive(Debug, Clone, Copy)]
 pub struct Mlp {
     /// W₁, b₁.
@@ -119,7 +119,7 @@ pub struct Mlp {
 /// One part of a network's input: some columns of x.
 pub type Part<'a, T> = (Matrix<'a, T>, Range<usize>);
 
-/// What the backward pass of an [`Mlp`] needs again.
+/// Intermediate results that the backward pass of an [`Mlp`] reads.
 #[derive(Debug, Clone, Default)]
 pub struct MlpBuffers<T> {
     hidden: Vec<T>,
@@ -151,7 +151,7 @@ impl Mlp {
         self.second.forward(weights, n, matrix(&buffers.active, width), 0..width, onto, out);
     }
 
-    /// Adds the weights' gradients to `gradient`; [`Mlp::backward_input`] then gives the inputs'.
+    /// Adds the weights' gradients to `gradient`; [`Mlp::backward_input`] then gives those of the inputs.
     pub fn backward<T: Real>(
         &self,
         weights: &Weights<T>,

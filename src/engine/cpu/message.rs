@@ -1,8 +1,8 @@
 //! PaiNN message: q_i += Σ_j W_q⊙x_q, μ_i += Σ_j u_ij ⊗ (W_R⊙x_R) + W_μ⊙x_μ⊙μ_j (arXiv:2102.03150, eqs. 7 and 8).
 //!
-//! Gathered in both directions over the symmetric graph, so nothing is ever added twice to one place from two threads. With
-//! y_j = x_μ⊙μ_j a sender is five lanes per channel block, a gradient four; template edges of one receiver with one filter row
-//! are summed before the filter meets them.
+//! Both directions gather over the symmetric graph, so two threads never add to one place. With y_j = x_μ⊙μ_j a sender has five
+//! lanes per channel block, a gradient four. Template edges of one receiver with one filter row are summed before the filter is
+//! applied.
 
 use super::graph::{FreeGraph, TemplateGraph};
 use super::simd::{LANES, Real, add_lane, add_product, add_scaled, lane, load_channels, product, simd, store_channels};
@@ -21,7 +21,7 @@ pub struct FilterRows<'a, T> {
     pub rows: &'a [T],
     /// Elements of a row.
     pub row_len: usize,
-    /// Where the block at hand starts in a row.
+    /// Start of the present block in a row.
     pub offset: usize,
 }
 
@@ -33,7 +33,7 @@ impl<'a, T: Real> FilterRows<'a, T> {
     }
 }
 
-/// What a message runs over: structures of `n_atoms` atoms with their edges.
+/// The structures of `n_atoms` atoms, with their edges, that a message runs over.
 #[derive(Debug, Clone, Copy)]
 pub struct Edges<'a, T> {
     /// Template edges and their filters; `None` where no template atom takes part.
@@ -48,7 +48,7 @@ pub struct Edges<'a, T> {
     pub features: usize,
 }
 
-/// What atoms send or hand back, packed as `[channel block][row][lanes]`.
+/// Senders or gradients of atoms, packed as `[channel block][row][lanes]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a, T> {
     /// All rows.
@@ -111,7 +111,7 @@ pub fn pack_gradients<T: Real>(features: usize, n_rows: usize, d_state: &[T], pa
 }
 
 simd! {
-    /// State [receivers, 4F] after the message: `start` rows (chosen by `start_row` of the atom) plus what arrives.
+    /// State [receivers, 4F] after the message: `start` rows (chosen by `start_row` of the atom) plus the messages that arrive.
     /// `senders` are rows of [`pack_senders`].
     pub fn message_forward<T>(
         edges: Edges<'_, T>,
@@ -181,7 +181,7 @@ simd! {
 pub struct MessageGradients<'a, T> {
     /// d x [sender rows, 3F]; added to.
     pub x: &'a mut [T],
-    /// d state [sender rows, 4F]: the μ part is added to. `None` where μ was 0 for want of a block before.
+    /// d state [sender rows, 4F]: the μ part is added to. `None` in the first block, where μ is 0.
     pub state: Option<&'a mut [T]>,
     /// d filters of the template edges, rows as the filters; added to.
     pub template_filters: &'a mut [T],
@@ -192,8 +192,8 @@ pub struct MessageGradients<'a, T> {
 simd! {
     /// Adds the gradients of `atoms`, each gathered from its receivers.
     ///
-    /// `senders` as in the forward pass, `x` and `state` their sources; `receivers` are rows of [`pack_gradients`], the last of
-    /// which is zero.
+    /// `senders` are those of the forward pass, made from `x` and `state`. `receivers` are rows of [`pack_gradients`]; the last row
+    /// is zero.
     pub fn message_backward<T>(
         edges: Edges<'_, T>,
         atoms: &[u32],
@@ -298,7 +298,7 @@ fn add_filter_gradient<T: Real, const ISA: u8>(
     }
 }
 
-/// row[start..] += channels, as far as the row's `n` channels go.
+/// row[start..] += channels; channels beyond the row's `n` are left out.
 #[inline(always)]
 fn add_channels<T: Real, const ISA: u8>(row: &mut [T], start: usize, n: usize, channels: &[T; LANES]) {
     if let Some(whole) = row[start..].first_chunk_mut().filter(|_| start + LANES <= n) {

@@ -1,4 +1,5 @@
-//! The CPU engine: `Cpu<f32>` is the product, `Cpu<f64>` the oracle. One code, one op a file; start reading in `network`.
+//! The CPU engine: `Cpu<f32>` is the product, `Cpu<f64>` is the oracle. Both share one code, with one operation a file. Start
+//! reading in `network`.
 
 pub mod adamw;
 pub mod filters;
@@ -22,8 +23,8 @@ use network::{Chunk, Network, Output, Shared};
 use rayon::prelude::*;
 use simd::Real;
 
-/// Atoms a chunk should hold: enough to make its products efficient, few enough to stay in a core's cache. Fixed, so that sums
-/// do not depend on the number of threads.
+/// Atoms a chunk should hold: enough to make its products efficient, few enough to stay in a core's cache. It is fixed, so that
+/// sums do not depend on the number of threads.
 const ATOMS_PER_CHUNK: usize = 96;
 
 /// The score model on all cores, in precision `T`.
@@ -70,7 +71,7 @@ impl<T: Real> Cpu<T> {
         self.network.prepare(&self.weights, &mut self.shared);
     }
 
-    /// Structures in a chunk when there are `n_structures`: near [`ATOMS_PER_CHUNK`] atoms each, and about equal.
+    /// Structures a chunk for `n_structures` in all: the chunks have near [`ATOMS_PER_CHUNK`] atoms each and about equal sizes.
     fn chunk_size(&self, n_structures: usize) -> usize {
         let atoms = n_structures * self.network.system.n_atoms();
         let n_chunks = ((atoms + ATOMS_PER_CHUNK / 2) / ATOMS_PER_CHUNK).clamp(1, n_structures.max(1));

@@ -1,8 +1,9 @@
 //! The whole score model on a chunk of structures, forward and backward.
 //!
-//! What all structures of a search share is computed once for given weights ([`Shared`]): filters of template edges, the first
-//! block's network (its input depends on the species alone), and the first block's message between template atoms. A chunk
-//! ([`Chunk`]) then adds its free atoms; its gradients of the shared part are summed over the batch before they go further.
+//! The part that all structures of a search share is computed once for given weights ([`Shared`]): filters of template edges, the
+//! first block's network (its input depends on the species alone), and the first block's message between template atoms. A chunk
+//! ([`Chunk`]) then adds its free atoms; its gradients of the shared part are summed over the batch before they are passed further
+//! back.
 
 use super::filters::Filters;
 use super::gemm::{Onto, matrix, matrix_mut};
@@ -20,7 +21,7 @@ use crate::system::PairSearch;
 use crate::system::{System, Vec3};
 use std::ops::Range;
 
-/// The model's shape bound to a system: everything that stays while weights change.
+/// The model's shape bound to a system: everything that stays the same while weights change.
 pub struct Network<T> {
     /// Template, free atoms, cell.
     pub system: System,
@@ -46,7 +47,7 @@ pub struct Network<T> {
     parts: GradientParts,
 }
 
-/// Where the pieces of a chunk's gradient stand in one array: parameters first, then gradients of shared intermediate results.
+/// Places of the pieces of a chunk's gradient in one array: parameters first, then gradients of shared intermediate results.
 #[derive(Debug, Clone)]
 struct GradientParts {
     /// Extended filter matrix, arranged.
@@ -59,7 +60,7 @@ struct GradientParts {
     x: Range<usize>,
 }
 
-/// What depends on the weights but not on the structure.
+/// Results that depend on the weights but not on the structure.
 #[derive(Debug, Clone, Default)]
 pub struct Shared<T> {
     arranged_filters: Vec<T>,
@@ -69,11 +70,11 @@ pub struct Shared<T> {
     /// First block's senders, one row an atom.
     x: Vec<T>,
     packed: Vec<T>,
-    /// State after the first message as far as the template makes it: [n atoms, 4F].
+    /// State after the first message, with the template's messages alone: [n atoms, 4F].
     base: Vec<T>,
 }
 
-/// Which head of the model a chunk runs.
+/// The head of the model that a chunk runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Score, at one time a structure.
@@ -231,8 +232,8 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Runs the backbone on structures with these free positions (n × 3, Å each): states of the free atoms, or of all atoms
-    /// with `all_atoms`. With `keep` everything that a backward pass needs stays in the chunk.
+    /// Runs the backbone on structures with these free positions (n × 3, Å each): states of the free atoms, or of all atoms with
+    /// `all_atoms`. With `keep` the chunk keeps everything that a backward pass needs.
     pub fn backbone(
         &self,
         weights: &Weights<T>,
@@ -279,7 +280,8 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Runs a head on the backbone's states; `times` has one entry a structure. Vectors of the wanted atoms, row by row.
+    /// Runs a head on the backbone's states; `times` has one entry a structure. Returns the vectors of the wanted atoms, row by
+    /// row.
     pub fn head<'a>(&self, weights: &Weights<T>, chunk: &'a mut Chunk<T>, output: Output, times: &[f64]) -> &'a [T] {
         let n_atoms = self.system.n_atoms();
         let wanted = &chunk.levels.atoms[self.blocks];

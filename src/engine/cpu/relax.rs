@@ -1,4 +1,4 @@
-//! Relaxation on predicted forces: the backbone is asked for the free atoms alone.
+//! Relaxation on predicted forces: the backbone computes the free atoms alone.
 
 use super::Cpu;
 use super::network::Output;

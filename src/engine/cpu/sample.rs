@@ -16,8 +16,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 impl<T: Real> Cpu<T> {
-    /// See [`crate::engine::Engine::sample`]. Chunks of structures run side by side; each structure's noise and corrector are
-    /// its own.
+    /// See [`crate::engine::Engine::sample`]. Chunks of structures run in parallel; each structure has its own noise and corrector.
     pub(super) fn run_reverse(
         &mut self,
         stream: RandomStream,

@@ -1,8 +1,8 @@
-//! Scalars and the one way to reach wide registers: the same safe Rust, compiled once per instruction set.
+//! Scalars, and the one way to use wide registers: the same safe Rust, compiled once per instruction set.
 //!
-//! `simd!` wraps a function so that its body is compiled for AVX-512, AVX2 with FMA, and the build's baseline; the widest one
-//! the machine has runs. Inside, `ISA` is a constant and [`madd`] contracts where that instruction set has FMA. Loops over
-//! slices and short arrays become vector code by themselves; no intrinsics.
+//! `simd!` wraps a function so that its body is compiled for AVX-512, AVX2 with FMA, and the build's baseline. The widest version
+//! that the machine supports runs. Inside, `ISA` is a constant and [`madd`] fuses a·b + c where that instruction set has FMA. The
+//! compiler turns loops over slices and short arrays into vector code; there are no intrinsics.
 
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 use std::sync::OnceLock;
@@ -166,7 +166,7 @@ impl Real for f32 {
     }
 }
 
-/// Whole lanes in explicit registers. Left to itself the compiler splits a lane of sixteen into pieces of uneven width.
+/// Whole lanes in explicit registers. Without them the compiler splits a lane of sixteen into pieces of uneven width.
 #[cfg(target_arch = "x86_64")]
 mod lanes {
     use super::{LANES, Lane};
@@ -275,7 +275,7 @@ pub fn load_channels<T: Real>(row: &[T], start: usize, n: usize) -> Lane<T> {
     out
 }
 
-/// Writes what of `channels` lies inside a row with `n` channels.
+/// Writes the part of `channels` that lies inside a row with `n` channels.
 #[inline(always)]
 pub fn store_channels<T: Real>(row: &mut [T], start: usize, n: usize, channels: &Lane<T>) {
     if start + LANES <= n {
@@ -323,7 +323,7 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
-/// Compiles a function's body once per instruction set and calls the widest that the machine has.
+/// Compiles a function's body once per instruction set and calls the widest version that the machine supports.
 macro_rules! simd {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<T>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*

@@ -74,7 +74,7 @@ impl<T: Real> Cpu<T> {
         })
     }
 
-    /// The structures whose forces `step` compares, at their clean positions, with the loss that does so.
+    /// The structures whose forces `step` compares, at their clean positions, with the loss that compares them.
     fn force_batch(&self, stream: RandomStream, step: u32, set: &TrainingSet) -> Option<(NoisyBatch, Loss)> {
         let (forces, guidance) = (set.forces.as_ref()?, self.setup.guidance?);
         let members = forces.members(stream, step, self.setup.training.batch);
@@ -121,8 +121,8 @@ impl<T: Real> Cpu<T> {
         batch
     }
 
-    /// The losses of `terms`; the whole gradient of their weighted sum is left in the first chunk's array. Chunks of all terms
-    /// run side by side, and what all structures share is gone through once.
+    /// The losses of `terms`; the whole gradient of their weighted sum is left in the first chunk's array. Chunks of all terms run
+    /// in parallel, and the part that all structures share is computed once.
     pub(super) fn gradient(&mut self, terms: &[Term]) -> Vec<f64> {
         let parts: Vec<(usize, Range<usize>)> = (terms.iter().enumerate())
             .flat_map(|(k, term)| {
@@ -161,8 +161,8 @@ impl<T: Real> Cpu<T> {
         (0..terms.len()).map(loss_of).collect()
     }
 
-    /// Clipped AdamW step with the gradient of [`Cpu::gradient`], at this share of the schedule's learning rate; gives the
-    /// gradient's norm before clipping.
+    /// Takes a clipped AdamW step with the gradient of [`Cpu::gradient`], at this share of the schedule's learning rate. Returns
+    /// the gradient's norm before clipping.
     pub(super) fn optimizer_step(&mut self, share: f64) -> f64 {
         let n = self.network.layout.n_parameters();
         let rate = self.schedule.learning_rate * share;
@@ -179,7 +179,7 @@ impl<T: Real> Cpu<T> {
     }
 }
 
-/// A batch, its loss, and how much that counts in the sum of several.
+/// A batch, its loss, and the weight of this loss in the sum of several.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term<'a> {
     batch: &'a NoisyBatch,
@@ -187,7 +187,7 @@ pub(super) struct Term<'a> {
     weight: f64,
 }
 
-/// The loss of one batch, of which a chunk computes a part.
+/// The loss of one batch; a chunk computes a part of it.
 struct LossTask<'a> {
     batch: &'a NoisyBatch,
     loss: &'a Loss,
@@ -198,8 +198,8 @@ struct LossTask<'a> {
 }
 
 impl LossTask<'_> {
-    /// The share in the loss of the structures from `first` on, and its gradient, times the weight, with respect to their
-    /// outputs [rows, 3].
+    /// The part of the loss that comes from the structures from `first` on, and the gradient of this part, times the weight, with
+    /// respect to their outputs [rows, 3].
     fn loss_and_gradient<T: Real>(&self, first: usize, out: &[T]) -> (f64, Vec<T>) {
         let (mut loss, n_structures, n_free) = (0.0, self.batch.positions.len() as f64, self.system.n_free());
         let force_scale = 1.0 / (n_structures * 3.0 * n_free as f64);
@@ -231,7 +231,7 @@ impl LossTask<'_> {
 
 /// Huber's function (Ann. Math. Stat. 35, 73, 1964) and its derivative: ½r² up to |r| = δ, δ(|r| − ½δ) above.
 fn huber(residual: f64, delta: f64) -> (f64, f64) {
-    // Not a number must stay one: training has to notice that it diverged.
+    // NaN must stay NaN, so that training notices that it diverged.
     if residual.abs() > delta {
         (delta * (residual.abs() - 0.5 * delta), delta * residual.signum())
     } else {
@@ -243,7 +243,7 @@ fn huber(residual: f64, delta: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// Value and slope are continuous at δ, and infinite residuals are no numbers that a sum could hide.
+    /// Value and slope are continuous at δ, and infinite residuals give a loss that no sum can hide.
     #[test]
     fn hubers_function() {
         assert_eq!(huber(0.5, 1.0), (0.125, 0.5));

@@ -21,7 +21,7 @@ pub struct Update {
     pub net: Mlp,
 }
 
-/// What the backward pass needs again.
+/// Intermediate results that the backward pass reads.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateBuffers<T> {
     mixed: Vec<T>,
@@ -69,7 +69,7 @@ impl Update {
         combine(f, &state[..n * 4 * f], &buffers.mixed, &buffers.dot, &buffers.net.out, out);
     }
 
-    /// Turns d out (in `d_state`, [n, 4F]) into d state and adds the weights' gradients.
+    /// Replaces d out (in `d_state`, [n, 4F]) by d state and adds the weights' gradients.
     pub fn backward<T: Real>(
         &self,
         weights: &Weights<T>,

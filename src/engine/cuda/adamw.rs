@@ -8,7 +8,7 @@ use crate::gpu::Stream;
 use crate::gpu::arguments::adamw::{ADAMW, GRADIENT_SUM, PARAMETERS_PER_BLOCK};
 
 impl TrainingState {
-    /// Before the first step of a call that continues `optimizer_steps` steps under `schedule`.
+    /// The state before the first step of a call that continues `optimizer_steps` steps under `schedule`.
     pub fn new(schedule: &PlateauSchedule, optimizer_steps: u32) -> Self {
         TrainingState {
             learning_rate: schedule.learning_rate,
@@ -20,7 +20,7 @@ impl TrainingState {
         }
     }
 
-    /// The schedule as the host knows it.
+    /// The schedule in the host's form.
     pub fn schedule(&self) -> PlateauSchedule {
         let best = (self.has_best != 0).then_some(self.best);
         PlateauSchedule { learning_rate: self.learning_rate, best, bad_epochs: self.bad_epochs }
@@ -38,7 +38,7 @@ impl StepPlan {
     }
 }
 
-/// Blocks of both kernels for `n_parameters` parameters: as many sums of squares they hand over.
+/// Blocks of both kernels for `n_parameters` parameters: each block hands over one sum of squares.
 pub fn n_blocks(n_parameters: usize) -> usize {
     n_parameters.div_ceil(PARAMETERS_PER_BLOCK as usize)
 }

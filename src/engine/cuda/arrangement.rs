@@ -1,12 +1,13 @@
-//! How the parameters stand on the device: widths rounded up to multiples of 4 and filled with zeros, so that kernels read four at a
-//! time; every matrix twice, as it is (\[out\]\[in\], for gradients) and transposed (\[in\]\[out\], for products).
+//! The arrangement of the parameters on the device. Widths are rounded up to multiples of 4 and filled with zeros, so that kernels
+//! read four at a time. Every matrix is kept twice: as it is (\[out\]\[in\], for gradients) and transposed (\[in\]\[out\], for
+//! products).
 
 use crate::model::{HEAD_BLOCKS, Layout, ModelSizes, Tensor, head_sizes};
 
 /// Marks a parameter that has no place in the transposed array.
 pub const NOWHERE: u32 = u32::MAX;
 
-/// Where a matrix and its bias stand.
+/// Places of a matrix and its bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrix {
     /// First element of \[n_out\]\[n_in\] in the plain array.
@@ -139,7 +140,7 @@ impl Arrangement {
         places
     }
 
-    /// A head on `features` scalars and vectors and `n_time` more scalars, which stand behind the rounded-up features.
+    /// A head on `features` scalars and vectors and `n_time` more scalars, which follow the rounded-up features.
     fn head(&mut self, layout: &Layout, name: &str, features: usize, n_time: usize) -> Vec<Gated> {
         let sizes = head_sizes(features + n_time, features);
         let blocks = (0..HEAD_BLOCKS).map(|b| {
@@ -205,7 +206,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// Every parameter has one place of its own, matrices two that mirror each other, for widths that are and are not multiples of 4.
+    /// Every parameter has its own place, and a matrix has two places that mirror each other. Widths are and are not multiples of
+    /// 4.
     #[test]
     fn every_parameter_has_its_own_place() {
         for (features, blocks, radial_functions, force_head) in [(64, 4, 30, false), (16, 2, 8, true), (7, 1, 3, true)]

@@ -1,4 +1,4 @@
-//! What stays on the device for a model bound to a system: template edges, species, radial functions, lists of atoms, places of the
+//! Constants on the device for a model bound to a system: template edges, species, radial functions, lists of atoms, places of the
 //! parameters.
 
 use super::arrangement::{Arrangement, padded};
@@ -45,7 +45,7 @@ pub struct Constants {
     pub arrangement: Arrangement,
     /// Cutoff radius, Å.
     pub cutoff: f64,
-    /// Whether the template has so few filter rows that tiles gather their gradient in shared memory.
+    /// True if the template has few enough filter rows for tiles to gather their gradient in shared memory.
     pub few_template_rows: bool,
     /// \[P\] see [`Arrangement::plain_at`].
     pub plain_at: Buffer<u32>,
@@ -84,7 +84,7 @@ pub const SPECIES: usize = 2;
 /// Place of the number of template rows.
 pub const TEMPLATE_ROWS: usize = 3;
 
-/// A unit vector with an integer beside it, as kernels read them.
+/// A unit vector with an integer next to it, as kernels read them.
 fn with_bits(unit: [f32; 3], bits: u32) -> [f32; 4] {
     [unit[0], unit[1], unit[2], f32::from_bits(bits)]
 }
@@ -105,7 +105,7 @@ fn edges_by_row(graph: &TemplateGraph<f32>, n_template: usize) -> (Vec<u32>, Vec
 }
 
 impl Constants {
-    /// Brings what `setup` says to the device.
+    /// Copies the constants of `setup` to the device.
     ///
     /// # Errors
     /// `BadInput` for sizes beyond the kernels', `Failed` without memory.

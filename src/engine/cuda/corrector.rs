@@ -7,7 +7,7 @@ use crate::gpu::arguments::corrector::{CORRECTOR, CorrectorArguments, History};
 use crate::gpu::arguments::diffusion::{Lattice, Region};
 use crate::gpu::{Buffer, Shape, Stream};
 
-/// Up to S correctors, each with the memory of its structure's way.
+/// Up to S correctors, each with its structure's L-BFGS history.
 pub struct Correctors {
     n_structures: usize,
     shape: Shape,
@@ -59,13 +59,13 @@ impl Correctors {
         })
     }
 
-    /// Before the first reverse step: nothing is remembered.
+    /// Returns to the state before the first reverse step, with an empty history.
     pub fn reset(&self, stream: &Stream) -> Result<()> {
         stream.clear(&self.histories)
     }
 
     /// Corrects the first `n_structures` at `positions` \[n_structures, n, 3\], Å, by the `forces` predicted there
-    /// \[n_structures, n, 3\], eV/Å, with the strength of the reverse step just made: as many steps as calls since
+    /// \[n_structures, n, 3\], eV/Å, with the strength of the reverse step just made. The steps made are counted as calls since
     /// [`Correctors::reset`]. After the last step nothing moves.
     ///
     /// # Errors

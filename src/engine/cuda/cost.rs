@@ -1,7 +1,7 @@
-//! Arithmetic and bytes that each kernel of a step cannot avoid, and the time that a card needs for them at least.
+//! Arithmetic and bytes that each kernel of a step cannot avoid, and the least time that a card needs for them.
 //!
-//! Counted once per launch: every input read and every output written once, weights included; a fused multiply-add is two
-//! operations. What caches save beyond that or what a kernel reads again is not counted: the share of the floor shows it.
+//! Each launch counts every input as read once and every output as written once, weights included. A fused multiply-add counts as
+//! two operations. Repeated reads and savings by caches are not counted: the share of the floor shows them.
 
 use super::constants::Sizes;
 use super::weight_gradient::SLICES;
@@ -18,8 +18,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Milliseconds that a card needs at least: for the arithmetic or for the bytes, whichever takes longer. `None` where the card's
-    /// peaks are unknown.
+    /// Least time that a card needs, in milliseconds: for the arithmetic or for the bytes, whichever is longer. `None` where the
+    /// card's peaks are unknown.
     pub fn floor(&self, card: &Properties) -> Option<f64> {
         let seconds = (self.flops / peak_flops(card)).max(self.bytes / card.bandwidth);
         (card.clock > 0.0 && card.bandwidth > 0.0).then_some(1e3 * seconds)
@@ -32,7 +32,7 @@ fn peak_flops(card: &Properties) -> f64 {
     2.0 * lanes * f64::from(card.multiprocessors) * card.clock
 }
 
-/// How much there is to do in a batch.
+/// The amount of work in a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// S.
@@ -49,7 +49,7 @@ pub struct Load {
 
 const FLOAT: f64 = 4.0;
 
-/// Costs for the sizes of a network and a load.
+/// Costs for given sizes of a network and a given load.
 pub struct Costs {
     sizes: Sizes,
     load: Load,
@@ -131,7 +131,7 @@ impl Costs {
         Cost { flops: 10.0 * edges * self.f(), bytes: self.bytes(state + 5.0 * edges, senders) }
     }
 
-    /// block_forward of block `l`; with a tape everything that the backward pass reads is written.
+    /// block_forward of block `l`; with a tape it also writes everything that the backward pass reads.
     pub fn block_forward(&self, l: usize, tape: bool) -> Cost {
         let (f, rows) = (self.f(), self.n_rows(l));
         let rows_read = if l > 0 { rows } else { self.sizes.n_atoms as f64 };
@@ -160,7 +160,7 @@ impl Costs {
     pub fn block_backward(&self, l: usize) -> Cost {
         let (f, rows) = (self.f(), self.n_rows(l));
         let above = if l + 1 < self.sizes.blocks { self.message_flops(l + 1) } else { 0.0 };
-        // Read: gradient, senders, state, saved; written: the gradients that the weights need.
+        // It reads gradient, senders, state and saved rows, and writes the gradients that the weights need.
         let (floats, stored) = (rows * (4.0 + 3.0 + 18.0), rows * (5.0 + 12.0) + 3.0 * self.load.n_pairs as f64);
         let weights = self.update_weights() + self.context_weights();
         Cost { flops: rows * self.row_flops(l) + above, bytes: self.bytes(f * floats + weights, f * stored) }
@@ -193,7 +193,7 @@ impl Costs {
         let blocks: f64 = (0..self.sizes.blocks).map(|l| rows(l) * self.row_flops(l)).sum();
         let head = 2.0 * (self.load.n_structures * self.sizes.n_free) as f64 * self.head_weights;
         let filters = 2.0 * self.load.n_pairs as f64 * (self.sizes.n_columns * self.sizes.filter_stride) as f64;
-        // Of 23 elements a row and feature, 7 were saved by the forward pass: the state between message and update, the norm, and
+        // A row has 23 elements a feature. The forward pass saved 7 of them: the state between message and update, the norm, and
         // two hidden layers.
         let all_rows: f64 = (0..self.sizes.blocks).map(|l| rows(l) * self.f()).sum();
         let pairs = self.load.n_pairs as f64 * (self.sizes.n_columns + self.sizes.filter_stride) as f64;

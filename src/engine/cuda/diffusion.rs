@@ -1,4 +1,5 @@
-//! What the kernels of the diffusion process share: the structures of `kernels/diffusion.cuh` filled in, and how their work is cut into blocks.
+//! Parts that the kernels of the diffusion process share: the filled-in structures of `kernels/diffusion.cuh`, and the split of the
+//! work into blocks.
 
 use crate::diffusion;
 use crate::gpu::arguments::diffusion::{CONFINED, FREE_CLUSTER, Lattice, Region, Sde, UNBOUND};
@@ -44,8 +45,8 @@ impl NoiseKey {
     }
 }
 
-/// Blocks that move atoms, one thread an atom: as many small structures as fit share a block of one warp, since a block's
-/// double-precision work takes as long for a few atoms as for a warp of them.
+/// Blocks that move atoms, one thread an atom. As many small structures as fit share a block of one warp, since a block's
+/// double-precision work takes equally long for a few atoms and for a whole warp.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blocks {
     threads: u32,

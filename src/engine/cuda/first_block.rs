@@ -1,4 +1,4 @@
-//! Launches of kernels/first_block.cu: what all structures of a search share in the first block, and its gradient.
+//! Launches of kernels/first_block.cu: the part of the first block that all structures of a search share, and its gradient.
 
 pub use crate::gpu::arguments::first_block::{
     FirstBackward, FirstMessage, FirstTemplateBackward, SpeciesBackward, SpeciesForward,
@@ -14,7 +14,7 @@ use crate::gpu::arguments::first_block::{
 
 const FLOAT: usize = size_of::<f32>();
 
-/// Blocks of `first_template_backward` for so many template atoms: as many shares of the filters' gradient it writes.
+/// Blocks of `first_template_backward` for this number of template atoms. Each block writes one share of the filters' gradient.
 pub fn n_shares(n_template: usize) -> usize {
     n_template.div_ceil(FIRST_TEMPLATE_BACKWARD.warps())
 }

@@ -14,9 +14,9 @@ use rand::seq::SliceRandom;
 /// Bytes of the kernel's `Slot`.
 const SLOT_BYTES: u32 = 32;
 
-/// What `n_steps` training steps compute of `width` structures each: S = n_steps·width. Structure s is slot s % width of its
-/// step. The first `batch` slots are noisy; those that an epoch's last step leaves empty weigh nothing. With forces to learn
-/// from, as many clean structures follow, whose forces are compared.
+/// Batches of `n_steps` training steps with `width` structures each: S = n_steps·width. Structure s is slot s % width of its step.
+/// The first `batch` slots are noisy; slots that an epoch's last step leaves empty have weight 0. With forces to learn from,
+/// `batch` clean structures follow, and their forces are compared.
 pub struct ForwardNoise {
     n_steps: usize,
     batch: usize,
@@ -37,7 +37,7 @@ pub struct ForwardNoise {
     pub scale: Buffer<f32>,
 }
 
-/// What is trained on.
+/// The training set on the device.
 struct Set {
     clean: Buffer<f64>,
     weights: Buffer<f64>,
@@ -95,12 +95,12 @@ impl ForwardNoise {
         self.width
     }
 
-    /// Takes `set` for the next `steps` training steps with the noise of `noise`, from step 0 on. Launches captured before must
-    /// be captured anew.
+    /// Takes `set` for the next `steps` training steps with the noise of `noise`, from step 0 on. Launches that were captured
+    /// before must be captured again.
     ///
     /// # Errors
-    /// `Failed` for an empty set, one with forces where there is no room for them, or without them where there is, or without
-    /// memory.
+    /// `Failed` for an empty set, for a set with forces without room for them, for a set without forces with room for them, and
+    /// without memory.
     pub fn load(
         &mut self,
         stream: &Stream,
@@ -142,7 +142,7 @@ impl ForwardNoise {
         stream.write(&self.steps, 0, &steps)
     }
 
-    /// Noises the next `n_steps` steps and moves on by as many. Those after the last one loaded are empty: they weigh nothing.
+    /// Noises the next `n_steps` steps and moves on by `n_steps`. Steps after the last one loaded are empty: they have weight 0.
     ///
     /// # Errors
     /// `Failed` if nothing was loaded, or the launch fails.
@@ -178,7 +178,7 @@ impl ForwardNoise {
     }
 }
 
-/// Members in the order in which `n_epochs` epochs visit them: a shuffle of the order before, as on the CPU.
+/// Members in the order in which `n_epochs` epochs visit them. Each epoch shuffles the order of the one before, as on the CPU.
 pub fn visiting_order(noise: engine::RandomStream, n_members: usize, n_epochs: usize) -> Vec<u32> {
     let mut generator = host_generator(noise.seed, Purpose::Shuffle, noise.iteration);
     let mut order: Vec<u32> = (0..n_members as u32).collect();

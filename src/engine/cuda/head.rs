@@ -8,7 +8,7 @@ use crate::gpu::arguments::head::{HEAD, HEAD_TILE};
 use crate::gpu::{Buffer, Pointer, Stream};
 use crate::model::HEAD_BLOCKS;
 
-/// What the gradients of a gated block's weights read, S·N rows each.
+/// Arrays that the gradients of a gated block's weights read, S·N rows each.
 pub struct GatedSaved {
     /// s | ‖V‖.
     pub input: Buffer<f32>,
@@ -39,8 +39,8 @@ impl GatedSaved {
     }
 }
 
-/// The blocks of a head for the kernel, and where shared memory behind them begins (floats an atom). Weights stand in `plain` and
-/// `transposed`.
+/// The blocks of a head for the kernel, and the place where the shared memory behind them begins (floats an atom). The weights are
+/// in `plain` and `transposed`.
 pub fn gated_blocks(
     blocks: &[Gated],
     plain: Pointer<f32>,
@@ -88,7 +88,7 @@ pub fn gated_blocks(
 }
 
 impl Head {
-    /// Blocks of the grid for one structure of at most `longest` listed atoms: as many losses it writes.
+    /// Blocks of the grid for one structure of at most `longest` listed atoms. Each block writes one loss.
     pub fn n_tiles(longest: usize) -> usize {
         longest.div_ceil(HEAD_TILE as usize)
     }

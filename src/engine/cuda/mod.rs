@@ -67,7 +67,7 @@ pub struct Cuda {
     stream: gpu::Stream,
     network: Network,
     training: Buffer<TrainingState>,
-    /// Pairs of a structure that rooms are made for; grows when a structure has more.
+    /// Pairs of a structure that buffers have room for; grows when a structure has more.
     max_pairs: usize,
     train_room: Option<TrainRoom>,
     sample_room: Option<SampleRoom>,
@@ -78,7 +78,7 @@ pub struct Cuda {
 enum Launches {
     /// One launch for all of them.
     Captured(gpu::Graph),
-    /// Queued one by one each time.
+    /// The steps are queued one by one each time.
     Direct,
 }
 
@@ -94,7 +94,7 @@ impl Cuda {
         let network = Network::new(&stream, setup)?;
         let schedule = PlateauSchedule::new(setup.training.learning_rate);
         let training = stream.upload(&[TrainingState::new(&schedule, 0)])?;
-        // A free atom on a surface has some twenty neighbours within 6 Å, in bulk some eighty, each pair counted once.
+        // A free atom has about twenty neighbours within 6 Å on a surface and about eighty in bulk. Each pair counts once.
         let max_pairs = 32 * setup.system.n_free();
         Ok(Cuda {
             setup: setup.clone(),
@@ -108,14 +108,14 @@ impl Cuda {
         })
     }
 
-    /// Whether the steps of a call are captured and launched together, as they are unless told otherwise: a diagnostic switch,
+    /// Sets whether the steps of a call are captured and launched together. They are by default; the switch is for diagnosis, and
     /// the results are the same.
     pub fn capture_launches(&mut self, captures: bool) {
         self.captures = captures;
     }
 
-    /// Makes room for `max_pairs` pairs a structure from now on: more is found out and grown to, at the price of doing some work
-    /// twice.
+    /// Makes room for `max_pairs` pairs a structure from now on. If a structure has more pairs, the engine notices, grows, and does
+    /// some work twice.
     pub fn expect_pairs(&mut self, max_pairs: usize) {
         self.max_pairs = max_pairs.max(1);
         self.train_room = None;
@@ -258,7 +258,7 @@ impl Engine for Cuda {
         let flat = |values: &[Vec<Vec3>], sign: f64| -> Vec<f32> {
             values.iter().flatten().flatten().map(|&x| (sign * x) as f32).collect()
         };
-        // As LossTask of the CPU: residual = offset + factor·out.
+        // As in LossTask of the CPU: residual = offset + factor·out.
         let (output, offset, factor, scale, huber_delta) = match loss {
             Loss::Score(weighting) => {
                 let sigma = batch.times.iter().map(|&t| self.setup.sde.noise_scale(t));

@@ -1,8 +1,8 @@
-//! The score model on the device: which kernels run, in which order, forward and backward. READ FIRST of the GPU engine.
+//! The score model on the device: the kernels that run, in their order, forward and backward. READ FIRST of the GPU engine.
 //!
-//! What all structures share under given weights is computed once; [`Workspace`] holds what a batch of structures
-//! needs. As on the CPU, template atoms that nothing reads are left out: the last block runs on the free atoms alone, the block before
-//! on those that send to them.
+//! The part that all structures share under given weights is computed once; [`Workspace`] holds the buffers of a batch of
+//! structures. As on the CPU, template atoms that nothing reads are left out: the last block runs on the free atoms alone, and the
+//! block before it on the atoms that send to them.
 
 mod backward;
 mod forward;
@@ -37,7 +37,7 @@ pub struct Weights {
     squares: Buffer<f64>,
 }
 
-/// What depends on the weights but not on the structure.
+/// Results that depend on the weights but not on the structure.
 struct Shared {
     template_phi: Buffer<f32>,
     template_rows: Stored,
@@ -45,23 +45,23 @@ struct Shared {
     species_hidden: Buffer<f32>,
     /// \[N\]\[5F\] senders of the first block.
     senders: Stored,
-    /// \[N\]\[4F\] state after the first message as far as the template makes it.
+    /// \[N\]\[4F\] state after the first message, with the template's messages alone.
     start: Buffer<f32>,
 }
 
-/// Constants, weights and what follows from both alone.
+/// Constants, weights and the results that depend on these alone.
 pub struct Network {
     /// Constants.
     pub constants: Constants,
     /// Weights.
     pub weights: Weights,
     shared: Shared,
-    /// How filters, senders and what is saved for the backward pass are kept.
+    /// Storage of the filters, the senders and the rows saved for the backward pass.
     precision: Storage,
     n_multiprocessors: usize,
 }
 
-/// Which atoms the last block must give.
+/// The atoms that the last block must give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// Free atoms.
@@ -75,7 +75,7 @@ pub enum Wanted {
 pub struct Batch<'a> {
     /// Their edges.
     pub graph: &'a RadiusGraph,
-    /// The first one's place in the graph's arrays.
+    /// Place of the first one in the graph's arrays.
     pub first: usize,
     /// How many.
     pub n: usize,
@@ -93,7 +93,7 @@ pub enum Output {
 /// A loss on structures `first..first + n` of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Term {
-    /// The head it is about.
+    /// The head whose output it judges.
     pub output: Output,
     /// Its first structure in the batch.
     pub first: usize,
@@ -187,7 +187,7 @@ impl Network {
         self.weights.transposed.pointer().plus(matrix.transposed)
     }
 
-    /// Tiles are small where large ones would leave multiprocessors idle.
+    /// Tiles are small if large ones would leave multiprocessors idle.
     fn small(&self, n_structures: usize, longest: usize) -> bool {
         2 * n_structures * tiles(longest, false).0 < self.n_multiprocessors
     }

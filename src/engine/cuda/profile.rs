@@ -1,4 +1,4 @@
-//! How long each kernel of a training step and of a reverse step takes, against the floor of the card.
+//! The time that each kernel of a training step and of a reverse step takes, against the floor of the card.
 
 use super::Cuda;
 use super::adamw::TrainingState;
@@ -24,7 +24,7 @@ pub struct LaunchTime {
     pub flops: f64,
     /// Bytes that it cannot avoid.
     pub bytes: f64,
-    /// Milliseconds that the card needs for them at least; `None` where its peaks are unknown.
+    /// Least time that the card needs for them, milliseconds; `None` where its peaks are unknown.
     pub floor_milliseconds: Option<f64>,
 }
 
@@ -55,7 +55,7 @@ impl Cuda {
     /// # Errors
     /// As [`Engine::train`].
     pub fn profile_training(&mut self, stream: RandomStream, set: &TrainingSet, steps: usize) -> Result<StepProfile> {
-        // Warm: rooms have grown, code is loaded.
+        // The first call grows the buffers and loads the code.
         let before = self.state()?;
         self.train(stream, set, steps, &mut |_| Ok(()))?;
         let mut room = self.train_room(steps, false)?;
@@ -64,8 +64,8 @@ impl Cuda {
         let queue_ahead = || room.queue_ahead(&self.stream, room.n_steps * batch);
         queue_ahead()?;
         let ahead = f64::from(self.stream.time(queue_ahead)?) / room.n_steps as f64;
-        // Every step taken below counts on in the training state, which looks up its plan: one that is
-        // recorded, two rows of a launch, two rows of equal launches.
+        // Every step taken below counts in the training state, which looks up its plan: one recorded step, two rows of a launch,
+        // two rows of equal launches.
         let plan = self.stream.zeros(1 + 2 * room.n_steps + 2 * REPEATS)?;
         let schedule = PlateauSchedule::new(self.setup.training.learning_rate);
         self.stream.write(&self.training, 0, &[TrainingState::new(&schedule, 0)])?;
@@ -114,7 +114,7 @@ impl Cuda {
         Costs::new(self.network.constants.sizes, load, head_weights, self.setup.precision)
     }
 
-    /// What the first `n` structures of `graph` give to do.
+    /// The load of the first `n` structures of `graph`.
     fn load_of(&self, graph: &RadiusGraph, n: usize) -> Result<Load> {
         let batch = Batch { graph, first: 0, n };
         let sum = |counts: Vec<u32>| counts.iter().map(|&n| n as usize).sum();

@@ -6,8 +6,8 @@ use crate::gpu::images::{CellConstants, MOST_ATOMS};
 use crate::gpu::{Buffer, Pointer, Shape, Stream};
 use crate::system::{System, Vec3};
 
-/// The edges with a free atom of up to S structures, N = T + n atoms each, template first; what belongs to structure s stands
-/// at s times the length in brackets. Slots that hold no pair or edge keep what was there.
+/// The edges with a free atom of up to S structures, N = T + n atoms each, template first. The part of structure s starts at s
+/// times the length in brackets. Slots without a pair or edge keep their old content.
 pub struct RadiusGraph {
     constants: CellConstants,
     template_positions: Buffer<Vec3>,
@@ -21,7 +21,7 @@ pub struct RadiusGraph {
     pub distances: Buffer<f32>,
     /// Unit vector from i to j, and i | j << 16 as bits, i the free atom: \[max_pairs\].
     pub pairs: Buffer<[f32; 4]>,
-    /// How many pairs: \[1\].
+    /// Number of pairs: \[1\].
     pub n_pairs: Buffer<u32>,
     /// First edge of every receiver within the structure's slots: \[N + 1\].
     pub edge_starts: Buffer<u32>,
@@ -31,7 +31,7 @@ pub struct RadiusGraph {
     pub edge_rows: Buffer<u32>,
     /// Atoms within the structure that are free or send to a free one, ascending: \[N\].
     pub neighbours: Buffer<u32>,
-    /// How many neighbours: \[1\].
+    /// Number of neighbours: \[1\].
     pub n_neighbours: Buffer<u32>,
     overflow: Buffer<u32>,
     scratch: Option<Buffer<u32>>,
@@ -124,13 +124,14 @@ impl RadiusGraph {
     }
 
     /// Waits for all work so far. `Some(n)` if since the last [`RadiusGraph::grow`] a structure had n pairs, more than there are
-    /// slots: it was left without pairs, so everything computed from it must be computed again after growing.
+    /// slots. Such a structure has no pairs, so everything computed from it must be computed again after growing.
     pub fn overflowed(&self, stream: &Stream) -> Result<Option<usize>> {
         let needed = stream.read(&self.overflow)?[0] as usize;
         Ok((needed > 0).then_some(needed))
     }
 
-    /// Makes room for `max_pairs` pairs a structure; what was found is lost, and launches captured before must be captured anew.
+    /// Makes room for `max_pairs` pairs a structure. The pairs found so far are lost, and launches that were captured before must
+    /// be captured again.
     ///
     /// # Errors
     /// `Failed` without memory; the graph is then as before.

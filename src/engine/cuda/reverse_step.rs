@@ -1,4 +1,4 @@
-//! Launcher of `kernels/reverse_step.cu`: the structures of a sampling call, from the prior through every reverse step.
+//! Launcher of `kernels/reverse_step.cu`: the structures of a sampling call, from the prior to the last reverse step.
 
 use super::diffusion::Blocks;
 use crate::diffusion::ReverseSchedule;
@@ -11,7 +11,7 @@ use crate::gpu::{Buffer, Pointer, Stream};
 use crate::random::{Noise, Purpose};
 use std::ops::Range;
 
-/// Up to S structures on their way through the reverse process.
+/// Up to S structures in the reverse process.
 pub struct ReverseProcess {
     n_structures: usize,
     constants: ReverseArguments,
@@ -59,7 +59,7 @@ impl ReverseProcess {
         })
     }
 
-    /// Puts structures `range` of the iteration at their start, before step 0.
+    /// Puts structures `range` of the iteration to their start, before step 0.
     ///
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.
@@ -69,7 +69,8 @@ impl ReverseProcess {
         stream.launch(PRIOR, self.blocks().shape(arguments.n_structures, self.vector_bytes(1)), &arguments)
     }
 
-    /// Moves structures `range` by their score \[range, n, 3\], 1/Å, and on to the next step. After the last step nothing moves.
+    /// Moves structures `range` by their score \[range, n, 3\], 1/Å, and advances them to the next step. After the last step
+    /// nothing moves.
     ///
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.
@@ -108,7 +109,7 @@ impl ReverseProcess {
         Blocks::new(REVERSE_STEP, self.constants.n_free)
     }
 
-    /// Shared memory a structure for `lists` of vectors whose centre is removed.
+    /// Shared memory of one structure for `lists` of vectors whose centre is removed.
     fn vector_bytes(&self, lists: u32) -> u32 {
         if self.constants.region.is_free_cluster() { 24 * (lists * self.constants.n_free + 1) } else { 0 }
     }

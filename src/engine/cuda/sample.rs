@@ -15,10 +15,10 @@ use std::ops::Range;
 /// Reverse steps a launch.
 pub(super) const STEPS_PER_LAUNCH: usize = 50;
 
-/// What sampling keeps between calls.
+/// Buffers that sampling keeps between calls.
 pub(super) struct SampleRoom {
     pub(super) process: ReverseProcess,
-    /// Once a call was guided.
+    /// `Some` after the first guided call.
     correctors: Option<Correctors>,
     pub(super) graph: RadiusGraph,
     work: Workspace,
@@ -69,7 +69,7 @@ impl Cuda {
                 self.launch(launches, queue)?;
             }
             if let Some(needed) = room.graph.overflowed(&self.stream)? {
-                // Some structure was left without edges: back to where the launch began, with more room.
+                // A structure was left without edges: the launch is repeated from its beginning, with more room.
                 room.process.rewind(&self.stream)?;
                 if let Some(correctors) = room.correctors.as_ref().filter(|_| guided) {
                     correctors.rewind(&self.stream)?;
@@ -89,7 +89,7 @@ impl Cuda {
         Ok(positions.chunks_exact(n_free).map(<[Vec3]>::to_vec).collect())
     }
 
-    /// The room of the last call if it serves, else a new one.
+    /// The buffers of the last call if they are large enough, else new ones.
     pub(super) fn sample_room(
         &mut self,
         n_structures: usize,
@@ -114,7 +114,7 @@ impl Cuda {
         })
     }
 
-    /// Queues edges and states of the first `n` structures where they are now, and what `output` says there.
+    /// Queues edges and states of the first `n` structures at their present positions, and the head that `output` names.
     fn queue_vectors(&self, room: &SampleRoom, n: usize, output: Output) -> Result<()> {
         let (stream, network, work) = (&self.stream, &self.network, &room.work);
         let batch = Batch { graph: &room.graph, first: 0, n };

@@ -1,11 +1,11 @@
-//! Arrays that are kept in 16 bits under [`Storage::Mixed`] and in f32 else: filter rows, senders, and what the forward pass saves
-//! for the backward pass. Only kernels read and write them (kernels/half.cuh).
+//! Arrays that are kept in 16 bits under [`Storage::Mixed`] and in f32 otherwise: filter rows, senders, and the rows that the
+//! forward pass saves for the backward pass. Only kernels read and write them (kernels/half.cuh).
 
 use crate::engine::Storage;
 use crate::error::Result;
 use crate::gpu::{Buffer, Entry, StoredPointer, Stream};
 
-/// An array on the device, its elements as wide as the engine's precision has them.
+/// An array on the device whose elements have the width of the engine's storage.
 pub struct Stored {
     words: Buffer<u16>,
     precision: Storage,
@@ -38,17 +38,17 @@ impl Stored {
         Ok(Stored { words: stream.zeros(len * precision.stored_bytes() / size_of::<u16>())?, precision })
     }
 
-    /// Where it starts.
+    /// Address of its first element.
     pub fn pointer(&self) -> StoredPointer {
         self.at(0)
     }
 
-    /// Where element `first` stands.
+    /// Address of element `first`.
     pub fn at(&self, first: usize) -> StoredPointer {
         StoredPointer::new(self.words.pointer().plus(first * self.precision.stored_bytes() / size_of::<u16>()))
     }
 
-    /// Whether its elements have 16 bits.
+    /// True if its elements have 16 bits.
     pub fn is_half(&self) -> bool {
         self.precision == Storage::Mixed
     }

@@ -10,12 +10,13 @@ use crate::error::Result;
 use crate::gpu::with_reserve;
 use crate::gpu::{Buffer, Pointer};
 
-/// Training steps a launch at most. Noise and edges do not depend on the weights, so those of all its steps are made together.
+/// Most training steps of a launch. Noise and edges do not depend on the weights, so a launch makes those of all its steps
+/// together.
 const STEPS_PER_LAUNCH: usize = 200;
-/// Structures of all steps of a launch at most: edges of that many must fit into memory.
+/// Most structures of all steps of a launch: their edges must fit into memory.
 const STRUCTURES_PER_LAUNCH: usize = 4096;
 
-/// What training keeps between calls.
+/// Buffers that training keeps between calls.
 pub(super) struct TrainRoom {
     pub(super) noise: ForwardNoise,
     pub(super) graph: RadiusGraph,
@@ -92,7 +93,7 @@ impl Cuda {
         self.network.plan(&self.stream, &mut room.work, &whole, &terms)
     }
 
-    /// The room of the last call if it serves, else a new one.
+    /// The buffers of the last call if they are large enough, else new ones.
     pub(super) fn train_room(&mut self, steps: usize, forces: bool) -> Result<TrainRoom> {
         let structures = self.setup.training.batch * if forces { 2 } else { 1 };
         let n_steps = steps.min(STEPS_PER_LAUNCH).min(STRUCTURES_PER_LAUNCH / structures).max(1);
@@ -132,13 +133,14 @@ impl Cuda {
 }
 
 impl TrainRoom {
-    /// Queues what does not depend on the weights: noise and edges of the next steps, of which the first `n_structures` count.
+    /// Queues the work that does not depend on the weights: noise and edges of the next steps. The first `n_structures` structures
+    /// count.
     pub(super) fn queue_ahead(&self, stream: &crate::gpu::Stream, n_structures: usize) -> Result<()> {
         self.noise.run(stream)?;
         self.graph.run(stream, &self.noise.positions, n_structures)
     }
 
-    /// Whether steps of `batch` noisy structures compare forces too.
+    /// True if steps of `batch` noisy structures also compare forces.
     fn compares_forces(&self, batch: usize) -> bool {
         self.noise.width() > batch
     }

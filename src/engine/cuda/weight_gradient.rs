@@ -23,12 +23,12 @@ impl WeightGradient {
     }
 }
 
-/// Where the rows of a job stand.
+/// Places of the rows of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows {
-    /// Which rows of a segment; null: the first ones.
+    /// Rows of a segment; null: the first ones.
     pub list: Pointer<u32>,
-    /// How many.
+    /// Number of rows.
     pub counts: Pointer<u32>,
     /// First and number of segments.
     pub segments: [usize; 2],
@@ -47,7 +47,7 @@ pub struct Columns {
     pub stride: usize,
     /// Elements from component to component; 0 for scalars.
     pub component: usize,
-    /// Whether elements have 16 bits, as only those of x may.
+    /// True if elements have 16 bits; only those of x may.
     pub is_half: bool,
 }
 
@@ -73,7 +73,7 @@ impl Columns {
     }
 }
 
-/// The jobs of a training step.
+/// The jobs of one training step.
 #[derive(Default)]
 pub struct Jobs {
     jobs: Vec<WeightJob>,
@@ -81,8 +81,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Adds the product of `d_y` and `x` over `rows`: columns from `first_in` on of the gradient of `matrix`, `n_in` of them; with
-    /// its bias where `first_in` is 0.
+    /// Adds the product of `d_y` and `x` over `rows` to `n_in` columns of the gradient of `matrix`, from `first_in` on. If
+    /// `first_in` is 0, it adds the gradient of the bias too.
     pub fn push(
         &mut self,
         rows: &Rows,
@@ -113,7 +113,7 @@ impl Jobs {
         }
     }
 
-    /// The jobs, and the tiles of all of them.
+    /// The jobs, and the number of tiles of all of them.
     pub fn finish(self) -> (Vec<WeightJob>, usize) {
         (self.jobs, self.n_tiles)
     }

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::gpu::{Buffer, Pointer, StoredPointer, Stream};
 
 impl Network {
-    /// The losses of `terms` and the gradient of their weighted sum, left in the slices; after [`Network::backbone`] on a workspace
-    /// with a tape. The terms' structures are the whole batch.
+    /// Computes the losses of `terms` and the gradient of their weighted sum, which stays in the slices. [`Network::backbone`] must
+    /// have run on a workspace with a tape. The terms' structures are the whole batch.
     pub fn backward(&self, stream: &Stream, work: &Workspace, batch: &Batch, terms: &[Term]) -> Result<()> {
         let Some(tape) = &work.tape else { return Ok(()) };
         let Sizes { features: f, n_atoms, n_free, n_template, .. } = self.constants.sizes;

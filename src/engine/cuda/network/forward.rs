@@ -1,4 +1,4 @@
-//! Filters, what all structures share, the blocks and the heads.
+//! Filters, the part that all structures share, the blocks and the heads.
 
 use super::{Batch, Network, Output, Wanted, Workspace};
 use crate::engine::cuda::arrangement::{Matrix, Net};
@@ -46,7 +46,7 @@ impl Network {
         arguments.launch(stream, self.precision)
     }
 
-    /// What the first block of all structures shares; needs the template's filters.
+    /// Computes the part of the first block that all structures share; needs the template's filters.
     pub fn prepare(&self, stream: &Stream) -> Result<()> {
         let Constants { sizes, arrangement, numbers, species_of, .. } = &self.constants;
         let (f, context) = (sizes.features, &arrangement.contexts[0]);
@@ -86,7 +86,7 @@ impl Network {
             let (level, is_last) = (self.level(batch, l, wanted), l + 1 == sizes.blocks);
             let (mix, update) = (&arrangement.mixes[l], &arrangement.updates[l]);
             let context = arrangement.contexts.get(l + 1);
-            // In the first block the message between template atoms is in the start already.
+            // In the first block the start already contains the message between template atoms.
             let template = l > 0 && (wanted == Wanted::All || !is_last);
             let (start, senders) = match l.checked_sub(1).map(|before| work.block(before)) {
                 Some(before) => (before.state.pointer(), before.senders.pointer()),
@@ -135,7 +135,7 @@ impl Network {
         self.shared.template_rows.at(3 * self.constants.sizes.features * l)
     }
 
-    /// Runs a head on the batch's states: vectors of the wanted atoms, \[structures\]\[atoms\]\[3\], into `out`.
+    /// Runs a head on the batch's states and writes the vectors of the wanted atoms, \[structures\]\[atoms\]\[3\], into `out`.
     pub fn head(
         &self,
         stream: &Stream,

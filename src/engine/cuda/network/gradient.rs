@@ -1,4 +1,4 @@
-//! The weights' gradient from what the backward pass left, and the step along it.
+//! The weights' gradient from the results of the backward pass, and the step along it.
 
 use super::workspace::Tape;
 use super::{Batch, Network, Output, Term, Wanted, Workspace};
@@ -41,7 +41,7 @@ impl Network {
         }
     }
 
-    /// Rows that all structures share, as many as `place` of the counts says.
+    /// Rows that all structures share; entry `place` of the counts is their number.
     fn shared_rows(&self, place: usize) -> Rows {
         Rows {
             list: Pointer::NULL,
@@ -122,8 +122,8 @@ impl Network {
         }
     }
 
-    /// Adds up the gradient that [`Network::backward`] left. `losses`: the plan of the call, how many structures have a loss of the score
-    /// and of the forces, and the weight of the latter; without it no loss is heard of, and the schedule stays.
+    /// Adds up the gradient that [`Network::backward`] left. `losses` holds the plan of the call, the numbers of structures with a
+    /// score loss and with a force loss, and the weight of the force loss. Without `losses` the schedule gets no loss and stays.
     pub fn sum_gradient(
         &self,
         stream: &Stream,
@@ -155,7 +155,7 @@ impl Network {
         arguments.launch(stream)
     }
 
-    /// Takes `gradient` \[P\] for a step, in place of one that was computed.
+    /// Takes `gradient` \[P\] for a step, instead of a computed one.
     pub fn take_gradient(&self, stream: &Stream, training: &Buffer<TrainingState>, gradient: &[f32]) -> Result<()> {
         stream.write(&self.weights.gradient, 0, gradient)?;
         let arguments = GradientSum {
@@ -168,7 +168,7 @@ impl Network {
         arguments.launch(stream)
     }
 
-    /// One AdamW step with the gradient summed last.
+    /// Takes one AdamW step with the gradient summed last.
     pub fn step(&self, stream: &Stream, training: &Buffer<TrainingState>, settings: &TrainingSettings) -> Result<()> {
         let Constants { sizes, plain_at, transposed_at, .. } = &self.constants;
         let weights = &self.weights;

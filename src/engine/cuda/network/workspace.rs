@@ -1,4 +1,4 @@
-//! Buffers of a batch: what the forward pass leaves, and what a training step needs beyond it.
+//! Buffers of a batch: the results of the forward pass, and the further arrays of a training step.
 
 use super::Network;
 use crate::engine::cuda::arrangement::Gated;
@@ -19,7 +19,7 @@ pub(super) struct BlockBuffers {
     pub(super) senders: Stored,
 }
 
-/// What the backward pass reads and writes of one block; \[S·N\] rows each.
+/// Arrays of one block that the backward pass reads and writes; \[S·N\] rows each.
 pub(super) struct BlockTape {
     pub(super) middle: Stored,
     pub(super) mixed: Stored,
@@ -35,11 +35,11 @@ pub(super) struct BlockTape {
     /// Of the network that made the next block's senders.
     pub(super) d_context_hidden: Buffer<f32>,
     pub(super) d_x: Buffer<f32>,
-    /// Shares of the next block's template filters, a tile each.
+    /// Shares of the gradient of the next block's template filters, one a tile.
     pub(super) d_template_filters: Option<Buffer<f32>>,
 }
 
-/// What a training step needs beyond the forward pass.
+/// Arrays that a training step needs in addition to those of the forward pass.
 pub(super) struct Tape {
     pub(super) blocks: Vec<BlockTape>,
     pub(super) free_phi: Buffer<f32>,
@@ -68,14 +68,14 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Room for `n_structures` of `max_pairs` pairs each; with `tape` for training too.
+    /// Room for `n_structures` structures of `max_pairs` pairs each; with `tape` also for training.
     ///
     /// # Errors
     /// `Failed` without memory.
     pub fn new(stream: &Stream, network: &Network, n_structures: usize, max_pairs: usize, tape: bool) -> Result<Self> {
         let sizes = network.constants.sizes;
         let (f, rows) = (sizes.features, n_structures * sizes.n_atoms);
-        // Without a tape two blocks' results suffice: each reads what the one before wrote.
+        // Without a tape two blocks' results suffice: each block reads the results of the one before.
         let n_kept = if tape { sizes.blocks } else { sizes.blocks.min(2) };
         let stored = |len: usize| Stored::zeros(stream, network.precision, len);
         let block = |_| Ok(BlockBuffers { state: stream.zeros(rows * 4 * f)?, senders: stored(rows * 5 * f)? });
