@@ -1,5 +1,5 @@
-//! What kernels take, and how many threads a block of them may have, as `kernels/` says it: the build makes all of it from the sources
-//! (`build/arguments.rs`), a module for each. Shapes and units of the fields are those of the kernels' comments.
+//! The arguments of the kernels, and the most threads of their blocks. The build makes them from the sources in `kernels/`
+//! (`build/arguments.rs`), one module for each source. Shapes and units of the fields come from the kernels' comments.
 
 use super::{Pointer, Shape, StoredPointer};
 use prelude::WARP;
@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 include!(concat!(env!("OUT_DIR"), "/arguments.rs"));
 
-/// The one argument of a kernel, or a part of it: passed by value, as bytes.
+/// The one argument of a kernel, or a part of it. It is passed by value, as bytes.
 pub trait Arguments {
     /// Its size, bytes.
     const BYTES: usize;
@@ -54,7 +54,7 @@ impl<T: Arguments, const N: usize> Arguments for [T; N] {
     }
 }
 
-/// A kernel by its name, with what it takes and the most threads that a block of it may have.
+/// A kernel by its name, with the type of its argument and the most threads of its blocks.
 pub struct Entry<A> {
     /// Its name.
     pub name: &'static str,
@@ -88,7 +88,7 @@ impl<A> Entry<A> {
         (self.max_threads / WARP) as usize
     }
 
-    /// Whole warps for `n_items` things to do side by side in a block, as far as a block goes.
+    /// Threads of a block, as whole warps, for `n_items` parallel items; at most the threads of a full block.
     pub fn threads_for(&self, n_items: usize) -> u32 {
         (n_items.min(self.max_threads as usize) as u32).next_multiple_of(WARP).clamp(WARP, self.max_threads)
     }

@@ -1,7 +1,8 @@
-//! The backend `cuda`: a real card through the driver API, by way of `cudarc`.
+//! The backend `cuda`: a real card, used through the driver API with `cudarc`.
 //!
-//! libcuda is loaded when a card is first asked for, so one binary runs with and without a driver. Every return code is checked.
-//! `cudarc` declares them as an enumeration up to 999; a newer driver's codes lie within, and are only compared and passed on.
+//! libcuda is loaded at the first use of a card, so one binary runs with and without a driver. Every return code is checked.
+//! `cudarc` declares the codes as an enumeration up to 999. A newer driver's codes lie in this range, and they are only compared
+//! and passed on.
 
 mod card;
 mod sentence;
@@ -20,19 +21,19 @@ use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The oldest driver that has every function used here, as `cuDriverGetVersion` counts.
+/// The oldest driver that has every function used here, in the numbering of `cuDriverGetVersion`.
 const OLDEST_DRIVER: c_int = 12000;
 
-/// The oldest compute capability with code.
+/// The oldest compute capability that this build has code for.
 const OLDEST_CAPABILITY: (u32, u32) = (8, 0);
 
-/// How to go on without a GPU.
+/// Advice for a machine without a GPU.
 const OR_CPU: &str = "or use --device cpu";
 
 /// The cards that are open.
 static OPEN: Mutex<BTreeMap<usize, Weak<Card>>> = Mutex::new(BTreeMap::new());
 
-/// Opens "cuda" (the first card) or "cuda:INDEX". As long as a card is open, who opens it again shares its context and kernels.
+/// Opens "cuda" (the first card) or "cuda:INDEX". While a card is open, opening it again shares its context and kernels.
 ///
 /// # Errors
 /// `BadInput` without kernels, driver, or a card of this index that can run them; `Failed` if the card refuses.
@@ -45,7 +46,7 @@ pub fn open(name: &str) -> Result<Arc<dyn RawDevice>> {
     }
     let properties = properties(index)?;
     usable(&properties).map_err(refuse)?;
-    // The map is whole, whatever happened to who held it.
+    // The map stays valid if a thread panicked while it held the lock.
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(card) = open.get(&index).and_then(Weak::upgrade) {
         return Ok(card);
@@ -63,7 +64,7 @@ pub fn list() -> Result<Vec<Properties>> {
     (0..start().map_err(Error::BadInput)?).map(properties).collect()
 }
 
-/// Whether godiff can compute on such a card; else why not.
+/// Checks that godiff can compute on such a card; the error gives the reason if not.
 pub fn usable(card: &Properties) -> std::result::Result<(), String> {
     let (major, minor) = card.capability;
     if card.capability >= OLDEST_CAPABILITY {
@@ -80,7 +81,7 @@ pub fn usable(card: &Properties) -> std::result::Result<(), String> {
 fn index_of(name: &str) -> Result<usize> {
     let index = match name.strip_prefix("cuda") {
         Some("") => Some(0),
-        // No sign, which `parse` would take.
+        // A sign is refused here, since `parse` would accept it.
         Some(rest) => rest
             .strip_prefix(':')
             .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
@@ -99,7 +100,7 @@ fn wrong_index(n_cards: usize) -> String {
     }
 }
 
-/// Starts the driver and counts its cards, at least one; else why not.
+/// Starts the driver and counts its cards. The count is at least one; otherwise the error gives the reason.
 fn start() -> std::result::Result<usize, String> {
     let Some((nvrtc_major, _)) = kernels::nvrtc_version() else {
         return Err(
@@ -112,10 +113,10 @@ fn start() -> std::result::Result<usize, String> {
     start_driver(nvrtc_major as c_int * 1000)
 }
 
-/// Starts a driver of at least the version `needed`, as `cuDriverGetVersion` counts, and counts its cards.
+/// Starts a driver of at least the version `needed`, in the numbering of `cuDriverGetVersion`, and counts its cards.
 fn start_driver(needed: c_int) -> std::result::Result<usize, String> {
-    // SAFETY: loads libcuda and lets go of it again; its initialisers are trusted, as all of the driver is. cudarc would panic
-    // without it, so nothing else of `sys` is touched before.
+    // SAFETY: loads libcuda and unloads it again; its initialisers are trusted, like the rest of the driver. cudarc would panic
+    // without libcuda, so nothing else of `sys` is used before.
     if !unsafe { sys::is_culib_present() } {
         return Err("there is no NVIDIA driver (libcuda.so.1 was not found); install it".to_owned());
     }
@@ -137,7 +138,7 @@ fn start_driver(needed: c_int) -> std::result::Result<usize, String> {
     }
 }
 
-/// What the driver says of the card `index`, which exists.
+/// The driver's data on the card `index`, which must exist.
 fn properties(index: usize) -> Result<Properties> {
     use sys::CUdevice_attribute_enum::*;
     let device = handle(index)?;
@@ -171,7 +172,7 @@ fn properties(index: usize) -> Result<Properties> {
     })
 }
 
-/// The driver's handle of the card `index`.
+/// The driver's handle for the card `index`.
 fn handle(index: usize) -> Result<sys::CUdevice> {
     let mut device = 0;
     // SAFETY: writes one integer.
@@ -196,7 +197,7 @@ fn refusal(code: CUresult) -> std::result::Result<(), Refusal> {
     Err(Refusal { code: number, name })
 }
 
-/// `Failed` for every code but success; `during` says what was done.
+/// `Failed` for every code but success; `during` names the operation.
 fn checked(code: CUresult, during: &str) -> Result<()> {
     refusal(code).map_err(|refusal| sentence::at_work(&refusal, during))
 }

@@ -1,11 +1,11 @@
-//! The backend `emulator`: the same kernels, compiled as C++ and run on the CPU one thread at a time. It refuses what CUDA refuses
-//! and ends a launch with a sentence where CUDA leaves the outcome undefined. For tests, not for speed.
+//! The backend `emulator`: the same kernels, compiled as C++ and run on the CPU one thread at a time. It refuses calls that CUDA
+//! refuses, and it ends a launch with a sentence where CUDA leaves the outcome undefined. It is made for tests, not for speed.
 //!
 //! `emulator:KEY=VALUE,...` sets, with the environment's `GODIFF_EMULATOR_<KEY>` as default:
-//! - `order`: `forward`, `reverse` or `random`, in which threads run that could all run;
-//! - `memory`: bytes of device memory, beyond which an allocation fails;
-//! - a number alone: which of several emulators this is; each is a device of its own;
-//! - `fail_launch`: number of the launch, from 1 on, that ends like a kernel fault; all later calls fail as well.
+//! - `order`: `forward`, `reverse` or `random`, the order of threads that are all ready to run;
+//! - `memory`: bytes of device memory; an allocation beyond them fails;
+//! - a number alone: the index of this emulator among several; each is a separate device;
+//! - `fail_launch`: number of the launch, from 1, that ends like a kernel fault; all later calls fail too.
 
 mod ffi;
 
@@ -51,7 +51,7 @@ pub fn open(name: &str) -> Result<Arc<dyn RawDevice>> {
     Ok(Arc::new(Emulator { settings, properties, memory: Memory::new(), state }))
 }
 
-/// How a device behaves.
+/// Settings of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Settings {
     order: Order,
@@ -60,7 +60,7 @@ struct Settings {
     index: Option<u32>,
 }
 
-/// The order of threads that could all run; the numbers are those of scheduler.hpp.
+/// The order of threads that are all ready to run; the numbers are those of scheduler.hpp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Forward = 0,
@@ -117,13 +117,13 @@ struct State {
     used: AtomicUsize,
     /// Launches so far.
     launches: AtomicU64,
-    /// Why the device is lost, if it is.
+    /// The reason why the device is lost, if it is.
     lost: Mutex<Option<String>>,
-    /// For each thread that captures: what it did that no capture may hold.
+    /// For each thread that captures: a call that it made although no capture may contain it.
     captures: Mutex<HashMap<ThreadId, Option<&'static str>>>,
 }
 
-/// The value behind `mutex`. Nothing under these locks is left half done by a panic.
+/// The value behind `mutex`. A panic leaves nothing under these locks half done.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -242,7 +242,7 @@ impl RawDevice for Emulator {
     }
 }
 
-/// A queue that works at once.
+/// A queue that runs its work at once.
 struct Queue {
     device: Arc<Emulator>,
     captured: Option<Vec<Node>>,

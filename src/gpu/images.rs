@@ -1,4 +1,4 @@
-//! What kernels must know of a cell to find periodic images: `kernels/images.cuh`.
+//! The data of a cell that kernels need to find periodic images: `kernels/images.cuh`.
 
 pub use super::arguments::images::CellConstants;
 
@@ -7,7 +7,7 @@ use crate::system::{Cell, Images, Vec3};
 /// Most atoms of a structure: a pair's two atoms share 32 bits.
 pub const MOST_ATOMS: usize = u16::MAX as usize;
 
-/// Distance, Å, along axes without period up to which f32 coordinates serve; farther atoms take a slower path.
+/// Distance, Å, along axes without period up to which f32 coordinates are accurate enough; farther atoms take a slower path.
 const NEAR: f64 = 64.0;
 
 /// Bound of f32's rounding errors relative to the largest intermediate result: 16 times the unit roundoff, as each result
@@ -24,7 +24,7 @@ impl CellConstants {
         let (width, heights) = (images.width, cell.heights());
         let [ab, ac, bc] = [images.slant_ab, images.slant_ac, images.slant_bc];
         let near: Vec3 = std::array::from_fn(|k| NEAR.max(1.01 * cutoff) / heights[k]);
-        // Largest numbers that are met on the way to an image within the cutoff, along each axis in its own unit.
+        // Largest intermediate numbers in the computation of an image within the cutoff, along each axis in its own unit.
         let folded = |k: usize| cutoff / width[k] + if cell.periodic[k] { 1.0 } else { 2.0 * near[k] };
         let a = folded(0);
         let b = folded(1) + ab.abs() * a;

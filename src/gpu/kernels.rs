@@ -1,5 +1,5 @@
-//! The kernels of this build: compiled by NVRTC when the package was built (`build/kernels.rs`), embedded here, with what the
-//! assembler said of them.
+//! The kernels of this build. NVRTC compiled them when the package was built (`build/kernels.rs`); they are embedded here with the
+//! assembler's report.
 
 /// The kernels of one source file.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Module {
 
 /// Code of one module for one architecture.
 pub struct Image {
-    /// What it runs on.
+    /// The architecture it runs on.
     pub target: Target,
     /// The code, as the driver loads it.
     pub bytes: &'static [u8],
@@ -44,11 +44,11 @@ pub struct Kernel {
     pub argument_bytes: usize,
     /// The most threads of a block.
     pub max_threads: u32,
-    /// What it needs on every architecture with machine code.
+    /// Resources it needs on every architecture with machine code.
     pub assembled: &'static [Assembled],
 }
 
-/// What one kernel needs on one architecture, as the assembler reports it.
+/// Resources that one kernel needs on one architecture, as the assembler reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assembled {
     /// Compute capability; 86 is 8.6.
@@ -122,7 +122,7 @@ mod tests {
         let target = |capability| image_for(&module, capability).map(|image| image.target);
         assert_eq!(target((8, 0)), Some(Target::Cubin(80)));
         assert_eq!(target((8, 6)), Some(Target::Cubin(86)));
-        // Orin runs what was assembled for 8.6; a capability in between runs the one below.
+        // Orin runs the code for 8.6; a capability in between runs the code for the one below.
         assert_eq!(target((8, 7)), Some(Target::Cubin(86)));
         assert_eq!(target((9, 0)), Some(Target::Cubin(90)));
         assert_eq!(target((10, 0)), Some(Target::Ptx(80)));

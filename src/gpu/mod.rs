@@ -1,6 +1,6 @@
-//! The thin layer between a GPU and what computes on it: allocate, copy, launch, capture. Two backends behind one face: `cudarc` drives
-//! a real card, `emulator` runs the same kernels compiled as C++ on the CPU. All unsafe code for GPUs is below this point; what the CPU
-//! engine has of it is in `engine/cpu/gemm.rs` and `engine/cpu/simd.rs`.
+//! The thin layer between a GPU and the code that computes on it: allocate, copy, launch, capture. It has two backends with one
+//! interface: `cudarc` drives a real card, and `emulator` runs the same kernels compiled as C++ on the CPU. All unsafe code for
+//! GPUs is in this module; the unsafe code of the CPU engine is in `engine/cpu/gemm.rs` and `engine/cpu/simd.rs`.
 //!
 //! Every call's result is checked. Work goes to one in-order [`Stream`] per engine; host buffers are copied before a call returns.
 
@@ -26,7 +26,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// What the engine must know of a card.
+/// The properties of a card that the engine needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Properties {
     /// The vendor's name of the card, or "emulator".
@@ -35,7 +35,7 @@ pub struct Properties {
     pub capability: (u32, u32),
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
-    /// Shared memory a block may ask for, bytes.
+    /// Shared memory a block may use, bytes.
     pub shared_memory_per_block: usize,
     /// Device memory, bytes.
     pub memory: usize,
@@ -85,12 +85,12 @@ impl<T> Pointer<T> {
     /// No address.
     pub const NULL: Pointer<T> = Pointer(0, PhantomData);
 
-    /// The same address, as one of scalars of which every element is made.
+    /// The same address as a pointer to the elements' scalars.
     pub fn cast<const N: usize>(vectors: Pointer<[T; N]>) -> Self {
         Pointer(vectors.0, PhantomData)
     }
 
-    /// The same address, as one of elements of another type.
+    /// The same address as a pointer to elements of another type.
     pub fn reinterpret<U>(self) -> Pointer<U> {
         Pointer(self.0, PhantomData)
     }
@@ -111,8 +111,8 @@ unsafe impl<T> Zeroable for Pointer<T> {}
 // SAFETY: as above; it has no padding, and `T` is only a marker ('static, as `Pod` wants it).
 unsafe impl<T: 'static> Pod for Pointer<T> {}
 
-/// An address of elements that have 32 or 16 bits, as the kernel that takes it says; may be null. It cannot be moved on: how wide an
-/// element is, only the array knows.
+/// An address of elements that have 32 or 16 bits, as the kernel that takes it defines; may be null. It cannot be advanced: only
+/// the array knows the width of an element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StoredPointer(Pointer<u16>);
 
@@ -125,7 +125,7 @@ impl StoredPointer {
         StoredPointer(first)
     }
 
-    /// The same address for an argument that says elsewhere how wide the elements are.
+    /// The same address for an argument that gives the width of the elements in another field.
     pub fn untyped(self) -> Pointer<f32> {
         self.0.reinterpret()
     }
@@ -137,7 +137,7 @@ impl Default for StoredPointer {
     }
 }
 
-/// The cards of this machine, and why one cannot be used if so.
+/// The cards of this machine, each with the reason if it cannot be used.
 ///
 /// # Errors
 /// `BadInput` with the reason why there is none.
@@ -207,7 +207,7 @@ impl Device {
         }
     }
 
-    /// What is known of it.
+    /// The properties of the card.
     pub fn properties(&self) -> &Properties {
         self.0.properties()
     }
@@ -217,7 +217,7 @@ impl Device {
         self.0.memory()
     }
 
-    /// A queue of its own.
+    /// A new queue on the device.
     pub fn stream(&self) -> Result<Stream> {
         let raw = Arc::clone(&self.0).open_stream()?;
         Ok(Stream { device: self.clone(), raw: RefCell::new(raw), recorded: RefCell::new(None) })
@@ -238,12 +238,12 @@ impl<T: Pod> Buffer<T> {
         self.len
     }
 
-    /// Whether it has none.
+    /// True if it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Where it starts, for a kernel's argument.
+    /// Address of the first element, for a kernel's argument.
     pub fn pointer(&self) -> Pointer<T> {
         Pointer(self.address, PhantomData)
     }
@@ -285,7 +285,7 @@ impl Stream {
     /// `len` zeros. Not within a capture.
     ///
     /// # Errors
-    /// `Failed` without memory: the sentence says how much was asked for.
+    /// `Failed` without memory: the sentence names the bytes that were requested.
     pub fn zeros<T: Pod>(&self, len: usize) -> Result<Buffer<T>> {
         let bytes = len * size_of::<T>();
         let address = self.device.0.allocate(bytes)?;
@@ -301,7 +301,7 @@ impl Stream {
         Ok(buffer)
     }
 
-    /// As [`Stream::upload`], but one zero where there are no values: no kernel reads it, and every buffer has an address.
+    /// As [`Stream::upload`], but one zero if there are no values: no kernel reads it, and every buffer has an address.
     pub fn upload_some<T: Pod>(&self, values: &[T]) -> Result<Buffer<T>> {
         if values.is_empty() { self.zeros(1) } else { self.upload(values) }
     }
@@ -362,8 +362,8 @@ impl Stream {
         self.raw.borrow_mut().launch(launch.kernel, launch.shape, &launch.arguments)
     }
 
-    /// Records what `work` queues, without running it. Arguments are frozen as they are now; nothing may be allocated, read or
-    /// written by the host meanwhile.
+    /// Records the work that `work` queues, without running it. The arguments keep their present values. The host may not allocate,
+    /// read or write meanwhile.
     pub fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Graph> {
         self.raw.borrow_mut().begin_capture()?;
         let done = work();

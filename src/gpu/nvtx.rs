@@ -1,25 +1,25 @@
 //! Named ranges on the timeline of a profiler (NVTX 3).
 //!
 //! NVTX is a protocol, not a library: a profiler such as Nsight Systems names its own library in `NVTX_INJECTION64_PATH`, the program
-//! loads it and hands it a table of functions, and the profiler puts its own into that. Spoken here are the two of nested ranges,
-//! `nvtxRangePushA` and `nvtxRangePop`, in the default domain; facts from NVIDIA's headers, nvtxTypes.h and nvtxInit.h of
-//! NVTX 3. Without a profiler a range costs one comparison. Neither a GPU nor a driver is needed.
+//! loads it and passes it a table of functions, and the profiler fills in its own. This module uses the two functions of nested
+//! ranges, `nvtxRangePushA` and `nvtxRangePop`, in the default domain. The facts come from NVIDIA's headers nvtxTypes.h and
+//! nvtxInit.h of NVTX 3. Without a profiler a range costs one comparison. Neither a GPU nor a driver is needed.
 
 use std::marker::PhantomData;
 
-/// A range on the timeline of this thread from now until it is dropped; ranges nest. Nothing without a profiler.
+/// A range on the timeline of this thread, from now until it is dropped; ranges nest. Without a profiler it does nothing.
 pub fn profiler_range(name: &'static str) -> Range {
     Range { _open: injected::Open::begin(name), _this_thread: PhantomData }
 }
 
-/// What [`profiler_range`] gives. Stays on its thread, as the profiler keeps one stack of ranges for each.
+/// The range of [`profiler_range`]. It stays on its thread, since the profiler keeps one stack of ranges for each thread.
 #[must_use = "the range ends when this is dropped"]
 pub struct Range {
     _open: Option<injected::Open>,
     _this_thread: PhantomData<*const ()>,
 }
 
-/// Without the feature nobody is asked.
+/// Without the feature no profiler is looked for.
 #[cfg(not(feature = "cuda"))]
 mod injected {
     pub enum Open {}
@@ -63,8 +63,8 @@ mod injected {
     /// `NVTX_VERSION`.
     const VERSION: u32 = 3;
 
-    /// The variables that a profiler writes its functions into, null where it has none. Those that are not called are there
-    /// because it expects them.
+    /// The variables that a profiler writes its functions into, null if it has none. The profiler also expects variables for
+    /// functions that are not called here.
     static FUNCTIONS: [[AtomicPtr<c_void>; LONGEST]; LENGTHS.len()] =
         [const { [const { AtomicPtr::new(ptr::null_mut()) }; LONGEST] }; LENGTHS.len()];
 
@@ -88,9 +88,10 @@ mod injected {
     static VERSIONS: Version =
         Version { size: size_of::<Version>(), version: VERSION, reserved: 0, set_injection_version };
 
-    /// For every module pointers to its [`FUNCTIONS`]; the first, whose number means none, and all from its length on are null.
+    /// For every module, pointers to its [`FUNCTIONS`]. The first is null, since its number means none; all from the module's
+    /// length on are null.
     struct Tables([[*mut c_void; LONGEST + 1]; LENGTHS.len()]);
-    // SAFETY: the pointers are never changed, and what they point to are atomics in a static.
+    // SAFETY: the pointers are never changed, and they point to atomics in a static.
     unsafe impl Sync for Tables {}
     // SAFETY: as above.
     unsafe impl Send for Tables {}
@@ -106,7 +107,7 @@ mod injected {
         Tables(tables)
     }
 
-    /// Hands out the table of a module and its length; 0 if there is no such module.
+    /// Returns the table of a module and its length; 0 if there is no such module.
     unsafe extern "C" fn module_functions(module: c_int, table: *mut *const *mut c_void, size: *mut c_uint) -> c_int {
         let module = usize::try_from(module).unwrap_or(0);
         let Some(&length) = LENGTHS.get(module).filter(|length| **length > 0) else { return 0 };
@@ -137,7 +138,7 @@ mod injected {
         pop: Pop,
     }
 
-    /// The profiler of this process, asked for once; none if none is there or it wants no ranges.
+    /// The profiler of this process, looked up once; `None` if there is none or it wants no ranges.
     fn profiler() -> Option<&'static Profiler> {
         static PROFILER: OnceLock<Option<Profiler>> = OnceLock::new();
         PROFILER.get_or_init(attach).as_ref()
@@ -145,7 +146,7 @@ mod injected {
 
     fn attach() -> Option<Profiler> {
         let path = env::var_os("NVTX_INJECTION64_PATH").filter(|path| !path.is_empty())?;
-        // SAFETY: whoever starts the profiler names its library and trusts it.
+        // SAFETY: the user who starts the profiler names its library and trusts it.
         let library = unsafe { Library::new(path) }.ok()?;
         // SAFETY: a symbol of this name has this type by the protocol; it stores what it needs into `FUNCTIONS`, one thread at a
         // time (`profiler` runs this once), before anybody reads it.
@@ -168,7 +169,7 @@ mod injected {
     pub struct Open(&'static Profiler);
 
     impl Open {
-        /// None without a profiler.
+        /// `None` without a profiler.
         pub fn begin(name: &str) -> Option<Self> {
             let profiler = profiler()?;
             let name = CString::new(name).ok()?;

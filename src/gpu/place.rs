@@ -1,12 +1,12 @@
-//! What the names of devices stand for.
+//! The meaning of device names.
 
 use super::cards;
 use crate::error::{Error, Result};
 
-/// What the name of a device stands for.
+/// A kind of device, as its name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The CPU, in single precision where that suffices.
+    /// The CPU, in single precision where that is enough.
     Cpu,
     /// The CPU, in double precision throughout.
     CpuF64,
@@ -15,10 +15,10 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where `device` is: "cpu", "cpu-f64", "cuda", "cuda:INDEX", or "auto", the first usable card, without one the CPU.
+    /// The place of `device`: "cpu", "cpu-f64", "cuda", "cuda:INDEX", or "auto": the first usable card, or the CPU without one.
     ///
     /// # Errors
-    /// `BadInput` for an unknown name. Whether this build and machine have the device shows when it is opened.
+    /// `BadInput` for an unknown name. A device that this build or machine lacks is refused when it is opened.
     pub fn of(device: &str) -> Result<Self> {
         match device {
             "auto" => Ok(best_place()),
@@ -37,7 +37,8 @@ impl Place {
         }
     }
 
-    /// Where `devices` are: one device, as [`Place::of`] takes it, or several cards, "cuda:INDEX,INDEX,…" (or emulators alike).
+    /// The places of `devices`: one device, as [`Place::of`] takes it, or several cards, "cuda:INDEX,INDEX,…" (or emulators in the
+    /// same form).
     ///
     /// # Errors
     /// `BadInput` for an unknown name, and for a card that is named twice.
@@ -62,7 +63,7 @@ impl Place {
     }
 }
 
-/// What "auto" stands for on this machine.
+/// The device that "auto" means on this machine.
 fn best_place() -> Place {
     let cards = cards().unwrap_or_default();
     match cards.iter().position(|(_, unusable)| unusable.is_none()) {

@@ -1,15 +1,15 @@
-//! What the user is told of trouble that every backend can have.
+//! Messages to the user for errors that every backend can have.
 
 use crate::error::Error;
 
-/// What is left after the device died.
+/// Advice after the device died.
 pub const CHECKPOINT_IS_KEPT: &str = "the last checkpoint of a search is kept, and --resume continues from it";
 
-/// How to need less memory.
+/// Advice for needing less memory.
 pub const LESS_MEMORY: &str =
     "lower training.batch or search.samples_per_iteration, or end other programs on the GPU; see nvidia-smi";
 
-/// `bytes` more could not be had. `memory` is what is free and in total, if the driver says.
+/// The error if `bytes` more could not be allocated. `memory` is the free and the total memory, if the driver gives them.
 pub fn out_of_memory(bytes: usize, memory: Option<(usize, usize)>) -> Error {
     let there = match memory {
         Some((free, total)) => format!("{} of {} are free", readable(free), readable(total)),
@@ -18,7 +18,7 @@ pub fn out_of_memory(bytes: usize, memory: Option<(usize, usize)>) -> Error {
     Error::Failed(format!("the GPU has not enough memory: {} more are needed, {there}; {LESS_MEMORY}", readable(bytes)))
 }
 
-/// A number of bytes with three digits or so.
+/// A number of bytes with about three digits.
 fn readable(bytes: usize) -> String {
     let mut amount = bytes as f64;
     for unit in ["bytes", "KiB", "MiB"] {

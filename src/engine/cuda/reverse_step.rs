@@ -59,7 +59,7 @@ impl ReverseProcess {
         })
     }
 
-    /// Puts structures `range` of the iteration to their start, before step 0.
+    /// Sets structures `range` of the iteration to their start in the prior, before step 0.
     ///
     /// # Errors
     /// `Failed` if there is no room for them, or the launch fails.

@@ -93,7 +93,7 @@ impl Cuda {
         self.network.plan(&self.stream, &mut room.work, &whole, &terms)
     }
 
-    /// The buffers of the last call if they are large enough, else new ones.
+    /// The buffers of the last call if they fit this one, else new ones.
     pub(super) fn train_room(&mut self, steps: usize, forces: bool) -> Result<TrainRoom> {
         let structures = self.setup.training.batch * if forces { 2 } else { 1 };
         let n_steps = steps.min(STEPS_PER_LAUNCH).min(STRUCTURES_PER_LAUNCH / structures).max(1);

@@ -26,7 +26,7 @@ unsafe impl Send for Context {}
 unsafe impl Sync for Context {}
 
 impl Context {
-    /// Of the card `index`, which exists.
+    /// The context of the card `index`, which must exist.
     pub fn retain(index: usize) -> Result<Self> {
         let device = handle(index)?;
         let mut context = ptr::null_mut();
@@ -35,7 +35,7 @@ impl Context {
         Ok(Context { device, context })
     }
 
-    /// Makes it the one that calls of this thread refer to: anybody may have used the thread for another card before.
+    /// Makes this context current for the calls of this thread, since the thread may have served another card before.
     pub fn enter(&self) -> Result<()> {
         // SAFETY: the context is retained.
         checked(unsafe { sys::cuCtxSetCurrent(self.context) }, "cuCtxSetCurrent")
@@ -44,18 +44,18 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: retained once, released once. Whoever drops a context is past reporting anything.
+        // SAFETY: retained once, released once. A `drop` cannot report an error.
         let _ = unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.device) };
     }
 }
 
 /// A kernel that can be launched.
 pub struct Loaded {
-    /// What is known of it from the build.
+    /// The build's data on the kernel.
     pub kernel: &'static Kernel,
     /// The driver's handle, valid as long as its module.
     pub function: CUfunction,
-    /// The most dynamic shared memory that a block may ask for, bytes.
+    /// The most dynamic shared memory that a block may use, bytes.
     pub shared_bytes: usize,
 }
 
@@ -65,7 +65,7 @@ pub struct Card {
     properties: Properties,
     kernels: HashMap<&'static str, Loaded>,
     modules: Vec<CUmodule>,
-    /// Freeing memory failed, which `drop` cannot report.
+    /// An error from freeing memory, which `drop` cannot report.
     free_failed: AtomicBool,
 }
 
@@ -76,7 +76,7 @@ unsafe impl Send for Card {}
 unsafe impl Sync for Card {}
 
 impl Card {
-    /// With all kernels of `modules` loaded: nothing is loaded later, which a capture would not allow.
+    /// Opens the card with all kernels of `modules` loaded. Nothing is loaded later, since a capture does not allow it.
     pub fn open(context: Context, properties: Properties, modules: &'static [Module]) -> Result<Self> {
         context.enter()?;
         let kernels = HashMap::new();
@@ -89,11 +89,11 @@ impl Card {
         let image = image_for(module, self.properties.capability).ok_or_else(|| {
             Error::Failed(format!("internal error: no code of '{}' for {}", module.name, self.properties.name))
         })?;
-        // Aligned as the driver's own tools align cubins, and with a zero at the end, as PTX needs it.
+        // The image is aligned as the driver's own tools align cubins, and it ends in a zero, as PTX needs.
         let mut aligned = vec![0_u64; image.bytes.len() / size_of::<u64>() + 1];
         bytemuck::cast_slice_mut(&mut aligned)[..image.bytes.len()].copy_from_slice(image.bytes);
         let mut handle = ptr::null_mut();
-        // SAFETY: the image is a whole cubin, whose header tells its length, or text that ends in zero; it is copied.
+        // SAFETY: the image is a whole cubin, with its length in its header, or text that ends in zero; it is copied.
         refusal(unsafe { sys::cuModuleLoadData(&mut handle, aligned.as_ptr().cast()) })
             .map_err(|refusal| cannot_load(&refusal, module.name, &self.properties.name))?;
         self.modules.push(handle);
@@ -104,7 +104,7 @@ impl Card {
         Ok(())
     }
 
-    /// The kernel in its module, allowed all the shared memory that a block can have.
+    /// The kernel in its module, with permission for all the shared memory that a block can have.
     fn find(&self, module: CUmodule, kernel: &'static Kernel) -> Result<Loaded> {
         use sys::CUfunction_attribute_enum::*;
         let during = |call: &str| format!("{call} of kernel '{}'", kernel.name);
@@ -115,13 +115,13 @@ impl Card {
         let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
         checked(code, &during("cuModuleGetFunction"))?;
         let mut fixed: c_int = 0;
-        // Asking also makes a driver that loads lazily load the kernel now.
+        // This query also makes a driver with lazy loading load the kernel now.
         // SAFETY: writes one integer; the function is of a loaded module.
         let code = unsafe { sys::cuFuncGetAttribute(&mut fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function) };
         checked(code, &during("cuFuncGetAttribute"))?;
         let fixed = usize::try_from(fixed).unwrap_or(0);
         let shared_bytes = self.properties.shared_memory_per_block.saturating_sub(fixed);
-        // Beyond 48 KiB a kernel has to be allowed what its launches ask for.
+        // Beyond 48 KiB a kernel needs permission for the shared memory of its launches.
         // SAFETY: no pointers but the function.
         let code = unsafe {
             sys::cuFuncSetAttribute(
@@ -157,8 +157,8 @@ impl Drop for Card {
     fn drop(&mut self) {
         if self.enter().is_ok() {
             for module in &self.modules {
-                // SAFETY: loaded in this context and unloaded once; streams and buffers hold on to the card, so none is left
-                // that could run its kernels. A dead context refuses, and has nothing left to free.
+                // SAFETY: loaded in this context and unloaded once. Streams and buffers keep the card alive, so none is left that
+                // could run its kernels. A dead context refuses the call and has nothing left to free.
                 let _ = unsafe { sys::cuModuleUnload(*module) };
             }
         }
@@ -183,7 +183,7 @@ impl RawDevice for Card {
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        // The driver refuses to allocate nothing.
+        // The driver refuses to allocate zero bytes.
         if bytes == 0 {
             return Ok(0);
         }

@@ -1,9 +1,9 @@
-//! What the user is told when the driver refuses.
+//! Messages to the user for errors of the driver.
 
 use super::super::sentence::{CHECKPOINT_IS_KEPT, LESS_MEMORY};
 use crate::error::Error;
 
-/// `CUresult` codes that get a sentence of their own; names and numbers are those of the CUDA driver API.
+/// `CUresult` codes that have their own sentence; names and numbers are those of the CUDA driver API.
 pub mod code {
     pub const OUT_OF_MEMORY: u32 = 2;
     pub const STUB_LIBRARY: u32 = 34;
@@ -39,7 +39,7 @@ pub struct Refusal {
     pub name: String,
 }
 
-/// Whether the code says that the work or the card died: nothing on the device is left to be used.
+/// True if the code means that the work or the card died: nothing on the device is usable any more.
 pub fn is_fatal(code: u32) -> bool {
     use code::*;
     let fatal = [
@@ -57,7 +57,7 @@ pub fn is_fatal(code: u32) -> bool {
     fatal.contains(&code) || (HARDWARE_STACK_ERROR..=LAUNCH_FAILED).contains(&code)
 }
 
-/// A call refused while the device was at work. `during` says what was done: "kernel 'adamw'", "cuStreamCreate".
+/// An error of a call while the device was at work. `during` names the operation: "kernel 'adamw'", "cuStreamCreate".
 pub fn at_work(refusal: &Refusal, during: &str) -> Error {
     let name = &refusal.name;
     Error::Failed(if is_fatal(refusal.code) {
@@ -71,7 +71,7 @@ pub fn at_work(refusal: &Refusal, during: &str) -> Error {
     })
 }
 
-/// The driver is there and does not start.
+/// The driver is installed but does not start.
 pub fn cannot_start(refusal: &Refusal) -> String {
     use code::*;
     match refusal.code {
@@ -91,7 +91,7 @@ pub fn cannot_start(refusal: &Refusal) -> String {
     }
 }
 
-/// The driver is older than `needed`; versions as the driver counts them, 12040 is 12.4.
+/// The driver is older than `needed`. Versions are in the driver's numbering: 12040 is 12.4.
 pub fn too_old(version: i32, needed: i32) -> String {
     let readable = |version: i32| format!("{}.{}", version / 1000, version % 1000 / 10);
     format!(

@@ -1,4 +1,4 @@
-//! An in-order queue on one card, and what it captures.
+//! An in-order queue on one card, and the graphs that it captures.
 
 use super::card::Card;
 use super::sentence::{at_work, is_fatal};
@@ -15,11 +15,11 @@ use std::sync::Arc;
 pub struct Queue {
     card: Arc<Card>,
     stream: CUstream,
-    /// Marks, as positions in here; those in `spare` are free.
+    /// Events; a mark is a position in this list. The positions in `spare` are free.
     events: Vec<CUevent>,
     spare: Vec<usize>,
     capturing: bool,
-    /// What was queued last: a fault shows at a later call, in this or in something before it.
+    /// The operation queued last. A fault shows at a later call; it happened in this operation or in an earlier one.
     last: Option<&'static str>,
 }
 
@@ -28,7 +28,7 @@ pub struct Queue {
 unsafe impl Send for Queue {}
 
 impl Queue {
-    /// A queue that waits for no other.
+    /// A queue that does not wait for other queues.
     pub fn open(card: Arc<Card>) -> Result<Self> {
         card.enter()?;
         let mut stream = ptr::null_mut();
@@ -38,7 +38,7 @@ impl Queue {
         Ok(Queue { card, stream, events: Vec::new(), spare: Vec::new(), capturing: false, last: None })
     }
 
-    /// Before a call that a capture would not allow.
+    /// Checks before a call that a capture does not allow.
     fn enter_outside_capture(&self, what: &str) -> Result<()> {
         if self.capturing {
             return Err(Error::Failed(format!("internal error: {what} within a capture")));
@@ -46,7 +46,7 @@ impl Queue {
         self.card.enter()
     }
 
-    /// `Failed` for every code but success. `call` is what gave it; a fault came earlier, from what was queued.
+    /// `Failed` for every code but success. `call` returned the code; a fault happened earlier, in queued work.
     fn checked(&self, code: CUresult, call: &str) -> Result<()> {
         refusal(code).map_err(|refusal| match self.last {
             Some(kernel) if is_fatal(refusal.code) => {
@@ -66,10 +66,10 @@ impl Drop for Queue {
     fn drop(&mut self) {
         if self.card.enter().is_ok() {
             for event in &self.events {
-                // SAFETY: created in this context, destroyed once. Nobody is left to report a failure to.
+                // SAFETY: created in this context, destroyed once. A `drop` cannot report a failure.
                 let _ = unsafe { sys::cuEventDestroy_v2(*event) };
             }
-            // SAFETY: as above; work that is queued still runs to its end.
+            // SAFETY: as above; queued work still runs to its end.
             let _ = unsafe { sys::cuStreamDestroy_v2(self.stream) };
         }
     }
@@ -95,7 +95,7 @@ impl RawStream for Queue {
             let code =
                 unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream) };
             let queued = self.checked(code, "cuMemcpyDtoHAsync");
-            // Even a refused copy is waited for: nothing may write to `bytes` later.
+            // Even after a refused copy the code waits: nothing may write to `bytes` later.
             return self.wait().and(queued);
         }
         self.wait()
@@ -145,8 +145,8 @@ impl RawStream for Queue {
             sys::CU_LAUNCH_PARAM_END_AS_INT as *mut c_void,
         ];
         let [blocks_x, blocks_y] = shape.blocks;
-        // SAFETY: the list ends as it must, and the arguments, as many bytes as the kernel takes, are copied by the call. What the
-        // kernel does with the addresses in them is the engine's affair; a stray one is a fault that a later call reports.
+        // SAFETY: the list ends as it must. The call copies the arguments, which have as many bytes as the kernel takes. The
+        // engine is responsible for the addresses in them; a later call reports a wrong one as a fault.
         let code = unsafe {
             sys::cuLaunchKernel(
                 loaded.function,
@@ -175,7 +175,7 @@ impl RawStream for Queue {
 
     fn begin_capture(&mut self) -> Result<()> {
         self.enter_outside_capture("capture")?;
-        // Only this thread is kept from what a capture does not allow; other replicas go on.
+        // Only this thread is kept from calls that a capture does not allow; other replicas continue.
         let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is alive.
         checked(unsafe { sys::cuStreamBeginCapture_v2(self.stream, mode) }, "cuStreamBeginCapture")?;
@@ -245,7 +245,7 @@ struct Captured(CUgraph);
 impl Drop for Captured {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: destroyed once; executables made of it stand on their own.
+            // SAFETY: destroyed once; executables made from it do not need it.
             let _ = unsafe { sys::cuGraphDestroy(self.0) };
         }
     }

@@ -1,5 +1,5 @@
-//! The backend on a stand-in for libcuda.so that keeps "device" memory on the host (tests/fixtures/stand_ins), in a process of its
-//! own: a library is loaded once.
+//! The backend on a stand-in for libcuda.so that keeps "device" memory on the host (tests/fixtures/stand_ins). The tests run in
+//! their own process, since a process loads a library once.
 
 use super::card::{Card, Context};
 use super::{index_of, properties, start_driver, usable, wrong_index};
@@ -14,7 +14,8 @@ mod stand_in;
 /// Set in the process that has the stand-in.
 const MARK: &str = "GODIFF_ON_FAKE_CUDA";
 
-/// Runs the tests of `on_the_stand_in` that `arguments` choose; the stand-in ends the process badly if anything is left on it.
+/// Runs the tests of `on_the_stand_in` that `arguments` choose; the stand-in ends the process with an error if anything is left on
+/// it.
 fn run_on_the_stand_in(arguments: &[&str], n_tests: usize) {
     let folder = stand_in::compile("cuda.c", "libcuda.so");
     let output = Command::new(std::env::current_exe().unwrap())
@@ -34,7 +35,7 @@ fn the_backend_works_on_a_stand_in() {
     run_on_the_stand_in(&["cuda::tests::on_the_stand_in", "--skip", "a_fault"], 7);
 }
 
-/// In a process of its own, as nothing works afterwards.
+/// This test has its own process, since nothing works afterwards.
 #[test]
 fn a_fault_ends_with_a_sentence_on_a_stand_in() {
     run_on_the_stand_in(&["cuda::tests::on_the_stand_in::a_fault"], 1);
@@ -61,7 +62,7 @@ mod on_the_stand_in {
     const SCALE: Entry<Scale> = Entry::new("scale", 256);
     const FAULT: Entry<u64> = Entry::new("fault", 256);
     const UNKNOWN: Entry<u64> = Entry::new("unknown", 256);
-    /// It takes more than this says.
+    /// The kernel takes a larger argument than this.
     const SHORT: Entry<u64> = Entry::new("scale", 256);
 
     static MODULES: [Module; 1] = [Module {
@@ -137,7 +138,7 @@ mod on_the_stand_in {
         let Some(stream) = stream() else { return };
         let x = stream.upload(&[1.0_f32, 2.0, 3.0]).unwrap();
         stream.launch(SCALE, SHAPE, &Scale { x: x.pointer(), n: 2, factor: 10.0 }).unwrap();
-        // More than the 48 KiB that a kernel may use unasked.
+        // More than the 48 KiB that a kernel may use without permission.
         let large = Shape { shared_bytes: 100_000, ..SHAPE };
         stream.launch(SCALE, large, &Scale { x: x.pointer().plus(2), n: 1, factor: -1.0 }).unwrap();
         assert_eq!(stream.read(&x).unwrap(), [10.0, 20.0, -3.0]);

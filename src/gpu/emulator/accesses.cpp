@@ -9,10 +9,10 @@ namespace godiff_emulator {
 namespace {
 
 constexpr uintptr_t WORD = 4;
-// Shadows beyond this are given back at the next launch, which needs none of what they hold.
+// Shadows beyond this are freed at the next launch, which does not need their contents.
 constexpr size_t MAX_WORDS = size_t(1) << 24;
 
-// The segments of the program and its libraries: tables of constants are read there.
+// The segments of the program and its libraries: kernels read tables of constants there.
 struct Segment {
     uintptr_t start, end;
 };
@@ -157,7 +157,8 @@ bool Accesses::ordered(const Record& before, unsigned thread) const {
     return before.thread / LANES == thread / LANES && before.clock <= clocks[thread * size_t(LANES) + before.thread % LANES];
 }
 
-// An atomic operation between fences passes on what the running block did and knows, and takes what earlier ones left there.
+// An atomic operation between fences publishes the accesses that the running block made and knows, and takes over those that
+// earlier blocks published.
 void Accesses::synchronise_blocks(unsigned thread, uintptr_t address) {
     if (!fenced[thread]) {
         return;
@@ -235,7 +236,7 @@ bool Accesses::allows(unsigned thread, uintptr_t address, size_t bytes, Access a
         const uint8_t mask = static_cast<uint8_t>(((1u << (end - at)) - 1u) << (at - word_start));
         Word& word = shadow->words[word_start / WORD];
         const auto races = [&](const Record& before) {
-            // Shared memory begins anew with each block.
+            // Accesses of earlier blocks to shared memory do not count.
             const bool stale = shadow == &shared && before.epoch < block_epoch;
             return !stale && (before.bytes & mask) != 0 && !(atomic && before.atomic) && !ordered(before, thread);
         };

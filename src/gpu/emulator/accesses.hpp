@@ -1,14 +1,15 @@
-// Judges every access of a kernel to memory: within bounds, and ordered against the accesses of other threads by what CUDA
-// promises, not by what the emulator happens to do.
+// Checks every memory access of a kernel: it must be within bounds, and CUDA's rules must order it against the accesses of other
+// threads. The order in which the emulator happens to run them does not count.
 //
 // An order between two accesses to the same bytes, one of them a write, comes from
-// - being of one thread,
+// - both accesses being made by one thread,
 // - __syncthreads() between threads of a block,
 // - __syncwarp() between lanes of a warp (shuffles and votes promise nothing about memory),
 // - __threadfence() and an atomic operation on each side, between blocks of a launch: the first block's accesses before its last
-//   barrier before the atomic, and those of the thread that made it, come before the second block's after its own,
+// barrier before the atomic, and those of the thread that made the atomic, come before the second block's accesses after its own
+// atomic,
 // - the end of a launch.
-// Anything else is a race, also where both write the same value.
+// Every other pair of accesses is a race, even if both write the same value.
 #pragma once
 
 #include "memory.hpp"
@@ -24,20 +25,20 @@ enum class Access { read, write, atomic };
 
 class Accesses {
 public:
-    // What lies where: shared memory of the launch's blocks, and device memory.
+    // Places of the shared memory of the launch's blocks, and of the device memory.
     void begin_launch(const Memory& memory, const Block& shared, unsigned n_threads);
     void begin_block(unsigned x, unsigned y);
     void pass_barrier();
     void meet_lanes(unsigned first_thread, unsigned mask);
     void fence(unsigned thread);
 
-    // False if the running block's `thread` must not do this now: then `problem` says why.
+    // False if the running block's `thread` must not do this now: `problem` then gives the reason.
     bool allows(unsigned thread, uintptr_t address, size_t bytes, Access access, char* problem, size_t capacity);
 
 private:
     static constexpr unsigned LANES = 32;
 
-    // Who accessed a word last. Epochs count barriers and block starts over all launches; 0 is never.
+    // The last accesses to a word. Epochs count barriers and block starts over all launches; 0 means never.
     struct Record {
         uint32_t epoch;
         uint32_t clock;
@@ -45,7 +46,7 @@ private:
         uint8_t bytes;  // of the word, as bits
         bool atomic;
     };
-    // Of all reads since the last barrier, the first and the last: with two readers at least one is not the writer.
+    // The first and the last of all reads since the last barrier: of two readers at least one is not the writer.
     struct Word {
         Record write, first_read, last_read;
     };
@@ -81,10 +82,11 @@ private:
     uint32_t launch_epoch = 1;
     uint32_t block_epoch = 1;
     std::vector<Place> places;
-    // clocks[thread][lane]: up to when the thread knows of that lane of its warp; its own entry is its own clock.
+    // clocks[thread][lane]: the time up to which the thread knows that lane of its warp; its own entry is its own clock.
     std::vector<uint32_t> clocks;
     std::vector<bool> fenced;
-    // By block of the launch: up to when the running block knows of it; and what each address of atomics passes on.
+    // For each block of the launch, the time up to which the running block knows it; and for each address of atomics, the published
+    // times.
     std::vector<Release> known;
     std::unordered_map<uintptr_t, std::vector<Release>> published;
 };

@@ -1,4 +1,4 @@
-// What went wrong, as sentences, and the signals that tell of it.
+// Errors of a kernel as sentences, and the signals that report them.
 
 #include "scheduler.hpp"
 
@@ -54,7 +54,7 @@ void Scheduler::describe(const Thread& thread, char* out, size_t size) const {
     }
 }
 
-// No thread can go on: says which one waits in vain, and for whom.
+// No thread can continue: names a thread that waits in vain, and the threads that it waits for.
 void Scheduler::describe_standstill() {
     char waits[256], other[256];
     for (const State kind : {State::lanes, State::barrier}) {
@@ -100,13 +100,13 @@ constexpr bool CATCHES_SIGNALS = true;
 constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 struct sigaction handlers_before[std::size(SIGNALS)];
 
-// A kernel's wild address ends the launch, not the process. The handler runs on the signal stack that Rust gives its threads, and leaves
-// it for good: a fault of a kernel is inside of no library call.
+// A kernel's wild address ends the launch, not the process. The handler runs on the signal stack that Rust gives its threads, and
+// does not return to it: a kernel never faults inside a library call.
 void handle_signal(int number, siginfo_t* info, void*) {
     if (running && running->catch_signal(number, info->si_addr)) {
         return;
     }
-    // Somebody else's: it comes again at once, to who was there before.
+    // The signal is not a kernel's: it comes again at once, and the earlier handler gets it.
     for (size_t i = 0; i < std::size(SIGNALS); ++i) {
         if (SIGNALS[i] == number) {
             sigaction(number, &handlers_before[i], nullptr);

@@ -6,7 +6,8 @@ namespace godiff_emulator {
 
 namespace {
 
-// Whether GODIFF_EMULATOR_WITHOUT=FILE:LINE names the barrier at `site`, which then is left out: scripts/barriers asks what each is for.
+// True if GODIFF_EMULATOR_WITHOUT=FILE:LINE names the barrier at `site`. It is then left out: scripts/barriers tests that each is
+// needed.
 bool left_out([[maybe_unused]] Site site) {
     if constexpr (CHECKS_ACCESSES) {
         static const char* const without = std::getenv("GODIFF_EMULATOR_WITHOUT");

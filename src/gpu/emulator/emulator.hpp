@@ -1,5 +1,6 @@
-// The dialect of CUDA that kernels are written in, for a C++ compiler: what NVRTC knows by itself, prelude.cuh gets from here.
-// Each CUDA thread is a fiber; scheduler.cpp runs a block's fibers in turn, and they switch only where threads wait for one another.
+// The dialect of CUDA that kernels are written in, for a C++ compiler: prelude.cuh gets from here the names that NVRTC has built
+// in. Each CUDA thread is a fiber; scheduler.cpp runs a block's fibers in turn, and they switch only where threads wait for one
+// another.
 #pragma once
 
 #include "mathematics.hpp"
@@ -9,7 +10,7 @@
 #include <cstring>
 #include <type_traits>
 
-// Only now: the headers above use __noinline__ their own way.
+// This definition comes after the headers above, since they use __noinline__ in their own way.
 #define __global__
 #define __device__
 #define __host__
@@ -29,7 +30,7 @@ constexpr int warpSize = 32;
 
 namespace godiff_emulator {
 
-// Where in the kernels' source a thread waits.
+// The place in the kernels' source where a thread waits.
 struct Site {
     const char* file;
     int line;
@@ -39,9 +40,9 @@ enum class Exchange : int { sync, ballot, index, exclusive_or, down, up };
 
 // Defined in dialect.cpp.
 void barrier(Site site);
-// Sum over the block of `value`, by way of a barrier.
+// Sum of `value` over the block; it includes a barrier.
 int barrier_count(bool value, Site site);
-// What lane `which` holds after the lanes of `mask` have met: the value of the lane that `exchange` and `parameter` name.
+// The value that lane `which` gets after the lanes of `mask` have met: that of the lane that `exchange` and `parameter` name.
 u64 exchange_lanes(Exchange exchange, unsigned mask, u64 value, int parameter, int width, Site site);
 void* shared_memory_of_block();
 
@@ -53,7 +54,7 @@ struct Kernel {
     void (*run)(const void* arguments);
 };
 
-// A kernel makes itself known before main().
+// A kernel registers itself before main().
 struct Registration {
     explicit Registration(const Kernel& kernel);
 };
@@ -96,7 +97,7 @@ inline T* shared_memory() {
 
 // ---- Waiting for one another ----
 
-// The place of the call, taken as default arguments.
+// The place of the call, passed as default arguments.
 #define GODIFF_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(GODIFF_SITE) {
@@ -145,7 +146,7 @@ inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, 
     using namespace godiff_emulator;
     return from_bits<T>(exchange_lanes(Exchange::up, mask, to_bits(value), static_cast<int>(delta), width, {file, line}));
 }
-unsigned __activemask() = delete;  // says nothing that a program may rely on
+unsigned __activemask() = delete;  // a program may not rely on its result
 
 #undef GODIFF_SITE
 
@@ -184,7 +185,7 @@ inline void __stwb(T* address, T value) {
     *address = value;
 }
 
-// Integer atomics. Those on floating-point numbers would make results depend on the order of threads, and do not compile.
+// Integer atomics. Atomics on floating-point numbers would make results depend on the order of threads, so they do not compile.
 #define GODIFF_ATOMICS(T)           \
     T atomicAdd(T* address, T value);  \
     T atomicSub(T* address, T value);  \

@@ -1,7 +1,7 @@
-//! What Rust calls of the emulator's C++ (interface.cpp), made safe.
+//! A safe interface to the emulator's C++ functions (interface.cpp).
 //!
-//! Addresses are checked over there against the live allocations before anything is touched. A kernel may still write anywhere:
-//! that it keeps to its buffers is what the emulator is there to test.
+//! The C++ side checks addresses against the live allocations before it touches memory. A kernel may still write anywhere: the
+//! emulator exists to test that kernels keep to their buffers.
 
 use crate::gpu::Shape;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 /// Room for a sentence.
 const SENTENCE_BYTES: usize = 1024;
 
-/// A launch, as one call.
+/// A launch as one call.
 pub struct Launch<'a> {
     pub kernel: &'a str,
     pub shape: Shape,
@@ -19,12 +19,12 @@ pub struct Launch<'a> {
     pub seed: u64,
 }
 
-/// How a launch ended.
+/// The end of a launch.
 pub enum Outcome {
     Done,
     /// Nothing ran.
     Refused(String),
-    /// A kernel did what it must not do.
+    /// A kernel did something forbidden.
     Fault(String),
 }
 
@@ -68,8 +68,8 @@ unsafe extern "C" {
 /// The device memory of one emulator.
 pub struct Memory(NonNull<RawMemory>);
 
-// SAFETY: the table of allocations is behind a mutex of its own. The bytes that allocations hold are touched by copies and kernels only,
-// which run for one queue at a time; two queues that share a buffer race as they would on a card, and the engine shares none.
+// SAFETY: the table of allocations has its own mutex. Only copies and kernels touch the bytes of allocations, and they run for one
+// queue at a time. Two queues that share a buffer race as on a card, and the engine shares none.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -87,18 +87,18 @@ impl Memory {
 
     /// The address of `bytes` new bytes that hold NaN, or `None` where the host has none left.
     pub fn allocate(&self, bytes: usize) -> Option<u64> {
-        // SAFETY: `self.0` lives as long as `self`; so in all calls below.
+        // SAFETY: `self.0` lives as long as `self`; this holds in all calls below.
         let address = unsafe { godiff_emulator_allocate(self.0, bytes) };
         (address != 0).then_some(address)
     }
 
-    /// Frees an allocation; false where there is none at `address`.
+    /// Frees an allocation; false if there is none at `address`.
     pub fn free(&self, address: u64) -> bool {
         // SAFETY: an unknown address is only looked up.
         unsafe { godiff_emulator_free(self.0, address) }
     }
 
-    /// Copies `bytes` to `address`; false unless they all fit into one allocation. So are the following.
+    /// Copies `bytes` to `address`; false unless they all fit into one allocation. The same holds for the following functions.
     pub fn write(&self, address: u64, bytes: &[u8]) -> bool {
         // SAFETY: `bytes` can be read over its length, and the other side checks the range.
         unsafe { godiff_emulator_write(self.0, address, bytes.as_ptr().cast(), bytes.len()) }
@@ -139,8 +139,8 @@ impl Memory {
             order: launch.order,
         };
         let mut text = [0u8; SENTENCE_BYTES];
-        // SAFETY: `raw` and what it points to, and `text`, outlive the call; the arguments have the length that is given, which is compared
-        // with what the kernel takes.
+        // SAFETY: `raw`, the data it points to, and `text` outlive the call. The arguments have the given length, which is compared
+        // with the kernel's.
         let outcome = unsafe { godiff_emulator_launch(self.0, &raw, text.as_mut_ptr().cast(), text.len()) };
         let sentence = || CStr::from_bytes_until_nul(&text).unwrap_or_default().to_string_lossy().into_owned();
         match outcome {

@@ -152,10 +152,10 @@ void Stacks::prepare(size_t index, Context& context, void (*entry)()) {
     context.stack_bottom = bottom;
     context.stack_bytes = STACK_BYTES;
     context.fake_stack = nullptr;
-    // Tops a whole stride apart would all fall into the same few sets of the caches.
+    // Stack tops a whole stride apart would all use the same few sets of the caches.
     char* top = bottom + STACK_BYTES - index % 64 * 64;
 #if defined(__x86_64__)
-    // As `entry` finds it after a call: a return address, none here, at 8 modulo 16.
+    // The stack as `entry` finds it after a call: a return address (0 here) at 8 modulo 16.
     uintptr_t* words = reinterpret_cast<uintptr_t*>(top);
     *--words = 0;
     *--words = reinterpret_cast<uintptr_t>(entry);

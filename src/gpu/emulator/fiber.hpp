@@ -1,4 +1,4 @@
-// Fibers: many stacks on one OS thread, switched by hand. Knows nothing of CUDA.
+// Fibers: many stacks on one OS thread, switched by hand. This file is independent of CUDA.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace godiff_emulator {
 
-// A place to come back to: a fiber's, or the one that a thread's own stack had when it entered a fiber.
+// A place to return to: that of a fiber, or that of a thread's own stack when it entered a fiber.
 struct Context {
     void* stack_pointer = nullptr;
     // Bounds of its stack, for the address sanitizer.
@@ -28,7 +28,7 @@ void switch_context(Context& from, Context& to);
 // Leaves `from` for ever.
 void abandon_context(Context& from, Context& to);
 
-// To be called first on a fiber's stack. `entered_from` gets the bounds of the stack that was left, where the sanitizer knows them.
+// Must be called first on a fiber's stack. `entered_from` gets the bounds of the stack that was left, if the sanitizer knows them.
 void arrived_on_fiber(Context& entered_from);
 
 // Stacks with a guard page below each, kept for the next use.
@@ -39,10 +39,11 @@ public:
     Stacks& operator=(const Stacks&) = delete;
     ~Stacks();
 
-    // Makes `context` start `entry` on stack `index`, whatever ran there before. `entry` must not return.
+    // Makes `context` start `entry` on stack `index`; an earlier fiber on that stack does not matter. `entry` must not return.
     void prepare(size_t index, Context& context, void (*entry)());
 
-    // To be called after fibers were left for ever in the midst of their calls: the address sanitizer forgets their variables.
+    // Must be called after fibers were left for ever in the middle of their calls: the address sanitizer then forgets their
+    // variables.
     void forget();
 
     // The address sanitizer's frames are larger.

@@ -1,5 +1,5 @@
-// What the compiler calls before each access when it instruments for a thread sanitizer (-fsanitize=thread): its interface, with the
-// emulator's own judge (accesses.hpp) in place of the sanitizer's library.
+// Functions that the compiler calls before each access when it instruments for a thread sanitizer (-fsanitize=thread). They have
+// the sanitizer's interface, but the emulator's own checks (accesses.hpp) replace the sanitizer's library.
 #ifdef GODIFF_EMULATOR_CHECKS_ACCESSES
 
 #include "accesses.hpp"
@@ -43,7 +43,7 @@ void __tsan_write_range(void* address, size_t bytes) {
     note_access(address, bytes, Access::write);
 }
 
-// Clang calls these in place of the C library's; GCC writes short copies out.
+// Clang calls these instead of the C library's functions; GCC puts short copies inline.
 void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
     note_access(from, bytes, Access::read);
     note_access(to, bytes, Access::write);

@@ -1,4 +1,4 @@
-// What Rust calls (ffi.rs), and the list of kernels.
+// Functions that Rust calls (ffi.rs), and the list of kernels.
 
 #include <map>
 #include <string>
@@ -51,7 +51,7 @@ bool godiff_emulator_free(godiff_emulator::Memory* memory, uint64_t address) {
     return memory->free(address);
 }
 
-// The copies answer false where a range is not within one allocation.
+// The copies return false if a range is not within one allocation.
 bool godiff_emulator_write(godiff_emulator::Memory* memory, uint64_t to, const void* from, size_t bytes) {
     if (!memory->holds(to, bytes)) {
         return false;

@@ -1,5 +1,5 @@
-// CUDA's arithmetic under its own names. What the C library has under the same name (expf, erfc, fmaf, ...) comes from there; results
-// differ from a card's in the last places, as the card's own differ between its generations.
+// CUDA's arithmetic under its own names. Functions that the C library has under the same name (expf, erfc, fmaf, ...) come from
+// there. Results differ from a card's in the last digits, as results differ between generations of cards.
 #pragma once
 
 #include <cmath>
@@ -181,7 +181,7 @@ inline double normcdf(double x) {
     return 0.5 * erfc(-x * M_SQRT1_2);
 }
 
-// ---- Fast and rounded forms: here all alike as good as the exact ones ----
+// ---- Fast and rounded forms: here all are as accurate as the exact ones ----
 
 inline float __expf(float x) {
     return expf(x);

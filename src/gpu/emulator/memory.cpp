@@ -19,7 +19,7 @@ constexpr unsigned char NAN_FILL[4] = {0xad, 0xde, 0xf8, 0x7f};
 constexpr unsigned char CANARY = 0xc5;
 
 #ifdef GODIFF_ADDRESS_SANITIZER
-// The sanitizer's red zones begin at the very end of the block.
+// The sanitizer's red zones begin exactly at the end of the block.
 constexpr size_t CANARY_BYTES = 0;
 #else
 constexpr size_t CANARY_BYTES = 1024;
@@ -94,7 +94,7 @@ bool Memory::free(uint64_t address) {
     const Block block = found->second;
     live.erase(found);
     if (CANARY_BYTES == 0) {
-        free_block(block);  // the sanitizer has a quarantine of its own
+        free_block(block);  // the sanitizer has its own quarantine
         return true;
     }
     fill_with_nan(block.data, block.bytes);

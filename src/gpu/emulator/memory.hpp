@@ -1,4 +1,4 @@
-// The device memory of the emulator: each allocation a block of the host's heap, watched for writes outside it.
+// The device memory of the emulator: each allocation is a block of the host's heap, checked for writes outside it.
 #pragma once
 
 #include <cstddef>
@@ -9,18 +9,18 @@
 
 namespace godiff_emulator {
 
-// One allocation, with room for canaries on both sides where no sanitizer keeps watch.
+// One allocation, with room for canaries on both sides if no sanitizer is used.
 struct Block {
     char* data = nullptr;
     size_t bytes = 0;
 };
 
-// Memory that holds NaN, read as float or as double; `data` is null where the host has none.
+// Memory that holds NaN, read as float or as double; `data` is null if the host has none.
 Block allocate_block(size_t bytes);
 void free_block(Block block);
 void fill_with_nan(char* data, size_t bytes);
 
-// How far outside `block` something wrote: bytes after its end, or before its start as a negative number; 0 if nothing did.
+// The distance of a write outside `block`: bytes after its end, or before its start as a negative number; 0 without such a write.
 long overrun(const Block& block);
 
 class Memory {
@@ -31,20 +31,20 @@ public:
     ~Memory();
 
     uint64_t allocate(size_t bytes);
-    // False for what was never allocated.
+    // False for an address that was never allocated.
     bool free(uint64_t address);
-    // Whether all `bytes` from `address` on are in one allocation.
+    // True if all `bytes` from `address` on are in one allocation.
     bool holds(uint64_t address, size_t bytes) const;
-    // The allocation around `address`; `data` is null where there is none.
+    // The allocation around `address`; `data` is null if there is none.
     Block around(uint64_t address) const;
-    // Whether `address` was in an allocation until lately.
+    // True if `address` was in an allocation that was freed recently.
     bool was_freed(uint64_t address) const;
 
-    // A write outside of an allocation since the last call: the sentence that says so goes to `text`.
+    // Reports a write outside an allocation since the last call; the sentence goes to `text`.
     bool find_damage(char* text, size_t capacity);
 
 private:
-    // A freed block stays a while, filled with NaN, so that late reads and writes show.
+    // A freed block is kept for a while, filled with NaN, so that late reads and writes show.
     static constexpr size_t MAX_FREED_BYTES = size_t(64) << 20;
 
     mutable std::mutex mutex;

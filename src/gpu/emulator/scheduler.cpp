@@ -1,5 +1,5 @@
 // Runs the blocks of a launch one after another and the threads of a block in turn, each on its fiber, until it waits for others.
-// Whatever a card would leave undefined, such as a barrier that some threads never reach, ends the launch with a sentence.
+// Behaviour that is undefined on a card, such as a barrier that some threads never reach, ends the launch with a sentence.
 
 #include "scheduler.hpp"
 
@@ -22,7 +22,7 @@ u64 Scheduler::next_random() {
     return random_state * 2685821657736338717ull;
 }
 
-// Queues those of the `count` threads from `first` on whose bit is in `mask` (bit i % 32).
+// Queues the threads whose bit is in `mask` (bit i % 32), among the `count` threads from `first` on.
 void Scheduler::make_ready(unsigned first, unsigned count, unsigned mask) {
     const unsigned before = n_ready;
     for (unsigned i = 0; i < count; ++i) {
@@ -40,7 +40,7 @@ void Scheduler::make_ready(unsigned first, unsigned count, unsigned mask) {
     }
 }
 
-// Leaves the running thread for the next one that can run, or for the outside where there is none.
+// Switches from the running thread to the next one that can run, or to the outside if there is none.
 void Scheduler::run_next(bool gone) {
     Thread* self = current;
     Context* next = &outside;
@@ -119,7 +119,7 @@ bool Scheduler::launch(const Launch& launch, Memory& memory, char* text_, size_t
         accesses.begin_launch(memory, shared, n_threads);
     }
     const u64 n_blocks = u64(launch.grid.x) * launch.grid.y;
-    // Of a random order, a start anywhere and a stride that meets every block once.
+    // Random order: a random start, and a stride that visits every block once.
     u64 first = 0, stride = 1;
     if (launch.order == RANDOM) {
         first = next_random() % n_blocks;
@@ -193,8 +193,8 @@ bool Scheduler::lanes_complete(const Thread& last) const {
     return true;
 }
 
-// Gives each lane that has met what it asked for. The source lanes follow the definition of __shfl_*_sync in the CUDA C++ Programming
-// Guide; a lane outside of the mask has no value to give.
+// Gives each lane that has met the value it asked for. The source lanes follow the definition of __shfl_*_sync in the CUDA C++
+// Programming Guide; a lane outside the mask has no value to give.
 void Scheduler::exchange_values(const Thread& last) {
     Thread* warp = &threads[last.index / LANES * LANES];
     unsigned votes = 0;
@@ -216,7 +216,7 @@ void Scheduler::exchange_values(const Thread& last) {
         case Exchange::sync: continue;
         case Exchange::ballot: thread.result = votes; continue;
         case Exchange::index: source = segment + (thread.parameter & (width - 1)); break;
-        // Into an earlier segment it reads, into a later one it does not.
+        // A lane reads from an earlier segment, but not from a later one.
         case Exchange::exclusive_or: source = (here ^ thread.parameter) < segment + width ? here ^ thread.parameter : here; break;
         case Exchange::down: source = here + thread.parameter < segment + width ? here + thread.parameter : here; break;
         case Exchange::up: source = here - thread.parameter >= segment ? here - thread.parameter : here; break;
@@ -275,7 +275,7 @@ void Scheduler::note_fence() {
     }
 }
 
-// Variables of the thread's own need no check: those on its stack, the arguments, threadIdx and its like.
+// The thread's own variables need no check: those on its stack, the arguments, threadIdx and the like.
 void Scheduler::note_access(uintptr_t address, size_t bytes, Access access) {
     const auto within = [=](const void* start, size_t n) { return address - reinterpret_cast<uintptr_t>(start) < n; };
     if (!current || within(current->context.stack_bottom, current->context.stack_bytes) ||

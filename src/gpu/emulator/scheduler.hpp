@@ -1,4 +1,4 @@
-// What runs a launch: the blocks one after another, and the threads of a block in turn, each on its fiber, until it waits for others.
+// Runs a launch: the blocks one after another, and the threads of a block in turn, each on its fiber until it waits for others.
 #pragma once
 
 #include <algorithm>
@@ -14,12 +14,12 @@
 #include "fiber.hpp"
 #include "memory.hpp"
 
-// Last: it gives CUDA's meaning to words that the library's headers use.
+// This header comes last: it gives CUDA's meaning to words that the library's headers use.
 #include "emulator.hpp"
 
 namespace godiff_emulator {
 
-// Whether the kernels are compiled with hooks (hooks.cpp).
+// True if the kernels are compiled with hooks (hooks.cpp).
 #ifdef GODIFF_EMULATOR_CHECKS_ACCESSES
 constexpr bool CHECKS_ACCESSES = true;
 #else
@@ -29,8 +29,8 @@ constexpr bool CHECKS_ACCESSES = false;
 // A power of two, so that the ring of ready threads needs no division.
 constexpr unsigned MAX_THREADS = 1024;
 constexpr unsigned LANES = 32;
-// Far more than any kernel makes, fewer than a minute's: a thread that spins until another one, which will not run before the
-// first has ended, sets a flag.
+// Far more than any kernel makes, and fewer than a minute's. The limit catches a thread that spins on a flag of another thread, if
+// that one cannot run before the first has ended.
 constexpr unsigned MAX_ATOMICS_PER_THREAD = 10000000;
 
 enum class State { ready, barrier, lanes, returned };
@@ -41,7 +41,7 @@ struct Thread {
     Site site;
     unsigned index;
     unsigned n_atomics;
-    // What it brought to the lanes or the barrier it waits at, and what it will take away.
+    // The value it brought to the lanes or the barrier where it waits, and the value it will get there.
     Exchange exchange;
     unsigned mask;
     int parameter;
@@ -50,7 +50,7 @@ struct Thread {
     u64 result;
 };
 
-// Order in which threads that could all run do run.
+// Order of threads that are all ready to run.
 enum Order : int { FORWARD = 0, REVERSE = 1, RANDOM = 2 };
 
 inline bool same_site(Site a, Site b) {
@@ -76,7 +76,7 @@ struct Launch {
 
 class Scheduler {
 public:
-    // True if the launch came to its end; otherwise `text` says what went wrong.
+    // True if the launch came to its end; otherwise `text` describes the error.
     bool launch(const Launch& launch, Memory& memory, char* text, size_t capacity);
 
     // Called by the running thread.
@@ -86,10 +86,10 @@ public:
     void note_fence();
     void note_access(uintptr_t address, size_t bytes, Access access);
     [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
-    // A signal that the running thread has raised; false if it was none of a kernel's.
+    // Handles a signal that the running thread has raised; false if it was not a kernel's.
     bool catch_signal(int number, const void* address);
     void* shared_memory() { return shared.data; }
-    // Of the barrier that the running thread has just passed: the next one is not complete without it.
+    // Sum of the barrier that the running thread has just passed. It is still valid: the next barrier needs this thread too.
     u64 barrier_sum() const { return last_barrier_sum; }
 
 private:
@@ -104,7 +104,7 @@ private:
     void exchange_values(const Thread& last);
     void describe_standstill();
     void describe(const Thread& thread, char* out, size_t size) const;
-    // The first report of a launch is the one that counts. `thread`: its index, or NOBODY.
+    // Only the first report of a launch counts. `thread`: its index, or NOBODY.
     void report(unsigned thread, const char* format, va_list values);
     void report_at(unsigned thread, const char* format, ...) __attribute__((format(printf, 3, 4)));
     u64 next_random();
@@ -131,10 +131,10 @@ private:
     size_t capacity = 0;
 };
 
-// The one whose launch runs on this OS thread.
+// The scheduler whose launch runs on this OS thread.
 extern __thread Scheduler* running;
 
-// Has the signals that a kernel raises end its launch instead of the process. To be called once or more.
+// Makes signals that a kernel raises end its launch instead of the process. It may be called more than once.
 void catch_signals();
 
 // The kernel of that name, or null.
