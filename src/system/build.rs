@@ -1,4 +1,4 @@
-//! Building a [`System`] from what a configuration says, with everything checked that later code relies on.
+//! Building a [`System`] from a configuration, with checks of everything that later code relies on.
 
 use super::elements::{fits_the_model, parse_formula, symbol};
 use super::vector::{cross, norm, sub};
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 /// Atoms closer than this, Å, are one atom given twice.
 const COINCIDENT: f64 = 0.1;
 
-/// How far out of the xy plane, relative to its length, a lattice vector may point and still count as lying in it.
+/// Largest part of a lattice vector's length that may point out of the xy plane while the vector still counts as lying in it.
 const IN_PLANE: f64 = 1e-6;
 
-/// Where the free atoms may be, as configured.
+/// The heights that the free atoms may take, as configured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ConfinementSpec {
     /// Heights [lo, hi] in Å above the template's highest atom.
@@ -21,13 +21,14 @@ pub enum ConfinementSpec {
 }
 
 impl System {
-    /// The system of a `template` (its cell, elements and positions; whatever else it holds is ignored) or of a `cell` of its own,
+    /// The system of a `template` (its cell, elements and positions; the rest of it is ignored) or of a given `cell`,
     /// and the free atoms of the formula `free`, such as `Pt7`. With neither template nor cell the free atoms are a free cluster.
     ///
     /// # Errors
-    /// `BadInput` for a formula that cannot be read, an element the model has no row for, a cell given beside a template or
-    /// without volume, template atoms that coincide, a confinement that is empty, has nothing to stand above or is not
-    /// spanned by a and b in the xy plane, and free atoms without confinement in a cell that does not bound them.
+    /// `BadInput` for a formula that cannot be read and an element that the model has no row for; for a cell given together with a
+    /// template, and a cell without volume; for template atoms that coincide; for a confinement that is empty, has no template to
+    /// lie above, or is not spanned by a and b in the xy plane; and for free atoms without confinement in a cell that does not
+    /// bound them.
     pub fn new(
         template: Option<&Structure>,
         free: &str,
@@ -63,7 +64,7 @@ impl System {
         Ok(system)
     }
 
-    /// Refuses template atoms on top of each other, periodic images included.
+    /// Refuses template atoms that coincide, periodic images included.
     fn check_template(&self) -> Result<()> {
         let images = Images::new(&self.cell);
         for (i, &ri) in self.template_positions.iter().enumerate() {
@@ -82,7 +83,7 @@ impl System {
         Ok(())
     }
 
-    /// Refuses systems whose free atoms have no finite region to start in.
+    /// Refuses systems that give the free atoms no finite region to start in.
     fn check_bounds(&self) -> Result<()> {
         let [a, b, _] = self.cell.vectors;
         if self.confinement.is_some() {
@@ -256,9 +257,9 @@ mod tests {
         let system = System::new(Some(&slab()), "Pt2", ABOVE, None).unwrap();
         let contact = |free: [Vec3; 2]| system.closest_contact(&free);
         let near = |x: f64, y: f64| (x - y).abs() < 1e-12;
-        // Above the first template atom; its own image is 5 Å away, the second free atom far up.
+        // The atom is above the first template atom; its own image is 5 Å away, and the second free atom is far up.
         assert!(near(contact([[0.0, 0.0, 4.0], [2.0, 2.0, 90.0]]), 3.0));
-        // The same through the boundary, and between free atoms.
+        // The same holds through the boundary, and between free atoms.
         assert!(near(contact([[-5.0, 0.0, 4.0], [2.0, 2.0, 90.0]]), 3.0));
         assert!(near(contact([[0.1, 0.0, 50.0], [4.6, 0.0, 50.0]]), 0.5));
         assert!(near(contact([[0.0, 0.0, 50.0], [0.0, 0.0, 90.0]]), 5.0));

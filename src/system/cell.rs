@@ -14,7 +14,7 @@ pub struct Cell {
     pub periodic: [bool; 3],
 }
 
-/// Shortest period, Å, that a cell may have: no two nuclei come as close, and the images within a cutoff stay countable.
+/// Shortest period, Å, that a cell may have: no two nuclei come this close, and the number of images within a cutoff stays small.
 const SHORTEST_PERIOD: f64 = 0.1;
 
 /// Smallest volume over the product of the three lengths that still counts as a volume.
@@ -30,8 +30,8 @@ impl Cell {
         dot(a, cross(b, c)).abs()
     }
 
-    /// The cell with each zero vector of a non-periodic axis replaced by a unit vector orthogonal to all others (right-handed
-    /// where the handedness is free), so that the three vectors span space.
+    /// The cell with each zero vector of a non-periodic axis replaced by a unit vector orthogonal to all others, so that the three
+    /// vectors span space. It is right-handed if the handedness is free.
     ///
     /// # Errors
     /// `BadInput` for entries that are not finite, a periodic axis without vector, and vectors that span no volume.
@@ -57,7 +57,7 @@ impl Cell {
         }
     }
 
-    /// Checks that the cell can hold a structure: what [`Cell::completed`] asks, and that nothing repeats within 0.1 Å.
+    /// Checks that the cell can hold a structure: the checks of [`Cell::completed`], and that nothing repeats within 0.1 Å.
     ///
     /// # Errors
     /// `BadInput` as [`Cell::completed`], and for a shorter period.
@@ -72,8 +72,8 @@ impl Cell {
         Ok(())
     }
 
-    /// Coordinates of `position` (Å) along the completed lattice vectors, so that position = Σ_k f_k · vector_k. Not finite for
-    /// a cell that [`Cell::completed`] refuses.
+    /// Coordinates of `position` (Å) along the completed lattice vectors, so that position = Σ_k f_k · vector_k. They are not
+    /// finite for a cell that [`Cell::completed`] refuses.
     pub fn fractional(&self, position: Vec3) -> Vec3 {
         combine(position, &inverse(&self.basis()))
     }

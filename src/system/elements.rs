@@ -46,7 +46,7 @@ pub fn atomic_number(symbol: &str) -> Option<u8> {
     (1..).zip(SYMBOLS).find_map(|(number, known)| (known == symbol).then_some(number))
 }
 
-/// First letter large, the others small, as ASE reads symbols.
+/// Makes the first letter upper case and the others lower case, as ASE reads symbols.
 pub(super) fn capitalised(symbol: &str) -> String {
     let (first, rest) = symbol.split_at(symbol.chars().next().map_or(0, char::len_utf8));
     first.to_uppercase() + &rest.to_lowercase()
@@ -74,7 +74,7 @@ pub fn parse_formula(formula: &str) -> Result<Vec<u8>> {
     }
     let mut numbers = Vec::new();
     while !rest.is_empty() {
-        // Two letters before one, so that Co is cobalt and CO is carbon and oxygen.
+        // Two letters are tried before one, so that Co is cobalt and CO is carbon and oxygen.
         let element = [2, 1].iter().find_map(|&n| Some((n, atomic_number(rest.get(..n)?)?)));
         let Some((n_letters, number)) = element else {
             return refuse(format!("'{rest}' does not start with an element symbol; write for example \"Au2Pt3\""));
@@ -83,7 +83,7 @@ pub fn parse_formula(formula: &str) -> Result<Vec<u8>> {
         let n_digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let count = match &rest[..n_digits] {
             "" => 1,
-            // Too many digits for a usize are too many atoms.
+            // A count with too many digits for a usize is too many atoms.
             digits => digits.parse().unwrap_or(usize::MAX),
         };
         rest = &rest[n_digits..];

@@ -15,12 +15,12 @@ pub enum Format {
     Poscar,
 }
 
-/// The formats with the names that tell them apart, for messages.
+/// The formats with the file names that identify them, for messages.
 const FORMATS: &str =
     "extended XYZ (.xyz, .extxyz) and POSCAR (a name with POSCAR or CONTCAR, or .vasp, .poscar, .contcar)";
 
 impl Format {
-    /// The format that a file's name stands for, in large letters or small ones; none for other names.
+    /// The format that a file's name means, in upper or lower case; none for other names.
     pub fn of(path: &Path) -> Option<Format> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         if [".xyz", ".extxyz"].iter().any(|ending| name.ends_with(ending)) {
@@ -32,10 +32,10 @@ impl Format {
         }
     }
 
-    /// The format in which `path` is to be written; what is no regular file (a pipe, a terminal) takes extended XYZ.
+    /// The format in which `path` is to be written. A path that is no regular file (a pipe, a terminal) gets extended XYZ.
     ///
     /// # Errors
-    /// `BadInput` for a name that stands for neither format, with the command that converts.
+    /// `BadInput` for a name that means neither format; the message names the command that converts.
     pub fn to_write(path: &Path) -> Result<Format> {
         let is_device = || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
         Format::of(path).or_else(|| is_device().then_some(Format::Xyz)).ok_or_else(|| {
@@ -50,7 +50,7 @@ impl Format {
         })
     }
 
-    /// Checks that `frames` can be written as `path` in this format: before anything is computed for them.
+    /// Checks that `frames` can be written as `path` in this format, before anything is computed for them.
     ///
     /// # Errors
     /// `BadInput` for several structures, a missing cell and the like in a POSCAR, and for constraints that the format lacks.
@@ -76,7 +76,7 @@ impl Format {
     }
 }
 
-/// All structures of a file with what else it says about them, in the [`Format`] of its name. A file of another name is read as
+/// All structures of a file with their further keys and columns, in the [`Format`] of its name. A file of another name is read as
 /// extended XYZ if it begins with a number of atoms. Every structure returned passes [`Structure::check`].
 ///
 /// # Errors
@@ -93,7 +93,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
     Ok(frames)
 }
 
-/// The extended XYZ file at `path`, whose name says nothing.
+/// The extended XYZ file at `path`, which has a name without format.
 fn read_unnamed(path: &Path) -> Result<Vec<Frame>> {
     let bytes = read_bytes(path)?;
     let first = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The radius graph: which atoms see which periodic images of which others.
+//! The radius graph: the atoms, and the periodic images of others within the cutoff of each.
 
 use super::images::Images;
 use super::vector::sub;
@@ -19,7 +19,8 @@ pub struct Edge {
     pub distance: f64,
 }
 
-/// Finds the periodic images of one atom around another within a cutoff; prepared once for a cell, it allocates nothing.
+/// Finds the periodic images of one atom around another within a cutoff. It is prepared once for a cell, and then allocates
+/// nothing.
 #[derive(Debug, Clone)]
 pub struct PairSearch {
     images: Images,
@@ -42,7 +43,7 @@ impl PairSearch {
     pub fn for_each_pair(&self, ri: Vec3, rj: Vec3, mut visit: impl FnMut([i32; 3], Vec3, f64)) {
         self.images.for_each_within(sub(rj, ri), self.cutoff, |image| {
             let distance = image.squared.sqrt();
-            // Underflow can make the square 0 for tiny vectors too: those have no direction either.
+            // Underflow can make the square 0 for tiny vectors too: they have no direction either.
             if distance > 0.0 && distance < self.cutoff {
                 visit(image.shift, image.vector, distance);
             }

@@ -1,17 +1,17 @@
-//! The one place that says which periodic images of a pair can be close.
+//! The one place that finds the periodic images of a pair that can be close.
 //!
 //! Images of a difference d are d + s·cell with whole shifts s along the periodic axes. Orthogonalising the lattice vectors
-//! from c to a (Gram and Schmidt) makes the squared length a sum of three terms, of which the first depends on s_a alone and the
-//! second on s_a and s_b: each level bounds the next (the enumeration of Fincke and Pohst, Math. Comp. 44, 463, 1985). The bounds
-//! hold for any cell, skewed, left-handed or thinner than the cutoff, and for atoms anywhere, also outside the cell.
+//! from c to a (Gram and Schmidt) makes the squared length a sum of three terms. The first depends on s_a alone, and the second on
+//! s_a and s_b. So each level bounds the next (the enumeration of Fincke and Pohst, Math. Comp. 44, 463, 1985). The bounds hold for
+//! any cell (skewed, left-handed or thinner than the cutoff), and for atoms inside or outside the cell.
 
 use super::cell::inverse;
 use super::vector::{add, combine, dot, scale, sub};
 use super::{Cell, Vec3};
 use std::ops::RangeInclusive;
 
-/// The images are looked for in a sphere this much wider than asked (relative, squared), so that rounding loses none; each is
-/// then judged by its own length.
+/// The search sphere is wider than the requested one by this factor (relative, squared), so that rounding loses no image. Each
+/// image is then judged by its own length.
 const MARGIN: f64 = 1e-6;
 
 /// A periodic image of a difference vector.
@@ -41,8 +41,8 @@ pub struct Images {
     pub(crate) slant_bc: f64,
 }
 
-/// All whole shifts s with |fraction + s| ≤ reach, where `fraction` is a coordinate along an axis in units of its width and
-/// `reach` the cutoff in the same units. Valid for any fraction, so atoms need not lie in the cell.
+/// All whole shifts s with |fraction + s| ≤ reach. `fraction` is a coordinate along an axis in units of its width, and `reach` is
+/// the cutoff in the same units. Any fraction is valid, so atoms need not lie in the cell.
 pub fn image_range(fraction: f64, reach: f64) -> RangeInclusive<i32> {
     (-fraction - reach).ceil() as i32..=(reach - fraction).floor() as i32
 }
@@ -121,7 +121,7 @@ impl Images {
     }
 
     /// Length of the shortest lattice vector among the periodic axes, Å: the distance of an atom to its own nearest image.
-    /// Infinite where nothing is periodic.
+    /// Infinite if nothing is periodic.
     pub fn shortest_lattice_vector(&self) -> f64 {
         let periodic: Vec<Vec3> = (0..3).filter(|&k| self.cell.periodic[k]).map(|k| self.cell.vectors[k]).collect();
         reduced(periodic).first().map_or(f64::INFINITY, |&shortest| dot(shortest, shortest).sqrt())
@@ -137,9 +137,9 @@ impl Images {
     }
 }
 
-/// Up to three lattice vectors of the same lattice, shortest first, of which each is as short as whole multiples of the shorter
-/// ones can make it: so the first is the lattice's shortest (the greedy reduction of Nguyen and Stehlé, ACM Trans. Algorithms 5,
-/// 46, 2009). The steps grow with the logarithm of a cell's flatness, where listing images would take as many as it is flat.
+/// Up to three lattice vectors of the same lattice, shortest first. Each is as short as whole multiples of the shorter ones can
+/// make it, so the first is the lattice's shortest (the greedy reduction of Nguyen and Stehlé, ACM Trans. Algorithms 5, 46, 2009).
+/// The number of steps grows with the logarithm of a cell's flatness; a list of images would grow with the flatness itself.
 fn reduced(mut vectors: Vec<Vec3>) -> Vec<Vec3> {
     let squared = |v: Vec3| dot(v, v);
     loop {
@@ -147,7 +147,7 @@ fn reduced(mut vectors: Vec<Vec3>) -> Vec<Vec3> {
         let mut changed = false;
         for k in 1..vectors.len() {
             let shorter = nearest_to_zero(vectors[k], &vectors[..k]);
-            // A gain within rounding is none: it could be taken and given back for ever.
+            // A gain within rounding does not count: it could be taken and given back for ever.
             if squared(shorter) < squared(vectors[k]) * (1.0 - 1e-12) {
                 vectors[k] = shorter;
                 changed = true;
@@ -160,13 +160,13 @@ fn reduced(mut vectors: Vec<Vec3>) -> Vec<Vec3> {
     }
 }
 
-/// The shortest of `vector` minus whole multiples of one or two vectors that are reduced already.
+/// The shortest of `vector` minus whole multiples of one or two vectors that are already reduced.
 fn nearest_to_zero(vector: Vec3, reduced: &[Vec3]) -> Vec3 {
     let round = |v: Vec3, along: Vec3| sub(v, scale((dot(v, along) / dot(along, along)).round(), along));
     match *reduced {
         [a] => round(vector, a),
         [a, b] => {
-            // Along b beyond a first, then a; the shortest is next to that.
+            // The vector is reduced first along the part of b across a, then along a; the shortest is next to the result.
             let across = sub(b, scale(dot(a, b) / dot(a, a), a));
             let middle = (dot(vector, across) / dot(across, across)).round();
             let candidates = [-1.0, 0.0, 1.0].map(|step| round(sub(vector, scale(middle + step, b)), a));
@@ -176,7 +176,7 @@ fn nearest_to_zero(vector: Vec3, reduced: &[Vec3]) -> Vec3 {
     }
 }
 
-/// Square root of what is left of the sphere, in units of an axis' width.
+/// Square root of the rest of the sphere's squared radius, in units of an axis' width.
 fn cutoff_in(left: f64, width: f64) -> f64 {
     left.sqrt() / width
 }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(Images::new(&Cell::NONE).shortest_lattice_vector(), f64::INFINITY);
     }
 
-    /// The lattice that three vectors span stays the same, whatever multiples of one another are added to them.
+    /// The lattice that three vectors span stays the same if multiples of one another are added to them.
     #[test]
     fn the_shortest_vector_is_found_in_flat_cells() {
         for n in [0.0, 1.0, 7.0, 1e3, 1e6] {
@@ -221,7 +221,7 @@ mod tests {
                 assert!((Images::new(&cell).shortest_lattice_vector() - listed).abs() < 1e-12, "{n}");
             }
         }
-        // A hundred million shifts lie within the length of these.
+        // A hundred million shifts lie within the length of these vectors.
         let flat = Cell { vectors: [[1.0, 0.0, 0.0], [1.0, 1.1e-4, 0.0], [1.0, 0.0, 1.1e-4]], periodic: [true; 3] };
         assert!((Images::new(&flat).shortest_lattice_vector() - 1.1e-4).abs() < 1e-12);
     }

@@ -1,4 +1,4 @@
-//! When two arrangements count as the same: equal bond graphs, as the benchmark's success criterion asks.
+//! Two arrangements count as the same if their bond graphs are equal. The benchmark's success criterion uses this.
 
 use super::elements::covalent_radius;
 use super::images::Images;
@@ -8,7 +8,7 @@ use super::{Cell, Vec3};
 /// Two atoms are bonded within this multiple of the sum of their covalent radii.
 const BOND_FACTOR: f64 = 1.1;
 
-/// Which atoms are bonded, with their elements: a simple undirected graph.
+/// The bonded pairs of atoms, with their elements: a simple undirected graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BondGraph {
     numbers: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct BondGraph {
 
 impl BondGraph {
     /// Bonds between the atoms at `positions` (Å) of the elements `numbers`: nearest periodic distance below 1.1 × the sum of the
-    /// covalent radii. Several bonds of one pair count once, an atom's bond to its own image not at all.
+    /// covalent radii. Several bonds of one pair count once, and an atom's bond to its own image does not count.
     ///
     /// # Panics
     /// If the two lists differ in length, and for a cell that [`Cell::completed`] refuses.
@@ -56,9 +56,9 @@ impl BondGraph {
         )
     }
 
-    /// A number that isomorphic graphs share: of the elements, the sizes of the connected pieces, the triangles and the bonds
-    /// around every atom, refined as in [`BondGraph::is_isomorphic_to`] (Weisfeiler and Leman 1968). Graphs with different numbers
-    /// are different; a few different ones share theirs, such as regular graphs of one degree without triangles.
+    /// A number that isomorphic graphs share. It depends on the elements, the sizes of the connected pieces, the triangles and the
+    /// bonds around every atom, refined as in [`BondGraph::is_isomorphic_to`] (Weisfeiler and Leman 1968). Graphs with different
+    /// numbers are different. A few different graphs share a number, such as regular graphs of one degree without triangles.
     pub fn fingerprint(&self) -> u64 {
         let n = self.numbers.len();
         let pieces = self.piece_sizes();
@@ -70,7 +70,7 @@ impl BondGraph {
             mixed([u64::from(self.numbers[atom]), pieces[atom] as u64, n_triangles as u64])
         };
         let mut colours: Vec<u64> = (0..n).map(start).collect();
-        // After n rounds colours know the whole piece; fewer do where nothing changes any more.
+        // After n rounds colours depend on the whole piece; fewer rounds are enough if nothing changes any more.
         let mut n_colours = 0;
         loop {
             let mut known = colours.clone();
@@ -115,7 +115,7 @@ impl BondGraph {
         sizes
     }
 
-    /// Atoms in the order in which the search places them: next to placed ones first, among these the rarest colour.
+    /// Atoms in the order in which the search places them: first those next to placed ones, and among these the rarest colour.
     fn search_order(&self, colours: &[usize]) -> Vec<usize> {
         let n = self.numbers.len();
         let class_size = |atom: usize| colours.iter().filter(|&&c| c == colours[atom]).count();
@@ -171,8 +171,8 @@ fn refine(a: &BondGraph, b: &BondGraph) -> (Vec<usize>, Vec<usize>) {
     }
 }
 
-/// One number for a list, other lists having others (SplitMix64's finaliser, Steele, Lea and Flood 2014). It stands in files, so it
-/// never changes.
+/// One number for a list; other lists get other numbers (SplitMix64's finaliser, Steele, Lea and Flood 2014). It is written to
+/// files, so it never changes.
 fn mixed(values: impl IntoIterator<Item = u64>) -> u64 {
     values.into_iter().fold(0x9e37_79b9_7f4a_7c15, |state: u64, value| {
         let mut z = (state ^ value).wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -250,7 +250,7 @@ mod tests {
         assert!(same_platinum(&cell, &fcc, &hcp));
         let shuffled: Vec<Vec3> = (0..7).map(|k| cell.wrap(fcc[(3 * k + 2) % 7], [true; 3])).collect();
         assert!(same_platinum(&cell, &shuffled, &hcp));
-        // Across the boundary: the whole island moved by a third of the cell.
+        // The whole island moves by a third of the cell, across the boundary.
         let moved: Vec<Vec3> =
             hcp.iter().map(|p| cell.wrap([p[0] + 8.0, p[1] + 7.0, p[2]], [true, true, false])).collect();
         assert!(same_platinum(&cell, &fcc, &moved));
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn equal_degrees_are_not_enough() {
-        // Refinement alone cannot tell one ring of six from two of three.
+        // Refinement alone cannot distinguish one ring of six from two of three.
         let six = graph(6, &ring(0, 6));
         let threes = graph(6, &[ring(0, 3), ring(3, 3)].concat());
         assert!(!six.is_isomorphic_to(&threes));

@@ -1,4 +1,4 @@
-//! What is searched: a template of fixed atoms, free atoms, one cell, a confinement.
+//! The system of a search: a template of fixed atoms, free atoms, one cell, a confinement.
 
 mod build;
 mod cell;

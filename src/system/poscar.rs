@@ -1,4 +1,4 @@
-//! VASP's POSCAR and CONTCAR files, version 5: element symbols stand above their counts.
+//! VASP's POSCAR and CONTCAR files, version 5: the line of element symbols is above the line of counts.
 
 mod write;
 
@@ -13,8 +13,8 @@ use super::{Cell, Structure, Vec3};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// The structure of a POSCAR file, periodic along all axes. Atoms whose three selective-dynamics flags are F are fixed; what
-/// follows the positions (velocities) is not read.
+/// The structure of a POSCAR file, periodic along all axes. Atoms whose three selective-dynamics flags are F are fixed. Lines after
+/// the positions (velocities) are not read.
 ///
 /// # Errors
 /// `BadInput` for a file that cannot be read and for everything [`parse_poscar`] refuses.
@@ -32,7 +32,7 @@ pub fn parse_poscar(text: &str, path: &Path) -> Result<Frame> {
     parse(&mut lines).map_err(|message| Error::bad_file(path, format!("line {}: {message}", lines.number)))
 }
 
-/// The lines of a file, counting.
+/// The lines of a file with a counter.
 struct Lines<'a> {
     lines: std::str::Lines<'a>,
     number: usize,
@@ -78,7 +78,8 @@ fn parse(lines: &mut Lines) -> std::result::Result<Frame, String> {
     if selective {
         mode = lines.next("Direct or Cartesian")?;
     }
-    // VASP takes for direct what does not begin with one of these letters; a line of coordinates is a forgotten line.
+    // VASP reads every line that does not begin with one of these letters as "direct". A line of coordinates here means that this
+    // line was forgotten.
     let cartesian = starts_with_any(mode, "cCkK");
     if mode.trim().is_empty() || parse_vector(mode).is_ok() {
         return Err(format!("expected Direct or Cartesian, found '{}'", shown(mode)));
@@ -99,7 +100,7 @@ fn parse(lines: &mut Lines) -> std::result::Result<Frame, String> {
     Ok(Frame::from(Structure::new(cell, numbers, positions)).with_moves(Moves { along: Axes::Lattice, flags }))
 }
 
-/// What the second line says.
+/// Content of the second line.
 enum Factors {
     /// Multiplies the Cartesian components.
     PerAxis(Vec3),
@@ -179,7 +180,7 @@ fn parse_vector(line: &str) -> std::result::Result<Vec3, String> {
     Ok(vector)
 }
 
-/// The three Fortran logicals behind a position: T where the atom may move along a lattice vector.
+/// The three Fortran logicals after a position: T if the atom may move along a lattice vector.
 fn parse_flags(line: &str) -> std::result::Result<[bool; 3], String> {
     let flag = |word: &str| match word.trim_start_matches('.').chars().next() {
         Some('T' | 't') => Some(true),

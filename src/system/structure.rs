@@ -1,4 +1,4 @@
-//! Atoms in a cell, with what was computed for them.
+//! Atoms in a cell, with their computed energy and forces.
 
 use super::elements::symbol;
 use super::vector::is_finite;
@@ -35,12 +35,12 @@ impl Structure {
         self.numbers.len()
     }
 
-    /// Checks what every reader of the crate promises: at least one atom, one entry per atom in every list, known elements,
+    /// Checks the promises of every reader of the crate: at least one atom, one entry per atom in every list, known elements,
     /// finite positions, energy and forces, and a cell that [`Cell::check`]
     /// accepts.
     ///
     /// # Errors
-    /// `BadInput` with the first of these that does not hold.
+    /// `BadInput` with the first promise that does not hold.
     pub fn check(&self) -> Result<()> {
         let n = self.n_atoms();
         if n == 0 {

@@ -6,18 +6,18 @@ use crate::system::xyz::{Axes, Frame};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Entries on a line of symbols or counts, as VASP writes them; where it breaks a longer list, other readers fail.
+/// Entries on a line of symbols or counts, as VASP writes them. VASP breaks longer lists, and other readers then fail.
 const MOST_GROUPS: usize = 20;
 
-/// Atomic numbers of neighbours in the list with how many there are.
+/// Atomic numbers of runs of equal atoms in the list, with the length of each run.
 fn groups(numbers: &[u8]) -> Vec<(u8, usize)> {
     numbers.chunk_by(|a, b| a == b).map(|group| (group[0], group.len())).collect()
 }
 
-/// Checks that a POSCAR file can hold these structures: it holds one.
+/// Checks that a POSCAR file can hold these structures: it holds exactly one.
 ///
 /// # Errors
-/// `BadInput` for another number of structures and for what [`check_frame`] refuses.
+/// `BadInput` for another number of structures and for everything that [`check_frame`] refuses.
 pub(in crate::system) fn check_frames(path: &Path, frames: &[Frame]) -> Result<()> {
     match frames {
         [frame] => check_frame(frame).map_err(|why| Error::bad_file(path, why)),
@@ -28,7 +28,7 @@ pub(in crate::system) fn check_frames(path: &Path, frames: &[Frame]) -> Result<(
     }
 }
 
-/// Checks that a POSCAR can say what `frame` holds.
+/// Checks that a POSCAR can express everything in `frame`.
 ///
 /// # Errors
 /// A sentence about a missing lattice vector, elements that alternate too often, and an atom that is fixed along directions
@@ -56,9 +56,9 @@ pub(in crate::system) fn check_frame(frame: &Frame) -> std::result::Result<(), S
     }
 }
 
-/// `frame` as VASP reads it: one group for each run of like atoms, so that the order is kept, Cartesian positions in Å that read
-/// back bit for bit, and selective dynamics where atoms are fixed. The comment holds the energy. Forces, keys and columns have no
-/// place there.
+/// `frame` as VASP reads it. Each run of equal atoms is one group, so the order is kept. Positions are Cartesian, in Å, and read
+/// back bit for bit. Selective dynamics is used if atoms are fixed. The comment holds the energy. Forces, keys and columns are not
+/// written.
 ///
 /// # Errors
 /// A sentence about an atom that is fixed along directions that are no lattice vectors.
@@ -84,7 +84,7 @@ pub fn format_poscar(frame: &Frame) -> std::result::Result<String, String> {
     Ok(text)
 }
 
-/// Why writing to a text cannot fail.
+/// The reason why writing to a text cannot fail.
 const TAKES: &str = "a String takes whatever is written to it";
 
 fn put_vector(text: &mut String, [x, y, z]: &[f64; 3], flags: &str) {
@@ -119,7 +119,7 @@ mod tests {
         assert!(text.ends_with("0.5 F F F\n"), "{text}");
         assert_eq!(read(&text).structure.fixed, frame.structure.fixed);
 
-        // Fixed along x and y is fixed along a and b here.
+        // Here fixed along x and y means fixed along a and b.
         let flags = vec![[false, false, true], [true; 3], [false; 3], [true; 3]];
         let frame = slab().with_moves(Moves { along: Axes::Cartesian, flags: flags.clone() });
         assert_eq!(read(&format_poscar(&frame).unwrap()), slab().with_moves(Moves { along: Axes::Lattice, flags }));

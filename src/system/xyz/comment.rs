@@ -9,7 +9,7 @@ pub enum Value {
     Integer(i64),
     /// Any other number.
     Real(f64),
-    /// An array as it is written, brackets `[…]` or `{…}` included.
+    /// An array in its spelling, brackets `[…]` or `{…}` included.
     Array(String),
     /// Anything else, arrays in quotes included.
     Text(String),
@@ -39,12 +39,12 @@ impl From<&str> for Value {
     }
 }
 
-/// What marks a value as JSON, in ASE's files and here.
+/// The mark of a JSON value, in ASE's files and here.
 const JSON_MARK: &str = "_JSON ";
 
 impl Value {
-    /// The value that `text` stands for. Spellings that the format's specification and ASE read as different things (`007`,
-    /// `1d3`) are kept as text, so that both read from the output what they read from the input.
+    /// The value that `text` means. Spellings that the format's specification and ASE read differently (`007`, `1d3`) are kept as
+    /// text, so that both read the same from the output as from the input.
     pub(super) fn parse(text: &str) -> Value {
         let trimmed = text.trim();
         if let Some(flag) = parse_flag(trimmed) {
@@ -59,7 +59,7 @@ impl Value {
             return Value::Real(number);
         }
         match text.strip_prefix(JSON_MARK) {
-            // ASE does not double the backslash of JSON's \n, which is a line's end in quotes.
+            // ASE does not double the backslash of JSON's \n, which means a line end in quotes.
             Some(json) => {
                 let json = json.replace('\n', "\\n");
                 Value::Text(serde_json::from_str(&json).unwrap_or_else(|_| format!("{JSON_MARK}{json}")))
@@ -97,7 +97,7 @@ impl Value {
             Value::Real(number) => format!("{number:?}"),
             Value::Array(array) => array.clone(),
             Value::Text(text) => {
-                // Text that looks like something else, is empty or breaks the line survives only as JSON.
+                // Text that looks like another type, is empty or breaks the line survives only as JSON.
                 let plain = !text.is_empty() && !text.contains(char::is_control) && Value::parse(text) == *self;
                 if plain { text.clone() } else { format!("{JSON_MARK}{}", serde_json::Value::from(text.as_str())) }
             }
@@ -114,7 +114,7 @@ pub(super) fn parse_flag(text: &str) -> Option<bool> {
     }
 }
 
-/// `text` in quotes where the comment line needs them.
+/// `text` in quotes if the comment line needs them.
 pub(super) fn quoted(text: &str) -> String {
     let special = |c: char| c.is_whitespace() || "\"'{}[]\\=".contains(c);
     if text.contains(special) || text.is_empty() {
@@ -129,13 +129,13 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) struct Token {
     /// The characters without quotes, outer brackets and escapes.
     pub text: String,
-    /// The array as it is written, where brackets hold the whole token.
+    /// The array in its spelling, if brackets enclose the whole token.
     pub array: Option<String>,
 }
 
 /// The pairs of a comment line in order; a key without `=` has no value. Quotes `"…"` and `'…'` and brackets `{…}` and `[…]`
-/// keep what they hold together, a backslash takes the next character as it is (`\n` in double quotes is a line's end),
-/// further `=` belong to the value. An apostrophe is a quote only where it opens a word and another one ends a word.
+/// keep their contents together. A backslash takes the next character as it is (`\n` in double quotes is a line end). Further `=`
+/// belong to the value. An apostrophe is a quote only if it opens a word and another one ends a word.
 ///
 /// # Errors
 /// A sentence about a quote that is not closed or an `=` without key.
@@ -164,8 +164,8 @@ pub(super) fn parse_pairs(line: &str) -> Result<Vec<(String, Option<Token>)>, St
     }
 }
 
-/// The characters up to the next free whitespace or `=`, taken from the front of `rest`. Brackets nest until one is found that is
-/// not closed in this way: from there on the first closing bracket counts, as in ASE.
+/// The characters up to the next free whitespace or `=`, taken from the front of `rest`. Brackets nest. If one has no closing
+/// bracket in this way, the first closing bracket counts from there on, as in ASE.
 fn word(rest: &mut &str, brackets_nest: &mut bool) -> Result<Token, String> {
     let whole = *rest;
     let mut token = Token::default();
@@ -208,7 +208,7 @@ fn next(rest: &mut &str) -> Option<char> {
     Some(c)
 }
 
-/// Whether an apostrophe in `rest` ends a word, so that one before it is a quote.
+/// True if an apostrophe in `rest` ends a word, so that one before it is a quote.
 fn closes(rest: &str) -> bool {
     let mut escaped = false;
     let mut characters = rest.chars().peekable();
@@ -223,8 +223,8 @@ fn closes(rest: &str) -> bool {
     false
 }
 
-/// Length of what stands before the bracket that closes, where brackets of the same kind nest and double quotes hide brackets, as
-/// the format's specification has it; none where no bracket closes in this way.
+/// Length of the text before the closing bracket. Brackets of the same kind nest and double quotes hide brackets, as in the
+/// format's specification. `None` if no bracket closes in this way.
 fn nested(rest: &str, open: char, close: char) -> Option<usize> {
     let (mut depth, mut in_quotes, mut escaped) = (0usize, false, false);
     for (at, c) in rest.char_indices() {
@@ -307,14 +307,14 @@ mod tests {
         assert!(pairs("").is_empty());
     }
 
-    /// libAtoms' parser takes an apostrophe for a letter, ASE for a quote; it is one where it holds words together.
+    /// libAtoms' parser reads an apostrophe as a letter, ASE as a quote; here it is a quote if it holds words together.
     #[test]
     fn apostrophes_in_words_are_letters() {
         let own = |key: &str, value: &str| (key.to_string(), Some(value.to_string()));
         assert_eq!(pairs("note=it's b='c d' e=F"), [own("note", "it's"), own("b", "c d"), own("e", "F")]);
         assert_eq!(pairs("who='tis pbc=\"T T F\""), [own("who", "'tis"), own("pbc", "T T F")]);
         assert_eq!(pairs("a=' b=1"), [own("a", "'"), own("b", "1")]);
-        // Where no bracket closes by the specification, the first one does, as in ASE.
+        // If no bracket closes by the specification, the first one does, as in ASE.
         assert_eq!(pairs("a={say \"x} b=1"), [own("a", "say \"x"), own("b", "1")]);
         assert_eq!(pairs("a=[x [y] b=1"), [own("a", "x [y"), own("b", "1")]);
     }
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(value("a=[1]=2"), Value::Text("1=2".into()));
     }
 
-    /// As ASE writes it: JSON's backslash is not doubled.
+    /// This is ASE's spelling: JSON's backslash is not doubled.
     #[test]
     fn line_ends_in_json_survive() {
         let read = value(r#"a="_JSON {\"x\": \"y\nz\"}""#);

@@ -1,7 +1,7 @@
 //! Extended XYZ as ASE reads and writes it: one frame after another, each an atom count, a comment line of `key=value` pairs,
 //! and a line per atom with the columns that `Properties` names.
 //!
-//! The reader is strict where ASE guesses: anything that could be misunderstood is refused with the file and the line.
+//! ASE guesses; this reader refuses everything that could be misunderstood, with the file and the line.
 
 mod comment;
 mod moves;
@@ -45,17 +45,17 @@ const RESULTS: [&str; 15] = [
     "polarization",
 ];
 
-/// The column of computed charges in files of ASE. In the comment line the same word is the charge of the whole, an input.
+/// The column of computed charges in files of ASE. In the comment line the same word is the total charge, an input.
 const CHARGES: &str = "charge";
 
-/// One frame: a structure, and what else the file says about it.
+/// One frame: a structure with the further keys and columns of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
     /// Atoms, cell, energy, forces and fixed atoms.
     pub structure: Structure,
     info: Vec<(String, Value)>,
     columns: Vec<Column>,
-    /// Only where some atom may move along some axes and not along others.
+    /// `Some` only if some atom may move along some axes and not along others.
     moves: Option<Moves>,
 }
 
@@ -113,8 +113,8 @@ impl Frame {
         self
     }
 
-    /// The frame with what each atom may do: an atom without free axis is fixed. Flags that differ between the axes of an atom are
-    /// kept for the output alone; the atom counts as free.
+    /// The frame with the free axes of each atom. An atom without free axis is fixed. Flags that differ between the axes of an atom
+    /// are kept for the output alone; the atom counts as free.
     ///
     /// # Panics
     /// If there is not one set of flags for each atom.
@@ -125,8 +125,8 @@ impl Frame {
         self
     }
 
-    /// Along which of `axes` each atom may move, empty where all atoms move freely; the first atom (from 0) whose freedom these
-    /// axes cannot describe.
+    /// For each atom the `axes` along which it may move; empty if all atoms move freely. The error is the first atom (from 0) whose
+    /// freedom these axes cannot describe.
     pub(super) fn moves_along(&self, axes: Axes) -> Result<Vec<[bool; 3]>, usize> {
         let Structure { cell, fixed, .. } = &self.structure;
         match &self.moves {
@@ -141,7 +141,7 @@ impl Frame {
         self.moves.as_ref()?.flags.iter().position(|&flags| flags != [flags[0]; 3])
     }
 
-    /// Fixes all atoms but the last `n_free`, whatever the file says about them.
+    /// Fixes all atoms but the last `n_free`, in place of the file's own flags.
     ///
     /// # Panics
     /// If there are fewer atoms.

@@ -3,10 +3,10 @@
 use crate::system::Cell;
 use crate::system::vector::norm;
 
-/// How far a lattice vector may point off an axis, relative to its length, and still count as lying along it.
+/// Largest part of a lattice vector's length that may point off an axis while the vector still counts as lying along it.
 const ALIGNED: f64 = 1e-6;
 
-/// What the flags of an atom belong to.
+/// The axes to which the flags of an atom belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axes {
     /// x, y and z, as in extended XYZ and in ASE's `FixCartesian`.
@@ -15,22 +15,22 @@ pub enum Axes {
     Lattice,
 }
 
-/// Along which axes each atom may move.
+/// The axes along which each atom may move.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moves {
-    /// What the axes are.
+    /// The kind of axes.
     pub along: Axes,
-    /// For each of the N atoms and each axis, whether the atom may move along it.
+    /// For each of the N atoms and each axis: true if the atom may move along it.
     pub flags: Vec<[bool; 3]>,
 }
 
 impl Moves {
-    /// The flags that say the same of displacements `along` other axes, or the first atom (from 0) for which none do.
+    /// The flags with the same meaning for displacements `along` other axes, or the first atom (from 0) that has no such flags.
     pub(in crate::system) fn flags_along(&self, along: Axes, cell: &Cell) -> Result<Vec<[bool; 3]>, usize> {
         if along == self.along {
             return Ok(self.flags.clone());
         }
-        // Whether `direct`, a choice of lattice vectors, spans the same as `axes`, a choice of x, y and z.
+        // True if `direct`, a choice of lattice vectors, spans the same space as `axes`, a choice of x, y and z.
         let same = |direct: [bool; 3], axes: [bool; 3]| {
             let within = |v: [f64; 3]| norm(v) > 0.0 && (0..3).all(|x| axes[x] || v[x].abs() <= ALIGNED * norm(v));
             let count = |flags: [bool; 3]| flags.iter().filter(|&&flag| flag).count();

@@ -22,15 +22,15 @@ pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
 /// All frames of `text`, the contents of the extended XYZ file `path` (named in errors).
 ///
 /// # Errors
-/// `BadInput` with the line for a file without frames, a frame that ends early, fields that do not fit `Properties`, unknown
-/// elements, numbers that are not finite in cell or positions, and a periodic cell without volume. Energies and forces that are
-/// not finite come from a calculation that failed: the frame has none.
+/// `BadInput` with the line for a file without frames, a frame that ends early, and fields that do not fit `Properties`; for
+/// unknown elements, for numbers in cell or positions that are not finite, and for a periodic cell without volume. Energies and
+/// forces that are not finite come from a failed calculation: the frame then has none.
 pub fn parse_frames(text: &str, path: &Path) -> Result<Vec<Frame>> {
     let mut lines = (1..).zip(text.lines());
     let mut frames = Vec::new();
     while let Some((number, line)) = lines.next() {
         if line.trim().is_empty() {
-            // ASE takes a blank line for the end of the file.
+            // ASE reads a blank line as the end of the file.
             match lines.find(|(_, line)| !line.trim().is_empty()) {
                 None => break,
                 Some((later, _)) => {
@@ -48,7 +48,7 @@ pub fn parse_frames(text: &str, path: &Path) -> Result<Vec<Frame>> {
     Ok(frames)
 }
 
-/// What is wrong, and on which line.
+/// An error and its line.
 struct At {
     line: usize,
     message: String,
@@ -86,7 +86,7 @@ fn parse_frame<'a>(
     Ok(if moves.is_empty() { frame } else { frame.with_moves(Moves { along: Axes::Cartesian, flags: moves }) })
 }
 
-/// What the comment line says.
+/// Content of the comment line.
 struct Comment {
     cell: Cell,
     energy: Option<f64>,
@@ -154,7 +154,7 @@ impl Comment {
     }
 }
 
-/// Whether a comment line gives the cell or the columns, so that it must be understood.
+/// True if a comment line gives the cell or the columns, so that it must be understood.
 fn is_extended(line: &str) -> bool {
     ["Lattice", "Properties"].iter().any(|key| {
         line.match_indices(key)
@@ -232,7 +232,7 @@ fn parse_properties(text: &str) -> std::result::Result<Vec<ColumnSpec>, String> 
     Ok(columns)
 }
 
-/// Where a column's entries go.
+/// The destination of a column's entries.
 #[derive(Clone, Copy)]
 enum Target {
     Species,
@@ -350,7 +350,7 @@ impl<'a> Atoms<'a> {
     }
 }
 
-/// Takes the element of `atom`, which the columns species and Z may both name.
+/// Takes the element of `atom`; the columns species and Z may both name it.
 fn set_number(numbers: &mut Vec<u8>, atom: usize, number: u8) -> std::result::Result<(), String> {
     match numbers.get(atom) {
         Some(&known) if known != number => Err("the columns species and Z name different elements".into()),

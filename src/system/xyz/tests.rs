@@ -155,7 +155,7 @@ fn every_cut_short_file_is_whole_or_refused() {
     let whole = parse(&text).unwrap();
     for end in 0..text.len() {
         if let Ok(frames) = parse(&text[..end]) {
-            // Only the last digits of the last force may be missing unnoticed; no frame or atom is.
+            // Only a loss of the last digits of the last force is not noticed; a loss of frames or atoms is.
             assert!(end == SLAB.len() || end == SLAB.len() - 1 || end == text.len() - 1, "cut at {end}");
             assert_eq!(frames[..], whole[..frames.len()]);
         }
@@ -201,7 +201,7 @@ fn numbers_have_exponents_of_fortran() {
     assert_eq!(frame.column("q").unwrap().values, Values::Real(vec![5.0]));
 }
 
-/// What an earlier calculation failed at does not keep a structure from being read.
+/// A failed result of an earlier calculation does not prevent reading the structure.
 #[test]
 fn results_that_are_no_numbers_are_none() {
     for energy in ["nan", "inf", "low", "\"\"", "\"1 2\"", "None"] {
@@ -238,7 +238,7 @@ fn atoms_fixed_along_some_axes_are_free_and_keep_their_mask() {
     freed.free_last(1);
     assert_eq!((freed.partly_fixed(), &freed.structure.fixed[..]), (None, &[true, true, false][..]));
     assert!(format_frames(&[freed]).contains("move_mask:L:1"));
-    // Flags of lattice vectors that are not parallel to the axes have no place here.
+    // Extended XYZ cannot hold flags of lattice vectors that are not parallel to the axes.
     let cell = Cell { vectors: [[3.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 3.0]], periodic: [true; 3] };
     let skewed = Frame::from(Structure { cell, ..frame.structure.clone() });
     let flags = vec![[true; 3], [true; 3], [false, true, true]];

@@ -8,7 +8,7 @@ use crate::system::vector::is_finite;
 use std::fmt::{Display, Write};
 use std::path::Path;
 
-/// Writes `frames` to the extended XYZ file `path`, replacing what it held.
+/// Writes `frames` to the extended XYZ file `path`, replacing its old content.
 ///
 /// # Errors
 /// `Storage` if the file cannot be written.
@@ -17,8 +17,8 @@ pub fn write_frames(path: &Path, frames: &[Frame]) -> Result<()> {
         .map_err(|error| Error::storage(path, format!("cannot be written: {error}")))
 }
 
-/// `frames` as extended XYZ; every number reads back bit for bit, here and in ASE. An energy that is not finite, and forces that
-/// are not all finite, are left out, as are constraints along axes that are not x, y and z.
+/// `frames` as extended XYZ; every number reads back bit for bit, here and in ASE. An energy that is not finite and forces that are
+/// not all finite are left out. Constraints along axes other than x, y and z are left out too.
 pub fn format_frames(frames: &[Frame]) -> String {
     let mut text = String::new();
     for frame in frames {
@@ -55,14 +55,14 @@ fn format_frame(frame: &Frame, text: &mut String) {
     }
 }
 
-/// For each atom whether it moves, or whether it moves along x, y and z where that differs; empty where all move.
+/// For each atom one flag, or flags for x, y and z if these differ: true if it moves. Empty if all atoms move.
 fn move_mask(frame: &Frame) -> Vec<Vec<bool>> {
     let moves = frame.moves_along(Axes::Cartesian).unwrap_or_default();
     let width = if frame.moves.is_some() { 3 } else { 1 };
     moves.into_iter().map(|flags| flags[..width].to_vec()).collect()
 }
 
-/// Checks that extended XYZ can say what `frame` holds.
+/// Checks that extended XYZ can express everything in `frame`.
 ///
 /// # Errors
 /// A sentence about an atom that is fixed along lattice vectors that are not parallel to x, y and z.
