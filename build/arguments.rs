@@ -1,27 +1,29 @@
-//! Rust twins of the structures that kernels take, made from the kernels' sources, so that each is written once.
+//! Makes Rust twins of the structures that kernels take, from the kernels' sources, so that each is written once.
 //!
-//! A line `KERNEL(256, scale, Scale) {` makes an `Entry` of that name, typed by its argument, and twins of `Scale`, of the structures in it
-//! and of those that its pointers lead to. A field is `TYPE NAME;`, `TYPE NAME[COUNT];` or several names of one type, on one line; TYPE is
-//! a number, `Vector`, a structure, or a pointer to one of these or to a short vector. Whatever else stands in such a structure fails the
-//! build. `template <class Stored>` is the one kind of template: pointers to `Stored` are `StoredPointer`.
+//! A line `KERNEL(256, scale, Scale) {` makes an `Entry` of that name, typed by its argument. It also makes twins of `Scale`, of
+//! the structures in it and of those that its pointers lead to. A field is `TYPE NAME;`, `TYPE NAME[COUNT];` or several names of
+//! one type, on one line. TYPE is a number, `Vector`, a structure, or a pointer to one of these or to a short vector. Anything else
+//! in such a structure fails the build. `template <class Stored>` is the one kind of template: pointers to `Stored` become
+//! `StoredPointer`.
 //!
-//! Offsets follow the rules of C for x86-64 and for CUDA, which are the same; [`Twins::assertions`] has both compilers confirm them.
+//! Offsets follow the rules of C for x86-64 and for CUDA, which are the same; [`Twins::assertions`] makes both compilers check
+//! them.
 
 use crate::sources::{Texts, included};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What is made of all sources.
+/// The results for all sources.
 #[derive(Debug)]
 pub struct Twins {
     /// Text of the Rust file: a module for every source.
     pub rust: String,
-    /// By the name of a `.cu`: lines for its end, which do not compile if a structure is laid out differently than its twin; OFFSET_OF is the
-    /// prelude's.
+    /// Lines for the end of each `.cu`, by its name. They do not compile if the layout of a structure differs from its twin's.
+    /// OFFSET_OF is the prelude's.
     pub assertions: BTreeMap<String, String>,
 }
 
-/// A structure as it is written.
+/// A structure in its source.
 struct Raw<'a> {
     file: &'a str,
     /// Number of its first line, from 1.
@@ -46,13 +48,13 @@ struct Field {
 #[derive(Clone)]
 struct Twin {
     doc: String,
-    /// As kernels name it, with `<float>` where it is a template.
+    /// The name in the kernels, with `<float>` if it is a template.
     name_in_c: String,
     fields: Vec<Field>,
     size: usize,
     align: usize,
     has_padding: bool,
-    /// Whether kernels take it by value, and whether they find it in device memory.
+    /// True if kernels take it by value, and true if they find it in device memory.
     by_value: bool,
     in_memory: bool,
 }
@@ -77,7 +79,7 @@ fn module_of(file: &str) -> &str {
 /// Makes the twins of all sources and headers.
 ///
 /// # Errors
-/// File, line and reason of the first thing that has no twin.
+/// File, line and reason of the first item that has no twin.
 pub fn generate(texts: &Texts) -> Result<Twins, String> {
     let mut structures: BTreeMap<&str, BTreeMap<&str, Raw>> = BTreeMap::new();
     let mut constants: BTreeMap<&str, Vec<Constant>> = BTreeMap::new();
@@ -178,7 +180,7 @@ enum Use {
     Memory,
 }
 
-/// Why there is no twin, and where if that is known.
+/// The reason for a missing twin, and its place if known.
 enum Refusal {
     At(String),
     Reason(String),
@@ -193,14 +195,14 @@ impl Refusal {
     }
 }
 
-/// What a `.cu` sees.
+/// The structures and constants visible in a `.cu`.
 struct Scope<'a> {
     structures: BTreeMap<&'a str, &'a Raw<'a>>,
     constants: Vec<&'a Constant>,
 }
 
 impl Scope<'_> {
-    /// Makes the twin of `name`, also `name<float>` or the like, and all that it needs.
+    /// Makes the twin of `name`, which may be `name<float>` or the like, and all twins that it needs.
     fn make(&self, name: &str, kind: Use, made: &mut Made, used: &mut Vec<(Key, Use)>) -> Result<Key, Refusal> {
         let plain = name.split('<').next().unwrap_or(name);
         let Some(raw) = self.structures.get(plain) else {
@@ -235,7 +237,7 @@ impl Scope<'_> {
     ) -> Result<Twin, Refusal> {
         let (mut fields, mut end, mut align) = (Vec::<Field>::new(), 0_usize, 1);
         let mut has_padding = false;
-        // A comment above is about the next line and those of the same type that follow it.
+        // A comment above describes the next line, and the following ones of the same type.
         let (mut above, mut above_type): (Vec<&str>, Option<&str>) = (Vec::new(), None);
         for (k, line) in raw.body.iter().enumerate() {
             let at = raw.line + 1 + k;
@@ -341,7 +343,7 @@ fn number(name: &str) -> Option<(&'static str, usize, usize)> {
     })
 }
 
-/// What pointers lead to, beside structures.
+/// Targets of pointers other than structures.
 fn pointed(name: &str) -> Option<&'static str> {
     Some(match name {
         "unsigned short" => "u16",

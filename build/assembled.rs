@@ -1,4 +1,4 @@
-//! What the assembler and the PTX say of the kernels of one source.
+//! The data of the assembler and of the PTX on the kernels of one source.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub struct Resources {
     pub shared: u32,
 }
 
-/// How a kernel is launched.
+/// The launch data of a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
@@ -28,8 +28,8 @@ pub struct Entry {
     pub max_threads: u32,
 }
 
-/// Resources of every kernel in the log of a compilation with `--ptxas-options=-v`. What functions need that were not inlined
-/// counts for every kernel.
+/// Resources of every kernel in the log of a compilation with `--ptxas-options=-v`. The needs of functions that were not inlined
+/// count for every kernel.
 pub fn resources(log: &str) -> BTreeMap<String, Resources> {
     let mut kernels: BTreeMap<String, Resources> = BTreeMap::new();
     let mut functions = Resources::default();
@@ -71,7 +71,7 @@ pub fn entries(ptx: &str) -> Vec<Entry> {
     ptx.split(".entry ").skip(1).filter_map(entry).collect()
 }
 
-/// The kernel whose declaration `text` begins with: `name( .param .align 8 .b8 name_param_0[24] ) .maxntid 256, 1, 1 {`.
+/// The kernel with its declaration at the start of `text`: `name( .param .align 8 .b8 name_param_0[24] ) .maxntid 256, 1, 1 {`.
 fn entry(text: &str) -> Option<Entry> {
     let head = text.split('{').next()?;
     let (name, rest) = head.split_once('(')?;
@@ -87,7 +87,7 @@ fn entry(text: &str) -> Option<Entry> {
     Some(Entry { name: name.trim().to_owned(), argument_bytes, max_threads })
 }
 
-/// The number that stands before `what` in `line`; 0 if there is none.
+/// The number before `what` in `line`; 0 if there is none.
 fn before(line: &str, what: &str) -> u32 {
     let Some((head, _)) = line.split_once(what) else { return 0 };
     head.rsplit(|character: char| !character.is_ascii_digit())

@@ -1,6 +1,6 @@
 //! Compiles the kernels as C++, for the emulator (feature `emulator`).
 //!
-//! Every `.cu` file becomes a unit of its own, in a namespace of its own: as under NVRTC, files may use the same names.
+//! Every `.cu` file becomes a separate unit in its own namespace: as under NVRTC, files may use the same names.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,13 +12,13 @@ const EMULATOR: &str = "src/gpu/emulator";
 /// Kernels of the engine, and those with planted bugs that the emulator has to catch.
 const KERNELS: [&str; 2] = ["kernels", "tests/planted"];
 
-/// A misaligned access raises a signal, which the emulator catches: what a card refuses, x86 and ARM would do.
+/// A misaligned access raises a signal, which the emulator catches. A card refuses such an access, but x86 and ARM would do it.
 const ALIGNMENT: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"];
 
 /// Compiles emulator and kernels, and links them.
 ///
-/// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` has the compiler call the emulator
-/// at each access of a kernel, which then judges it (accesses.hpp).
+/// `GODIFF_EMULATOR_SANITIZE=address` adds the address and undefined-behaviour sanitizers; `=races` makes the compiler call the
+/// emulator at each access of a kernel, and the emulator checks it (accesses.hpp).
 ///
 /// `assertions` are lines for the end of each of the engine's kernels, by the name of its file.
 pub fn compile(root: &Path, assertions: &BTreeMap<String, String>) {
@@ -56,7 +56,7 @@ pub fn compile(root: &Path, assertions: &BTreeMap<String, String>) {
     let (everywhere, in_kernels): (&[&str], &[&str]) = match sanitize.as_str() {
         "" => (&[], &ALIGNMENT),
         "address" => {
-            // The libraries have to come before the C library, which is up to who runs the program: scripts/sanitize.
+            // The libraries have to come before the C library; the user of the program must ensure that, as scripts/sanitize does.
             println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed,-lasan,-lubsan,--pop-state");
             (&["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"], &[])
         }
@@ -80,12 +80,12 @@ pub fn compile(root: &Path, assertions: &BTreeMap<String, String>) {
         // Sums are rounded as written, and floats are read as float4, as CUDA allows.
         .flag("-ffp-contract=off")
         .flag("-fno-strict-aliasing")
-        // `#pragma unroll`, and helpers that a file shares but one kernel does not use.
+        // These warnings are about `#pragma unroll`, and about shared helpers that one file does not use.
         .flag("-Wno-unknown-pragmas")
         .flag("-Wno-unused-function")
         .flag_if_supported("-Wno-unused-const-variable")
         .flags(everywhere);
-    // Everything that a unit may include; the sanitizer, since its flags are not in the names of the objects.
+    // The hash covers everything that a unit may include, and the sanitizer, since its flags are not in the names of the objects.
     let mut shared = DefaultHasher::new();
     sanitize.hash(&mut shared);
     for header in [sources(&emulator, "hpp"), sources(&root.join("kernels"), "cuh")].concat() {
@@ -99,8 +99,8 @@ pub fn compile(root: &Path, assertions: &BTreeMap<String, String>) {
     }
 }
 
-/// Compiles `files`, but only those that changed since the last time: kernels are edited one at a time. `shared` is what they all
-/// depend on.
+/// Compiles those of `files` that changed since the last time, since kernels are edited one at a time. All files depend on
+/// `shared`.
 fn objects(build: &mut cc::Build, files: &[PathBuf], shared: &DefaultHasher) -> Result<Vec<PathBuf>, String> {
     let mut objects = Vec::new();
     for file in files {
@@ -109,7 +109,7 @@ fn objects(build: &mut cc::Build, files: &[PathBuf], shared: &DefaultHasher) -> 
             fs::read(text).unwrap_or_default().hash(&mut hasher);
         }
         let hash = hasher.finish().to_string();
-        // Beside the objects, a note of what each was made from.
+        // A note next to each object records the sources it was made from.
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let note = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join(format!("{name}.compiled"));
         let made = fs::read_to_string(&note).unwrap_or_default();
@@ -143,7 +143,7 @@ fn sources(folder: &Path, extension: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Writes `text` to `path`, which it gives back.
+/// Writes `text` to `path` and returns `path`.
 fn write_if_changed(path: PathBuf, text: &str) -> PathBuf {
     if fs::read_to_string(&path).is_ok_and(|found| found == text) {
         return path;

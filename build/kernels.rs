@@ -1,7 +1,7 @@
-//! Compiles `kernels/*.cu` for every supported architecture and writes what `src/gpu/kernels.rs` embeds.
+//! Compiles `kernels/*.cu` for every supported architecture and writes the files that `src/gpu/kernels.rs` embeds.
 //!
-//! A compilation is remembered in the target folder under a hash of everything that it depends on, so only what changed is
-//! compiled again, and `cargo` may run this as often as it likes.
+//! A compilation is stored in the target folder under a hash of everything that it depends on. So only changed sources are compiled
+//! again, and `cargo` may run this at any time.
 
 use crate::assembled::{Entry, Resources, entries, resources, warnings};
 use crate::nvrtc::{Input, Missing, Nvrtc, VARIABLES};
@@ -17,13 +17,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Compute capabilities with a cubin of their own.
+/// Compute capabilities that have their own cubin.
 const CUBINS: [u32; 4] = [80, 86, 89, 90];
 
 /// Compute capability of the PTX, which drivers turn into code for all newer cards.
 const PTX: u32 = 80;
 
-/// How to get NVRTC.
+/// Advice for installing NVRTC.
 const HOW_TO_GET: &str = "install it with `pip install nvidia-cuda-nvrtc-cu12`, or name the library or its folder in \
                           GODIFF_NVRTC (docs/developing.md lists all places), then `touch build.rs` and build again";
 
@@ -49,10 +49,10 @@ struct Done {
     log: String,
 }
 
-/// Builds the kernels of `texts`, each `.cu` with its `assertions`, or notes in the generated file why there are none.
+/// Builds the kernels of `texts`, each `.cu` with its `assertions`, or writes into the generated file why there are none.
 ///
 /// # Errors
-/// One text for every source that does not compile, or why NVRTC is missing where it must not be.
+/// One text for every source that does not compile, or the reason why NVRTC is missing if it is required.
 pub fn build(texts: &Texts, assertions: &BTreeMap<String, String>, out: &Path) -> Result<(), Vec<String>> {
     for name in VARIABLES.iter().chain(&["GODIFF_REQUIRE_CUDA"]) {
         println!("cargo::rerun-if-env-changed={name}");
@@ -105,7 +105,7 @@ fn at(path: &Path, cause: impl std::fmt::Display) -> String {
     format!("{}: {cause}", path.display())
 }
 
-/// Every `.cu` of `texts`, in the order of names, with what the twins of its arguments rest on at its end.
+/// Every `.cu` of `texts`, in the order of names, with the assertions of its arguments' twins at its end.
 fn sources_of(texts: &Texts, assertions: &BTreeMap<String, String>) -> Vec<Source> {
     let sources = texts.iter().filter_map(|(name, text)| {
         let stem = name.strip_suffix(".cu")?.to_owned();
@@ -116,14 +116,14 @@ fn sources_of(texts: &Texts, assertions: &BTreeMap<String, String>) -> Vec<Sourc
     sources.collect()
 }
 
-/// A folder that outlives a change of this package: in cargo's target folder, or else beside `out`.
+/// A folder that survives a change of this package: in cargo's target folder, or else next to `out`.
 fn cache_folder(out: &Path) -> PathBuf {
     let cargos = |folder: &&Path| [".rustc_info.json", "CACHEDIR.TAG"].iter().any(|name| folder.join(name).is_file());
     let target = out.ancestors().find(cargos);
     target.or(out.parent()).unwrap_or(out).join("godiff-kernels")
 }
 
-/// `work` of every task, on as many threads as cargo allows.
+/// Runs `work` on every task, on as many threads as cargo allows.
 fn in_parallel<T: Sync, R: Send>(tasks: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let allowed = env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
     let next = AtomicUsize::new(0);
@@ -158,7 +158,7 @@ fn compile(nvrtc: &Nvrtc, task: Task, cache: &Path) -> Result<Done, String> {
     (nvrtc.version, &options, &task.source.text, &task.source.headers).hash(&mut hasher);
     let name = format!("{}-{}-{:016x}", task.source.stem, task.target, hasher.finish());
     let (image_path, log_path) = (cache.join(&name), cache.join(format!("{name}.log")));
-    // The image is written last, so it tells that both are there.
+    // The image is written last, so its presence means that both are there.
     if let (Ok(image), Ok(log)) = (fs::read(&image_path), fs::read_to_string(&log_path)) {
         return Ok(Done { image, log });
     }
@@ -188,7 +188,7 @@ fn generated_without_nvrtc() -> String {
         .to_owned()
 }
 
-/// Puts the images into `out` and gives the text of the generated file.
+/// Writes the images into `out` and returns the text of the generated file.
 fn generate(nvrtc: &Nvrtc, modules: &[(&Source, &[Done])], targets: &[String], out: &Path) -> Result<String, String> {
     let mut text = String::new();
     let (major, minor) = nvrtc.version;

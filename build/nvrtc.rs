@@ -1,6 +1,6 @@
-//! NVRTC, NVIDIA's run-time compiler, used at build time: found by documented rules, loaded without headers or a toolkit.
+//! NVRTC, NVIDIA's run-time compiler, used at build time. It is found by documented rules and loaded without headers or a toolkit.
 //!
-//! The hardware is never asked: what is built depends on the sources and on NVRTC alone.
+//! The build does not look at the hardware: its result depends on the sources and on NVRTC alone.
 
 use libloading::Library;
 use std::env;
@@ -13,10 +13,10 @@ use std::ptr;
 /// Names of the library, in the order of preference.
 const NAMES: [&str; 3] = ["libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so"];
 
-/// Where a CUDA toolkit keeps its libraries.
+/// Library folders of a CUDA toolkit.
 const TOOLKIT_FOLDERS: [&str; 3] = ["lib64", "lib", "targets/x86_64-linux/lib"];
 
-/// Where the pip wheels `nvidia-cuda-nvrtc-cu12` and `nvidia-cuda-nvrtc` put theirs, below a `site-packages`.
+/// Library folders of the pip wheels `nvidia-cuda-nvrtc-cu12` and `nvidia-cuda-nvrtc`, below a `site-packages`.
 const WHEEL_FOLDERS: [&str; 2] = ["nvidia/cuda_nvrtc/lib", "nvidia/cu13/lib"];
 
 /// The oldest major version whose cubins the driver layer loads.
@@ -25,18 +25,18 @@ const OLDEST_MAJOR: c_int = 12;
 /// Environment variables that the search reads.
 pub const VARIABLES: [&str; 4] = ["GODIFF_NVRTC", "CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV"];
 
-/// Why there is no NVRTC.
+/// The reason for a missing NVRTC.
 #[derive(Debug)]
 pub enum Missing {
     /// None of the documented places has one.
     Nowhere(String),
-    /// `GODIFF_NVRTC` names something that is none.
+    /// `GODIFF_NVRTC` names something that is not NVRTC.
     Named(String),
 }
 
 /// A loaded NVRTC.
 pub struct Nvrtc {
-    /// Where it was found; a bare name if the system's library path had it.
+    /// The path where it was found; a bare name if the system's library path had it.
     pub path: PathBuf,
     /// Major and minor version.
     pub version: (c_int, c_int),
@@ -48,7 +48,7 @@ type Handle = *mut std::ffi::c_void;
 /// `nvrtcResult`: 0 is success.
 type Code = c_int;
 
-/// The functions used, valid as long as the library is.
+/// The functions used, valid as long as the library is loaded.
 struct Api {
     error_string: unsafe extern "C" fn(Code) -> *const c_char,
     create: unsafe extern "C" fn(
@@ -73,7 +73,7 @@ struct Output {
     get: unsafe extern "C" fn(Handle, *mut c_char) -> Code,
 }
 
-/// What one compilation is made of.
+/// The input of one compilation.
 pub struct Input<'a> {
     /// Name for messages, such as `adamw.cu`.
     pub name: &'a str,
@@ -85,11 +85,11 @@ pub struct Input<'a> {
     pub options: &'a [String],
 }
 
-/// What it gives.
+/// The output of one compilation.
 pub struct Compiled {
-    /// A cubin, or PTX text where the target is a virtual architecture.
+    /// A cubin, or PTX text if the target is a virtual architecture.
     pub image: Vec<u8>,
-    /// Warnings, and what the assembler says of the kernels.
+    /// Warnings, and the assembler's report on the kernels.
     pub log: String,
 }
 
@@ -114,12 +114,12 @@ pub fn candidates(
     files.chain(NAMES.map(PathBuf::from)).collect()
 }
 
-/// The files in `folder` that go by one of the library's names.
+/// The files in `folder` that have one of the library's names.
 fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     NAMES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
-/// The `site-packages` of a virtual environment, whatever its Python's version.
+/// The `site-packages` of a virtual environment, for any version of Python.
 fn site_packages_of(venv: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(venv.join("lib")) else { return Vec::new() };
     let mut found: Vec<PathBuf> = entries
@@ -131,14 +131,14 @@ fn site_packages_of(venv: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Where the interpreter `python3` looks for modules; nowhere if there is none.
+/// The folders where the interpreter `python3` looks for modules; none without the interpreter.
 fn python_paths() -> Vec<PathBuf> {
     let script = "import sys; print('\\n'.join(path for path in sys.path if path))";
     let Ok(output) = Command::new("python3").args(["-c", script]).output() else { return Vec::new() };
     String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect()
 }
 
-/// What the system's loader said.
+/// The message of the system's loader.
 fn said(cause: libloading::Error) -> String {
     use std::error::Error;
     cause.source().map_or_else(|| cause.to_string(), ToString::to_string)
@@ -163,7 +163,7 @@ impl Nvrtc {
                 false => format!("GODIFF_NVRTC names no usable NVRTC ({})", refusals.join("; ")),
             })),
             None => {
-                // Bare names that the system does not know tell nothing.
+                // A message about a bare name that the system does not know has no information.
                 refusals.retain(|refusal| refusal.starts_with('/'));
                 Err(Missing::Nowhere(refusals.join("; ")))
             }
@@ -171,8 +171,8 @@ impl Nvrtc {
     }
 
     fn load(path: &Path) -> Result<Self, String> {
-        // SAFETY: whoever builds chose this library, by name or by installing it as NVRTC; its initialisers are trusted as those
-        // of any library that the build links.
+        // SAFETY: the user who builds chose this library, by name or by installing it as NVRTC. Its initialisers are trusted like
+        // those of any library that the build links.
         let library = unsafe { Library::new(path) }.map_err(said)?;
         let api = Api::new(library).map_err(said)?;
         let (mut major, mut minor) = (0, 0);
@@ -229,7 +229,7 @@ impl Nvrtc {
 impl Api {
     fn new(library: Library) -> Result<Self, libloading::Error> {
         // SAFETY: the types are those of the functions of these names in NVRTC's interface, unchanged since version 11. The
-        // pointers stay valid because the library is kept beside them.
+        // pointers stay valid because the library is kept together with them.
         unsafe {
             let output = |size: &[u8], get: &[u8]| -> Result<Output, libloading::Error> {
                 Ok(Output { size: *library.get(size)?, get: *library.get(get)? })
@@ -269,7 +269,7 @@ impl Program<'_> {
         // SAFETY: the program is alive; the size goes through a valid pointer.
         self.api.check("size of a result", unsafe { (of.size)(self.handle, &mut size) })?;
         let mut bytes = vec![0_u8; size];
-        // SAFETY: the buffer is as long as was asked for.
+        // SAFETY: the buffer has the requested length.
         self.api.check("a result", unsafe { (of.get)(self.handle, bytes.as_mut_ptr().cast()) })?;
         Ok(bytes)
     }
@@ -278,7 +278,7 @@ impl Program<'_> {
 impl Drop for Program<'_> {
     fn drop(&mut self) {
         if !self.handle.is_null() {
-            // SAFETY: created by this library and destroyed once. There is nothing to do about a failure.
+            // SAFETY: created by this library and destroyed once. Nothing can be done about a failure.
             let _ = unsafe { (self.api.destroy)(&mut self.handle) };
         }
     }

@@ -1,4 +1,4 @@
-//! The texts of the kernels, and what each includes.
+//! The texts of the kernels, and the headers that each includes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ pub type Texts = BTreeMap<String, String>;
 /// Every `.cu` and `.cuh` of `folder`.
 ///
 /// # Errors
-/// Which file or folder cannot be read, and why.
+/// The file or folder that cannot be read, and the reason.
 pub fn read(folder: &Path) -> Result<Texts, String> {
     let at = |path: &Path, cause: std::io::Error| format!("{}: {cause}", path.display());
     let mut texts = Texts::new();

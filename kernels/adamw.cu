@@ -1,8 +1,8 @@
 // Sum of the gradient's slices, clipping by the global norm, AdamW with PyTorch's conventions (arXiv:1711.05101), and the plateau
 // schedule of the learning rate. CPU twins: src/engine/cpu/adamw.rs, PlateauSchedule in src/engine/schedule.rs.
 //
-// P parameters in the model's order; kernels read them from two arranged copies: matrices as they are ([out][in], widths rounded up)
-// and transposed.
+// P parameters in the model's order; kernels read them from two arranged copies. One has the matrices as they are ([out][in],
+// widths rounded up), the other has them transposed.
 #include "prelude.cuh"
 
 constexpr double BETA_1 = 0.9;
@@ -15,7 +15,7 @@ constexpr unsigned PATIENCE = 100;
 // Parameters that a block of gradient_sum and adamw handles, four a thread.
 constexpr unsigned PARAMETERS_PER_BLOCK = 1024;
 
-// What a call of training keeps on the device.
+// The state of a training call on the device.
 struct TrainingState {
     double learning_rate;
     double best;             // lowest epoch loss so far, if has_best
@@ -23,7 +23,7 @@ struct TrainingState {
     double total_loss;       // sum of the score loss over the steps of the call
     double total_force_loss;  // the same of the force loss
     double loss;             // of the last step
-    double step_rate;        // learning rate of the step at hand
+    double step_rate;        // learning rate of the present step
     unsigned has_best;
     unsigned bad_epochs;
     unsigned epoch_steps;
@@ -32,20 +32,20 @@ struct TrainingState {
     unsigned bad_step;       // one more than the first step whose loss was not finite, 0: none; no step is taken after it
 };
 
-// What a step of a call is told beforehand.
+// The plan of a step, made before the call.
 struct StepPlan {
     double rate_share;    // share of the schedule's learning rate
-    u64 ends_epoch;       // 1 where an epoch ends with the step, else 0
+    u64 ends_epoch;       // 1 if an epoch ends with the step, else 0
 };
 
 struct GradientSum {
     const float* slices;       // [n_slices][slice_len]; null: the gradient is given
-    const unsigned* plain_at;  // [P] where a parameter stands in a slice
+    const unsigned* plain_at;  // [P] place of a parameter in a slice
     float* gradient;           // [P]; written, unless given
     double* squares;           // writes [blocks] Σ g²
     const float* losses;       // [n_losses] shares of the step's score loss; null: no loss, and the schedule stays
     const float* force_losses;  // [n_force_losses] the same of the force loss
-    const StepPlan* plan;      // [steps of the call]; read where there are losses
+    const StepPlan* plan;      // [steps of the call]; read if there are losses
     TrainingState* training;
     unsigned n_parameters;
     unsigned n_slices;
@@ -122,7 +122,7 @@ struct Adamw {
     const float* gradient;           // [P]
     const double* squares;           // [n_squares]
     const TrainingState* training;
-    const unsigned* plain_at;        // [P] where a parameter stands in `plain`
+    const unsigned* plain_at;        // [P] place of a parameter in `plain`
     const unsigned* transposed_at;   // [P] the same in `transposed`; NOWHERE: not there
     float* parameters;               // [P]
     float* first;                    // [P] moments

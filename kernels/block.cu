@@ -4,11 +4,11 @@
 // ‖V‖ = sqrt(Σ V² + 1e-8); senders x = C₂·silu(C₁q + c₁) + c₂ (arXiv:2102.03150, eqs. 7 to 10, in SchNetPack's form).
 // CPU twins: src/engine/cpu/{message,update,linear}.rs.
 //
-// Shapes: F features (a multiple of 4), S structures of N atoms, of which the first T are the template. Atoms keep their row s·N + a
-// in every array; which of them a launch computes stands in a list per structure. Launch: grid (tiles of the longest list, S),
-// 256 threads, 64·F bytes of shared memory an atom of the tile, in the backward pass more for the filter gradients.
+// Shapes: F features (a multiple of 4), S structures of N atoms; the first T atoms are the template. Atoms keep their row s·N + a
+// in every array. A list per structure names the atoms that a launch computes. Launch: grid (tiles of the longest list, S), 256
+// threads, 64·F bytes of shared memory an atom of the tile; the backward pass needs more for the filter gradients.
 //
-// Filters, senders and what is saved for the backward pass are kept as Stored: float, or Half under mixed precision (half.cuh).
+// Filters, senders and the rows saved for the backward pass are kept as Stored: float, or Half under mixed precision (half.cuh).
 #include "message.cuh"
 #include "products.cuh"
 
@@ -36,7 +36,7 @@ struct BlockBiases {
     const float* context_2;
 };
 
-// What the backward pass reads again; S·N rows each.
+// Results that the backward pass reads; S·N rows each.
 template <class Stored>
 struct BlockSaved {
     Stored* middle;          // [4F] state between message and update
@@ -55,7 +55,7 @@ struct BlockForward {
     FreeEdges free_edges;
     const float* start;              // [S or 1][N][4F] state before the message; start_rows atoms a structure, 0: one for all
     const Stored* senders;           // [S or 1][N][5F]
-    const Stored* template_filters;  // [rows][filter_stride], at the block; null where no template atom receives
+    const Stored* template_filters;  // [rows][filter_stride], at the block; null if no template atom receives
     const Stored* free_filters;      // [S][max_pairs][filter_stride], at the block
     BlockWeights weights;            // context null in the last block
     BlockBiases biases;
@@ -198,7 +198,7 @@ KERNEL(256, block_forward, BlockForward<float>) { forward_tile<16>(arguments); }
 
 KERNEL(256, block_forward_mixed, BlockForward<Half>) { forward_tile<16>(arguments); }
 
-// The same in tiles of four: few atoms on many multiprocessors.
+// The same in tiles of four, for few atoms on many multiprocessors.
 KERNEL(256, block_forward_small, BlockForward<float>) { forward_tile<4>(arguments); }
 
 KERNEL(256, block_forward_small_mixed, BlockForward<Half>) { forward_tile<4>(arguments); }
@@ -208,9 +208,9 @@ struct BlockBackward {
     AtomList atoms;                  // of the block whose update is differentiated: the senders of the block above
     TemplateEdges template_edges;
     FreeEdges free_edges;
-    // The message above and the network that made its senders. d_above null: d_state is read instead, the gradient of the last
-    // block's outputs.
-    const float* d_above;            // [S·N][4F] d middle of the block above, 0 where an atom did not receive
+    // The message above and the network that made its senders. If d_above is null, d_state is read instead: the gradient of the
+    // last block's outputs.
+    const float* d_above;            // [S·N][4F] d middle of the block above, 0 for atoms that did not receive
     const Stored* template_filters;  // of the block above, as in the forward pass
     const Stored* free_filters;
     const Stored* senders;           // [S·N][5F] of the block above
@@ -396,7 +396,7 @@ __device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
         a.d_middle[row(k) * 4 * f + c] = d_state[k * 4 * f + c];
     }
     if (blockIdx.x == 0) {
-        // The first tile of a structure also clears the rows that no tile writes, so that whoever gathers finds zeros there.
+        // The first tile of a structure also clears the rows that no tile writes, so that gathering kernels find zeros there.
         __syncthreads();
         unsigned* listed = shared_memory<unsigned>();
         for (unsigned i = threadIdx.x; i < n; i += blockDim.x) listed[i] = 0;

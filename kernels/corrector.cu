@@ -1,19 +1,19 @@
-// The corrector of force-field guidance (arXiv:2510.13448, eq. 7): x ← x + η(1−t)^ζ·p, p the L-BFGS direction of the predicted
+// The corrector of force-field guidance (arXiv:2510.13448, eq. 7): x ← x + η(1−t)^ζ·p, p is the L-BFGS direction of the predicted
 // forces (two-loop recursion: Nocedal, Math. Comp. 35, 773, 1980), scaled as a whole so that no atom's part of it is longer than
-// max_step; without history, or where the direction does not point downhill, p = max_step·F/max|F_i|. Then wrapped and clamped.
-// A free cluster's forces lose their mean. One call follows every reverse step; the calls are counted on the device, so that a
+// max_step. Without history, or if the direction does not point downhill, p = max_step·F/max|F_i|. Then x is wrapped and clamped. A
+// free cluster's forces lose their mean. One call follows every reverse step; the calls are counted on the device, so that a
 // captured launch can be replayed.
 //
 // CPU twins: src/diffusion/corrector.rs, src/lbfgs.rs.
 #include "diffusion.cuh"
 
-// What a structure's memory holds. Pair k, oldest first, stands in slot (oldest + k) % (capacity + 1): one slot more than pairs
-// are kept, so that a new pair can be judged before it displaces the oldest.
+// The history of a structure. Pair k, oldest first, is in slot (oldest + k) % (capacity + 1). There is one slot more than pairs, so
+// that a new pair can be judged before it displaces the oldest.
 struct History {
     unsigned n_calls, n_pairs, oldest;
 };
 
-// Structure s of S, n free atoms each. All is f64 but the forces.
+// Structure s of S, n free atoms each. Everything but the forces is f64.
 struct CorrectorArguments {
     Lattice lattice;
     Region region;
@@ -45,7 +45,7 @@ __device__ __forceinline__ Pair pair_at(double* slots, unsigned n_free, unsigned
     return {first, first + 3 * n_free, first + 6 * n_free};
 }
 
-// `value` of all threads combined, in whole warps; every thread gets the same bits. `partial`: a number a warp in shared memory.
+// Combines `value` of all threads, in whole warps; every thread gets the same bits. `partial`: one number a warp in shared memory.
 template <class Combine>
 __device__ __forceinline__ double over_block(double value, double* partial, Combine combine) {
     for (unsigned by = WARP / 2; by > 0; by /= 2) value = combine(value, __shfl_xor_sync(0xffffffffu, value, by));
@@ -58,14 +58,14 @@ __device__ __forceinline__ double over_block(double value, double* partial, Comb
     return value;
 }
 
-// Σ a_i·b_i over the n vectors of both, which this thread holds those of its atoms of.
+// Σ a_i·b_i over n vectors each; each thread holds the vectors of its own atoms.
 __device__ __forceinline__ double dot_over_block(const double* a, const double* b, unsigned n, double* partial) {
     double sum = 0.0;
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) sum += dot(vector_at(a, atom), vector_at(b, atom));
     return over_block(sum, partial, [](double x, double y) { return x + y; });
 }
 
-// Length of the longest of n vectors; what is no number does not count.
+// Length of the longest of n vectors; NaN does not count.
 __device__ __forceinline__ double farthest(const double* vectors, unsigned n, double* partial) {
     double squared = 0.0;
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) {
@@ -87,7 +87,7 @@ __device__ __forceinline__ void set_scaled(double* a, double factor, const doubl
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) store_vector(a, atom, scale(factor, vector_at(b, atom)));
 }
 
-// Grid (S), whole warps up to 64 threads, of which each moves atoms of its own. Shared memory: 3n + 3 + 2 + capacity doubles.
+// Grid (S), whole warps up to 64 threads; each thread moves its own atoms. Shared memory: 3n + 3 + 2 + capacity doubles.
 KERNEL(64, corrector, CorrectorArguments) {
     const unsigned n = arguments.n_free, n_slots = arguments.capacity + 1;
     const u64 structure = blockIdx.x;
@@ -112,7 +112,7 @@ KERNEL(64, corrector, CorrectorArguments) {
         remove_centres(direction, means, 1, n);
     }
 
-    // The pair of this call and the one before is remembered unless it shows no positive curvature.
+    // The pair of this call and the one before is stored if its curvature is positive.
     unsigned n_pairs = before.n_pairs, oldest = before.oldest;
     if (before.n_calls > 0) {
         const Pair pair = pair_at(slots, n, (oldest + n_pairs) % n_slots);
@@ -124,7 +124,7 @@ KERNEL(64, corrector, CorrectorArguments) {
         const double curvature = dot_over_block(pair.step, pair.change, n, partial);
         const double step = dot_over_block(pair.step, pair.step, n, partial);
         const double change = dot_over_block(pair.change, pair.change, n, partial);
-        // Far below the size of its factors, s·y is rounding.
+        // If s·y is far below the size of its factors, it is a rounding error.
         if (curvature > 1e-12 * sqrt(step) * sqrt(change) && isfinite(curvature)) {
             if (threadIdx.x == 0) {
                 pair.factors[0] = 1.0 / curvature;
@@ -143,7 +143,7 @@ KERNEL(64, corrector, CorrectorArguments) {
         store_vector(last_forces, atom, vector_at(direction, atom));
     }
 
-    // −H·gradient, H the inverse Hessian as far as the pairs know it.
+    // −H·gradient, where H is the inverse Hessian that the pairs give.
     bool downhill = false;
     if (n_pairs > 0) {
         for (unsigned k = n_pairs; k-- > 0;) {

@@ -11,7 +11,8 @@ struct Sde {
     unsigned rho;
 };
 
-// Standard deviation of the noise added up to time t, σ_t = sqrt(σ(t)² − σ(0)²), Å. σ(t) − σ(0) as a difference of powers, factored.
+// Standard deviation of the noise added up to time t, σ_t = sqrt(σ(t)² − σ(0)²), Å. σ(t) − σ(0) is computed as a factored
+// difference of powers.
 __device__ __forceinline__ double noise_scale(Sde sde, double t) {
     const double rise = sde.spread * t, root = sde.start + rise;
     double sum = 1.0, product = 1.0;
@@ -31,7 +32,7 @@ __device__ __forceinline__ double diffusion_squared(Sde sde, double t) {
     return 2.0 * (product * root) * (double(sde.rho) * product * sde.spread);
 }
 
-// How free atoms are bound: not at all, between two heights (Å), or as a cluster that has no place in space.
+// The bounds of the free atoms: none, two heights (Å), or a free cluster without a place in space.
 constexpr unsigned UNBOUND = 0, CONFINED = 1, FREE_CLUSTER = 2;
 struct Region {
     double z_lo, z_hi;
@@ -56,7 +57,7 @@ __device__ __forceinline__ Vector wrap(const Lattice& lattice, const Region& reg
     return x;
 }
 
-// The way (Å) from one place to another past the boundaries that repeat. Exact for ways shorter than half of the cell's
+// The vector (Å) from one place to another through the periodic boundaries. It is exact if it is shorter than half of the cell's
 // perpendicular widths.
 __device__ __forceinline__ Vector displacement(const Lattice& lattice, Vector from, Vector to) {
     Vector way = sub(to, from);
@@ -67,7 +68,7 @@ __device__ __forceinline__ Vector displacement(const Lattice& lattice, Vector fr
     return way;
 }
 
-// z brought into the confinement; NaN stays NaN.
+// z moved into the confinement; NaN stays NaN.
 __device__ __forceinline__ double clamp_height(double z, Region region) {
     return z < region.z_lo ? region.z_lo : z > region.z_hi ? region.z_hi : z;
 }
@@ -103,18 +104,18 @@ __device__ __forceinline__ Forward forward_noise_of(Vector x0, double sigma_t, U
     return {{x0.x + sigma_t * plane.x, x0.y + sigma_t * plane.y, z}, {plane.x, plane.y, normal}};
 }
 
-// x + g²·s·dt: where a reverse step goes without noise.
+// x + g²·s·dt: the end of a reverse step without noise.
 __device__ __forceinline__ Vector reverse_mean(Vector x, Vector score, double g2, double dt) {
     return add(x, scale(g2 * dt, score));
 }
 
-// How often a reverse step counts the score: `scale` times, but no step goes beyond the clean position that a true score
-// predicts where it would not without scale.
+// Factor on the score in a reverse step: `scale`. It is reduced so that no step passes the clean position that a true score
+// predicts, unless the step passes it without the factor too.
 __device__ __forceinline__ double limited_score_scale(double scale, double sigma, double g2, double dt) {
     return fmin(scale, fmax(sigma * sigma / (g2 * dt), 1.0));
 }
 
-// x + g²·s·dt + g·sqrt(dt)·ξ for one atom that is no free cluster's, not wrapped. The last step adds no noise and clamps z.
+// x + g²·s·dt + g·sqrt(dt)·ξ for one atom that is not in a free cluster, not wrapped. The last step adds no noise and clamps z.
 __device__ __forceinline__ Vector reverse_step_of(Vector mean, double spread, Uniforms u, Region region, bool last) {
     const bool confined = region.kind == CONFINED;
     if (last) return {mean.x, mean.y, confined ? clamp_height(mean.z, region) : mean.z};
@@ -124,8 +125,8 @@ __device__ __forceinline__ Vector reverse_step_of(Vector mean, double spread, Un
     return {mean.x + spread * plane.x, mean.y + spread * plane.y, z};
 }
 
-// Subtracts from each of `n_groups` groups of n vectors its mean. `vectors` [n_groups, n, 3] and `means` [n_groups, 3] lie in
-// shared memory; every thread of the block takes part, after the vectors are written and seen by all.
+// Subtracts from each of `n_groups` groups of n vectors its mean. `vectors` [n_groups, n, 3] and `means` [n_groups, 3] are in
+// shared memory. Every thread of the block takes part; before the call the vectors are written and a barrier is passed.
 __device__ __forceinline__ void remove_centres(double* vectors, double* means, unsigned n_groups, unsigned n) {
     for (unsigned k = threadIdx.x; k < 3 * n_groups; k += blockDim.x) {
         const double* group = vectors + 3 * n * (k / 3) + k % 3;
@@ -140,7 +141,7 @@ __device__ __forceinline__ void remove_centres(double* vectors, double* means, u
     __syncthreads();
 }
 
-// What the score head hears of time t: sin πt and cos πt.
+// The score head's inputs of time t: sin πt and cos πt.
 __device__ __forceinline__ void store_time_features(float* features, u64 structure, double t) {
     double sine, cosine;
     sincospi(t, &sine, &cosine);

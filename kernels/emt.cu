@@ -6,7 +6,7 @@ struct EmtArguments {
     EmtRoom room;
     // Free atoms, Å: [S, n, 3].
     const double* positions;
-    // eV, [S]; eV/Å, [S, N, 3]. Overwritten; those of structures that overflow are left alone.
+    // eV, [S]; eV/Å, [S, N, 3]. Overwritten, but not for structures that overflow.
     double* energies;
     double* forces;
 };

@@ -1,8 +1,8 @@
 // Effective medium theory (K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394, 1996) of one structure by one
-// block, in f64. Of pairs between template atoms nothing is computed: what they give is constant, and comes from the CPU.
+// block, in f64. Pairs between template atoms are not computed: their share is constant, and comes from the CPU.
 //
-// With n_i = Σ_j ρ_j(r_ij) the density at atom i, the energy is Σ_i F_i(n_i) + Σ_{i<j} φ_ij(r_ij). A pair's terms are computed
-// once and kept; atoms gather them, each in an order of its own, so sums do not depend on the order of threads.
+// With n_i = Σ_j ρ_j(r_ij) the density at atom i, the energy is Σ_i F_i(n_i) + Σ_{i<j} φ_ij(r_ij). A pair's terms are computed once
+// and kept. Each atom gathers them in a fixed order, so sums do not depend on the order of threads.
 //
 // CPU twins: Model and Element in src/potential/emt/elements.rs, TemplateShare in src/potential/emt/template_share.rs.
 #pragma once
@@ -11,7 +11,7 @@
 #include "scan.cuh"
 #include "sums.cuh"
 
-// Constants of an element for one cutoff; Element in src/potential/emt/elements.rs says what they are.
+// Constants of an element for one cutoff; Element in src/potential/emt/elements.rs explains them.
 struct EmtElement {
     double density, density_decay, tail, tail_decay, tail_weight;
     double equilibrium_density, cohesive, cohesive_shape, repulsive, repulsive_shape;
@@ -38,17 +38,17 @@ struct EmtSystem {
     const double* forces;
     // Σ_j ∂n_i/∂R_j, [T, 3], 1/Å⁴.
     const double* gradient_sum;
-    // For each template atom j the template atoms i whose density it changes: where they start, [T + 1], who, and ∂n_i/∂R_j, 1/Å⁴.
+    // For each template atom j the template atoms i whose density it changes: their start, [T + 1], the atoms, and ∂n_i/∂R_j, 1/Å⁴.
     const unsigned* gradient_starts;
     const unsigned* gradient_atoms;
     const double* gradients;
     unsigned n_free, n_template;
 };
 
-// Rows of what is kept of every pair: unit vector from i to j, ∂φ/∂r (eV/Å), ∂n_i/∂r and ∂n_j/∂r (1/Å⁴), n_i and n_j (1/Å³).
+// Rows kept for every pair: unit vector from i to j, ∂φ/∂r (eV/Å), ∂n_i/∂r and ∂n_j/∂r (1/Å⁴), n_i and n_j (1/Å³).
 constexpr unsigned EMT_X = 0, EMT_Y = 1, EMT_Z = 2, EMT_ENERGY_SLOPE = 3, EMT_DENSITY_SLOPE = 4, EMT_DENSITY = 6, EMT_TERMS = 8;
 
-// Room in device memory; what belongs to structure s stands at s times the length in brackets. All of it is overwritten.
+// Buffers in device memory. The part of structure s starts at s times the length in brackets. Everything is overwritten.
 struct EmtRoom {
     // f | j << 16, and the shift, of every pair of free atom f with atom j: [S, max_pairs].
     uint4* pairs;
@@ -61,14 +61,14 @@ struct EmtRoom {
     unsigned max_pairs;
 };
 
-// What a block holds in shared memory, from `start` on: WARP and N doubles, N × Folded, WARP unsigned, and n·N + 1 where there is no scratch.
+// Shared memory of a block, from `start` on: WARP and N doubles, N × Folded, WARP unsigned, and n·N + 1 without scratch.
 struct EmtShared {
     double* sums;
     // F' of every atom, eV·Å³.
     double* slope;
     Folded* folded;
     unsigned* warp_sums;
-    // Candidate f·N + j is free atom f with atom j; its first pair.
+    // First pair of every candidate; candidate f·N + j is free atom f with atom j.
     unsigned* first_pair;
 };
 
@@ -84,7 +84,7 @@ __device__ __forceinline__ EmtShared emt_shared(const EmtSystem& system, const E
     return shared;
 }
 
-// What an atom spreads to a distance r where the cutoff function is w: density (1/Å³) and tail (1/Å³).
+// Density (1/Å³) and tail (1/Å³) of an atom at distance r, if the cutoff function is w there.
 struct EmtSpread {
     double density, tail;
 };
@@ -108,8 +108,8 @@ __device__ __forceinline__ const double* emt_position(const EmtSystem& system, c
     return atom < system.n_template ? system.template_positions + 3 * atom : free_positions + 3 * (atom - system.n_template);
 }
 
-// Calls visit(shift) for every image of atom j around free atom f, another atom, that is within range; `coincident` becomes true
-// where one lies on f.
+// Calls visit(shift) for every image of atom j within range of free atom f, which is another atom. `coincident` becomes true if an
+// image lies on f.
 template <class Visit>
 __device__ __forceinline__ void emt_for_each_image(const EmtSystem& system, const double* free_positions, const Folded* folded,
                                                    unsigned f, unsigned j, bool& coincident, Visit visit) {
@@ -128,7 +128,7 @@ __device__ __forceinline__ void emt_for_each_image(const EmtSystem& system, cons
     });
 }
 
-// The terms of pair p; its energy, eV.
+// Computes the terms of pair p; returns its energy, eV.
 __device__ __forceinline__ double emt_pair(const EmtSystem& system, const double* free_positions, uint4 pair, double* terms,
                                            unsigned max_pairs, unsigned p) {
     const unsigned f = pair.x & 0xffffu, j = pair.x >> 16;
@@ -159,8 +159,8 @@ __device__ __forceinline__ double emt_pair(const EmtSystem& system, const double
     return energy_i + energy_j;
 }
 
-// Calls visit(pair, second) for the pairs of `atom`, shared among the TEAM lanes of which this is number `member`; `second` is 1
-// where the atom is the second of the pair.
+// Calls visit(pair, second) for the pairs of `atom`, split among TEAM lanes; this lane is number `member`. `second` is 1 if the
+// atom is the second of the pair.
 template <unsigned TEAM, class Visit>
 __device__ __forceinline__ void emt_for_each_pair_of(const EmtSystem& system, const unsigned* first_pair, unsigned atom,
                                                      unsigned member, Visit visit) {
@@ -176,7 +176,7 @@ __device__ __forceinline__ void emt_for_each_pair_of(const EmtSystem& system, co
     }
 }
 
-// The density that pairs bring to `atom`, 1/Å³, in all lanes of the team.
+// The density at `atom` from its pairs, 1/Å³, in all lanes of the team.
 template <unsigned TEAM>
 __device__ __forceinline__ double emt_density(const EmtSystem& system, const unsigned* first_pair, const double* terms,
                                               unsigned max_pairs, unsigned atom, bool is_atom) {
@@ -189,7 +189,7 @@ __device__ __forceinline__ double emt_density(const EmtSystem& system, const uns
     return team_sum<TEAM>(density);
 }
 
-// This lane's share of the force that pairs bring to `atom`, eV/Å.
+// This lane's share of the force on `atom` from its pairs, eV/Å.
 template <unsigned TEAM>
 __device__ __forceinline__ Vector emt_pull(const EmtSystem& system, const unsigned* first_pair, const uint4* pairs,
                                            const double* terms, unsigned max_pairs, const double* slope, unsigned atom) {
@@ -210,11 +210,11 @@ __device__ __forceinline__ Vector emt_team_sum(Vector v) {
     return {team_sum<TEAM>(v.x), team_sum<TEAM>(v.y), team_sum<TEAM>(v.z)};
 }
 
-// Energy (eV, in all threads) and forces (eV/Å, on the free atoms, and on the template's where `template_forces` is not null) of
-// `structure` with its free atoms at `free_positions` (Å). Where two atoms share one place the energy is infinite and the forces are
-// not numbers; where a position is not finite neither is. False, and nothing written but the overflow, if there are more pairs than
-// slots. Every thread of the block takes part; after a barrier all see the forces. Shared memory
-// from `shared_start` on is that of EmtShared.
+// Computes the energy (eV, in all threads) and the forces of `structure` with its free atoms at `free_positions` (Å). Forces (eV/Å)
+// are those on the free atoms, and if `template_forces` is not null those on the template atoms too. If two atoms share one place,
+// the energy is infinite and the forces are NaN. If a position is not finite, neither are energy and forces. If there are more
+// pairs than slots, it returns false and writes only the overflow. Every thread of the block takes part; after a barrier all see
+// the forces. Shared memory from `shared_start` on is that of EmtShared.
 __device__ __forceinline__ bool emt_evaluate(const EmtSystem& system, const EmtRoom& room, u64 structure,
                                              double* shared_start, const double* free_positions, double* free_forces,
                                              double* template_forces, double& energy) {
@@ -278,7 +278,7 @@ __device__ __forceinline__ bool emt_evaluate(const EmtSystem& system, const EmtR
         const bool is_atom = a < n_template;
         const double density = emt_density<TEAM>(system, shared.first_pair, terms, max_pairs, a, is_atom);
         if (is_atom && threadIdx.x % TEAM == 0) {
-            // A template atom that no other atom reaches keeps its embedding.
+            // A template atom out of reach of the free atoms keeps its embedding.
             const double2 embedding = density == 0.0
                                           ? system.embedding[a]
                                           : emt_embed(system.elements[system.element_of[a]], system.density[a] + density);
@@ -307,7 +307,8 @@ __device__ __forceinline__ bool emt_evaluate(const EmtSystem& system, const EmtR
         Vector force = {0.0, 0.0, 0.0};
         if (a < n_template) {
             force = emt_pull<TEAM>(system, shared.first_pair, pairs, terms, max_pairs, shared.slope, a);
-            // The force of a density on an atom is −F'(n_i)·∂n_i/∂R; with the template's own F' it is in its forces already.
+            // The force of a density on an atom is −F'(n_i)·∂n_i/∂R. With the template's own F' it is already in the template's
+            // forces.
             for (unsigned k = system.gradient_starts[a] + member; k < system.gradient_starts[a + 1]; k += TEAM) {
                 const unsigned i = system.gradient_atoms[k];
                 const double change = shared.slope[i] - system.embedding[i].y;

@@ -1,5 +1,5 @@
-// Relaxation of S structures on effective medium theory by L-BFGS (Nocedal, Math. Comp. 35, 773, 1980), in f64: each block takes its
-// structure through many steps in one launch. The algorithm is the CPU's; sums are in another order.
+// Relaxation of S structures on effective medium theory by L-BFGS (Nocedal, Math. Comp. 35, 773, 1980), in f64: each block moves
+// its structure by many steps in one launch. The algorithm is the CPU's; sums have another order.
 //
 // CPU twins: Walker in src/potential/relax.rs, Curvature in src/lbfgs.rs, which also give the reasons.
 #include "emt.cuh"
@@ -11,12 +11,12 @@ constexpr unsigned MAX_SHORTENINGS = 12;
 // Why a relaxation ended (see RelaxState::end in src/potential/emt/launch.rs).
 constexpr unsigned MOVING = 0, CONVERGED = 1, MAX_STEPS = 2, STUCK = 3, NOT_FINITE = 4;
 
-// Where a relaxation stands. All zero but the lowest energy, infinite, before the first evaluation.
+// State of a relaxation. Before the first evaluation the lowest energy is infinite, and everything else is zero.
 struct RelaxState {
-    // Of the accepted positions, and the lowest of all accepted so far, eV.
+    // Energy of the accepted positions, and the lowest accepted so far, eV.
     double energy, lowest_energy;
     unsigned status, n_steps, n_evaluations, n_shortenings;
-    // Pairs remembered, and where the oldest is.
+    // Number of stored pairs, and place of the oldest.
     unsigned n_pairs, oldest;
 };
 
@@ -31,7 +31,7 @@ struct RelaxArguments {
     double* steps;
     double* gradients;
     double* forces;
-    // Remembered steps (Å) and changes of the gradient (eV/Å) along them, a ring: [S, history, n, 3]; 1/(s·y): [S, history].
+    // Stored steps (Å) and changes of the gradient (eV/Å) along them, as a ring: [S, history, n, 3]; 1/(s·y): [S, history].
     double* past_steps;
     double* past_changes;
     double* inverses;
@@ -42,7 +42,7 @@ struct RelaxArguments {
     unsigned n_rounds;
 };
 
-// One structure's part of the above, n × 3 each. A lane of the first warp has the atoms lane, lane + WARP, … for itself.
+// One structure's part of the above, n × 3 each. A lane of the first warp handles the atoms lane, lane + WARP, ….
 struct Walker {
     double *positions, *trial, *step, *gradient, *forces, *past_steps, *past_changes, *inverses;
     // Weights of the two loops, in shared memory, [history].
@@ -84,7 +84,7 @@ __device__ __forceinline__ void go_downhill(const Walker& walker) {
     for_each_coordinate(walker.n_free, [&](unsigned k) { walker.step[k] = -FIRST_STEP * walker.gradient[k]; });
 }
 
-// The step −H·gradient; false where the history knows none, or it does not point downhill.
+// The step −H·gradient; false if the history is empty, or if the step does not point downhill.
 __device__ __forceinline__ bool go_by_history(const Walker& walker, const RelaxState& state) {
     if (state.n_pairs == 0) return false;
     const unsigned n_free = walker.n_free, length = 3 * n_free;
@@ -116,7 +116,7 @@ __device__ __forceinline__ bool go_by_history(const Walker& walker, const RelaxS
     return slope < 0.0 && isfinite(slope);
 }
 
-// Adds the step with the change of the gradient along it, unless it shows no positive curvature.
+// Stores the step with the change of the gradient along it if the curvature is positive.
 __device__ __forceinline__ void remember(const Walker& walker, RelaxState& state) {
     const auto change = [&](unsigned k) { return -walker.forces[k] - walker.gradient[k]; };
     const double curvature = sum_over(walker.n_free, [&](unsigned k) { return walker.step[k] * change(k); });
@@ -139,7 +139,8 @@ __device__ __forceinline__ void remember(const Walker& walker, RelaxState& state
     __syncwarp();
 }
 
-// Rejects the step: a shorter one along the same line; when those are used up, downhill without history. `factor` shortens it.
+// Rejects the step. The next one is shorter by `factor` along the same line; after the last shorter one, it goes downhill without
+// history.
 __device__ __forceinline__ void shorten(const Walker& walker, RelaxState& state, double factor) {
     double shrink = isfinite(factor) ? fmin(fmax(factor, 0.1), 0.5) : 0.1;
     if (++state.n_shortenings > MAX_SHORTENINGS) {
@@ -158,8 +159,8 @@ __device__ __forceinline__ void shorten(const Walker& walker, RelaxState& state,
     propose(walker);
 }
 
-// Takes energy and forces of the tried positions: ends the relaxation or says where to go next. The first warp runs this, all lanes
-// with the same numbers.
+// Takes energy and forces of the tried positions, and ends the relaxation or sets the next positions. The first warp runs this; all
+// lanes have the same numbers.
 __device__ __forceinline__ void advance(const Walker& walker, RelaxState& state, double energy, const RelaxArguments& settings) {
     const unsigned n_free = walker.n_free;
     const bool first = state.n_evaluations++ == 0;
@@ -210,8 +211,8 @@ __device__ __forceinline__ void advance(const Walker& walker, RelaxState& state,
     }
 }
 
-// One block a structure, whole warps; those that have ended return at once. Shared memory: [history]
-// doubles, then EmtShared. A structure whose pairs overflow waits at the positions it was to try.
+// One block a structure, whole warps; blocks of finished structures return at once. Shared memory: [history]
+// doubles, then EmtShared. A structure whose pairs overflow waits with its positions to try.
 KERNEL(256, emt_relax, RelaxArguments) {
     const EmtSystem& system = arguments.system;
     const u64 structure = blockIdx.x;

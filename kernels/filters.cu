@@ -74,7 +74,8 @@ KERNEL(256, filters_forward, FiltersForward<float>) { filter_tile(arguments); }
 
 KERNEL(256, filters_forward_mixed, FiltersForward<Half>) { filter_tile(arguments); }
 
-// Gradient of the filter row of a pair in two channels: what i received from j over the unit vector, and j from i against it.
+// Gradient of the filter row of a pair in two channels: the messages that i received from j along the unit vector, and that j
+// received from i against it.
 struct FilterGradient2 {
     float2 q;
     float2 radial;
@@ -158,7 +159,7 @@ template <class Stored>
 __device__ __forceinline__ void sum_row_directions(const TemplateFilterGradient<Stored>& a) {
     const unsigned f = a.features, r = blockIdx.x, l = blockIdx.y;
     const unsigned warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
-    // The last block's receivers are free atoms; the first block's gradients are summed over the structures already.
+    // The last block's receivers are free atoms; the first block's gradients are already summed over the structures.
     const bool takes_part = l == 0 || l + 1 < a.n_blocks;
     const unsigned n_structures = l == 0 ? 1 : a.n_structures;
     const unsigned first = a.row_starts[r], n_edges = a.row_starts[r + 1] - first;
@@ -187,7 +188,7 @@ __device__ __forceinline__ void sum_row_directions(const TemplateFilterGradient<
     }
 }
 
-// Gradient of the filter rows of template edges where there are many: each sums over its edges and the structures. Grid
+// Gradient of the filter rows of template edges if there are many rows: each row sums over its edges and the structures. Grid
 // (n_template_rows, L), 256 threads, 8·3·F floats of shared memory.
 KERNEL(256, template_filter_gradient, TemplateFilterGradient<float>) { sum_row_directions(arguments); }
 
@@ -203,7 +204,7 @@ struct TemplateFilterSum {
     unsigned filter_stride;
 };
 
-// The same where there are few rows: sums the shares that block_backward and first_template_backward left, in their order. Grid
+// The same if there are few rows: it sums the shares of block_backward and first_template_backward, in their order. Grid
 // (⌈n_template_rows·3F/32⌉, L), 256 threads, 8·32 floats of shared memory.
 KERNEL(256, template_filter_sum, TemplateFilterSum) {
     const TemplateFilterSum& a = arguments;

@@ -1,6 +1,6 @@
-// What all structures of a search share in the first block, where μ = 0 and q is the species' embedding: the senders of every species,
-// the message between template atoms, and the gradients of both. CPU twin: Network::prepare and Network::backward_shared in
-// src/engine/cpu/network.rs.
+// The part of the first block that all structures of a search share (μ = 0, and q is the species' embedding): the senders of every
+// species, the message between template atoms, and the gradients of both. CPU twin: Network::prepare and Network::backward_shared
+// in src/engine/cpu/network.rs.
 //
 // Shapes: N atoms of a structure, T of them template; P species; S structures; F features (a multiple of 4). Filter rows and senders are
 // kept as Stored, float or Half (half.cuh).
@@ -137,7 +137,8 @@ __device__ __forceinline__ void sum_over_structures(const FirstBackward<Stored>&
     }
 }
 
-// Sums over the structures what reaches an atom's start and its senders. Grid (N), 256 threads, 8·6·F floats of shared memory.
+// Sums over the structures the gradients of an atom's start and of its senders. Grid (N), 256 threads, 8·6·F floats of shared
+// memory.
 KERNEL(256, first_backward, FirstBackward<float>) { sum_over_structures(arguments); }
 
 KERNEL(256, first_backward_mixed, FirstBackward<Half>) { sum_over_structures(arguments); }
@@ -182,7 +183,7 @@ __device__ __forceinline__ void gather_template_message(const FirstTemplateBackw
 }
 
 // Gradient of the message between template atoms. Grid (⌈T/8⌉), 256 threads, one warp an atom; 8·n_filter_rows·3F floats of shared
-// memory where the gradient of the filters is wanted.
+// memory if the gradient of the filters is wanted.
 KERNEL(256, first_template_backward, FirstTemplateBackward<float>) { gather_template_message(arguments); }
 
 KERNEL(256, first_template_backward_mixed, FirstTemplateBackward<Half>) { gather_template_message(arguments); }

@@ -1,21 +1,21 @@
-// Noisy batches of many training steps: x_t = x_0 + σ_t·ε on the free atoms, t uniform in (1e-5, 1), and what the score loss
-// needs of them, loss = Σ scale·(offset + factor·score)² (Weighting in src/engine/mod.rs). Noise does not depend on
-// the weights, so the steps between two launches are noised at once. Beside them, if wanted, clean structures whose forces a step
-// compares, each drawn uniformly: loss = Σ scale·Huber(offset + factor·force) with offset = −target.
+// Noisy batches of many training steps: x_t = x_0 + σ_t·ε on the free atoms, t uniform in (1e-5, 1), and the numbers that the score
+// loss needs: loss = Σ scale·(offset + factor·score)² (Weighting in src/engine/mod.rs). Noise does not depend on the weights, so
+// one launch noises the batches of many steps. If wanted, clean structures follow whose forces a step compares. Each is drawn
+// uniformly: loss = Σ scale·Huber(offset + factor·force) with offset = −target.
 //
 // CPU twins: noisy_batch, force_batch and LossTask in src/engine/cpu/train.rs, ForceSet::members in src/engine/mod.rs,
 // src/diffusion/reverse.rs.
 #include "diffusion.cuh"
 
 // S = n_steps·width structures a launch; structure s is slot s % width of its step. The first `batch` slots are noisy: an epoch
-// visits the M members in a given order, batch by batch; the slots that its last step leaves empty hold member 0 without noise
-// and weigh nothing. The other `batch`, where width = 2·batch, compare forces. Everything is overwritten, `steps` moved on by
-// n_steps.
+// visits the M members in a given order, batch by batch; the slots that its last step leaves empty hold member 0 without noise and
+// have weight 0. If width = 2·batch, the other `batch` slots compare forces. Everything is overwritten, and n_steps is added to
+// `steps`.
 struct ForwardNoiseArguments {
     // Positions, Å, and Boltzmann weights of the training set: [M, n, 3], [M].
     const double* clean;
     const double* weights;
-    // Positions, Å, and forces, eV/Å, of the force set; unused where width = batch: [M', n, 3].
+    // Positions, Å, and forces, eV/Å, of the force set; unused if width = batch: [M', n, 3].
     const double* force_clean;
     const double* force_targets;
     // Members in the order of visiting: [epochs, M].
@@ -28,7 +28,7 @@ struct ForwardNoiseArguments {
     float* offset;
     // sin πt, cos πt: [S, 2].
     float* time_features;
-    // What multiplies the output in the residual, and the residual's square (or Huber's function of it) in the loss: [S], [S].
+    // Factor of the output in the residual, and of the residual's square (or Huber's function of it) in the loss: [S], [S].
     float* factor;
     float* scale;
     Region region;
@@ -39,17 +39,17 @@ struct ForwardNoiseArguments {
     unsigned n_averaged, exponent;
     // Structures in all, and in a block.
     unsigned n_structures, per_block;
-    // Steps that the order serves; later ones are empty.
+    // Steps that the order covers; later ones are empty.
     unsigned n_ordered;
 };
 
 // Smallest diffusion time.
 constexpr double T_MIN = 1e-5;
 
-// What one structure of a batch is.
+// One structure of a batch.
 struct Slot {
     unsigned step, index;
-    // Of the training set, or of the force set for slots that compare forces.
+    // Member of the training set, or of the force set for slots that compare forces.
     unsigned member;
     // Structures in the step's batch; 0 for an empty slot.
     unsigned n_filled;
@@ -130,7 +130,7 @@ KERNEL(128, forward_noise, ForwardNoiseArguments) {
         }
     }
     if (!centred) return;
-    // The model sees differences of positions only: it cannot know how the whole cluster moved.
+    // The model sees differences of positions only: it cannot know the motion of the whole cluster.
     __syncthreads();
     remove_centres(normals, means, n_here, n_free);
     for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {

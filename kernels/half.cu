@@ -1,4 +1,4 @@
-// The conversions of half.cuh alone, for the test that holds a card's instructions and the emulator's twins to one truth.
+// The conversions of half.cuh alone, for the test that compares a card's instructions and the emulator's twins with one reference.
 #include "half.cuh"
 
 struct HalfConversion {

@@ -1,11 +1,11 @@
-// Arrays kept in 16 bits (IEEE binary16) or in f32: the same loads and stores for both, so that a kernel is written once for the type of
-// element that it is given. Arithmetic is always f32.
+// Arrays kept in 16 bits (IEEE binary16) or in f32: the same loads and stores serve both, so that a kernel is written once for both
+// types of element. Arithmetic is always f32.
 //
-// The only inline PTX of the kernels; beside each instruction stands its twin in C++, which the emulator runs. tests/cuda_mixed.rs holds
-// both to the crate `half`.
+// This file has the only inline PTX of the kernels. Each instruction has its twin in C++ next to it, which the emulator runs.
+// tests/cuda_mixed.rs compares both with the crate `half`.
 //
-// A finite value beyond ±65504 is stored as ±65504, so that storing makes no infinity; one of 2⁻²⁵ or less becomes 0. Infinities and NaN stay
-// what they are: training that diverges is found as in f32.
+// A finite value beyond ±65504 is stored as ±65504, so that storing makes no infinity; a magnitude of 2⁻²⁵ or less becomes 0.
+// Infinities and NaN are kept: training that diverges is noticed as in f32.
 #pragma once
 #include "prelude.cuh"
 
@@ -23,7 +23,7 @@ constexpr float LARGEST_FLOAT = 3.402823466e38f;
 inline unsigned short half_bits(float x) {
     const unsigned bits = __float_as_uint(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return 0x7fff;
-    // From halfway between the largest number and the next one on, all is infinite.
+    // Numbers from halfway between the largest number and the next one on become infinite.
     if (magnitude >= 0x477ff000u) return static_cast<unsigned short>(sign | 0x7c00u);
     // Subnormal halves count in 2⁻²⁴; normal ones keep 10 of 23 bits, their exponent's bias is 112 less.
     const unsigned exponent = magnitude >> 23;
@@ -67,7 +67,7 @@ __device__ __forceinline__ float float_of_half(unsigned short half) {
 }
 #endif
 
-// x, or where that is finite and 16 bits have nothing as large, the largest number that they have.
+// x, or the largest number of 16 bits with the sign of x if x is finite and beyond it.
 __device__ __forceinline__ float within_half(float x) {
     const float magnitude = fabsf(x);
     return magnitude > LARGEST_HALF && magnitude <= LARGEST_FLOAT ? copysignf(LARGEST_HALF, x) : x;
@@ -89,7 +89,7 @@ __device__ __forceinline__ void store1(float& to, float value) { to = value; }
 
 __device__ __forceinline__ void store1(Half& to, float value) { to.bits = half_bits(within_half(value)); }
 
-// ---- Two neighbours, the first at an even place; load2 is for what the kernel does not write ----
+// ---- Two neighbours, the first at an even place; load2 is for arrays that the kernel does not write ----
 
 __device__ __forceinline__ float2 load2(const float* p) { return __ldg(reinterpret_cast<const float2*>(p)); }
 

@@ -1,10 +1,10 @@
 // A head: three gated equivariant blocks that end in one vector an atom, and in training the loss and its gradient. One block:
 // [V|U] = M μ; (s′, g) = W₂·silu(W₁[s | ‖V‖] + b₁) + b₂; μ′ = g⊙U; s′ through silu but in the last block. ‖V‖ has no epsilon, and
-// gradient 0 at 0 (SchNetPack's GatedEquivariantBlock, after arXiv:2102.03150, fig. 3). CPU twin: src/engine/cpu/head.rs, and
-// LossTask in src/engine/cpu/train.rs.
+// its gradient at 0 is 0 (SchNetPack's GatedEquivariantBlock, after arXiv:2102.03150, fig. 3). CPU twin: src/engine/cpu/head.rs,
+// and LossTask in src/engine/cpu/train.rs.
 //
-// Widths are rounded up to multiples of 4; what is beyond the model's is zero. S structures of N atoms; atoms keep their row s·N + a
-// in the arrays kept for the gradients of the weights.
+// Widths are rounded up to multiples of 4; channels beyond the model's are zero. S structures of N atoms; atoms keep their row s·N
+// + a in the arrays kept for the gradients of the weights.
 #include "products.cuh"
 
 constexpr unsigned HEAD_BLOCKS = 3;
@@ -33,7 +33,7 @@ struct GatedBlock {
     unsigned n_hidden;
     unsigned n_scalars_out;
     unsigned n_vectors_out;
-    // Where the block's arrays start in shared memory, floats an atom.
+    // Starts of the block's arrays in shared memory, floats an atom.
     unsigned at_input;
     unsigned at_vectors;
     unsigned at_mixed;
@@ -124,15 +124,15 @@ __device__ __forceinline__ void gated_forward(const GatedBlock& b, u64 structure
     __syncthreads();
 }
 
-// From the gradients of silu(s′) ([tile] rows of d_scalars_stride; null: 0) and of μ′ ([tile][3][vectors out]) to those of s and μ,
-// left where s and μ were.
+// Computes the gradients of s and μ from those of silu(s′) ([tile] rows of d_scalars_stride; null: 0) and of μ′ ([tile][3][vectors
+// out]). They replace s and μ.
 __device__ __forceinline__ void gated_backward(const GatedBlock& b, u64 structure, const unsigned* list, unsigned count,
                                                const float* d_scalars, unsigned d_scalars_stride,
                                                const float* d_vectors) {
     const unsigned v_in = b.n_vectors_in, v = b.n_vectors_out, s_in = b.n_scalars_in, s_out = b.n_scalars_out;
     const unsigned n_input = s_in + v, n_out = s_out + v, n_hidden = b.n_hidden;
     const GatedArrays x = arrays_of(b);
-    // d g = Σ dμ′·U and d U = g⊙dμ′ (in place of U, V waits for d‖V‖).
+    // d g = Σ dμ′·U and d U = g⊙dμ′ (it replaces U; V is kept until d‖V‖ is known).
     for (unsigned item = threadIdx.x; item < HEAD_TILE * v; item += blockDim.x) {
         const unsigned k = item / v, c = item % v;
         float* gate = x.out + k * n_out + s_out + c;
@@ -166,7 +166,7 @@ __device__ __forceinline__ void gated_backward(const GatedBlock& b, u64 structur
                     [&](unsigned k, unsigned, unsigned column, float4 sum) {
                         float* input = x.input + k * n_input + column;
                         if (column >= s_in) {
-                            // In place of ‖V‖: d‖V‖/‖V‖, what V is multiplied by.
+                            // The factor on V, d‖V‖/‖V‖, replaces ‖V‖.
                             const float4 norm = load4(input);
                             sum = make_float4(norm.x > 0.0f ? sum.x / norm.x : 0.0f, norm.y > 0.0f ? sum.y / norm.y : 0.0f,
                                               norm.z > 0.0f ? sum.z / norm.z : 0.0f, norm.w > 0.0f ? sum.w / norm.w : 0.0f);

@@ -1,19 +1,19 @@
-// The one place that says which periodic images of a pair are close. CPU twin, with the geometry: src/system/images.rs.
+// The one place that finds the close periodic images of a pair. CPU twin, with the geometry: src/system/images.rs.
 //
-// The enumeration of Fincke and Pohst runs in f32, on fractional coordinates that are folded into one cell first so that they
-// keep their digits. It finds every image within the cutoff and a little more; an image that f32 leaves in doubt is judged in
-// f64 by the CPU's own formula, so both find the same images.
+// The enumeration of Fincke and Pohst runs in f32, on fractional coordinates. These are first folded into one cell, so that they
+// keep their digits. It finds every image within the cutoff and a little more; if f32 cannot decide on an image, the CPU's own
+// formula decides in f64, so both find the same images.
 #pragma once
 
 #include "vector.cuh"
 
-// A cell and a cutoff, filled in by src/gpu/images.rs. Axes without period have been given vectors.
+// A cell and a cutoff, filled in by src/gpu/images.rs. Axes without period have vectors too.
 struct CellConstants {
-    // Lattice vectors, Å; rows. Those of axes without period never enter, as the shift along them is 0.
+    // Lattice vectors, Å; rows. Those of axes without period are not used, as the shift along them is 0.
     Vector vectors[3];
     // Inverse of the completed cell: fraction = difference · inverse, 1/Å.
     Vector inverse[3];
-    // Where fractional coordinates are counted from, Å: near the atoms.
+    // Origin of the fractional coordinates, Å: near the atoms.
     Vector origin;
     // Å.
     double cutoff;
@@ -23,8 +23,8 @@ struct CellConstants {
     float per_width_a, per_width_b, per_width_c;
     // Components of a along b, a along c, b along c after orthogonalisation.
     float slant_ab, slant_ac, slant_bc;
-    // Squared distances, Å², as f32 finds them: at most `outer` where the cutoff may not be exceeded, between `innermost` and
-    // `inner` where it surely is not and the distance is surely not 0.
+    // Bounds on squared distances in f32, Å². Up to `outer` an image may be within the cutoff. Between `innermost` and `inner` it
+    // surely is, and its distance is surely not 0.
     float outer, inner, innermost;
     // Fraction up to which an axis without period keeps its digits in f32.
     float near_a, near_b, near_c;
@@ -37,7 +37,7 @@ struct Shift {
     int a, b, c;
 };
 
-// Fractional coordinates folded into the cell along its periodic axes: fraction + shift is where the atom is.
+// Fractional coordinates folded into the cell along its periodic axes: the atom is at fraction + shift.
 struct Folded {
     float a, b, c;
     Shift shift;
@@ -45,7 +45,7 @@ struct Folded {
     unsigned sound;
 };
 
-// Folds one coordinate; whether f32 and int can hold the result.
+// Folds one coordinate; true if f32 and int can hold the result.
 __device__ __forceinline__ bool fold_axis(double fraction, unsigned periodic, float near, float& folded, int& shift) {
     const double whole = periodic ? rint(fraction) : 0.0;
     const bool sound = fabs(whole) < 1e9 && (periodic || fabs(fraction) <= double(near));
@@ -70,23 +70,23 @@ __device__ __forceinline__ Vector image_vector(const CellConstants& cell, Vector
     return add(sub(r_j, r_i), combine({double(shift.a), double(shift.b), double(shift.c)}, cell.vectors));
 }
 
-// Whether 0 < distance < cutoff, as the CPU decides it.
+// True if 0 < distance < cutoff, by the CPU's formula.
 __device__ __forceinline__ bool is_within(const CellConstants& cell, Vector r_i, Vector r_j, Shift shift) {
     const Vector v = image_vector(cell, r_i, r_j, shift);
     const double squared = dot(v, v), distance = sqrt(squared);
     return squared < cell.cutoff * cell.cutoff && distance > 0.0 && distance < cell.cutoff;
 }
 
-// Calls visit(shift, sure) for every image of the atom at r_j around the one at r_i (three numbers each, Å, anywhere) that f32
-// cannot rule out, in ascending order of the shift: `sure` where 0 < distance < cutoff, else f64 has to decide. `i` and `j` are r_i
-// and r_j − origin folded; most pairs are far apart and need no more than these.
+// Calls visit(shift, sure) for images of the atom at r_j around the one at r_i (three numbers each, Å, anywhere), in ascending
+// order of the shift. These are all images that f32 cannot rule out. `sure` is true if surely 0 < distance < cutoff; else f64 has
+// to decide. `i` and `j` are the folded r_i − origin and r_j − origin. Most pairs are far apart and need only these.
 template <class Visit>
 __device__ __forceinline__ void for_each_near(const CellConstants& cell, const double* r_i, const Folded& i, const double* r_j,
                                               const Folded& j, Visit visit) {
     float fa = j.a - i.a, fb = j.b - i.b, fc = j.c - i.c;
     Shift base = {i.shift.a - j.shift.a, i.shift.b - j.shift.b, i.shift.c - j.shift.c};
     if (!(i.sound && j.sound)) {
-        // Far out, or no numbers: only their difference can be small enough.
+        // The coordinates are far out or NaN: only their difference can be small enough.
         const Folded difference = fold(cell, sub(vector_at(r_j, 0), vector_at(r_i, 0)));
         if (!difference.sound) return;
         fa = difference.a, fb = difference.b, fc = difference.c;

@@ -7,8 +7,8 @@
 #pragma once
 #include "half.cuh"
 
-// Template–template edges, the same in every structure. Atom i receives groups group_starts[i]..group_starts[i + 1], each the
-// edges of one filter row; its first edge is edge_starts[i].
+// Template–template edges, the same in every structure. Atom i receives groups group_starts[i]..group_starts[i + 1]. Each group has
+// the edges of one filter row; the atom's first edge is edge_starts[i].
 struct TemplateEdges {
     const unsigned* group_starts;  // [T + 1]
     const unsigned* edge_starts;   // [T + 1]
@@ -60,7 +60,7 @@ __device__ __forceinline__ void store_state2(Stored* row, unsigned f, const Stat
     for (unsigned d = 0; d < 3; ++d) store2(row + (1 + d) * f, state.mu[d]);
 }
 
-// Adds to `state` what template atom i receives from the template. `senders` and `filters` point at the thread's channel.
+// Adds to `state` the messages of the template to template atom i. `senders` and `filters` point at the thread's channel.
 template <class Stored>
 __device__ __forceinline__ void receive_from_template(State2& state, const TemplateEdges& graph, unsigned i,
                                                       const Stored* senders, const Stored* filters, unsigned filter_stride,
@@ -91,7 +91,8 @@ __device__ __forceinline__ void receive_from_template(State2& state, const Templ
     }
 }
 
-// Adds to `state` what an atom receives over edges first..last with free atoms. All pointers at the structure and the channel.
+// Adds to `state` the messages to an atom over edges first..last with free atoms. All pointers are at the structure and the
+// channel.
 template <class Stored>
 __device__ __forceinline__ void receive_over_free_edges(State2& state, const float4* edges, const unsigned* rows,
                                                         unsigned first, unsigned last, const Stored* senders,
@@ -111,7 +112,7 @@ __device__ __forceinline__ void receive_over_free_edges(State2& state, const flo
     }
 }
 
-// Gradient of what an atom sent: of x_q, of x_R and of y = x_μ⊙μ.
+// Gradient of an atom's sender row: of x_q, of x_R and of y = x_μ⊙μ.
 struct SentGradient2 {
     float2 q;
     float2 radial;
@@ -130,9 +131,9 @@ __device__ __forceinline__ Sender2 load_sender2(const Stored* row, unsigned f) {
     return Sender2{load2(row), load2(row + f), {load2(row + 2 * f), load2(row + 3 * f), load2(row + 4 * f)}};
 }
 
-// Adds to `sent` the gradient of what template atom j sent to the template. `d_middle` ([atom][4F]) and `filters` point at the
-// structure and the channel. Where `d_filters` is given (the warp's own [rows][3F] in shared memory, at the channel), the gradient
-// of the filter rows is added there.
+// Adds to `sent` the gradient of template atom j as a sender to the template. `d_middle` ([atom][4F]) and `filters` point at the
+// structure and the channel. If `d_filters` is given (the warp's own [rows][3F] in shared memory, at the channel), the gradient of
+// the filter rows is added there.
 template <class Stored>
 __device__ __forceinline__ void gather_from_template(SentGradient2& sent, const TemplateEdges& graph, unsigned j,
                                                      const float* d_middle, const Stored* filters, unsigned filter_stride,
@@ -167,7 +168,7 @@ __device__ __forceinline__ void gather_from_template(SentGradient2& sent, const 
     }
 }
 
-// Adds to `sent` the gradient of what an atom sent over edges with free atoms.
+// Adds to `sent` the gradient of an atom as a sender over edges with free atoms.
 template <class Stored>
 __device__ __forceinline__ void gather_over_free_edges(SentGradient2& sent, const float4* edges, const unsigned* rows,
                                                        unsigned first, unsigned last, const float* d_middle,

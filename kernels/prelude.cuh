@@ -1,4 +1,4 @@
-// What every kernel starts from: compiled by NVRTC for a card, or as C++ for the emulator (src/gpu/emulator).
+// The common start of all kernels. NVRTC compiles it for a card, and a C++ compiler for the emulator (src/gpu/emulator).
 //
 // Conventions
 // - A kernel takes one structure by value, one field or several of one type a line:
@@ -7,10 +7,10 @@
 //           unsigned n;
 //       };
 //       KERNEL(256, scale, Scale) { if (...) arguments.x[i] *= 2.0f; }
-//   256 is the most threads a block may be launched with. The build makes the structure's twin in Rust, its documentation from these
-//   comments, and the table of kernels and threads (build/arguments.rs says which fields it understands).
-// - Shared memory is dynamic only: `float* tile = shared_memory<float>();`, carved by hand, its size given at launch. It holds garbage
-//   (NaN under the emulator) until written.
+// 256 is the most threads a block may be launched with. The build makes the structure's twin in Rust, its documentation from these
+// comments, and the table of kernels and threads (build/arguments.rs lists the fields that it understands).
+// - Shared memory is dynamic only: `float* tile = shared_memory<float>();`, split by hand, with its size given at launch. Its
+// content is undefined (NaN under the emulator) until it is written.
 // - No floating-point atomics, no static __shared__, no recursion, no early return before a __syncthreads() that others reach.
 // - Integers are `unsigned`/`int`; `u64` for 64 bits. NVRTC has no headers.
 #pragma once
@@ -23,7 +23,7 @@ typedef unsigned long long u64;
 #define KERNEL(max_threads, name, Arguments) \
     extern "C" __global__ void __launch_bounds__(max_threads, 1) name(const __grid_constant__ Arguments arguments)
 
-// NVRTC has no offsetof; this is what its front end makes of one. The build asks where fields are.
+// NVRTC has no offsetof; this is its front end's form of one. The build needs the places of fields.
 #define OFFSET_OF(Structure, field) __INTADDR__(&((Structure*)0)->field)
 
 extern __shared__ float4 godiff_shared_memory[];

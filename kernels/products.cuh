@@ -19,7 +19,7 @@ __device__ __forceinline__ void tile_product(const float* x, unsigned group_stri
         float4 sum[ROWS];
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        // Few rows a thread leave the loads' latency in the open: more of them are then kept in flight.
+        // With few rows a thread the latency of the loads is not hidden, so more loads are kept in flight.
 #pragma unroll(ROWS <= 2 ? 4 : 2)
         for (unsigned k = 0; k < n_inner; k += 4) {
             float4 w4[4];

@@ -1,16 +1,16 @@
 // The edges with a free atom of every structure, with all periodic images.
 //
-// A pair is a free atom i and an image of an atom j at 0 < d = |R_j + shift·cell − R_i| < cutoff, where j is a template atom or
-// a free one that does not come before i; of an atom's own images one of each opposite pair counts. Each pair is two directed
-// edges that share a filter row. Pairs are ordered by i, j and shift, the edges of a receiver by pair: the order of the CPU twin,
-// whatever the order of threads.
+// A pair is a free atom i and an image of an atom j at 0 < d = |R_j + shift·cell − R_i| < cutoff. Atom j is a template atom, or a
+// free atom that does not come before i. If i = j, one image of each opposite pair counts. Each pair is two directed edges that
+// share a filter row. Pairs are ordered by i, j and shift, and the edges of a receiver by pair. This is the order of the CPU twin;
+// it does not depend on the order of threads.
 //
 // CPU twin: FreeGraph and Levels in src/engine/cpu/graph.rs; images: src/system/images.rs.
 #include "images.cuh"
 #include "scan.cuh"
 
-// Atoms count within the structure, the T template atoms first, then the n free ones; N = T + n. Everything of structure s
-// stands at s times the length in brackets. All but `overflow` is overwritten; slots that hold no pair or edge are left alone.
+// Atoms count within the structure, the T template atoms first, then the n free ones; N = T + n. The part of structure s starts at
+// s times the length in brackets. Everything but `overflow` is overwritten; slots without a pair or edge are not.
 struct RadiusGraphArguments {
     CellConstants cell;
     // [S, n, 3] and [T, 3], Å.
@@ -31,7 +31,7 @@ struct RadiusGraphArguments {
     // Atoms that are free or send to a free one, ascending, [S, N], and how many: [S].
     unsigned* neighbours;
     unsigned* n_neighbours;
-    // Grows to the largest number of pairs that did not fit; such a structure is left without pairs: [1].
+    // Grows to the largest number of pairs that did not fit; such a structure gets no pairs: [1].
     unsigned* overflow;
     // Room for the counts if shared memory has none, else null: [S, 2·n·N + 1].
     unsigned* scratch;
@@ -43,7 +43,7 @@ __device__ __forceinline__ const double* position_of(const RadiusGraphArguments&
     return atom < n_template ? arguments.template_positions + 3 * atom : free_positions + 3 * (atom - n_template);
 }
 
-// Images of one atom around another that belong to the graph: of an atom's own ones half.
+// Images of one atom around another that belong to the graph; half of an atom's own images belong.
 template <class Visit>
 __device__ __forceinline__ void for_each_pair(const RadiusGraphArguments& arguments, const double* free_positions, const Folded* folded,
                                               unsigned f, unsigned j, Visit visit) {
@@ -55,8 +55,8 @@ __device__ __forceinline__ void for_each_pair(const RadiusGraphArguments& argume
     });
 }
 
-// One block a structure, whole warps; shared memory: N × Folded, WARP + (N + 1) × 2 unsigned, and where `scratch` is null
-// another 2·n·N + 1.
+// One block a structure, whole warps; shared memory: N × Folded, WARP + (N + 1) × 2 unsigned, and another 2·n·N + 1 if `scratch` is
+// null.
 KERNEL(256, radius_graph, RadiusGraphArguments) {
     const unsigned n_free = arguments.n_free, n_template = arguments.n_template, n_atoms = n_template + n_free;
     const unsigned n_candidates = n_free * n_atoms, max_pairs = arguments.max_pairs;
@@ -67,7 +67,8 @@ KERNEL(256, radius_graph, RadiusGraphArguments) {
     unsigned* warp_sums = reinterpret_cast<unsigned*>(folded + n_atoms);
     unsigned* starts = warp_sums + WARP;
     unsigned* listed = starts + n_atoms + 1;
-    // Candidate f·N + j is free atom f with atom j. Its first pair, and how many pairs the free atoms before f have with j.
+    // Candidate f·N + j is free atom f with atom j. Its first pair, and the number of pairs that the free atoms before f have with
+    // j.
     unsigned* first_pair = arguments.scratch ? arguments.scratch + structure * (2 * u64(n_candidates) + 1) : listed + n_atoms + 1;
     unsigned* before = first_pair + n_candidates + 1;
 
@@ -93,7 +94,7 @@ KERNEL(256, radius_graph, RadiusGraphArguments) {
         n_pairs = 0;
     }
 
-    // How many edges every atom receives.
+    // Number of edges that every atom receives.
     for (unsigned a = threadIdx.x; a < n_atoms; a += blockDim.x) {
         unsigned degree = 0;
         for (unsigned f = 0; f < n_free; ++f) {
@@ -132,7 +133,7 @@ KERNEL(256, radius_graph, RadiusGraphArguments) {
         unsigned pair = first_pair[c];
         if (first_pair[c + 1] == pair) continue;
         const unsigned f = c / n_atoms, j = c % n_atoms, i = n_template + f;
-        // Edges that i receives before: those as j of earlier free atoms, those as i, and its own images' backward ones.
+        // Edges that i receives earlier: as j of earlier free atoms, as i, and the backward ones of its own images.
         const unsigned own = f * n_atoms + i;
         unsigned received_i = starts[i] + before[own] + (pair - first_pair[f * n_atoms]);
         if (j > i) received_i += first_pair[own + 1] - first_pair[own];

@@ -1,17 +1,17 @@
-// The reverse process from its start on: x ← x + g²·s·dt + g·sqrt(dt)·ξ at t_k = 1 − (1 − t_min)·k/(n_steps − 1), without noise
-// in the last step, then wrapped and clamped (Euler and Maruyama). The step stands in device memory, so that a captured launch
-// can be replayed.
+// The reverse process from the prior on: x ← x + g²·s·dt + g·sqrt(dt)·ξ at t_k = 1 − (1 − t_min)·k/(n_steps − 1), without noise in
+// the last step; then x is wrapped and clamped (Euler and Maruyama). The step's number is in device memory, so that a captured
+// launch can be replayed.
 //
 // CPU twins: ReverseArguments in src/engine/cpu/sample.rs; src/diffusion/{prior,reverse,schedule}.rs; Cell::wrap.
 #include "diffusion.cuh"
 
-// S structures, of which number s is first_index + s of the iteration. Everything is overwritten in place.
+// S structures; number s is structure first_index + s of the iteration. Everything is overwritten in place.
 struct ReverseArguments {
     Lattice lattice;
     Region region;
     Sde sde;
     double t_min;
-    // How often a step counts the score.
+    // Factor on the score in a step.
     double score_scale;
     // Standard deviation of a free cluster's start, Å.
     double prior_spread;
@@ -36,9 +36,9 @@ __device__ __forceinline__ Vector score_at(const ReverseArguments& arguments, u6
     return {double(score[0]), double(score[1]), double(score[2])};
 }
 
-// Start positions: under confinement uniform over the cell in the plane and over the heights; a free cluster normal and centred;
-// otherwise uniform over the cell. Sets the steps to 0. Blocks of `per_block` structures; shared memory for a free cluster alone:
-// (n + 1)·per_block × 3 doubles.
+// Start positions: under confinement they are uniform over the cell in the plane and over the heights; those of a free cluster are
+// normal and centred; otherwise they are uniform over the cell. Sets the steps to 0. Blocks of `per_block` structures; shared
+// memory for a free cluster alone: (n + 1)·per_block × 3 doubles.
 KERNEL(128, prior, ReverseArguments) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
     const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);

@@ -4,8 +4,8 @@
 #include "prelude.cuh"
 
 // Replaces values[k] by the sum of those before it, for k ≤ count: values[count] becomes the sum of all, which is returned.
-// `values` (shared or global) holds count + 1 numbers, all written and seen by the block; `warp_sums` WARP numbers in shared
-// memory. Every thread takes part; all see the result.
+// `values` (shared or global) holds count + 1 numbers; before the call they are written and a barrier is passed. `warp_sums` has
+// WARP numbers in shared memory. Every thread takes part; all see the result.
 __device__ inline unsigned exclusive_scan(unsigned* values, unsigned count, unsigned* warp_sums) {
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, n_warps = blockDim.x / WARP;
     const unsigned chunk = (count + blockDim.x - 1) / blockDim.x;

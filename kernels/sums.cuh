@@ -1,9 +1,9 @@
-// Sums over lanes and blocks in f64, in an order that depends on nothing but the number of threads.
+// Sums over lanes and blocks in f64, in an order that depends only on the number of threads.
 #pragma once
 
 #include "prelude.cuh"
 
-// Sum over the TEAM neighbouring lanes that the calling one is among, the same bits in all of them. The whole warp takes part.
+// Sum over the TEAM neighbouring lanes around the calling one, with the same bits in all of them. The whole warp takes part.
 template <unsigned TEAM>
 __device__ __forceinline__ double team_sum(double value) {
 #pragma unroll
@@ -20,8 +20,8 @@ __device__ __forceinline__ double warp_max(double value) {
     return value;
 }
 
-// Sum over the block, whole warps, the same bits in all threads. `sums`: WARP numbers in shared memory, free until the next barrier
-// after this.
+// Sum over the block, whole warps, with the same bits in all threads. `sums`: WARP numbers in shared memory, reserved until the
+// next barrier after this.
 __device__ __forceinline__ double block_sum(double value, double* sums) {
     value = warp_sum(value);
     if (threadIdx.x % WARP == 0) sums[threadIdx.x / WARP] = value;

@@ -6,9 +6,9 @@
 
 namespace truncated {
 
-// Below this width (while the density varies little) the integral is taken by quadrature.
+// Below this width (while the density varies little) the integral is computed by quadrature.
 constexpr double NARROW = 1e-2;
-// Beyond this bound tail probabilities are handled as logarithms.
+// Beyond this bound tail probabilities are computed as logarithms.
 constexpr double FAR = 30.0;
 
 // Horner's rule in c0 + c1·x + … + c7·x^7.
@@ -112,7 +112,7 @@ __device__ __forceinline__ double far_offset(double u, double v, double lo, doub
     return s;
 }
 
-// The sample for an interval with hi ≥ |lo|; u + v = 1, both given so that the small one keeps its digits.
+// The sample for an interval with hi ≥ |lo|. u + v = 1; both are given so that the small one keeps its digits.
 __device__ __forceinline__ double upper(double u, double v, double lo, double hi) {
     const double width = hi - lo;
     if (width < NARROW && fabs(0.5 * (lo + hi)) * width < 0.5) return narrow(u, lo, hi);
@@ -125,8 +125,8 @@ __device__ __forceinline__ double upper(double u, double v, double lo, double hi
 
 }  // namespace truncated
 
-// The value below which lies the share u of a standard normal truncated to [lo, hi]. NaN for NaN arguments and lo > hi.
-// A function of its own: inlined, it costs its kernels so many registers that some spill.
+// Quantile u of the standard normal truncated to [lo, hi]. NaN for NaN arguments and lo > hi. It is not inlined: inlined, it costs
+// its kernels so many registers that some spill.
 static __device__ __noinline__ double truncated_normal(double u, double lo, double hi) {
     if (lo == hi) return lo;
     if (!(lo < hi) || u != u) return sqrt(-1.0);

@@ -1,8 +1,8 @@
 // Gradients of all weight matrices and biases: d W = Σ_rows d y ⊗ x, d b = Σ_rows d y, over the atoms (or pairs) of a batch.
 // CPU twin: Linear::backward_weight in src/engine/cpu/linear.rs.
 //
-// Each matrix is one job; its rows are split over the slices of the batch, and every slice writes a sum of its own, which
-// gradient_sum (adamw.cu) adds in order. A block of the grid makes 64 × 64 entries of one slice.
+// Each matrix is one job. Its rows are split over the slices of the batch. Every slice writes its own sum, and gradient_sum
+// (adamw.cu) adds these in order. A block of the grid makes 64 × 64 entries of one slice.
 #include "products.cuh"
 
 constexpr unsigned OUT_TILE = 64;
@@ -10,7 +10,7 @@ constexpr unsigned IN_TILE = 64;
 constexpr unsigned ROWS = 16;
 
 // Rows that two arrays share: segment s (a structure) has counts[s·count_stride] of them, at s·segment_rows + (list ? its entry : k).
-// Lists and counts that are alike in all structures have stride 0.
+// Lists and counts that are equal in all structures have stride 0.
 struct RowSource {
     const float* d_y;        // row r, component d: d_y[r·d_y_stride + d·d_y_component …]
     const float* x;          // the same for x
@@ -27,7 +27,7 @@ struct RowSource {
     unsigned x_stride;
     unsigned x_component;
     unsigned x_is_hidden;    // x goes through silu
-    unsigned x_is_half;      // x is of Half; only where weight_gradient_mixed reads it
+    unsigned x_is_half;      // x is of Half; only if weight_gradient_mixed reads it
 };
 
 struct WeightJob {
@@ -35,9 +35,9 @@ struct WeightJob {
     RowSource shared;    // rows outside the batch, added to the first slice: the template's filters
     unsigned n_out;      // a multiple of 4
     unsigned n_in;       // a multiple of 4
-    unsigned at_weight;  // where [n_out][weight_stride] starts in a slice
+    unsigned at_weight;  // start of [n_out][weight_stride] in a slice
     unsigned weight_stride;
-    unsigned at_bias;    // where [n_out] starts; NO_BIAS: none
+    unsigned at_bias;    // start of [n_out] in a slice; NO_BIAS: none
     unsigned first_tile;  // tiles of the jobs before
 };
 
@@ -70,7 +70,7 @@ __device__ __forceinline__ void add_rows(const RowSource source, unsigned first,
     for (unsigned s = first; s < last; ++s) {
         const unsigned n_rows = source.counts[(listed + s) * source.count_stride] * source.n_components;
         for (unsigned start = 0; start < n_rows; start += ROWS) {
-            // Each thread brings four neighbours of one row of both tiles.
+            // Each thread loads four neighbours of one row of both tiles.
             const unsigned r = start + row;
             float4 d_y = make_float4(0.0f, 0.0f, 0.0f, 0.0f), x = d_y;
             if (r < n_rows) {
