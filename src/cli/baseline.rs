@@ -1,4 +1,4 @@
-//! `godiff rss`, `godiff basin-hopping`, `godiff evolve`: what a user would run instead, to compare with.
+//! `godiff rss`, `godiff basin-hopping`, `godiff evolve`: the baselines that a search is compared with.
 
 use super::common::{Threads, in_file, print, watch_interrupts};
 use super::run_folder::RunArguments;

@@ -1,4 +1,4 @@
-//! `godiff benchmark`: methods × seeds, counted alike; with `--kernels`, how fast a search's steps are on a GPU.
+//! `godiff benchmark`: methods × seeds, counted in the same way; with `--kernels`, the times of a search's steps on a GPU.
 
 mod kernels;
 
@@ -94,7 +94,7 @@ impl Arguments {
             Resources::new(self.device.as_deref().unwrap_or("auto"), self.side_by_side.map(usize::from), n_threads)?;
         let say = |line: String| {
             if !self.quiet && !self.json {
-                // A log on a full disk does not end the runs.
+                // A log that cannot be written (full disk) does not end the runs.
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
         };

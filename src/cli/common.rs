@@ -1,4 +1,4 @@
-//! What several commands share: threads, interruption, output that survives a closed pipe, potentials by name.
+//! Parts that several commands share: threads, interruption, output that survives a closed pipe, potentials by name.
 
 use super::numbers::{LARGEST, whole};
 use clap::Args;
@@ -46,7 +46,7 @@ pub struct Energies {
 }
 
 impl Energies {
-    /// The potential and the structures with what else the file says about them, with the threads started.
+    /// Starts the threads; returns the potential, and the structures with their further keys and columns.
     pub fn open(&self) -> Result<(Box<dyn Potential>, Vec<Frame>)> {
         let potential = potential::open(&potential_settings(&self.potential)?, None, &self.compute.device)?;
         let frames = read_frames(&self.input)?;
@@ -77,8 +77,9 @@ impl Threads {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// The flag that Ctrl-C sets from now on, and with it what batch systems send before they kill: TERM, HUP, USR1, USR2 and XCPU.
-/// A second one of Ctrl-C, TERM and HUP ends the process at once; the others are also sent again and again, and before a TERM.
+/// The flag that Ctrl-C sets from now on. The signals that batch systems send before they kill set it too: TERM, HUP, USR1, USR2
+/// and XCPU. A second Ctrl-C, TERM or HUP ends the process at once. A second one of the others does not, since batch systems may
+/// send them repeatedly, and before a TERM.
 #[cfg(unix)]
 pub fn watch_interrupts() -> Result<&'static AtomicBool> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
@@ -116,7 +117,7 @@ fn end_at_once() -> ! {
     std::process::exit(i32::from(Error::Interrupted.exit_code()));
 }
 
-/// `cause` with the file named that brought it, if that is where it has to be mended.
+/// `cause` with the name of the file, if the file has to be corrected.
 pub fn in_file(path: &Path, cause: Error) -> Error {
     match cause {
         Error::BadInput(message) => Error::bad_file(path, message),
@@ -139,12 +140,12 @@ pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// What `--potential` takes, in the words of its help.
+/// The values that `--potential` takes, in the words of its help.
 fn potential_help() -> String {
     format!("{}, or a configuration (CONFIG.toml) whose [potential] is used", PotentialSettings::names())
 }
 
-/// The potential that `--potential` names: a kind with its parameters, or a configuration file whose `[potential]` is meant.
+/// The potential that `--potential` names: a kind with its parameters, or the `[potential]` of a configuration file.
 pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
     match Path::new(name) {
         path if path.extension().is_some_and(|extension| extension == "toml") => {
@@ -161,7 +162,7 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// The file at `path`; refuses names that stand for no format, before anything is computed.
+    /// The file at `path`; refuses names without a known format before anything is computed.
     pub fn new(path: &'a Path) -> Result<Self> {
         Ok(Output { path, format: Format::to_write(path)? })
     }
@@ -186,8 +187,8 @@ impl<'a> Output<'a> {
         write_atomic(self.path, self.format.write(self.path, frames)?.as_bytes())
     }
 
-    /// Writes the frames that `make` hands over, one at a time, whole or not at all: a POSCAR if it is one, and extended XYZ
-    /// without keeping them in memory.
+    /// Writes the frames that `make` gives one at a time, whole or not at all. A POSCAR takes exactly one; extended XYZ is written
+    /// without keeping the frames in memory.
     pub fn stream(&self, make: impl FnOnce(&mut dyn FnMut(Frame) -> Result<()>) -> Result<()>) -> Result<()> {
         match self.format {
             Format::Xyz => write_growing(self.path, |put| make(&mut |frame| put(format_frames(&[frame]).as_bytes()))),
@@ -203,8 +204,8 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Writes the file `path` piece by piece as `make` hands them over. It takes its name when it is whole, so nobody finds half of it;
-/// what is no regular file (a pipe, a terminal) is written directly.
+/// Writes the file `path` in the pieces that `make` gives. The file gets its name when it is complete, so nobody finds half a file.
+/// A path that is no regular file (a pipe, a terminal) is written directly.
 pub fn write_growing(path: &Path, make: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
     let failed = |cause: std::io::Error| Error::storage(path, format!("cannot be written: {cause}"));
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
@@ -220,7 +221,7 @@ pub fn write_growing(path: &Path, make: impl FnOnce(&mut dyn FnMut(&[u8]) -> Res
         std::fs::rename(&unfinished, path).map_err(failed)
     };
     write().inspect_err(|_| {
-        // A full disk leaves half a file; its own failure to go away changes nothing.
+        // A full disk leaves half a file. If removing it fails too, nothing changes.
         let _ = std::fs::remove_file(&unfinished);
     })
 }

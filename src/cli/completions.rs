@@ -1,4 +1,4 @@
-//! `godiff completions`: what a shell needs to complete godiff's commands and options.
+//! `godiff completions`: a script with which a shell completes godiff's commands and options.
 
 use super::common::print_bytes;
 use clap::{Args, CommandFactory};

@@ -1,4 +1,4 @@
-//! `godiff devices`: where this machine can compute.
+//! `godiff devices`: the devices of this machine.
 
 use super::common::{Threads, print};
 use clap::Args;

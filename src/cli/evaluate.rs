@@ -54,7 +54,7 @@ impl Arguments {
             };
             evaluated.push((k, frame));
         }
-        // Nothing to keep: the reason alone counts.
+        // There is nothing to write: only the reason counts.
         if evaluated.is_empty() {
             ended?;
             return Err(no_answer(n_structures, &self.energies.input));
@@ -82,7 +82,7 @@ impl Arguments {
     }
 }
 
-/// What was computed, or why it does not count.
+/// The result, or the reason why it does not count.
 fn energy_and_forces(answer: Answer) -> std::result::Result<Evaluation, String> {
     match answer {
         Answer::Failed(reason) => Err(reason),

@@ -71,7 +71,7 @@ impl Arguments {
         }
     }
 
-    /// Hands the table to `put`, row by row, and counts the structures.
+    /// Passes the table to `put`, row by row, and counts the structures.
     fn rows(&self, archive: &Path, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<usize> {
         let mut begun = false;
         self.visit(archive, &mut |stored| {
@@ -83,7 +83,7 @@ impl Arguments {
         })
     }
 
-    /// Calls `visit` for the structures that are asked for and counts them.
+    /// Calls `visit` for the requested structures and counts them.
     fn visit(&self, archive: &Path, visit: &mut dyn FnMut(Stored) -> Result<()>) -> Result<usize> {
         let mut n = 0;
         export(archive, self.lowest.map_or(Selection::All, Selection::Lowest), &mut |stored| {

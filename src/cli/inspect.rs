@@ -1,4 +1,4 @@
-//! `godiff inspect`: what is in a file or folder that godiff wrote.
+//! `godiff inspect`: the content of a file or folder that godiff wrote.
 
 mod run;
 mod runs;
@@ -48,7 +48,7 @@ impl Arguments {
     }
 }
 
-/// A folder that is no run: checkpoints or runs are in it.
+/// Describes a folder that is not a run: it holds checkpoints or runs.
 fn describe_folder(folder: &Path) -> Result<()> {
     let entries = entries(folder)?;
     let checkpoints: Vec<&PathBuf> =
@@ -66,7 +66,7 @@ fn describe_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// What is in `folder`, by name.
+/// Entries of `folder`, by name.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |cause: std::io::Error| Error::bad_file(folder, format!("cannot be read: {cause}"));
     let mut paths = Vec::new();
@@ -118,7 +118,7 @@ fn describe_checkpoint(checkpoint: &Checkpoint) -> String {
     text
 }
 
-/// Where the lowest energy was found, as people count and as files do. `iteration` and `index` are from 0.
+/// The place of the lowest energy, counted as people and as files count. `iteration` and `index` are from 0.
 fn lowest_energy(energy_ev: f64, iteration: u32, index: u32) -> String {
     format!(
         "lowest energy {energy_ev:.6} eV: iteration {}, sample {} (in archive.db iteration={iteration},sample={index})",
@@ -127,7 +127,7 @@ fn lowest_energy(energy_ev: f64, iteration: u32, index: u32) -> String {
     )
 }
 
-/// `seconds` as people read it.
+/// `seconds` in readable units.
 fn time(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }

@@ -47,8 +47,7 @@ fn page(command: &Command) -> Result<Vec<u8>> {
     Ok(plain(&String::from_utf8_lossy(&page)).into_bytes())
 }
 
-/// `page` in ASCII, since troff takes other bytes for Latin-1, and with indented lines, which are examples and tables, as they
-/// are instead of filled.
+/// `page` in ASCII, since troff reads other bytes as Latin-1. Indented lines (examples and tables) are not filled.
 fn plain(page: &str) -> String {
     let mut text = String::with_capacity(page.len());
     let mut verbatim = false;

@@ -61,7 +61,7 @@ impl Arguments {
         let output = Output::new(&self.output)?;
         let sources: Vec<Source> = self.inputs.iter().map(|path| Source::of(path)).collect();
         let as_found = if sources.iter().all(Source::is_relaxed) { Tolerances::RELAXED } else { Tolerances::SAMPLES };
-        // Before anything is computed, so that a wrong number costs no time.
+        // Numbers are checked before anything is computed, so that a wrong one costs no time.
         let (before, after) = match self.relax {
             true => (as_found, self.tolerances(Tolerances::RELAXED)),
             false => (self.tolerances(as_found), Tolerances::RELAXED),
@@ -84,7 +84,7 @@ impl Arguments {
         stopped.map_or(Ok(()), Err)
     }
 
-    /// `otherwise` unless the user said something else.
+    /// The user's tolerances, or those of `otherwise`.
     fn tolerances(&self, otherwise: Tolerances) -> Tolerances {
         Tolerances {
             energy_ev: self.energy_tolerance.unwrap_or(otherwise.energy_ev),
@@ -92,7 +92,7 @@ impl Arguments {
         }
     }
 
-    /// What relaxing has come to, and what stopped it before its end.
+    /// The relaxed structures, and the error that stopped the relaxation early.
     fn relax(
         &self,
         minima: Vec<Minimum>,

@@ -61,7 +61,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command that was asked for.
+    /// Runs the requested command.
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Search(arguments) => arguments.run(),
@@ -119,7 +119,7 @@ mod tests {
         let mut n_examples = 0;
         for command in godiff.get_subcommands().chain([&godiff]) {
             for example in examples(command) {
-                // What follows is the shell's.
+                // The rest of the line is for the shell.
                 let call = example.split(['|', '>']).next().unwrap().split_whitespace();
                 if let Err(error) = Cli::try_parse_from(["godiff"].into_iter().chain(call)) {
                     panic!("{example}: {error}");

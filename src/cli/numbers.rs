@@ -1,4 +1,4 @@
-//! Numbers on the command line, with sentences about those that do not fit.
+//! Numbers on the command line, with messages about those that do not fit.
 
 use std::ops::RangeInclusive;
 

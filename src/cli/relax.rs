@@ -88,7 +88,7 @@ fn print_row(k: usize, relaxed: &Relaxed) -> Result<()> {
     print(format!("{:>9} {n_steps:>6} {n_evaluations:>12} {energy:>17.6} {force:>21.6}  {ending}", k + 1))
 }
 
-/// The frame of the input with what relaxing has come to.
+/// The frame of the input with the result of relaxing.
 fn with_result(frame: Frame, relaxed: Relaxed) -> Frame {
     let mut frame = frame.without_results();
     frame.structure = relaxed.structure;

@@ -1,4 +1,4 @@
-//! What all commands share that work in a run folder: configuration, seed, folder, resuming, how progress is shown.
+//! Parts shared by all commands that work in a run folder: configuration, seed, folder, resuming, display of progress.
 
 use super::numbers::{LARGEST, whole};
 use clap::Args;
@@ -7,7 +7,7 @@ use godiff::config::Settings;
 use godiff::run::{Reporter, Resumed, RunDirectory, Summary};
 use std::path::{Path, PathBuf};
 
-/// Where runs go without `--out`.
+/// Folder of runs without `--out`.
 const RUNS: &str = "runs";
 
 /// A run, new or resumed.
@@ -34,8 +34,8 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// The configuration with the run's seed: that of `--seed`, of the run to resume, or its own. `suffix` tells the folders of
-    /// one configuration's methods apart.
+    /// The configuration with the run's seed: that of `--seed`, of the run to resume, or its own. `suffix` distinguishes the
+    /// folders of one configuration's methods.
     pub fn settings(&self, suffix: &str) -> Result<Settings> {
         let mut settings = Settings::load(&self.config)?;
         let seed_before = match self.resume {
@@ -46,7 +46,7 @@ impl RunArguments {
         Ok(settings)
     }
 
-    /// Opens the folder and puts copies of the files there that `settings` names.
+    /// Opens the folder and copies the files that `settings` names into it.
     pub fn open(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
         let run = match self.resume {
             true => self.old_run(settings, device, suffix)?,
@@ -56,7 +56,7 @@ impl RunArguments {
         Ok(run)
     }
 
-    /// How progress is shown.
+    /// The display of progress.
     pub fn reporter(&self) -> Reporter {
         Reporter::new(self.json, self.quiet)
     }
@@ -68,7 +68,7 @@ impl RunArguments {
         }
     }
 
-    /// The run to go on with. Another device than before is worth a word, and no more: a queue may hand out another card.
+    /// The run to resume. Another device than before is allowed and leads to a note: a queue may assign another card.
     fn old_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
         let mut run = RunDirectory::resume(&self.folder_to_resume(suffix)?, &settings.to_toml())?;
         let before = run.directory.summary().map(|summary| summary.device);
@@ -97,7 +97,7 @@ impl RunArguments {
     }
 }
 
-/// What results depend on of an engine's description: not the number of threads.
+/// The parts of an engine's description that results depend on; the number of threads is none of them.
 fn hardware(device: &str) -> Vec<&str> {
     device.split(", ").filter(|part| !part.ends_with(" threads") && !part.ends_with(" thread")).collect()
 }

@@ -36,7 +36,7 @@ pub struct Arguments {
     compute: Compute,
 }
 
-/// Structures sampled side by side.
+/// Structures sampled at the same time.
 const AT_ONCE: usize = 128;
 
 impl Arguments {

@@ -40,7 +40,7 @@ pub struct Arguments {
     compute: EnergyCompute,
 }
 
-/// What to write.
+/// Kind of output.
 #[derive(Clone, Copy)]
 enum Format {
     Json,

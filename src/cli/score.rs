@@ -1,4 +1,4 @@
-//! `godiff score`: what a model says about given structures.
+//! `godiff score`: scores and predicted forces of given structures.
 
 use super::common::{Compute, FreeAtoms, Output, print, watch_interrupts};
 use super::numbers::real;
@@ -46,7 +46,7 @@ enum Precision {
     F64,
 }
 
-/// Structures scored side by side.
+/// Structures scored at the same time.
 const AT_ONCE: usize = 64;
 
 impl Arguments {
@@ -95,7 +95,7 @@ impl Arguments {
     }
 }
 
-/// Where the atoms of the file stand in a system, which has the fixed ones first.
+/// Places of the file's atoms in a system, which has the fixed atoms first.
 struct Order {
     fixed: Vec<usize>,
     free: Vec<usize>,

@@ -33,7 +33,7 @@ impl Arguments {
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
         let engine = engine::open(&self.compute.device, &settings.setup())?;
-        // After the engine, so that a wrong device is not blamed on the configuration.
+        // The potential is opened after the engine, so that a wrong device is not blamed on the configuration.
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
             .map_err(|cause| in_file(&self.run.config, cause))?;
         let run = self.run.open(&settings, &engine.device(), "")?;

@@ -1,4 +1,4 @@
-//! `godiff benchmark --kernels`: how fast a search's steps are on this machine, kernel by kernel.
+//! `godiff benchmark --kernels`: the times of a search's steps on this machine, kernel by kernel.
 
 use crate::cli::common::print;
 use godiff::config::Settings;
@@ -12,7 +12,7 @@ use godiff::{Error, Result, version};
 use serde::Serialize;
 use std::path::Path;
 
-/// What the JSON holds.
+/// Content of the JSON.
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
@@ -21,7 +21,7 @@ struct Report {
     steps: Vec<StepProfile>,
 }
 
-/// Times the kernels of `config` on `device`, `steps` training steps a launch; shows a table or JSON, and writes the JSON to `out`.
+/// Times the kernels of `config` on `device`, `steps` training steps a launch. Shows a table or JSON, and writes the JSON to `out`.
 pub fn profile(config: &Path, device: &str, steps: u32, out: Option<&Path>, as_json: bool) -> Result<()> {
     if !(device.starts_with("cuda") || device == "emulator") {
         return Err(Error::bad_input(format!("--device {device}: kernels run on a GPU; name one, such as cuda:0")));
@@ -31,7 +31,7 @@ pub fn profile(config: &Path, device: &str, steps: u32, out: Option<&Path>, as_j
     let mut engine = Cuda::new(&Device::open(device)?, &setup)?;
     let parameters = initial_parameters(&Layout::new(&setup.sizes), 0);
     engine.restore(&ModelState::untouched(parameters, setup.training.learning_rate))?;
-    // Structures of the prior serve: what is timed does not depend on how good they are.
+    // Structures of the prior are good enough: the times do not depend on their quality.
     let stream = RandomStream { seed: 0, iteration: 0 };
     let search = &settings.sections.search;
     let noise = godiff::random::Noise::new(0, godiff::random::Purpose::Prior, 0);

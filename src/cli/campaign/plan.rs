@@ -1,4 +1,4 @@
-//! Planning: the list of runs, and what a scheduler takes.
+//! Planning: the list of runs, and the files for a scheduler.
 
 use crate::cli::common::watch_interrupts;
 use crate::cli::numbers::whole;
@@ -13,7 +13,7 @@ use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
-/// File names of what schedulers take.
+/// Names of the files for schedulers.
 const SLURM: &str = "slurm.sh";
 const HYPERQUEUE: &str = "hyperqueue.toml";
 
@@ -154,7 +154,7 @@ impl Plan {
         let device = self.device.as_deref().unwrap_or(default);
         match starter {
             Starter::Local => Place::list(device).map(drop)?,
-            // The nodes' devices, not this machine's: only the name is looked at.
+            // The devices are the nodes', not this machine's, so only the name is checked.
             _ if device == "auto" => {}
             _ => Place::of(device).map(drop)?,
         }
@@ -205,7 +205,7 @@ impl Plan {
         }
     }
 
-    /// Refuses what the starter would not hear.
+    /// Refuses options that the starter would ignore.
     fn check_options(&self, starter: Starter) -> Result<()> {
         let of_slurm = [
             ("--partition", self.partition.is_some()),
@@ -242,7 +242,7 @@ pub fn numbers(list: &str, option: &str) -> Result<Vec<u64>> {
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u64, u64) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
-        // Seeds are whole numbers of TOML.
+        // Seeds must fit the whole numbers of TOML.
         if last < first || last - first >= 100_000 || last > i64::MAX as u64 {
             return Err(wrong());
         }

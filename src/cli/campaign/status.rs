@@ -1,4 +1,4 @@
-//! `godiff campaign status`: how the runs stand, and the tables so far.
+//! `godiff campaign status`: the status of the runs, and the tables so far.
 
 use crate::cli::common::print;
 use clap::Args;
@@ -53,7 +53,7 @@ impl Arguments {
     }
 }
 
-/// Prints how `campaign` stands.
+/// Prints the status of `campaign`.
 pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
     let (states, results) = (campaign.states(), campaign.results());
     let counts: States = states.iter().copied().collect();

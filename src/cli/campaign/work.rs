@@ -1,4 +1,4 @@
-//! `godiff campaign run`: does tasks.
+//! `godiff campaign run`: runs tasks.
 
 use super::plan::numbers;
 use crate::cli::common::{Threads, watch_interrupts};

@@ -1,4 +1,4 @@
-//! One run as far as it has come: what it is, how it stands, its course, its archive.
+//! One run so far: its task, its status, its course, its archive.
 
 use super::{describe_archive, lowest_energy, time};
 use crate::cli::common::print;
@@ -12,7 +12,7 @@ use std::path::Path;
 pub fn describe(folder: &Path) -> Result<()> {
     let summary = read_summary(folder)?;
     let Summary { version, seed, device, evaluations, samples, seconds, .. } = &summary;
-    // A configuration that cannot be read any more, for instance by a later version, keeps nobody from the results.
+    // A configuration that cannot be read any more, for instance by a later version, does not hide the results.
     let settings = Settings::load(&RunDirectory::config_of(folder)).ok();
     let method = settings.as_ref().map_or("run", method);
     print(format!("{}: {method}, {}", folder.display(), standing(folder, summary.status)))?;
@@ -42,7 +42,7 @@ pub fn read_summary(folder: &Path) -> Result<Summary> {
     serde_json::from_str(&text).map_err(|cause| Error::bad_file(&path, format!("is damaged: {cause}")))
 }
 
-/// How a run stands, in words. A summary that says "running" may be a dead process's last.
+/// The status of a run in words. A summary that says "running" may be the last one of a killed process.
 pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
     match status {
         _ if RunDirectory::is_in_use(folder) => "running",
@@ -69,7 +69,7 @@ fn method(settings: &Settings) -> &'static str {
     baseline(settings).map_or("search", Baseline::name)
 }
 
-/// What is sought, and with what effort.
+/// The task of a run and its effort.
 fn task(settings: &Settings) -> String {
     let sections = &settings.sections;
     let place = match settings.system.n_template() {

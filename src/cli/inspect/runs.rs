@@ -1,4 +1,4 @@
-//! A folder of runs, such as `runs/` or that of a benchmark: a line for each.
+//! A folder of runs, such as `runs/` or that of a benchmark: one line for each run.
 
 use super::run::{read_summary, standing};
 use super::{entries, time};
@@ -37,7 +37,7 @@ pub fn describe(folder: &Path, runs: &[PathBuf]) -> Result<()> {
     ))?;
     for run in runs {
         let name = name(run);
-        // One that cannot be read must not hide the others.
+        // A run that cannot be read must not hide the others.
         let summary = match read_summary(run) {
             Ok(summary) => summary,
             Err(_) => {
