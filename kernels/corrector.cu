@@ -1,8 +1,8 @@
-// The corrector of force-field guidance (arXiv:2510.13448, eq. 7): x ← x + η(1−t)^ζ·p, p is the L-BFGS direction of the predicted
-// forces (two-loop recursion: Nocedal, Math. Comp. 35, 773, 1980), scaled as a whole so that no atom's part of it is longer than
-// max_step. Without history, or if the direction does not point downhill, p = max_step·F/max|F_i|. Then x is wrapped and clamped. A
-// free cluster's forces lose their mean. One call follows every reverse step; the calls are counted on the device, so that a
-// captured launch can be replayed.
+// The corrector of force-field guidance (arXiv:2510.13448, eq. 7): x ← x + η(1−t)^ζ·p, where p is the L-BFGS direction of the
+// predicted forces (two-loop recursion: Nocedal, Math. Comp. 35, 773, 1980), scaled as a whole so that no atom's part of it is
+// longer than max_step. Without history, or if the direction does not point downhill, p = max_step·F/max|F_i|. Then x is wrapped
+// and clamped. A free cluster's forces lose their mean. One call follows every reverse step; the calls are counted on the device,
+// so that a captured launch can be replayed.
 //
 // CPU twins: src/diffusion/corrector.rs, src/lbfgs.rs.
 #include "diffusion.cuh"

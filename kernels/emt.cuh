@@ -212,9 +212,9 @@ __device__ __forceinline__ Vector emt_team_sum(Vector v) {
 
 // Computes the energy (eV, in all threads) and the forces of `structure` with its free atoms at `free_positions` (Å). Forces (eV/Å)
 // are those on the free atoms, and if `template_forces` is not null those on the template atoms too. If two atoms share one place,
-// the energy is infinite and the forces are NaN. If a position is not finite, neither are energy and forces. If there are more
-// pairs than slots, it returns false and writes only the overflow. Every thread of the block takes part; after a barrier all see
-// the forces. Shared memory from `shared_start` on is that of EmtShared.
+// the energy is infinite and the forces are NaN. If a position is not finite, energy and forces are not finite either. If there are
+// more pairs than slots, it returns false and writes only the overflow. Every thread of the block takes part; after a barrier all
+// see the forces. Shared memory from `shared_start` on is that of EmtShared.
 __device__ __forceinline__ bool emt_evaluate(const EmtSystem& system, const EmtRoom& room, u64 structure,
                                              double* shared_start, const double* free_positions, double* free_forces,
                                              double* template_forces, double& energy) {

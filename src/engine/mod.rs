@@ -178,7 +178,7 @@ pub struct RandomStream {
 /// Called between steps with the number of steps done; returning `Err` (usually [`crate::Error::Interrupted`]) stops the verb.
 pub type Progress<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
 
-/// What the model learns from.
+/// The training set of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingSet {
     /// Free positions of every buffer member.

@@ -72,7 +72,7 @@ pub fn relax_with(
 /// Moves `moving`, structures of `system`, by one step along the forces that `engine` predicts through its verb.
 ///
 /// # Errors
-/// `BadInput` for a model without force head, and what the engine reports.
+/// `BadInput` for a model without force head, and the engine's own errors.
 pub fn advance_by_verb(
     engine: &mut dyn Engine,
     system: &System,

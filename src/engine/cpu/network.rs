@@ -182,7 +182,7 @@ impl<T: Real> Network<T> {
         layers
     }
 
-    /// Computes what all structures share under `weights`.
+    /// Computes the part that all structures share under `weights`.
     pub fn prepare(&self, weights: &Weights<T>, shared: &mut Shared<T>) {
         let (f, n, t) = (self.features, self.system.n_atoms(), self.system.n_template());
         let layer = &self.filter_layer;

@@ -10,7 +10,7 @@ use crate::system::Vec3;
 use rayon::prelude::*;
 
 impl<T: Real> Cpu<T> {
-    /// One step of each of `moving`. Chunks of structures run side by side.
+    /// Takes one step for each of `moving`. Chunks of structures run in parallel.
     pub(super) fn advance(&mut self, settings: &CorrectorSettings, moving: &mut [Moving]) {
         let size = self.chunk_size(moving.len());
         self.chunks.resize_with(self.chunks.len().max(moving.len().div_ceil(size)), Default::default);

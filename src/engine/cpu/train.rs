@@ -88,7 +88,7 @@ impl<T: Real> Cpu<T> {
         Some((batch, Loss::Huber { target, delta: guidance.huber_delta_ev_per_angstrom }))
     }
 
-    /// Noises the members of a batch, each at a time of its own.
+    /// Noises the members of a batch, each at its own time.
     fn noisy_batch(&self, stream: RandomStream, step: u32, set: &TrainingSet, members: &[usize]) -> NoisyBatch {
         let time = Noise::new(stream.seed, Purpose::Time, stream.iteration);
         let forward = Noise::new(stream.seed, Purpose::Forward, stream.iteration);

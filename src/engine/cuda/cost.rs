@@ -55,7 +55,7 @@ pub struct Costs {
     load: Load,
     /// Elements of a head's matrices.
     head_weights: f64,
-    /// Bytes of an element of filters, senders and what is saved for the backward pass.
+    /// Bytes of an element of filters, senders and the rows saved for the backward pass.
     stored: f64,
 }
 

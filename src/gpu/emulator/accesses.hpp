@@ -6,8 +6,8 @@
 // - __syncthreads() between threads of a block,
 // - __syncwarp() between lanes of a warp (shuffles and votes promise nothing about memory),
 // - __threadfence() and an atomic operation on each side, between blocks of a launch: the first block's accesses before its last
-// barrier before the atomic, and those of the thread that made the atomic, come before the second block's accesses after its own
-// atomic,
+//   barrier before the atomic, and those of the thread that made the atomic, come before the second block's accesses after its own
+//   atomic,
 // - the end of a launch.
 // Every other pair of accesses is a race, even if both write the same value.
 #pragma once

@@ -85,7 +85,7 @@ impl Memory {
         }
     }
 
-    /// The address of `bytes` new bytes that hold NaN, or `None` where the host has none left.
+    /// The address of `bytes` new bytes that hold NaN, or `None` if the host has none left.
     pub fn allocate(&self, bytes: usize) -> Option<u64> {
         // SAFETY: `self.0` lives as long as `self`; this holds in all calls below.
         let address = unsafe { godiff_emulator_allocate(self.0, bytes) };
