@@ -7,8 +7,8 @@
 //           unsigned n;
 //       };
 //       KERNEL(256, scale, Scale) { if (...) arguments.x[i] *= 2.0f; }
-//   256 is the most threads a block may be launched with. The build makes the structure's twin in Rust, its documentation from these
-//   comments, and the table of kernels and threads (build/arguments.rs lists the fields that it understands).
+//   256 is the most threads a block may be launched with. The build makes the structure's twin in Rust, its documentation from
+//   these comments, and the table of kernels and threads (build/arguments.rs lists the fields that it understands).
 // - Shared memory is dynamic only: `float* tile = shared_memory<float>();`, split by hand, with its size given at launch. Its
 //   content is undefined (NaN under the emulator) until it is written.
 // - No floating-point atomics, no static __shared__, no recursion, no early return before a __syncthreads() that others reach.
