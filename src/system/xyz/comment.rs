@@ -142,16 +142,17 @@ pub(super) struct Token {
 pub(super) fn parse_pairs(line: &str) -> Result<Vec<(String, Option<Token>)>, String> {
     let mut pairs: Vec<(String, Option<Token>)> = Vec::new();
     let mut rest = line;
-    let mut brackets_nest = true;
+    let mut open = Open { brackets_nest: true, apostrophes_close: true };
     loop {
         rest = rest.trim_start();
         match (rest.strip_prefix('='), pairs.last_mut()) {
             (Some(after), Some((_, value))) => {
                 rest = after.trim_start();
-                let more = word(&mut rest, &mut brackets_nest)?;
+                let more = word(&mut rest, &mut open)?;
                 match value {
                     Some(value) => {
-                        value.text = format!("{}={}", value.text, more.text);
+                        value.text.push('=');
+                        value.text.push_str(&more.text);
                         value.array = None;
                     }
                     None => *value = Some(more),
@@ -159,14 +160,22 @@ pub(super) fn parse_pairs(line: &str) -> Result<Vec<(String, Option<Token>)>, St
             }
             (Some(_), None) => return Err("'=' stands without a key before it".into()),
             (None, _) if rest.is_empty() => return Ok(pairs),
-            (None, _) => pairs.push((word(&mut rest, &mut brackets_nest)?.text, None)),
+            (None, _) => pairs.push((word(&mut rest, &mut open)?.text, None)),
         }
     }
 }
 
+/// Knowledge about the rest of a line, so that no character is searched for twice.
+struct Open {
+    /// No bracket so far lacks its closing bracket.
+    brackets_nest: bool,
+    /// No apostrophe so far lacks one that ends a word after it.
+    apostrophes_close: bool,
+}
+
 /// The characters up to the next free whitespace or `=`, taken from the front of `rest`. Brackets nest. If one has no closing
 /// bracket in this way, the first closing bracket counts from there on, as in ASE.
-fn word(rest: &mut &str, brackets_nest: &mut bool) -> Result<Token, String> {
+fn word(rest: &mut &str, open: &mut Open) -> Result<Token, String> {
     let whole = *rest;
     let mut token = Token::default();
     let mut array = None;
@@ -176,11 +185,11 @@ fn word(rest: &mut &str, brackets_nest: &mut bool) -> Result<Token, String> {
         match c {
             '\\' => token.text.extend(next(rest)),
             '"' => quotation(rest, c, c, &mut token.text)?,
-            '\'' if first && closes(rest) => quotation(rest, c, c, &mut token.text)?,
+            '\'' if first && open.closes(rest) => quotation(rest, c, c, &mut token.text)?,
             '{' | '[' => {
                 let close = if c == '{' { '}' } else { ']' };
-                let nested = if *brackets_nest { nested(rest, c, close) } else { None };
-                *brackets_nest = nested.is_some();
+                let nested = if open.brackets_nest { nested(rest, c, close) } else { None };
+                open.brackets_nest = nested.is_some();
                 match nested {
                     Some(length) => {
                         unescape(&rest[..length], &mut token.text);
@@ -199,6 +208,14 @@ fn word(rest: &mut &str, brackets_nest: &mut bool) -> Result<Token, String> {
     let written = &whole[..whole.len() - rest.len()];
     token.array = (is_array && !written.contains(char::is_control)).then(|| written.to_string());
     Ok(token)
+}
+
+impl Open {
+    /// [`closes`], asked no more once it has failed.
+    fn closes(&mut self, rest: &str) -> bool {
+        self.apostrophes_close = self.apostrophes_close && closes(rest);
+        self.apostrophes_close
+    }
 }
 
 /// Takes the next character from the front of `rest`.
