@@ -44,6 +44,13 @@ fn a_value_of_many_parts() {
     xyz().take(format!("1\n{line}\nH 0 0 0\n").as_bytes()).unwrap();
 }
 
+/// Every apostrophe that opens a word searched the whole line for one that ends a word.
+#[test]
+fn apostrophes_without_end() {
+    let line = "'a ".repeat(300_000);
+    xyz().take(format!("1\n{line}\nH 0 0 0\n").as_bytes()).unwrap();
+}
+
 /// A bracket that closes nothing let the next one open unseen, and the stack overflowed; every dot of a key is a table in a
 /// table too.
 #[test]
