@@ -4,17 +4,25 @@
 // With n_i = Σ_j ρ_j(r_ij) the density at atom i, the energy is Σ_i F_i(n_i) + Σ_{i<j} φ_ij(r_ij). A pair's terms are computed once
 // and kept. Each atom gathers them in a fixed order, so sums do not depend on the order of threads.
 //
-// CPU twins: Model and Element in src/potential/emt/elements.rs, TemplateShare in src/potential/emt/template_share.rs.
+// CPU twins: Model in src/potential/emt/elements.rs, TemplateShare in src/potential/emt/template_share.rs.
 #pragma once
 
 #include "images.cuh"
 #include "scan.cuh"
 #include "sums.cuh"
 
-// Constants of an element for one cutoff; Element in src/potential/emt/elements.rs explains them.
+// Constants of an element for one cutoff. The CPU uses the same structure (src/potential/emt/elements.rs makes it).
 struct EmtElement {
-    double density, density_decay, tail, tail_decay, tail_weight;
-    double equilibrium_density, cohesive, cohesive_shape, repulsive, repulsive_shape;
+    double density;              // P, 1/Å³
+    double density_decay;        // η, 1/Å
+    double tail;                 // T, 1/Å³
+    double tail_decay;           // k, 1/Å
+    double tail_weight;          // u, eV·Å³
+    double equilibrium_density;  // density in the equilibrium crystal, 1/Å³
+    double cohesive;             // E0, eV
+    double cohesive_shape;       // λ/(βη), so that λ·δs = −shape·ln(n/n_eq)
+    double repulsive;            // 6 V0, eV
+    double repulsive_shape;      // κ/(βη), so that κ·δs = −shape·ln(n/n_eq)
 };
 
 // T template atoms, then n free ones; N = T + n. Constant for all structures.

@@ -55,6 +55,7 @@ const TEMPLATE_COPY: &str = "template.xyz";
 const TARGET_COPY: &str = "target.xyz";
 /// File name of the copy of the model to start from in a run folder.
 const TRANSFER_COPY: &str = "transfer.safetensors";
+
 /// A validated configuration with the structures and the model it names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 /// Ending of files that are being written; after a kill, files with this ending are rubbish.
@@ -20,22 +20,44 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// [`write_atomic`] with the operating system's error.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, |error| error, |file| file.write_all(bytes))
+}
+
+/// [`write_atomic`] in the pieces that `make` gives one after the other.
+///
+/// # Errors
+/// `Storage`, and those of `make`; then the file is as it was before.
+pub fn write_growing(path: &Path, make: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
+    let failed = |cause: io::Error| Error::storage(path, format!("cannot be written: {cause}"));
+    replace(path, failed, |file| {
+        let mut buffered = BufWriter::new(file);
+        make(&mut |piece| buffered.write_all(piece).map_err(failed))?;
+        buffered.flush().map_err(failed)
+    })
+}
+
+/// Replaces the file `path` by one that `fill` writes, in the steps of [`write_atomic`]; `failed` makes an error of the operating
+/// system's.
+fn replace<E>(
+    path: &Path,
+    failed: impl Fn(io::Error) -> E,
+    fill: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        return File::options().write(true).open(path)?.write_all(bytes);
+        return fill(&mut File::options().write(true).open(path).map_err(failed)?);
     }
-    let name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::IsADirectory))?.to_string_lossy();
+    let name = path.file_name().ok_or_else(|| failed(ErrorKind::IsADirectory.into()))?.to_string_lossy();
     let unfinished = path.with_file_name(format!(".{name}.{}{UNFINISHED}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
+    let write = || {
+        let mut file = File::create(&unfinished).map_err(&failed)?;
+        fill(&mut file)?;
+        file.sync_all().and_then(|()| fs::rename(&unfinished, path)).map_err(&failed)
     };
     write().inspect_err(|_| {
         // A full disk leaves half a file. If removing it fails too, nothing changes.
         let _ = fs::remove_file(&unfinished);
     })?;
-    sync_folder(folder_of(path))
+    sync_folder(folder_of(path)).map_err(failed)
 }
 
 /// Makes names in `folder` durable, if the system can.

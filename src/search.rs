@@ -38,7 +38,6 @@ use crate::run::{
     Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Reporter, Resumed, Round, RunStatus, Session,
     Summary,
 };
-use crate::statistics::{median, sorted};
 use drawing::{Drawing, missing};
 use lesson::{Boltzmann, Lesson, Taught};
 use plan::{Annealing, Plan};
@@ -126,13 +125,13 @@ impl Activity for Loop<'_> {
 
     fn work(&mut self, session: &mut Session) -> Result<RunStatus> {
         while let Some(mut round) = self.plan.next(&self.history) {
-            if session.is_over(&session.progress) {
+            if session.is_over(&[]) {
                 return Ok(RunStatus::TargetFound);
             }
             let mut seconds = PhaseSeconds::default();
             share_out(&mut round, &self.proposals);
             self.propose_and_evaluate(session, &round, &mut seconds)?;
-            if session.is_over(&session.so_far(self.history.open())) {
+            if session.is_over(self.history.open()) {
                 return self.write_results(session).map(|()| RunStatus::TargetFound);
             }
             let taught = self.learn(session, &round, &mut seconds)?;
@@ -201,22 +200,14 @@ impl Loop<'_> {
         let entries = self.history.close();
         let counts: Counts = entries.iter().map(|entry| entry.status).collect();
         let known = self.history.last().map_or(&[][..], |last| &self.history.known()[last.n_known_before..]);
-        let energies = sorted(known.iter().map(|known| known.energy_ev));
+        let energies = known.iter().map(|known| known.energy_ev);
         let metrics = IterationMetrics {
-            iteration: round.number,
-            kt_ev: round.kt_ev,
-            samples: counts.samples(),
-            counts,
-            energy_min_ev: energies.first().copied(),
-            energy_median_ev: median(&energies),
-            energy_max_ev: energies.last().copied(),
             buffer_median_ev: taught.median_ev,
             effective_sample_size: taught.effective_sample_size,
             loss: Some(taught.training.loss),
             force_loss: taught.training.force_loss,
             learning_rate: taught.training.learning_rate,
-            best_energy_ev: None,
-            seconds,
+            ..IterationMetrics::new(round.number, round.kt_ev, counts, energies, seconds)
         };
         session.close_round(round, &entries, metrics, self.engine.state()?)?;
         self.write_results(session)?;

@@ -1,5 +1,9 @@
 //! The built command: what it writes, what it says, and how it ends.
 
+#[path = "common/command.rs"]
+mod command;
+
+use command::{godiff, refuses, succeeds};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,33 +27,8 @@ fn structure(name: &str) -> String {
     root().join("configs/structures").join(name).to_str().unwrap().to_owned()
 }
 
-/// Runs `godiff` in the folder `place`.
-fn godiff(place: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_godiff")).current_dir(place).args(arguments).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Standard output of a command that must succeed.
-fn succeeds(place: &Path, arguments: &[&str]) -> String {
-    let output = godiff(place, arguments);
-    assert!(output.status.success(), "godiff {arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
-
-/// A command that must end with `code` and one line on standard error that holds `sentence`.
-fn refuses(place: &Path, arguments: &[&str], code: i32, sentence: &str) {
-    let output = godiff(place, arguments);
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(code), "godiff {arguments:?}: {said}");
-    assert!(said.starts_with("godiff: ") && said.lines().count() == 1, "godiff {arguments:?}: {said}");
-    assert!(said.contains(sentence), "godiff {arguments:?}\n  expected: {sentence}\n  said: {said}");
 }
 
 /// A finished run of `configs/smoke.toml`, made once; tests that change it work on a copy.

@@ -1,33 +1,17 @@
 //! `godiff minima` and `godiff scan` as a user runs them.
 
+#[path = "common/command.rs"]
+mod command;
+
+use command::{refuses, succeeds};
 use godiff::landscape::Landscape;
 use godiff::system::xyz::{Frame, Value, read_frames};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 use tempfile::TempDir;
 
 fn config(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name).to_str().unwrap().to_owned()
-}
-
-fn godiff(place: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_godiff")).current_dir(place).args(arguments).output().unwrap()
-}
-
-/// Standard output of a command that must succeed.
-fn succeeds(place: &Path, arguments: &[&str]) -> String {
-    let output = godiff(place, arguments);
-    assert!(output.status.success(), "godiff {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A command that must end with `code` and one line on standard error that holds `sentence`.
-fn refuses(place: &Path, arguments: &[&str], code: i32, sentence: &str) {
-    let output = godiff(place, arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "godiff {arguments:?}: {said}");
-    assert!(said.contains(sentence), "godiff {arguments:?}\n  expected: {sentence}\n  said: {said}");
 }
 
 fn whole(frame: &Frame, key: &str) -> i64 {

@@ -1,32 +1,14 @@
 //! Structure files given to the commands: every notation of the formats, what comes back in the output, and what output names mean.
 
+#[path = "common/command.rs"]
+mod command;
+
+use command::{refuses, succeeds};
 use godiff::system::xyz::{Frame, Value, Values, read_frames};
 use godiff::system::{read_structure, read_structures};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 use tempfile::TempDir;
-
-/// Runs `godiff` in the folder `place`.
-fn godiff(place: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_godiff")).current_dir(place).args(arguments).output().unwrap()
-}
-
-/// Standard output of a command that must succeed.
-fn succeeds(place: &Path, arguments: &[&str]) -> String {
-    let output = godiff(place, arguments);
-    assert!(output.status.success(), "godiff {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A command that must end with `code` and one line on standard error that holds `sentence`.
-fn refuses(place: &Path, arguments: &[&str], code: i32, sentence: &str) {
-    let output = godiff(place, arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "godiff {arguments:?}: {said}");
-    assert!(said.starts_with("godiff: ") && said.lines().count() == 1, "godiff {arguments:?}: {said}");
-    assert!(said.contains(sentence), "godiff {arguments:?}\n  expected: {sentence}\n  said: {said}");
-}
 
 /// The files in a folder, sorted.
 fn names(place: &Path) -> Vec<String> {

@@ -7,7 +7,6 @@ use crate::error::{Error, Result, stop_if};
 use crate::potential::{Answer, Evaluation};
 use crate::run::progress::Phase;
 use crate::run::{IterationMetrics, PhaseSeconds, RunStatus, Session};
-use crate::statistics::{median, sorted};
 use crate::system::{Structure, Vec3};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -100,7 +99,7 @@ impl Ledger {
                 self.begin_iteration(session)?;
             }
         }
-        let goes_on = session.progress.evaluations < self.budget && !session.is_over(&session.progress);
+        let goes_on = session.progress.evaluations < self.budget && !session.is_over(&[]);
         Ok(goes_on.then_some(answers))
     }
 
@@ -237,28 +236,13 @@ impl Ledger {
     }
 
     fn close_iteration(&mut self, session: &mut Session) -> Result<()> {
-        let energies = sorted(self.energies.iter().copied());
         let evaluate = self.evaluating.as_secs_f64();
+        let sample = self.iteration_started.elapsed().as_secs_f64() - evaluate;
+        let seconds = PhaseSeconds { sample, evaluate, wait: evaluate, train: 0.0 };
+        let (number, energies) = (session.progress.iterations_done, self.energies.iter().copied());
         let metrics = IterationMetrics {
-            iteration: session.progress.iterations_done,
-            kt_ev: self.kt_ev,
-            samples: self.counts.samples(),
-            counts: self.counts,
-            energy_min_ev: energies.first().copied(),
-            energy_median_ev: median(&energies),
-            energy_max_ev: energies.last().copied(),
-            buffer_median_ev: None,
-            effective_sample_size: None,
-            loss: None,
-            force_loss: None,
-            learning_rate: 0.0,
             best_energy_ev: session.progress.best.map(|best| best.energy_ev),
-            seconds: PhaseSeconds {
-                sample: self.iteration_started.elapsed().as_secs_f64() - evaluate,
-                evaluate,
-                wait: evaluate,
-                train: 0.0,
-            },
+            ..IterationMetrics::new(number, self.kt_ev, self.counts, energies, seconds)
         };
         session.progress.iterations_done += 1;
         self.counts = Counts::default();

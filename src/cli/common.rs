@@ -3,13 +3,12 @@
 use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::config::Settings;
-use godiff::disk::write_atomic;
+use godiff::disk::{write_atomic, write_growing};
 use godiff::potential::{self, Potential, PotentialSettings};
 use godiff::system::xyz::{Frame, format_frames};
 use godiff::system::{Format, Vec3, read_frames};
 use godiff::{Error, Result};
-use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -202,28 +201,6 @@ impl<'a> Output<'a> {
             }
         }
     }
-}
-
-/// Writes the file `path` in the pieces that `make` gives. The file gets its name when it is complete, so nobody finds half a file.
-/// A path that is no regular file (a pipe, a terminal) is written directly.
-pub fn write_growing(path: &Path, make: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
-    let failed = |cause: std::io::Error| Error::storage(path, format!("cannot be written: {cause}"));
-    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        let mut file = File::options().write(true).open(path).map_err(failed)?;
-        return make(&mut |piece| file.write_all(piece).map_err(failed));
-    }
-    let name = path.file_name().ok_or_else(|| failed(ErrorKind::IsADirectory.into()))?.to_string_lossy();
-    let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-    let write = || {
-        let mut file = BufWriter::new(File::create(&unfinished).map_err(failed)?);
-        make(&mut |piece| file.write_all(piece).map_err(failed))?;
-        file.into_inner().map_err(|cause| failed(cause.into_error()))?.sync_all().map_err(failed)?;
-        std::fs::rename(&unfinished, path).map_err(failed)
-    };
-    write().inspect_err(|_| {
-        // A full disk leaves half a file. If removing it fails too, nothing changes.
-        let _ = std::fs::remove_file(&unfinished);
-    })
 }
 
 /// Which atoms may move.

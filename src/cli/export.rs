@@ -1,9 +1,10 @@
 //! `godiff export`: structures out of an archive.
 
-use super::common::{Output, print, print_bytes, write_growing};
+use super::common::{Output, print, print_bytes};
 use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::archive::{Selection, Stored, export};
+use godiff::disk::write_growing;
 use godiff::system::xyz::Frame;
 use godiff::system::{BondGraph, Format};
 use godiff::{Error, Result};

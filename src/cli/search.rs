@@ -12,7 +12,7 @@ use godiff::{Result, engine, potential};
 #[command(after_help = "\
 The run folder holds config.toml (with all defaults), archive.db (every sample; `ase db` and `ase gui` open it), best.xyz,
 minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends a run
-cleanly. resume it with --resume, also after a kill, and gives the same result as a run without interruption.
+cleanly. --resume resumes it, also after a kill, and gives the same result as a run without interruption.
 
 Examples:
   godiff search configs/pt-adatom.toml

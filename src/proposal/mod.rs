@@ -69,7 +69,7 @@ pub type Proposals<'a> = Vec<Box<dyn Proposal + 'a>>;
 
 /// The proposals that a search of `settings` may use. Earlier ones claim first; the last draws all samples that are left.
 pub fn registered(settings: &Settings) -> Proposals<'_> {
-    vec![Box::new(Hop::new(settings)), Box::new(Placed::new(settings)), Box::new(Reverse::new(settings))]
+    vec![Box::new(Hop::new(settings)), Box::new(Placed::new(settings)), Box::new(Reverse)]
 }
 
 /// Divides the samples of `round` among `proposals`, in their order.

@@ -1,7 +1,6 @@
 //! The reverse process of the diffusion model, from the prior on.
 
 use super::Proposal;
-use crate::config::Settings;
 use crate::engine::{Engine, FreePositions, Progress, Sampler};
 use crate::error::Result;
 use crate::run::Round;
@@ -9,16 +8,7 @@ use std::ops::Range;
 
 /// Samples of the present model. With `[guidance]`, once the model has learned forces, a corrector follows them after every step.
 #[derive(Debug)]
-pub struct Reverse {
-    guided: bool,
-}
-
-impl Reverse {
-    /// For the section `[guidance]` of `settings`.
-    pub fn new(settings: &Settings) -> Self {
-        Reverse { guided: settings.sections.guidance.is_some() }
-    }
-}
+pub struct Reverse;
 
 impl Proposal for Reverse {
     fn claim(&self, _round: &Round, n_left: usize) -> usize {
@@ -32,7 +22,7 @@ impl Proposal for Reverse {
         engine: &mut dyn Engine,
         progress: Progress,
     ) -> Result<Vec<FreePositions>> {
-        let sampler = if self.guided && round.forces_learned { Sampler::Guided } else { Sampler::Plain };
+        let sampler = if round.forces_learned { Sampler::Guided } else { Sampler::Plain };
         engine.sample(round.stream, samples, sampler, progress)
     }
 }

@@ -75,7 +75,7 @@ impl History {
             if history.rounds.last().is_none_or(|round| round.number != entry.iteration) {
                 history.push_round(entry.iteration, entry.kt_ev);
             }
-            history.take_in(entry);
+            history.take_in(&entry);
         })?;
         history.open = history.answered.remove(&n_closed).unwrap_or_default();
         Ok(history)
@@ -124,9 +124,9 @@ impl History {
     /// All structures of the open round are recorded. Those that count are known from here on.
     pub(crate) fn sampled(&mut self, round: &Round) {
         self.push_round(round.number, round.kt_ev);
-        for entry in self.open.clone() {
-            self.take_in(entry);
-        }
+        let open = std::mem::take(&mut self.open);
+        open.iter().for_each(|entry| self.take_in(entry));
+        self.open = open;
     }
 
     /// Closes the open round; gives its structures.
@@ -139,13 +139,14 @@ impl History {
         self.rounds.push(Sampled { number, kt_ev, counts: Counts::default(), n_known_before });
     }
 
-    fn take_in(&mut self, entry: Entry) {
+    fn take_in(&mut self, entry: &Entry) {
         if let Some(round) = self.rounds.last_mut() {
             *round.counts.of_mut(entry.status) += 1;
         }
-        let Entry { iteration, index, status, free_positions: positions, energy, forces, .. } = entry;
+        let &Entry { iteration, index, status, energy, .. } = entry;
         let (Status::Ok, Some(energy_ev)) = (status, energy) else { return };
-        let forces = forces.map(|mut forces| forces.split_off(self.n_template));
+        let (positions, n_template) = (entry.free_positions.clone(), self.n_template);
+        let forces = entry.forces.as_ref().map(|forces| forces[n_template..].to_vec());
         self.candidates.push(Candidate { iteration, index, energy: energy_ev });
         self.known.push(Known { key: (iteration, index), energy_ev, positions, forces });
     }

@@ -3,6 +3,7 @@
 use crate::archive::Counts;
 use crate::disk::{storage_error, write_atomic};
 use crate::error::{Error, Result};
+use crate::statistics::{median, sorted};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -40,6 +41,35 @@ pub struct IterationMetrics {
     pub best_energy_ev: Option<f64>,
     /// Wall-clock time by phase.
     pub seconds: PhaseSeconds,
+}
+
+impl IterationMetrics {
+    /// Of an iteration whose `ok` structures have these `energies`, eV; nothing has been learned from it.
+    pub fn new(
+        iteration: u32,
+        kt_ev: f64,
+        counts: Counts,
+        energies: impl Iterator<Item = f64>,
+        seconds: PhaseSeconds,
+    ) -> Self {
+        let energies = sorted(energies);
+        IterationMetrics {
+            iteration,
+            kt_ev,
+            samples: counts.samples(),
+            counts,
+            energy_min_ev: energies.first().copied(),
+            energy_median_ev: median(&energies),
+            energy_max_ev: energies.last().copied(),
+            buffer_median_ev: None,
+            effective_sample_size: None,
+            loss: None,
+            force_loss: None,
+            learning_rate: 0.0,
+            best_energy_ev: None,
+            seconds,
+        }
+    }
 }
 
 /// Wall-clock time of an iteration, s.

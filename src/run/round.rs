@@ -14,7 +14,7 @@ pub struct Round {
     pub stream: RandomStream,
     /// Samples that it draws.
     pub n_samples: usize,
-    /// Whether the model has learned forces that its samples may follow.
+    /// Whether the model has learned forces that its samples may follow; never without `[guidance]`.
     pub forces_learned: bool,
     /// Which proposal draws which samples; together all of them.
     pub parts: Vec<Part>,

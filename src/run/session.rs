@@ -130,9 +130,9 @@ impl<'a> Session<'a> {
         self.seconds_before = seconds;
     }
 
-    /// Whether the run ends here because `progress` has the target.
-    pub fn is_over(&self, progress: &SearchProgress) -> bool {
-        self.stop_at_target && progress.target_first_evaluation.is_some()
+    /// Whether the run ends here because it has found the target, in a closed round or among `open`, as for [`Session::so_far`].
+    pub fn is_over(&self, open: &[Entry]) -> bool {
+        self.stop_at_target && self.so_far(open).target_first_evaluation.is_some()
     }
 
     /// Lets `method` work to the end and writes a summary however it ends; then calls `afterwards` with the folder.

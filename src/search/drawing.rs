@@ -44,7 +44,7 @@ impl Drawing<'_, '_> {
             let mut structures = self.proposed(range, &mut advance)?;
             if let Some((n_steps, corrector)) = relaxation {
                 let mut advance = |step| advance(n_reverse + step);
-                self.relax(n_steps, &corrector, &mut structures, &mut advance)?;
+                self.engine.relax(&mut structures, &corrector, n_steps, &mut advance)?;
                 let mut advance = |_| advance(n_steps);
                 self.try_again(n_steps, &corrector, range.start, &mut structures, &mut advance)?;
             }
@@ -81,16 +81,6 @@ impl Drawing<'_, '_> {
         Ok(structures)
     }
 
-    fn relax(
-        &mut self,
-        n_steps: usize,
-        corrector: &CorrectorSettings,
-        structures: &mut [FreePositions],
-        progress: Progress,
-    ) -> Result<()> {
-        self.engine.relax(structures, corrector, n_steps, progress)
-    }
-
     /// Relaxes some of `structures` again, from another start that a proposal has for them. All are at rest and are the samples
     /// from `first` on.
     fn try_again(
@@ -111,7 +101,7 @@ impl Drawing<'_, '_> {
             if asked.is_empty() {
                 break;
             }
-            self.relax(n_steps, corrector, &mut starts, progress)?;
+            self.engine.relax(&mut starts, corrector, n_steps, progress)?;
             asked.iter().zip(starts).for_each(|(&k, structure)| structures[k] = structure);
         }
         Ok(())

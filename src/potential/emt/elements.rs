@@ -3,7 +3,7 @@
 //! K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394 (1996), as ASE tabulates and cuts them off. H, C, N
 //! and O are ASE's additions without physical claim.
 
-use crate::gpu::arguments::emt::EmtElement;
+use crate::gpu::arguments::emt::EmtElement as Element;
 
 /// Bohr radius in Å as ASE derives it from CODATA 2014; the energies agree to 1e-7 eV only with its digits.
 const BOHR: f64 = 0.5291772105638411;
@@ -102,60 +102,6 @@ pub(crate) struct Model {
     pub steepness: f64,
     /// One entry for every element of the table.
     pub elements: [Element; N_ELEMENTS],
-}
-
-/// Constants of one element for one cutoff. Kernels read it in this memory layout (`EmtElement` in kernels/emt.cuh).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Element {
-    /// P, 1/Å³.
-    density: f64,
-    /// η, 1/Å.
-    density_decay: f64,
-    /// T, 1/Å³.
-    tail: f64,
-    /// k, 1/Å.
-    tail_decay: f64,
-    /// u, eV·Å³.
-    tail_weight: f64,
-    /// Density in the equilibrium crystal, 1/Å³.
-    equilibrium_density: f64,
-    /// E0, eV.
-    cohesive: f64,
-    /// λ/(βη), so that λ·δs = −shape·ln(n/n_eq).
-    cohesive_shape: f64,
-    /// 6 V0, eV.
-    repulsive: f64,
-    /// κ/(βη), so that κ·δs = −shape·ln(n/n_eq).
-    repulsive_shape: f64,
-}
-
-impl From<&Element> for EmtElement {
-    fn from(element: &Element) -> Self {
-        let &Element {
-            density,
-            density_decay,
-            tail,
-            tail_decay,
-            tail_weight,
-            equilibrium_density,
-            cohesive,
-            cohesive_shape,
-            repulsive,
-            repulsive_shape,
-        } = element;
-        EmtElement {
-            density,
-            density_decay,
-            tail,
-            tail_decay,
-            tail_weight,
-            equilibrium_density,
-            cohesive,
-            cohesive_shape,
-            repulsive,
-            repulsive_shape,
-        }
-    }
 }
 
 /// The contributions of two atoms at a distance r to each other.

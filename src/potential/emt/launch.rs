@@ -137,7 +137,7 @@ impl DeviceEmt {
         let n_scratch = (inside + 4 * counts > room).then_some(counts);
         let device = DeviceTables {
             template_positions: stream.upload_some(template_positions)?,
-            elements: stream.upload(&tables.model.elements.iter().map(EmtElement::from).collect::<Vec<_>>())?,
+            elements: stream.upload(&tables.model.elements)?,
             element_of: stream.upload_some(&tables.element_of)?,
             density: stream.upload_some(&tables.density)?,
             embedding: stream.upload_some(&tables.embedding)?,
