@@ -21,6 +21,7 @@ fn emt(criterion: &mut Criterion) {
             template_numbers: first.numbers[..72].to_vec(),
             template_positions: first.positions[..72].to_vec(),
             free_numbers: first.numbers[72..].to_vec(),
+            mobile: Default::default(),
             confinement: None,
         };
         let kept = Emt::with_system(false, &system).expect("platinum has parameters");

@@ -17,6 +17,7 @@ struct History {
 struct CorrectorArguments {
     Lattice lattice;
     Region region;
+    Mobile mobile;
     // Å.
     double max_step;
     // η(1−t)^ζ of every reverse step: [n_steps].
@@ -171,8 +172,10 @@ KERNEL(64, corrector, CorrectorArguments) {
     const double strength = arguments.strengths[before.n_calls];
     for (unsigned atom = threadIdx.x; atom < n; atom += blockDim.x) {
         Vector x = add(vector_at(positions, atom), scale(strength, vector_at(direction, atom)));
-        if (arguments.region.kind != FREE_CLUSTER) x = wrap(arguments.lattice, arguments.region, x);
-        if (arguments.region.kind == CONFINED) x.z = clamp_height(x.z, arguments.region);
+        if (!is_mobile(arguments.mobile, atom)) {
+            if (arguments.region.kind != FREE_CLUSTER) x = wrap(arguments.lattice, arguments.region, x);
+            if (arguments.region.kind == CONFINED) x.z = clamp_height(x.z, arguments.region);
+        }
         store_vector(positions, atom, x);
     }
     __syncthreads();

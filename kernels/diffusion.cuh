@@ -39,6 +39,25 @@ struct Region {
     unsigned kind;
 };
 
+// The atoms of the template that may move: the first n_mobile of the free atoms. Their noise is `factor` times as wide as that of
+// the others (src/diffusion/atom.rs), and no bounds hold for them.
+struct Mobile {
+    double factor;
+    unsigned n_mobile;
+};
+
+__device__ __forceinline__ bool is_mobile(Mobile mobile, unsigned atom) { return atom < mobile.n_mobile; }
+
+__device__ __forceinline__ double noise_factor(Mobile mobile, unsigned atom) {
+    return is_mobile(mobile, atom) ? mobile.factor : 1.0;
+}
+
+// The bounds of one atom.
+__device__ __forceinline__ Region region_of(Region region, Mobile mobile, unsigned atom) {
+    if (is_mobile(mobile, atom)) region.kind = UNBOUND;
+    return region;
+}
+
 // Lattice vectors and the inverse of the completed cell, rows, Å and 1/Å; bit k of `periodic`: axis k repeats.
 struct Lattice {
     Vector vectors[3];

@@ -32,6 +32,7 @@ struct ForwardNoiseArguments {
     float* factor;
     float* scale;
     Region region;
+    Mobile mobile;
     Sde sde;
     NoiseKey time_key, forward_key, force_key;
     unsigned n_members, n_force_members, batch, width, n_steps, n_free;
@@ -120,7 +121,8 @@ KERNEL(128, forward_noise, ForwardNoiseArguments) {
         Forward noised = {x0, {0.0, 0.0, 0.0}};
         if (slot.n_filled > 0) {
             const Uniforms u = uniforms(arguments.forward_key, slot.index, slot.step, atom);
-            noised = forward_noise_of(x0, slot.sigma, u, arguments.region);
+            const double sigma = noise_factor(arguments.mobile, atom) * slot.sigma;
+            noised = forward_noise_of(x0, sigma, u, region_of(arguments.region, arguments.mobile, atom));
         }
         if (centred) {
             store_vector(normals, k, noised.noise);

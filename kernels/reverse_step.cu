@@ -9,12 +9,16 @@
 struct ReverseArguments {
     Lattice lattice;
     Region region;
+    Mobile mobile;
     Sde sde;
     double t_min;
     // Factor on the score in a step.
     double score_scale;
     // Standard deviation of a free cluster's start, Å.
     double prior_spread;
+    // Standard deviation of the mobile atoms' start, Å, around their places in the template, Å: [n_mobile, 3].
+    double mobile_spread;
+    const double* homes;
     // Free atoms, Å: [S, n, 3].
     double* positions;
     // Score of the free atoms, 1/Å: [S, n, 3].
@@ -36,7 +40,7 @@ __device__ __forceinline__ Vector score_at(const ReverseArguments& arguments, u6
     return {double(score[0]), double(score[1]), double(score[2])};
 }
 
-// Start positions: under confinement they are uniform over the cell in the plane and over the heights; those of a free cluster are
+// Start positions: mobile atoms are normal around their places; under confinement the others are uniform over the cell in the plane and over the heights; those of a free cluster are
 // normal and centred; otherwise they are uniform over the cell. Sets the steps to 0. Blocks of `per_block` structures; shared
 // memory for a free cluster alone: (n + 1)·per_block × 3 doubles.
 KERNEL(128, prior, ReverseArguments) {
@@ -46,8 +50,12 @@ KERNEL(128, prior, ReverseArguments) {
     double* normals = shared_memory<double>();
 
     for (unsigned k = threadIdx.x; k < n_here * n_free; k += blockDim.x) {
-        const Uniforms u = uniforms(arguments.key, arguments.first_index + first + k / n_free, 0, k % n_free);
-        if (region.kind == FREE_CLUSTER) {
+        const unsigned atom = k % n_free;
+        const Uniforms u = uniforms(arguments.key, arguments.first_index + first + k / n_free, 0, atom);
+        if (is_mobile(arguments.mobile, atom)) {
+            const Vector x = add(vector_at(arguments.homes, atom), scale(arguments.mobile_spread, normal_vector(u)));
+            store_vector(arguments.positions, u64(first) * n_free + k, x);
+        } else if (region.kind == FREE_CLUSTER) {
             store_vector(normals, k, scale(arguments.prior_spread, normal_vector(u)));
         } else {
             Vector x = combine({u.u0, u.u1, region.kind == CONFINED ? 0.0 : u.u2}, arguments.lattice.vectors);
@@ -104,9 +112,14 @@ KERNEL(128, reverse_step, ReverseArguments) {
             moved = reverse_mean(x, scale(times, vector_at(scores, k)), g2, dt);
             if (!last) moved = add(moved, scale(spread, vector_at(normals, k)));
         } else {
-            const Vector mean = reverse_mean(x, scale(times, score_at(arguments, row)), g2, dt);
-            const Uniforms u = uniforms(arguments.key, arguments.first_index + s, step, k % n_free);
-            moved = wrap(arguments.lattice, region, reverse_step_of(mean, spread, u, region, last));
+            // The step of an atom with noise of its own width: the model's output is the score times that factor.
+            const unsigned atom = k % n_free;
+            const double factor = noise_factor(arguments.mobile, atom);
+            const Region bounds = region_of(region, arguments.mobile, atom);
+            const Vector mean = reverse_mean(x, scale(times, score_at(arguments, row)), factor * g2, dt);
+            const Uniforms u = uniforms(arguments.key, arguments.first_index + s, step, atom);
+            moved = reverse_step_of(mean, factor * spread, u, bounds, last);
+            if (!is_mobile(arguments.mobile, atom)) moved = wrap(arguments.lattice, region, moved);
         }
         store_vector(arguments.positions, row, moved);
     }

@@ -10,6 +10,7 @@ mod diffusion;
 mod file;
 mod guidance;
 mod keys;
+mod mobile;
 mod model;
 mod placement;
 mod proposals;
@@ -27,6 +28,7 @@ pub use baseline::{BasinHoppingSettings, EvolutionSettings, RandomSearchSettings
 pub use diffusion::DiffusionSection;
 pub use file::File;
 pub use guidance::GuidanceSection;
+pub use mobile::MobileSection;
 pub use model::ModelSection;
 pub use placement::{PlacementMethod, PlacementSettings};
 pub use proposals::ProposalSection;
@@ -41,8 +43,8 @@ use crate::disk::write_atomic;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
-use crate::system::xyz::format_frames;
-use crate::system::{Structure, System};
+use crate::system::xyz::{Frame, format_frames};
+use crate::system::{Structure, System, read_frame};
 use source::SourceFile;
 use std::path::{Path, PathBuf};
 use target::check_target;
@@ -63,7 +65,7 @@ pub struct Settings {
     pub sections: File,
     /// Template, free atoms, cell, confinement.
     pub system: System,
-    /// The template as read.
+    /// The template, its mobile atoms last.
     pub template: Option<Structure>,
     /// The model to start from.
     pub transfer: Option<ModelFile>,
@@ -94,6 +96,8 @@ impl Settings {
             Some(name) => Some(copy_of(&source, "system.template", name, TEMPLATE_COPY)?),
             None => None,
         };
+        let order = sections.system.order(template.as_ref(), &source)?;
+        let template = template.map(|template| template.structure.reordered(&order));
         let system = sections.system.build(template.as_ref(), &source)?;
         let transfer = match &sections.transfer {
             Some(section) => Some(section.read(&sections, &source)?),
@@ -104,7 +108,8 @@ impl Settings {
         }
         let target = match &mut sections.target {
             Some(section) => {
-                let structure = copy_of(&source, "target.structure", &mut section.structure, TARGET_COPY)?;
+                let target = copy_of(&source, "target.structure", &mut section.structure, TARGET_COPY)?.structure;
+                let structure = like_template(&target, order);
                 check_target(&structure, &system).map_err(|message| source.error("target.structure", message))?;
                 Some(Target { structure, matching: section.matching })
             }
@@ -187,9 +192,18 @@ fn another(path: &Path, kind: &str) -> Error {
 }
 
 /// Reads the structure that `key` names, and replaces the key's value by the name of its copy.
-fn copy_of(source: &SourceFile, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
+fn copy_of(source: &SourceFile, key: &str, name: &mut PathBuf, copy: &str) -> Result<Frame> {
     let path = source.path.parent().unwrap_or(Path::new("")).join(&*name);
-    let structure = crate::system::read_structure(&path).map_err(|cause| source.error(key, cause))?;
+    let frame = read_frame(&path).map_err(|cause| source.error(key, cause))?;
     *name = copy.into();
-    Ok(structure)
+    Ok(frame)
+}
+
+/// `structure`, which begins with the template's atoms in the order of their file, with these in the `order` of the system.
+fn like_template(structure: &Structure, mut order: Vec<usize>) -> Structure {
+    if order.len() > structure.n_atoms() {
+        return structure.clone();
+    }
+    order.extend(order.len()..structure.n_atoms());
+    structure.reordered(&order)
 }

@@ -12,6 +12,7 @@ fn slab() -> System {
         template_numbers: vec![78, 29, 78],
         template_positions: vec![[0.0, 0.1, 1.0], [2.5, 0.0, 1.0], [0.0, 2.5, 1.0 / 3.0]],
         free_numbers: vec![78, 13],
+        mobile: Default::default(),
         confinement: None,
     }
 }
@@ -22,6 +23,7 @@ fn cluster() -> System {
         template_numbers: vec![],
         template_positions: vec![],
         free_numbers: vec![18; 4],
+        mobile: Default::default(),
         confinement: None,
     }
 }

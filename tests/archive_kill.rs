@@ -20,6 +20,7 @@ fn system() -> System {
         template_numbers: vec![78; 72],
         template_positions: vec![[1.0; 3]; 72],
         free_numbers: vec![78; 7],
+        mobile: Default::default(),
         confinement: None,
     }
 }

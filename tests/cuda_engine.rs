@@ -11,8 +11,8 @@ use godiff::gpu::Device;
 use godiff::system::System;
 use reference::device::device;
 use reference::systems::{
-    Named, all_losses, assert_follows, channel, cluster, heptamer, prior_structures, random_batch, random_cuda,
-    random_engine, random_state, rattled, setup, slab, stepped_adatom, the_rate_falls, thin_bulk,
+    Named, all_losses, assert_follows, channel, cluster, heptamer, mobile_slab, prior_structures, random_batch,
+    random_cuda, random_engine, random_state, rattled, setup, slab, stepped_adatom, the_rate_falls, thin_bulk,
 };
 use reference::{assert_close, difference_within, flat, tolerance};
 
@@ -23,8 +23,9 @@ fn quiet(_: usize) -> Result<()> {
 }
 
 /// Every kind of cell and template, with models of one, two and three blocks and widths that are no multiples of 4.
-const SYSTEMS: [Named; 6] = [
+const SYSTEMS: [Named; 7] = [
     ("slab", slab),
+    ("mobile slab", mobile_slab),
     ("relaxed slab", || rattled(slab(), 0.05, 3)),
     ("cluster", cluster),
     ("thin bulk", thin_bulk),

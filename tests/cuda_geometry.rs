@@ -6,8 +6,8 @@
 mod reference;
 
 use godiff::diffusion::{
-    ReverseSchedule, Sde, centred_normals, forward_noise, limited_score_scale, prior, remove_centre, reverse_mean,
-    reverse_step,
+    AtomProcess, ReverseSchedule, Sde, centred_normals, forward_noise, limited_score_scale, prior, remove_centre,
+    reverse_mean, reverse_step,
 };
 use godiff::engine::cpu::graph::{FreeGraph, Levels, TemplateGraph};
 use godiff::engine::cuda::forward_noise::{ForwardNoise, visiting_order};
@@ -20,14 +20,16 @@ use godiff::system::vector::{add, scale};
 use godiff::system::{Cell, Confinement, PairSearch, System, Vec3, radius_graph};
 use reference::device::device_names;
 use reference::systems::{
-    Named, Random, channel, cluster, heptamer, prior_structures, rattled, setup, slab, stepped_adatom, thin_bulk,
+    Named, Random, channel, cluster, heptamer, mobile_slab, prior_structures, rattled, setup, slab, stepped_adatom,
+    thin_bulk,
 };
 
 /// What f64 on the device may differ by from f64 on the CPU, where other roundings and libraries are at work: Å.
 const EXACT: f64 = 1e-9;
 
-const SYSTEMS: [Named; 7] = [
+const SYSTEMS: [Named; 8] = [
     ("slab", slab),
+    ("mobile slab", mobile_slab),
     ("stack", stack),
     ("cluster", cluster),
     ("thin bulk", thin_bulk),
@@ -174,6 +176,7 @@ fn graphs_in_random_cells() {
             template_numbers: vec![78; 3],
             template_positions,
             free_numbers: vec![78; 4],
+            mobile: Default::default(),
             confinement: None,
         };
         n_pairs += check_graph(&format!("trial {trial}: {cell:?}"), &system, 4.5, &structures, &stream);
@@ -193,6 +196,7 @@ fn graphs_at_the_cutoff() {
             template_numbers: vec![78],
             template_positions: vec![[0.0, 0.5, 0.0]],
             free_numbers: vec![78; 3],
+            mobile: Default::default(),
             confinement: None,
         };
         for cutoff in [3.0, 3.0 + 1e-9, 3.0 - 1e-9, 4.5] {
@@ -254,6 +258,7 @@ fn graphs_of_an_independent_code() {
                 template_numbers: vec![],
                 template_positions: vec![],
                 free_numbers: vec![78; n],
+                mobile: Default::default(),
                 confinement: None,
             };
             let n_pairs = case.edges_i_j_shift.len() / 2;
@@ -325,6 +330,7 @@ fn graphs_with_counts_outside_shared_memory() {
         template_numbers: vec![78; 40],
         template_positions: atoms(40),
         free_numbers: vec![78; 120],
+        mobile: Default::default(),
         confinement: None,
     };
     check_graph("large", &system, 3.5, &[atoms(120), atoms(120)], &stream);
@@ -341,6 +347,7 @@ fn structures_beyond_the_device_are_refused() {
             template_numbers: vec![],
             template_positions: vec![],
             free_numbers: vec![78; n],
+            mobile: Default::default(),
             confinement: None,
         };
         let error = RadiusGraph::new(&stream, &system, CUTOFF, 1, 10).err().expect("a refusal");
@@ -405,11 +412,11 @@ fn step_on_cpu(setup: &Setup, k: usize, structure: u32, x: &mut FreePositions, s
         }
         return;
     }
-    let confinement = system.confinement.as_ref();
-    for ((atom, x), &score) in (0..).zip(x).zip(&scores) {
-        let uniforms = noise.uniforms(structure, k as u32, atom, 0);
-        let moved = reverse_step(*x, score, g2, dt, uniforms, confinement, last);
-        *x = system.cell.wrap(moved, [true, true, confinement.is_none()]);
+    for (atom, (x, &output)) in x.iter_mut().zip(&scores).enumerate() {
+        let process = AtomProcess::of(system, &setup.sde, atom);
+        let uniforms = noise.uniforms(structure, k as u32, atom as u32, 0);
+        let (score, g2) = (process.score(output), process.diffusion_squared(g2));
+        *x = system.wrap(atom, reverse_step(*x, score, g2, dt, uniforms, process.confinement, last));
     }
 }
 
@@ -592,11 +599,12 @@ fn check_forward_noise(name: &str, setup: &Setup, stream: &gpu::Stream) {
             let t = 1e-5 + (1.0 - 1e-5) * time.uniforms(slot as u32, step as u32, 0, 0)[0];
             let sigma = setup.sde.noise_scale(t);
             let clean = &set.positions[member];
-            let (mut moved, mut noise): (Vec<Vec3>, Vec<Vec3>) = (0..)
+            let (mut moved, mut noise): (Vec<Vec3>, Vec<Vec3>) = (0usize..)
                 .zip(clean)
                 .map(|(atom, &x)| {
-                    let uniforms = forward.uniforms(slot as u32, step as u32, atom, 0);
-                    let noised = forward_noise(x, sigma, uniforms, system.confinement.as_ref());
+                    let process = AtomProcess::of(system, &setup.sde, atom);
+                    let uniforms = forward.uniforms(slot as u32, step as u32, atom as u32, 0);
+                    let noised = forward_noise(x, process.factor * sigma, uniforms, process.confinement);
                     (noised.position, noised.noise)
                 })
                 .unzip();

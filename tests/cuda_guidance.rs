@@ -18,15 +18,21 @@ use godiff::system::vector::{add, norm, scale, sub};
 use godiff::system::{System, Vec3, radius_graph};
 use reference::device::{device, device_names};
 use reference::systems::{
-    Named, Random, all_free, channel, cluster, heptamer, prior_structures, random_cuda, random_engine, random_state,
-    random_vectors, setup, slab, thin_bulk,
+    Named, Random, all_free, channel, cluster, heptamer, mobile_slab, prior_structures, random_cuda, random_engine,
+    random_state, random_vectors, setup, slab, thin_bulk,
 };
 use reference::{assert_close, difference_within, flat, tolerance};
 use std::ops::Range;
 
 const STREAM: RandomStream = RandomStream { seed: 21, iteration: 4 };
 
-const SYSTEMS: [Named; 4] = [("slab", slab), ("cluster", cluster), ("thin bulk", thin_bulk), ("channel", channel)];
+const SYSTEMS: [Named; 5] = [
+    ("slab", slab),
+    ("mobile slab", mobile_slab),
+    ("cluster", cluster),
+    ("thin bulk", thin_bulk),
+    ("channel", channel),
+];
 
 /// The devices under test.
 fn devices() -> Vec<Device> {
@@ -73,10 +79,10 @@ fn correctors_equal_those_of_the_cpu() {
             for k in 0..n_steps {
                 let mut forces = Vec::new();
                 for structure in &mut expected {
-                    for x in structure.iter_mut() {
+                    for (atom, x) in structure.iter_mut().enumerate() {
                         *x = add(*x, scale(0.1, random.vector()));
                         if !system.is_free_cluster() {
-                            *x = system.cell.wrap(*x, [true, true, system.confinement.is_none()]);
+                            *x = system.wrap(atom, *x);
                         }
                     }
                     forces.push(forces_at(structure, &mut random));

@@ -8,10 +8,11 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{Engine, FreePositions, RandomStream, ReverseSettings, Sampler, Setup};
 use godiff::model::Layout;
+use godiff::system::vector::{norm, sub};
 use godiff::system::{Cell, Confinement, System, Vec3};
 use godiff::{Error, Result};
 use reference::systems::{
-    channel, cluster, heptamer, random_engine, random_state, setup, slab, stepped_adatom, thin_bulk,
+    channel, cluster, heptamer, mobile_slab, random_engine, random_state, setup, slab, stepped_adatom, thin_bulk,
 };
 
 const STREAM: RandomStream = RandomStream { seed: 5, iteration: 2 };
@@ -20,11 +21,15 @@ fn sample(engine: &mut impl Engine, n: usize) -> Vec<FreePositions> {
     engine.sample(STREAM, 0..n, Sampler::Plain, &mut |_| Ok(())).unwrap()
 }
 
-/// Positions inside the confinement, inside the cell along the axes that are wrapped, and finite.
+/// Positions inside the confinement, inside the cell along the axes that are wrapped, and finite; mobile atoms near home.
 fn assert_inside(what: &str, system: &System, samples: &[FreePositions]) {
     let wrapped = [true, true, system.confinement.is_none()];
-    for x in samples.iter().flatten() {
+    for (atom, x) in samples.iter().flat_map(|free| free.iter().enumerate()) {
         assert!(x.iter().all(|x| x.is_finite()), "{what}: {x:?}");
+        if let Some(&home) = system.mobile.homes.get(atom) {
+            assert!(norm(sub(*x, home)) < 8.0 * system.mobile.noise_angstrom, "{what}: {x:?} far from {home:?}");
+            continue;
+        }
         if let Some(Confinement { z_lo, z_hi }) = system.confinement {
             assert!((z_lo..=z_hi).contains(&x[2]), "{what}: {x:?} leaves the confinement");
         }
@@ -36,9 +41,14 @@ fn assert_inside(what: &str, system: &System, samples: &[FreePositions]) {
 }
 
 fn untrained<T: Real>() {
-    for (name, system) in
-        [("slab", slab()), ("bulk", thin_bulk()), ("channel", channel()), ("cluster", cluster()), ("Pt7", heptamer())]
-    {
+    for (name, system) in [
+        ("slab", slab()),
+        ("mobile slab", mobile_slab()),
+        ("bulk", thin_bulk()),
+        ("channel", channel()),
+        ("cluster", cluster()),
+        ("Pt7", heptamer()),
+    ] {
         let setup = setup(system, [16, 2, 8]);
         for seed in 0..3 {
             let samples = sample(&mut random_engine::<T>(&setup, seed), 12);

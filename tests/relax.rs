@@ -35,6 +35,7 @@ fn emt_for(structure: &Structure) -> Emt {
         template_numbers: structure.numbers[..n_fixed].to_vec(),
         template_positions: structure.positions[..n_fixed].to_vec(),
         free_numbers: structure.numbers[n_fixed..].to_vec(),
+        mobile: Default::default(),
         confinement: None,
     };
     Emt::with_system(false, &system).unwrap()

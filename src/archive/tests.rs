@@ -8,6 +8,7 @@ fn system() -> System {
         template_numbers: vec![78, 29, 78],
         template_positions: vec![[0.0, 0.1, 1.0], [2.5, 0.0, 1.0], [0.0, 2.5, 1.0 / 3.0]],
         free_numbers: vec![78, 13],
+        mobile: Default::default(),
         confinement: None,
     }
 }
@@ -181,6 +182,7 @@ fn clusters_have_neither_cell_nor_constraints() {
         template_numbers: vec![],
         template_positions: vec![],
         free_numbers: vec![18; 2],
+        mobile: Default::default(),
         confinement: None,
     };
     let mut archive = Archive::create(&path, &cluster, "lennard-jones", 0).unwrap();

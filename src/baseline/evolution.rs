@@ -64,7 +64,8 @@ impl<'a> Evolution<'a> {
 
     /// Whether two minima are one: the same bonds at nearly the same energy.
     fn same(&self, a: &Minimum, b: &Minimum) -> bool {
-        let bonds = |m: &Minimum| BondGraph::new(&self.system().cell, &self.system().free_numbers, &m.free);
+        let system = self.system();
+        let bonds = |m: &Minimum| BondGraph::new(&system.cell, system.formula_numbers(), &m.free[system.n_mobile()..]);
         (a.energy - b.energy).abs() < self.settings.same_energy_ev && bonds(a).is_isomorphic_to(&bonds(b))
     }
 }

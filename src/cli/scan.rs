@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 /// Scans the energy of one free atom over its template: at each point of a grid, the atom is at the height of lowest energy
 ///
 /// At every point the scan tries heights across the confinement, at most 0.5 Å apart, and relaxes the best along z. Nothing else
-/// moves.
+/// moves, mobile atoms of the template neither.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A point takes some 15 evaluations. The ending of the file's name decides about the format: JSON (grid, a, b, energies_ev,
@@ -52,6 +52,7 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let format = self.format()?;
         let Settings { sections, system, .. } = Settings::load(&self.config)?;
+        let system = system.holding_mobile(&system.mobile.homes);
         let potential = potential::open(&sections.potential, Some(&system), &self.compute.device)
             .map_err(|cause| in_file(&self.config, cause))?;
         self.compute.threads.start()?;

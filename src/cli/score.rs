@@ -131,6 +131,7 @@ impl Order {
             template_numbers: self.fixed.iter().map(|&atom| structure.numbers[atom]).collect(),
             template_positions: self.fixed.iter().map(|&atom| structure.positions[atom]).collect(),
             free_numbers: self.free.iter().map(|&atom| structure.numbers[atom]).collect(),
+            mobile: Default::default(),
             confinement: None,
         }
     }

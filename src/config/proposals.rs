@@ -17,13 +17,15 @@ pub struct ProposalSection {
     pub hop_share: f64,
     /// Largest displacement of an atom in a hop along each axis, Å.
     pub hop_angstrom: f64,
+    /// Share of the hops that exchange two atoms of different species, where there are such atoms.
+    pub exchange_share: f64,
     /// Most hops of a sample. After these it is evaluated, even if it is at rest where an evaluated structure was.
     pub hop_tries: usize,
 }
 
 impl Default for ProposalSection {
     fn default() -> Self {
-        ProposalSection { relax_steps: 0, hop_share: 0.0, hop_angstrom: 1.5, hop_tries: 5 }
+        ProposalSection { relax_steps: 0, hop_share: 0.0, hop_angstrom: 1.5, exchange_share: 0.25, hop_tries: 5 }
     }
 }
 
@@ -38,6 +40,7 @@ impl ProposalSection {
         let unguided = "relaxing on learned forces needs a model that learns forces: add the section [guidance]";
         keys.require(self.relax_steps == 0 || guided, "relax_steps", unguided)?;
         keys.positive("hop_angstrom", self.hop_angstrom)?;
+        keys.share("exchange_share", self.exchange_share)?;
         keys.count("hop_tries", self.hop_tries, MOST_HOP_TRIES)
     }
 }

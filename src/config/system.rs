@@ -1,9 +1,11 @@
 //! `[system]`.
 
+use super::MobileSection;
 use super::source::SourceFile;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::system::elements::parse_formula;
-use crate::system::{Cell, ConfinementSpec, Structure, System};
+use crate::system::xyz::Frame;
+use crate::system::{Cell, ConfinementSpec, Mobile, Structure, System, check_mobile, fixed_first};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -25,6 +27,12 @@ pub struct SystemSection {
     /// Heights that the free atoms may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confinement: Option<ConfinementSection>,
+    /// The template's atoms that may move; none if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mobile: Option<MobileSection>,
+    /// Standard deviation of the mobile atoms' noise at diffusion time 1, Å; 0.3 if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mobile_noise_angstrom: Option<f64>,
 }
 
 /// `confinement = { above_template_angstrom = [lo, hi] }` or `{ z_angstrom = [lo, hi] }`: exactly one of the two.
@@ -40,7 +48,26 @@ pub struct ConfinementSection {
 }
 
 impl SystemSection {
-    /// The system, with `template` as read from the file that this section names.
+    /// The indices of the atoms of `template`, as read, in the order of the system's structures: mobile atoms last. From here on
+    /// this section names the mobile atoms by their places in that order, as the copy in the run folder has them.
+    pub(super) fn order(&mut self, template: Option<&Frame>, source: &SourceFile) -> Result<Vec<usize>> {
+        let n = template.map_or(0, |template| template.structure.n_atoms());
+        let Some(mobile) = &self.mobile else {
+            return match self.mobile_noise_angstrom {
+                None => Ok((0..n).collect()),
+                Some(_) => Err(source.error("system.mobile_noise_angstrom", "this needs mobile = { layers = 1 }")),
+            };
+        };
+        let refuse = |cause: Error| source.error("system.mobile", cause);
+        let template = template.ok_or_else(|| refuse(Error::bad_input("mobile atoms need a template")))?;
+        let atoms = mobile.atoms(template).map_err(refuse)?;
+        check_mobile(n, &atoms).map_err(refuse)?;
+        self.mobile = Some(MobileSection::of_indices((n - atoms.len()..n).collect()));
+        self.mobile_noise_angstrom.get_or_insert(Mobile::default().noise_angstrom);
+        Ok(fixed_first(n, &atoms))
+    }
+
+    /// The system, with the `template` from the file that this section names, in the order of [`SystemSection::order`].
     pub(super) fn build(&self, template: Option<&Structure>, source: &SourceFile) -> Result<System> {
         let refuse = |key: &str, message: &str| Err(source.error(&format!("system.{key}"), message));
         let cell = match (template, self.cell_angstrom, self.periodic) {
@@ -69,6 +96,13 @@ impl SystemSection {
             }
         };
         parse_formula(&self.free).map_err(|cause| source.error("system.free", cause))?;
-        System::new(template, &self.free, confinement, cell).map_err(|cause| source.error("system", cause))
+        let system = System::new(template, &self.free, confinement, cell);
+        let system = system.map_err(|cause| source.error("system", cause))?;
+        match (&self.mobile, self.mobile_noise_angstrom) {
+            (Some(MobileSection { indices: Some(indices), .. }), Some(noise)) => {
+                system.with_mobile(indices, noise).map_err(|cause| source.error("system.mobile_noise_angstrom", cause))
+            }
+            _ => Ok(system),
+        }
     }
 }

@@ -92,5 +92,5 @@ fn proposals_are_the_reverse_process_by_default() {
     let settings = Settings::load(&path).unwrap();
     let proposals = settings.sections.proposals.unwrap();
     assert_eq!((proposals.relax_steps, proposals.hop_share), (0, 0.0));
-    assert_eq!((proposals.hop_angstrom, proposals.hop_tries), (1.5, 5));
+    assert_eq!((proposals.hop_angstrom, proposals.exchange_share, proposals.hop_tries), (1.5, 0.25, 5));
 }

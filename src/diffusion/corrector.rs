@@ -62,15 +62,10 @@ impl Corrector {
         }
         let direction = self.direction(&forces, settings.max_step_angstrom);
         self.last = Some((positions.to_vec(), forces));
-        let confinement = system.confinement.as_ref();
-        for (x, p) in positions.iter_mut().zip(direction.as_chunks::<3>().0) {
+        for (atom, (x, p)) in positions.iter_mut().zip(direction.as_chunks::<3>().0).enumerate() {
             let moved: Vec3 = std::array::from_fn(|d| x[d] + strength * p[d]);
-            *x = if system.is_free_cluster() {
-                moved
-            } else {
-                system.cell.wrap(moved, [true, true, confinement.is_none()])
-            };
-            x[2] = confinement.map_or(x[2], |confinement| clamp(x[2], confinement));
+            *x = if system.is_free_cluster() { moved } else { system.wrap(atom, moved) };
+            x[2] = system.confinement_of(atom).map_or(x[2], |confinement| clamp(x[2], confinement));
         }
     }
 
@@ -115,6 +110,7 @@ mod tests {
             template_numbers: vec![78],
             template_positions: vec![[0.0; 3]],
             free_numbers: vec![78; n],
+            mobile: Default::default(),
             confinement: None,
         }
     }

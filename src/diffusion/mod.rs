@@ -1,6 +1,7 @@
 //! The variance-exploding diffusion process: noise levels, schedules, truncated normal, prior, single steps. These are scalar
 //! formulas in f64; the engines are compared with them.
 
+mod atom;
 mod corrector;
 mod prior;
 mod reverse;
@@ -8,6 +9,7 @@ mod schedule;
 mod sde;
 mod truncated_normal;
 
+pub use atom::{AtomProcess, mobile_factor};
 pub use corrector::{Corrector, CorrectorSettings, corrector_strength};
 pub use prior::{check_prior, prior, prior_position};
 pub use reverse::{

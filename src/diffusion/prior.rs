@@ -3,19 +3,27 @@
 use super::reverse::{normal_vector, remove_centre};
 use crate::error::{Error, Result};
 use crate::random::Noise;
+use crate::system::vector::{add, scale};
 use crate::system::{Cell, System, Vec3};
 
-/// Start positions, Å, of the n free atoms of `structure`. A free cluster is centred at the origin.
+/// Start positions, Å, of the n moving atoms of `structure`. Mobile atoms start around their places in the template. A free
+/// cluster is centred at the origin.
 pub fn prior(system: &System, noise: &Noise, structure: u32) -> Vec<Vec3> {
-    let mut positions: Vec<Vec3> =
-        (0..system.n_free() as u32).map(|atom| prior_position(system, noise, structure, atom)).collect();
+    let start = |atom: usize| match system.mobile.homes.get(atom) {
+        Some(&home) => {
+            let normal = normal_vector(noise.uniforms(structure, 0, atom as u32, 0));
+            add(home, scale(system.mobile.noise_angstrom, normal))
+        }
+        None => prior_position(system, noise, structure, atom as u32),
+    };
+    let mut positions: Vec<Vec3> = (0..system.n_free()).map(start).collect();
     if system.is_free_cluster() {
         remove_centre(&mut positions);
     }
     positions
 }
 
-/// Start position, Å, of free atom `atom` of `structure`. Under confinement it is uniform over the cell in the plane and over the
+/// A random place, Å, for a free atom of `structure`; `atom` numbers the draws. Under confinement it is uniform over the cell in the plane and over the
 /// allowed heights. For a free cluster it is normal with standard deviation 0.8·n^(1/3) Å (before its centre is removed).
 /// Otherwise it is uniform over the cell. The system must pass [`check_prior`].
 pub fn prior_position(system: &System, noise: &Noise, structure: u32, atom: u32) -> Vec3 {
@@ -99,6 +107,7 @@ mod tests {
             template_numbers: vec![78; n_template],
             template_positions: (0..n_template).map(|k| [0.0, 0.0, k as f64]).collect(),
             free_numbers: vec![78; 7],
+            mobile: Default::default(),
             confinement,
         }
     }

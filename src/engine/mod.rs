@@ -13,7 +13,7 @@ pub use crate::model::Weighting;
 pub use relaxation::{advance_by_verb, relax_with};
 pub use schedule::{Decay, PlateauSchedule};
 
-use crate::diffusion::{CorrectorSettings, Sde, limited_score_scale};
+use crate::diffusion::{AtomProcess, CorrectorSettings, Sde, limited_score_scale};
 use crate::error::Result;
 use crate::gpu::Place;
 use crate::model::{ModelSizes, RadialBasis};
@@ -139,6 +139,15 @@ impl Setup {
     fn score_scale(&self, t: f64, dt: f64) -> f64 {
         let (sigma, g2) = (self.sde.noise_scale(t), self.sde.diffusion_squared(t));
         limited_score_scale(self.reverse.score_scale, sigma, g2, dt)
+    }
+
+    /// Makes scores of all atoms (1/Å) of the model's output for one structure: 0 on the template, and those of [`AtomProcess`].
+    fn make_scores(&self, output: &mut [Vec3]) {
+        let (template, free) = output.split_at_mut(self.system.n_template());
+        template.fill([0.0; 3]);
+        for (atom, output) in free.iter_mut().enumerate() {
+            *output = AtomProcess::of(&self.system, &self.sde, atom).score(*output);
+        }
     }
 }
 

@@ -22,6 +22,7 @@ fn system_of(structure: &Structure) -> System {
         template_numbers: structure.numbers[..n_template].to_vec(),
         template_positions: structure.positions[..n_template].to_vec(),
         free_numbers: structure.numbers[n_template..].to_vec(),
+        mobile: Default::default(),
         confinement: None,
     }
 }
@@ -124,6 +125,7 @@ fn cluster() -> (System, Vec<Vec3>) {
         template_numbers: vec![],
         template_positions: vec![],
         free_numbers: vec![29, 29, 29, 29, 79],
+        mobile: Default::default(),
         confinement: None,
     };
     (system, free)

@@ -28,9 +28,11 @@ struct Ball {
 }
 
 /// The structure of `system` with the free atoms at `free` (n positions, Å) from above (a to the right) and from the side. The
-/// free atoms are put together across periodic boundaries and are in the middle. Template atoms are paler, and repeated where the
-/// cell repeats. `name` and `label` become those of the pictures, with "top" and "side".
+/// free atoms are put together across periodic boundaries and are in the middle. Template atoms, also mobile ones, are paler, and
+/// repeated where the cell repeats. `name` and `label` become those of the pictures, with "top" and "side".
 pub fn views(system: &System, free: &[Vec3], name: &str, label: &str) -> [Picture; 2] {
+    let (mobile, free) = free.split_at(system.n_mobile());
+    let system = &system.holding_mobile(mobile);
     let free = together(system, free);
     let window = window(system, &free);
     let template = template_in(system, window);
@@ -176,6 +178,7 @@ mod tests {
             template_numbers: vec![79],
             template_positions: vec![[1.0, 1.0, 0.0]],
             free_numbers: vec![78; n_free],
+            mobile: Default::default(),
             confinement: None,
         }
     }

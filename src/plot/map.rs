@@ -225,6 +225,7 @@ mod tests {
             template_numbers: vec![78],
             template_positions: vec![[0.0, 0.0, 5.0]],
             free_numbers: vec![78],
+            mobile: Default::default(),
             confinement: None,
         }
     }

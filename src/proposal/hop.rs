@@ -7,7 +7,7 @@
 //! The lower the temperature, the more samples come to rest where an earlier one did. Such a sample hops again first, because its
 //! evaluation would bring nothing new.
 
-use super::{Placement, Proposal, Random, relocate, shake, uniform, weighted};
+use super::{Placement, Proposal, Random, exchange, relocate, shake, uniform, weighted};
 use crate::config::{ProposalSection, Settings};
 use crate::engine::{Engine, FreePositions, Progress};
 use crate::error::Result;
@@ -17,7 +17,8 @@ use crate::run::{History, Known, Round};
 use crate::system::vector::norm;
 use std::ops::Range;
 
-/// Share of the hops that put one atom next to another; the rest shake all atoms. Islands and clusters change in both ways.
+/// Share of the hops without exchange that put one atom next to another; the rest shake all atoms. Islands and clusters change in
+/// both ways.
 const RELOCATE_SHARE: f64 = 0.5;
 
 /// A structure is a known minimum if its evaluation found no larger force on a free atom, eV/Å: learned forces lead no nearer.
@@ -64,10 +65,17 @@ impl<'a> Hop<'a> {
     fn start(&self, round: &Round, index: usize, attempt: usize) -> FreePositions {
         let mut random = self.random(round, index, attempt);
         let from = &self.from[weighted(&mut random, &self.weights)];
-        let relocated =
-            if uniform(&mut random) < RELOCATE_SHARE { relocate(&self.placement, from, &mut random) } else { None };
+        let (system, chance) = (&self.settings.system, uniform(&mut random));
+        let exchange_share = if system.has_unlike_atoms() { self.section.exchange_share } else { 0.0 };
+        let moved = if chance < exchange_share {
+            exchange(system, from, &mut random)
+        } else if chance < exchange_share + (1.0 - exchange_share) * RELOCATE_SHARE {
+            relocate(&self.placement, from, &mut random)
+        } else {
+            None
+        };
         let (reach, min_distance) = (self.section.hop_angstrom, self.settings.sections.search.min_distance_angstrom);
-        relocated.unwrap_or_else(|| shake(&self.settings.system, from, reach, min_distance, &mut random))
+        moved.unwrap_or_else(|| shake(system, from, reach, min_distance, &mut random))
     }
 
     fn random(&self, round: &Round, index: usize, attempt: usize) -> Random {

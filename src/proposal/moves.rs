@@ -46,11 +46,6 @@ pub fn direction(random: &mut Random) -> Vec3 {
     }
 }
 
-/// `position` moved back into the cell along the axes that repeat; under a confinement only in the plane.
-pub fn wrap(system: &System, position: Vec3) -> Vec3 {
-    system.cell.wrap(position, [true, true, system.confinement.is_none()])
-}
-
 /// Whether free atoms may start at `position` (Å): at an allowed height and, along cell axes that do not repeat, inside the cell.
 pub fn allowed(system: &System, position: Vec3) -> bool {
     if let Some(confinement) = system.confinement {
@@ -63,20 +58,29 @@ pub fn allowed(system: &System, position: Vec3) -> bool {
     (0..3).all(|axis| system.cell.periodic[axis] || (0.0..=1.0).contains(&fraction[axis]))
 }
 
-/// `position` moved to the nearest allowed height and back into the cell.
-pub fn confine(system: &System, mut position: Vec3) -> Vec3 {
-    if let Some(confinement) = system.confinement {
+/// The atoms at `free` (n × 3, Å) moved to the nearest allowed heights and back into the cell.
+pub fn confined(system: &System, free: &[Vec3]) -> Vec<Vec3> {
+    free.iter().enumerate().map(|(atom, &position)| confine(system, atom, position)).collect()
+}
+
+/// The `position` of moving atom `atom` moved to the nearest allowed height and back into the cell.
+fn confine(system: &System, atom: usize, mut position: Vec3) -> Vec3 {
+    if let Some(confinement) = system.confinement_of(atom) {
         position[2] = position[2].clamp(confinement.z_lo, confinement.z_hi);
     }
-    wrap(system, position)
+    system.wrap(atom, position)
 }
 
 /// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `min_distance` Å.
+/// Mobile atoms move by no more than the width of their noise.
 pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, random: &mut Random) -> Vec<Vec3> {
     let mut shaken = Vec::new();
     for _ in 0..TRIES {
-        let moved = |r: &Vec3| confine(system, r.map(|x| x + step * (2.0 * uniform(random) - 1.0)));
-        shaken = free.iter().map(moved).collect();
+        let moved = |(atom, r): (usize, &Vec3)| {
+            let step = if system.is_mobile(atom) { step.min(system.mobile.noise_angstrom) } else { step };
+            confine(system, atom, r.map(|x| x + step * (2.0 * uniform(random) - 1.0)))
+        };
+        shaken = free.iter().enumerate().map(moved).collect();
         if system.closest_contact(&shaken) >= min_distance {
             break;
         }
@@ -84,21 +88,21 @@ pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, rando
     shaken
 }
 
-/// One free atom moved next to another atom; `None` if there is no room or only one atom. An atom with one bond less is e times
+/// One free atom of the formula moved next to another one; `None` if there is no room or only one atom. An atom with one bond less is e times
 /// as likely to be chosen: loosely bound atoms have better places to go to (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997,
 /// move those of clusters over the surface).
 pub fn relocate(placement: &Placement, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let system = placement.system();
-    let mut moved: Vec<Vec3> = free.iter().map(|&r| confine(system, r)).collect();
-    let bonds = placement.bonds(&moved);
+    let mut moved = confined(system, free);
+    let bonds = placement.bonds(&moved).split_off(system.n_mobile());
     let fewest = bonds.iter().copied().min().unwrap_or(0);
     let looseness: Vec<f64> = bonds.iter().map(|&n| libm::exp(-((n - fewest) as f64))).collect();
-    let atom = weighted(random, &looseness);
+    let atom = system.n_mobile() + weighted(random, &looseness);
     moved[atom] = placement.relocated(atom, &moved, random)?;
     Some(moved)
 }
 
-/// Two free atoms of different species exchanged; `None` if there is only one species.
+/// Two atoms of different species exchanged, mobile atoms of the template among them; `None` if there is only one species.
 pub fn exchange(system: &System, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let numbers = &system.free_numbers;
     let pairs: Vec<(usize, usize)> =
@@ -107,7 +111,7 @@ pub fn exchange(system: &System, free: &[Vec3], random: &mut Random) -> Option<V
         return None;
     }
     let (i, j) = pairs[below(random, pairs.len())];
-    let mut exchanged: Vec<Vec3> = free.iter().map(|&r| confine(system, r)).collect();
+    let mut exchanged = free.to_vec();
     exchanged.swap(i, j);
-    Some(exchanged)
+    Some(confined(system, &exchanged))
 }

@@ -67,11 +67,11 @@ impl<'a> Placement<'a> {
     }
 
     fn try_structure(&self, noise: &Noise, round: u32, random: &mut Random) -> Option<Vec<Vec3>> {
-        let n = self.system.n_free();
+        let homes = &self.system.mobile.homes;
         // The order of the species is random.
-        let mut order: Vec<usize> = (0..n).collect();
-        (1..n).rev().for_each(|k| order.swap(k, below(random, k + 1)));
-        let mut placed: Vec<(usize, Vec3)> = Vec::with_capacity(n);
+        let mut order: Vec<usize> = (homes.len()..self.system.n_free()).collect();
+        (1..order.len()).rev().for_each(|k| order.swap(k, below(random, k + 1)));
+        let mut placed: Vec<(usize, Vec3)> = Vec::with_capacity(order.len());
         for &atom in &order {
             let found = (0..TRIES_AN_ATOM).find_map(|attempt| {
                 let anywhere = || {
@@ -84,25 +84,28 @@ impl<'a> Placement<'a> {
                 };
                 let reach =
                     self.settings.method == PlacementMethod::Uniform || self.within_reach(atom, position, &placed);
-                (reach && self.fits(atom, position, &placed)).then_some(position)
+                (reach && self.fits(atom, position, homes, &placed)).then_some(position)
             });
             placed.push((atom, found?));
         }
-        let mut free = vec![[0.0; 3]; n];
+        let mut free = homes.clone();
+        free.resize(self.system.n_free(), [0.0; 3]);
         placed.into_iter().for_each(|(atom, position)| free[atom] = position);
         Some(free)
     }
 
-    /// A place for free atom `atom` at the distance of a bond from another free atom; their positions are `free` (n × 3, Å).
-    /// `None` if no place was found.
+    /// A place for free atom `atom` at the distance of a bond from another free atom of the formula; the atoms that move are at
+    /// `free` (n × 3, Å). `None` if no place was found.
     pub fn relocated(&self, atom: usize, free: &[Vec3], random: &mut Random) -> Option<Vec3> {
-        let others: Vec<(usize, Vec3)> = free.iter().copied().enumerate().filter(|&(k, _)| k != atom).collect();
+        let (mobile, _) = free.split_at(self.system.n_mobile());
+        let others: Vec<(usize, Vec3)> =
+            free.iter().copied().enumerate().skip(mobile.len()).filter(|&(k, _)| k != atom).collect();
         if others.is_empty() {
             return None;
         }
         (0..TRIES_AN_ATOM)
             .map(|_| self.next_to(atom, &others, random))
-            .find(|&position| self.fits(atom, position, &others))
+            .find(|&position| self.fits(atom, position, mobile, &others))
     }
 
     /// The number of bonds of each free atom, to free atoms at `free` (n × 3, Å) and to the template.
@@ -113,11 +116,16 @@ impl<'a> Placement<'a> {
                 self.images.nearest(sub(other, free[i])).squared < bond * bond
             };
             let others = (0..free.len()).filter(|&j| j != i).map(|j| (self.number(j), free[j]));
-            let template =
-                self.system.template_numbers.iter().copied().zip(self.system.template_positions.iter().copied());
-            others.chain(template).filter(|&pair| bonded(pair)).count()
+            others.chain(self.template(&[])).filter(|&pair| bonded(pair)).count()
         };
         (0..free.len()).map(all).collect()
+    }
+
+    /// The template's atoms: the fixed ones, and the mobile ones at `mobile` (m × 3, Å).
+    fn template<'b>(&'b self, mobile: &'b [Vec3]) -> impl Iterator<Item = (u8, Vec3)> + 'b {
+        let System { template_numbers, template_positions, free_numbers, .. } = self.system;
+        let fixed = template_numbers.iter().zip(template_positions);
+        fixed.chain(free_numbers.iter().zip(mobile)).map(|(&number, &position)| (number, position))
     }
 
     /// A random place at the distance of a bond from one of `others`.
@@ -126,29 +134,30 @@ impl<'a> Placement<'a> {
         let PlacementSettings { shortest_bond, longest_bond, .. } = self.settings;
         let factor = shortest_bond + (longest_bond - shortest_bond) * uniform(random);
         let position = add(centre, scale(factor * self.bond(self.number(atom), self.number(other)), direction(random)));
-        super::moves::wrap(self.system, position)
+        self.system.wrap(atom, position)
     }
 
     /// Whether the first atom of a structure would be bonded to the template, if there is one.
     fn within_reach(&self, atom: usize, position: Vec3, placed: &[(usize, Vec3)]) -> bool {
-        let near = |(&number, &other): (&u8, &Vec3)| {
+        let near = |(number, other): (u8, Vec3)| {
             let bond = self.settings.longest_bond * self.bond(self.number(atom), number);
             self.images.nearest(sub(other, position)).squared < bond * bond
         };
-        let mut template = self.system.template_numbers.iter().zip(&self.system.template_positions);
-        !placed.is_empty() || self.system.n_template() == 0 || template.any(near)
+        let homes = &self.system.mobile.homes;
+        let no_template = self.system.n_template() == 0 && homes.is_empty();
+        !placed.is_empty() || no_template || self.template(homes).any(near)
     }
 
-    /// Whether `position` is in the allowed region and not too near to the template or to `placed`.
-    fn fits(&self, atom: usize, position: Vec3, placed: &[(usize, Vec3)]) -> bool {
+    /// Whether `position` is in the allowed region and not too near to the template, with its mobile atoms at `mobile`, or to
+    /// `placed`.
+    fn fits(&self, atom: usize, position: Vec3, mobile: &[Vec3], placed: &[(usize, Vec3)]) -> bool {
         let far = |number: u8, other: Vec3| {
             let bond = (self.settings.shortest_bond * self.bond(self.number(atom), number)).max(self.min_distance);
             self.images.nearest(sub(other, position)).squared >= bond * bond
         };
-        let template = self.system.template_numbers.iter().zip(&self.system.template_positions);
         super::moves::allowed(self.system, position)
             && placed.iter().all(|&(other, at)| far(self.number(other), at))
-            && { template }.all(|(&number, &at)| far(number, at))
+            && self.template(mobile).all(|(number, at)| far(number, at))
     }
 
     fn number(&self, atom: usize) -> u8 {

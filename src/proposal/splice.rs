@@ -1,6 +1,6 @@
 //! Cut and splice (Deaven and Ho, Phys. Rev. Lett. 75, 288, 1995): one side of a plane from one parent, the other from the other.
 
-use super::moves::{Random, below, confine, direction, uniform};
+use super::moves::{Random, below, confined, direction, uniform};
 use crate::system::vector::{add, dot, norm, scale, sub};
 use crate::system::{System, Vec3};
 use std::collections::BTreeMap;
@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 /// A child of two `parents` (n × 3 free positions each, Å). From the first it takes the atoms that are furthest along a random
 /// direction. From the other end of the second it takes, of every species, as many as are missing. The second is moved so that
 /// the centres of the free atoms coincide (in the plane, above a template or under confinement) and, for a free cluster, turned
-/// at random.
+/// at random. The mobile atoms of the template are those of the first parent.
 pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Vec<Vec3> {
-    let n = system.n_free();
-    let in_plane = system.confinement.is_some() || system.n_template() > 0;
-    let [first, second] = parents.map(|free| centred(system, free));
+    let numbers = system.formula_numbers();
+    let n = numbers.len();
+    let in_plane = system.confinement.is_some() || system.n_template() > 0 || system.n_mobile() > 0;
+    let mobile = &parents[0][..system.n_mobile()];
+    let [first, second] = parents.map(|free| centred(system, &free[system.n_mobile()..]));
     let turn = if system.is_free_cluster() { rotation(random) } else { IDENTITY };
     let mut along = direction(random);
     if in_plane && along[0].abs() + along[1].abs() > 0.0 {
@@ -34,17 +36,18 @@ pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Ve
     // By species: positions taken so far, from the upper end of the first parent and the lower end of the second.
     let mut taken: BTreeMap<u8, Vec<Vec3>> = BTreeMap::new();
     for &atom in by_height(&first_atoms).iter().take(n_first) {
-        taken.entry(system.free_numbers[atom]).or_default().push(add(first_atoms[atom], first.centre));
+        taken.entry(numbers[atom]).or_default().push(add(first_atoms[atom], first.centre));
     }
     for &atom in by_height(&second_atoms).iter().rev() {
-        let number = system.free_numbers[atom];
+        let number = numbers[atom];
         let of_species = taken.entry(number).or_default();
-        if of_species.len() < system.free_numbers.iter().filter(|&&z| z == number).count() {
+        if of_species.len() < numbers.iter().filter(|&&z| z == number).count() {
             of_species.push(add(second_atoms[atom], shift));
         }
     }
     let place = |number: &u8| taken.get_mut(number).and_then(Vec::pop).unwrap_or(first.centre);
-    system.free_numbers.iter().map(place).map(|r| confine(system, r)).collect()
+    let child: Vec<Vec3> = mobile.iter().copied().chain(numbers.iter().map(place)).collect();
+    confined(system, &child)
 }
 
 /// The atoms around their centre, each in the periodic image that is nearest to one of them.

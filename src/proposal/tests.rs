@@ -142,6 +142,35 @@ fn moves_stay_in_bounds() {
     assert_eq!(exchange(&one_species.system, &free, &mut random), None);
 }
 
+/// Mobile atoms of the template stay at home in random structures, shake a little, and are exchanged but not relocated.
+#[test]
+fn mobile_atoms_belong_to_the_template() {
+    let mut settings = settings("CuAu2", "");
+    settings.system = settings.system.with_mobile(&[0, 2, 4, 6, 8], 0.2).unwrap();
+    let (system, placement) = (&settings.system, Placement::new(&settings));
+    let (n_mobile, homes) = (system.n_mobile(), &system.mobile.homes);
+    assert!(n_mobile > 3 && system.n_free() == n_mobile + 3);
+    let free = placement.structure(0).unwrap();
+    assert_eq!(free[..n_mobile], homes[..]);
+    let reach = |a: &Vec3, b: &Vec3| norm(system.cell.minimum_image(sub(*a, *b)));
+    let contact = |free: &[Vec3]| system.closest_contact(free) > 1.5;
+    assert!(contact(&free), "placed next to the template, mobile atoms included");
+    let mut random = host_generator(1, Purpose::Move, 0);
+    let mut n_exchanged = 0;
+    for _ in 0..200 {
+        let shaken = shake(system, &free, 1.5, 1.0, &mut random);
+        assert!(shaken[..n_mobile].iter().zip(homes).all(|(x, home)| reach(x, home) <= 0.2 * 3f64.sqrt() + 1e-12));
+        assert!(shaken[..n_mobile].iter().zip(homes).all(|(x, home)| x != home));
+        let moved = relocate(&placement, &free, &mut random).unwrap();
+        assert!(moved[..n_mobile] == homes[..] && moved != free && contact(&moved));
+        let exchanged = exchange(system, &free, &mut random).unwrap();
+        n_exchanged += usize::from(exchanged[..n_mobile] != homes[..]);
+        let child = splice(system, [&shaken, &free], &mut random);
+        assert_eq!(child[..n_mobile], shaken[..n_mobile]);
+    }
+    assert!(n_exchanged > 100, "{n_exchanged}");
+}
+
 #[test]
 fn what_weighs_nothing_is_not_drawn() {
     let mut random = host_generator(1, Purpose::Move, 0);

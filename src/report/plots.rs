@@ -236,12 +236,13 @@ pub fn times(run: &RunData) -> Option<Picture> {
 /// Places of the free atoms, by temperature (eV), [`MOST_DOTS`] places at the most.
 pub fn clouds(run: &RunData) -> Vec<(f64, Vec<Vec3>)> {
     let seen = || run.samples.iter().filter(|sample| sample.status == Status::Ok);
-    let step = stride(seen().count() * run.settings.system.n_free());
+    let system = &run.settings.system;
+    let step = stride(seen().count() * system.formula_numbers().len());
     let mut clouds: Vec<(f64, Vec<Vec3>)> = run.temperatures().iter().map(|&(_, kt_ev)| (kt_ev, Vec::new())).collect();
     let first = run.samples.first().map_or(0, |sample| sample.iteration);
     for sample in seen().step_by(step) {
         if let Some((_, cloud)) = clouds.get_mut((sample.iteration - first) as usize) {
-            cloud.extend(&sample.free);
+            cloud.extend(&sample.free[system.n_mobile()..]);
         }
     }
     clouds

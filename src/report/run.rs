@@ -45,13 +45,15 @@ pub fn formula(numbers: &[u8]) -> String {
 
 /// The system in a few words.
 pub fn describe(system: &System) -> String {
-    let free = formula(&system.free_numbers);
-    let mut template = system.template_numbers.clone();
+    let free = formula(system.formula_numbers());
+    let mut template = system.holding_mobile(&system.mobile.homes).template_numbers;
     template.sort_unstable();
-    match (system.n_template(), system.is_free_cluster()) {
-        (0, true) => format!("{free}, a free cluster"),
-        (0, false) => format!("{free} in a cell"),
-        (n, _) => format!("{free} on {} ({n} fixed atoms)", formula(&template)),
+    let template = formula(&template);
+    match (system.n_template(), system.n_mobile(), system.is_free_cluster()) {
+        (0, 0, true) => format!("{free}, a free cluster"),
+        (0, 0, false) => format!("{free} in a cell"),
+        (n, 0, _) => format!("{free} on {template} ({n} fixed atoms)"),
+        (n, m, _) => format!("{free} on {template} ({n} fixed atoms, {m} mobile)"),
     }
 }
 
@@ -147,7 +149,8 @@ fn charts(page: &mut Page, run: &RunData, landscape: Option<&Landscape>) {
     if has_surface(system) {
         let clouds = plots::clouds(run);
         let projection = Projection { system, clouds: &clouds, kt_range: plots::kt_range(&clouds) };
-        let some = plots::stride(run.samples.len() * system.n_free()) > 1;
+        let n_free = system.formula_numbers().len();
+        let some = plots::stride(run.samples.len() * n_free) > 1;
         let which = if some { "A part of the structures that count" } else { "All structures that count" };
         let caption = format!("{which}, wrapped into the cell, over the template.");
         page.figure(
@@ -155,7 +158,7 @@ fn charts(page: &mut Page, run: &RunData, landscape: Option<&Landscape>) {
             &caption,
             projection.draw("map", "Places of the free atoms over the template", None),
         );
-        if let Some(landscape) = landscape.filter(|_| system.n_free() == 1) {
+        if let Some(landscape) = landscape.filter(|_| n_free == 1) {
             let label = "Places of the free atom over the landscape of its energy";
             let caption = "The same over the lowest energy that the atom reaches above each point.";
             page.figure("Places and energy landscape", caption, projection.draw("landscape", label, Some(landscape)));

@@ -111,8 +111,9 @@ impl Judge {
     }
 }
 
+/// The bonds among the free atoms of the formula; the atoms that move are at `free`.
 fn bonds(system: &System, free: &[Vec3]) -> BondGraph {
-    BondGraph::new(&system.cell, &system.free_numbers, free)
+    BondGraph::new(&system.cell, system.formula_numbers(), &free[system.n_mobile()..])
 }
 
 fn energy_of(structure: &Structure, potential: &dyn Potential, interrupted: &AtomicBool) -> Result<f64> {

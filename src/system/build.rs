@@ -2,7 +2,7 @@
 
 use super::elements::{fits_the_model, parse_formula, symbol};
 use super::vector::{cross, norm, sub};
-use super::{Cell, Confinement, Images, Structure, System};
+use super::{Cell, Confinement, Images, Mobile, Structure, System};
 use crate::error::{Error, Result};
 
 /// Atoms closer than this, Å, are one atom given twice.
@@ -57,6 +57,7 @@ impl System {
             template_numbers: template.map_or_else(Vec::new, |t| t.numbers.clone()),
             template_positions: template.map_or_else(Vec::new, |t| t.positions.clone()),
             free_numbers,
+            mobile: Mobile::default(),
             confinement: confinement.map(|spec| spec.resolve(template)).transpose()?,
         };
         system.check_template()?;

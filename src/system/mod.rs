@@ -1,4 +1,4 @@
-//! The system of a search: a template of fixed atoms, free atoms, one cell, a confinement.
+//! The system of a search: a template, free atoms, one cell, a confinement.
 
 mod build;
 mod cell;
@@ -7,6 +7,7 @@ mod files;
 mod graph;
 mod images;
 mod matching;
+mod mobile;
 pub mod poscar;
 mod structure;
 pub mod vector;
@@ -14,10 +15,11 @@ pub mod xyz;
 
 pub use build::ConfinementSpec;
 pub use cell::Cell;
-pub use files::{Format, read_frames, read_structure, read_structures};
+pub use files::{Format, read_frame, read_frames, read_structure, read_structures};
 pub use graph::{Edge, PairSearch, radius_graph};
 pub use images::{Image, Images, image_range};
 pub use matching::{BondGraph, same_bond_graph};
+pub use mobile::{Mobile, check_mobile, fixed_first, upper_layers};
 pub use structure::Structure;
 
 /// A point or vector in Å (or eV/Å for forces).
@@ -32,28 +34,33 @@ pub struct Confinement {
     pub z_hi: f64,
 }
 
-/// The search's fixed frame: every structure is the template followed by the free atoms.
+/// The search's fixed frame: every structure is the template's fixed atoms followed by the atoms that move.
+///
+/// Where the code says "free", it means all atoms that move: first the [`Mobile`] atoms of the template, if there are any, then
+/// the free atoms of the formula. Where it says "template", it means the template's fixed atoms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct System {
     /// Cell shared by all structures.
     pub cell: Cell,
-    /// Atomic numbers of the template's T atoms.
+    /// Atomic numbers of the template's T fixed atoms.
     pub template_numbers: Vec<u8>,
-    /// Positions of the template's T atoms, Å.
+    /// Positions of the template's T fixed atoms, Å.
     pub template_positions: Vec<Vec3>,
-    /// Atomic numbers of the n free atoms, in the order of the formula.
+    /// Atomic numbers of the n atoms that move: the mobile atoms, then the free atoms in the order of the formula.
     pub free_numbers: Vec<u8>,
-    /// Heights allowed for the free atoms.
+    /// The mobile atoms of the template.
+    pub mobile: Mobile,
+    /// Heights allowed for the free atoms of the formula.
     pub confinement: Option<Confinement>,
 }
 
 impl System {
-    /// T, the number of template atoms.
+    /// T, the number of fixed template atoms.
     pub fn n_template(&self) -> usize {
         self.template_numbers.len()
     }
 
-    /// n, the number of free atoms.
+    /// n, the number of atoms that move.
     pub fn n_free(&self) -> usize {
         self.free_numbers.len()
     }
@@ -61,6 +68,11 @@ impl System {
     /// T + n.
     pub fn n_atoms(&self) -> usize {
         self.n_template() + self.n_free()
+    }
+
+    /// Whether the atoms that move are of different species.
+    pub fn has_unlike_atoms(&self) -> bool {
+        self.free_numbers.windows(2).any(|pair| pair[0] != pair[1])
     }
 
     /// Atomic numbers of a whole structure, template first.
@@ -78,7 +90,8 @@ impl System {
 
     /// True for a system without template and without periodic axes, whose centre of mass is meaningless.
     pub fn is_free_cluster(&self) -> bool {
-        self.n_template() == 0 && !self.cell.periodic.contains(&true) && self.confinement.is_none()
+        let placed = self.n_template() > 0 || self.n_mobile() > 0 || self.confinement.is_some();
+        !placed && !self.cell.periodic.contains(&true)
     }
 
     /// The smallest distance, Å, of any free atom to any other atom, periodic images and its own ones included, with the free

@@ -35,6 +35,17 @@ impl Structure {
         self.numbers.len()
     }
 
+    /// The structure with its atoms in another order: atom k is atom `order[k]` of this one. `order` holds every index once.
+    pub fn reordered(&self, order: &[usize]) -> Structure {
+        Structure {
+            numbers: order.iter().map(|&atom| self.numbers[atom]).collect(),
+            positions: order.iter().map(|&atom| self.positions[atom]).collect(),
+            fixed: order.iter().map(|&atom| self.fixed[atom]).collect(),
+            forces: self.forces.as_ref().map(|forces| order.iter().map(|&atom| forces[atom]).collect()),
+            ..*self
+        }
+    }
+
     /// Checks the promises of every reader of the crate: at least one atom, one entry per atom in every list, known elements,
     /// finite positions, energy and forces, and a cell that [`Cell::check`]
     /// accepts.

@@ -121,6 +121,7 @@ impl Reference {
                 template_numbers: numbers[..n_template].to_vec(),
                 template_positions: vec3(&values("in.positions")[..3 * n_template]),
                 free_numbers: numbers[n_template..].to_vec(),
+                mobile: Default::default(),
                 confinement: None,
             },
             sizes,

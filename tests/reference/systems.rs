@@ -63,8 +63,16 @@ pub fn slab() -> System {
         template_numbers: vec![78, 29, 78, 78, 78, 78, 29, 78],
         template_positions,
         free_numbers: vec![78, 8, 78, 79],
+        mobile: Default::default(),
         confinement: Some(Confinement { z_lo: 2.8, z_hi: 6.0 }),
     }
+}
+
+/// [`slab`] with two mobile atoms of different species; one of them lies at the cell's edge and below.
+pub fn mobile_slab() -> System {
+    let mut slab = slab();
+    slab.template_positions[6] = [-0.2, 0.1, 2.3];
+    slab.with_mobile(&[4, 6], 0.3).unwrap()
 }
 
 /// A free cluster: no template, no cell.
@@ -74,6 +82,7 @@ pub fn cluster() -> System {
         template_numbers: vec![],
         template_positions: vec![],
         free_numbers: vec![13, 79, 13, 6, 13],
+        mobile: Default::default(),
         confinement: None,
     }
 }
@@ -85,6 +94,7 @@ pub fn thin_bulk() -> System {
         template_numbers: vec![],
         template_positions: vec![],
         free_numbers: vec![22, 8, 22],
+        mobile: Default::default(),
         confinement: None,
     }
 }
@@ -97,6 +107,7 @@ pub fn channel() -> System {
         template_numbers: vec![46, 1, 46],
         template_positions: vec![[0.1, 0.2, 0.3], [1.7, 1.1, 2.9], [-0.8, 2.4, 4.6]],
         free_numbers: vec![46, 1, 1],
+        mobile: Default::default(),
         confinement: None,
     }
 }
@@ -293,6 +304,7 @@ pub fn all_free(system: &System) -> System {
         template_numbers: vec![],
         template_positions: vec![],
         free_numbers: system.numbers(),
+        mobile: Default::default(),
         confinement: None,
     }
 }

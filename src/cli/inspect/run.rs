@@ -72,9 +72,10 @@ fn method(settings: &Settings) -> &'static str {
 /// The task of a run and its effort.
 fn task(settings: &Settings) -> String {
     let sections = &settings.sections;
-    let place = match settings.system.n_template() {
-        0 => String::new(),
-        n_template => format!(" on {n_template} template atoms"),
+    let place = match (settings.system.n_template(), settings.system.n_mobile()) {
+        (0, 0) => String::new(),
+        (n_fixed, 0) => format!(" on {n_fixed} template atoms"),
+        (n_fixed, n_mobile) => format!(" on {} template atoms, {n_mobile} of them mobile", n_fixed + n_mobile),
     };
     let potential = sections.potential.describe();
     let effort = match baseline(settings) {

@@ -252,6 +252,7 @@ mod tests {
             template_numbers: vec![78; 18],
             template_positions,
             free_numbers: vec![78; 2],
+            mobile: Default::default(),
             confinement: None,
         }
     }

@@ -142,8 +142,7 @@ impl<T: Real> Engine for Cpu<T> {
     fn score(&mut self, positions: &[FreePositions], times: &[f64]) -> Result<Vec<Vec<Vec3>>> {
         self.setup.check_structures(positions, &[("diffusion times", times.len())])?;
         let mut scores = self.vectors(positions, times, Output::Score);
-        let n_template = self.network.system.n_template();
-        scores.iter_mut().for_each(|score| score[..n_template].fill([0.0; 3]));
+        scores.iter_mut().for_each(|score| self.setup.make_scores(score));
         Ok(scores)
     }
 

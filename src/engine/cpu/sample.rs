@@ -4,8 +4,8 @@ use super::Cpu;
 use super::network::{Chunk, Output};
 use super::simd::Real;
 use crate::diffusion::{
-    Corrector, CorrectorSettings, ReverseSchedule, centred_normals, corrector_strength, prior, remove_centre,
-    reverse_mean, reverse_step,
+    AtomProcess, Corrector, CorrectorSettings, ReverseSchedule, centred_normals, corrector_strength, prior,
+    remove_centre, reverse_mean, reverse_step,
 };
 use crate::engine::{FreePositions, GuidanceSettings, Progress, RandomStream, Setup};
 use crate::error::Result;
@@ -119,12 +119,12 @@ impl ReverseStep<'_> {
             }
             return;
         }
-        let confinement = system.confinement.as_ref();
-        let axes = [true, true, confinement.is_none()];
-        for (atom, (x, &score)) in positions.iter_mut().zip(&*scores).enumerate() {
+        for (atom, (x, &output)) in positions.iter_mut().zip(&*scores).enumerate() {
+            let process = AtomProcess::of(system, &self.setup.sde, atom);
             let uniforms = noise.uniforms(structure, self.k, atom as u32, 0);
-            let moved = reverse_step(*x, score, g2, self.dt, uniforms, confinement, self.last);
-            *x = system.cell.wrap(moved, axes);
+            let (score, g2) = (process.score(output), process.diffusion_squared(g2));
+            let moved = reverse_step(*x, score, g2, self.dt, uniforms, process.confinement, self.last);
+            *x = system.wrap(atom, moved);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Cpu;
 use super::adamw::{AdamW, RANGE};
 use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
-use crate::diffusion::{forward_noise, remove_centre};
+use crate::diffusion::{AtomProcess, forward_noise, remove_centre};
 use crate::engine::{
     Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, TrainingReport, TrainingSet,
 };
@@ -99,10 +99,12 @@ impl<T: Real> Cpu<T> {
             let t = T_MIN + (1.0 - T_MIN) * time.uniforms(slot, step, 0, 0)[0];
             let sigma = self.setup.sde.noise_scale(t);
             let clean = &set.positions[member];
-            let (mut positions, mut noise): (Vec<Vec3>, Vec<Vec3>) = (0..)
+            let (mut positions, mut noise): (Vec<Vec3>, Vec<Vec3>) = (0usize..)
                 .zip(clean)
                 .map(|(atom, &x)| {
-                    forward_noise(x, sigma, forward.uniforms(slot, step, atom, 0), system.confinement.as_ref())
+                    let process = AtomProcess::of(system, &self.setup.sde, atom);
+                    let uniforms = forward.uniforms(slot, step, atom as u32, 0);
+                    forward_noise(x, process.factor * sigma, uniforms, process.confinement)
                 })
                 .map(|noised| (noised.position, noised.noise))
                 .unzip();

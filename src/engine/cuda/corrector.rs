@@ -4,7 +4,7 @@ use crate::diffusion::{ReverseSchedule, corrector_strength};
 use crate::engine::{GuidanceSettings, Setup};
 use crate::error::{Error, Result};
 use crate::gpu::arguments::corrector::{CORRECTOR, CorrectorArguments, History};
-use crate::gpu::arguments::diffusion::{Lattice, Region};
+use crate::gpu::arguments::diffusion::{Lattice, Mobile, Region};
 use crate::gpu::{Buffer, Shape, Stream};
 
 /// Up to S correctors, each with its structure's L-BFGS history.
@@ -45,6 +45,7 @@ impl Correctors {
             constants: CorrectorArguments {
                 lattice: Lattice::new(&system.cell),
                 region: Region::new(system),
+                mobile: Mobile::new(setup),
                 max_step: guidance.max_step_angstrom,
                 n_steps: reverse.steps as u32,
                 n_free: n_free as u32,

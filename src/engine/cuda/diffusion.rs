@@ -2,7 +2,8 @@
 //! work into blocks.
 
 use crate::diffusion;
-use crate::gpu::arguments::diffusion::{CONFINED, FREE_CLUSTER, Lattice, Region, Sde, UNBOUND};
+use crate::engine::Setup;
+use crate::gpu::arguments::diffusion::{CONFINED, FREE_CLUSTER, Lattice, Mobile, Region, Sde, UNBOUND};
 use crate::gpu::arguments::random::NoiseKey;
 use crate::gpu::{Entry, Shape};
 use crate::random::Noise;
@@ -19,6 +20,13 @@ impl Region {
 
     pub(super) fn is_free_cluster(&self) -> bool {
         self.kind == FREE_CLUSTER
+    }
+}
+
+impl Mobile {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let Setup { system, sde, .. } = setup;
+        Mobile { factor: diffusion::mobile_factor(system, sde), n_mobile: system.n_mobile() as u32 }
     }
 }
 

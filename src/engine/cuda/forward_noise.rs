@@ -3,7 +3,7 @@
 use super::diffusion::Blocks;
 use crate::engine::{self, Setup, TrainingSet};
 use crate::error::{Error, Result};
-use crate::gpu::arguments::diffusion::{Region, Sde};
+use crate::gpu::arguments::diffusion::{Mobile, Region, Sde};
 use crate::gpu::arguments::forward_noise::{FORWARD_NOISE, ForwardNoiseArguments};
 use crate::gpu::arguments::random::NoiseKey;
 use crate::gpu::{Buffer, Pointer, Stream};
@@ -69,6 +69,7 @@ impl ForwardNoise {
             n_free,
             constants: ForwardNoiseArguments {
                 region: Region::new(&setup.system),
+                mobile: Mobile::new(setup),
                 sde: Sde::new(&setup.sde),
                 batch: batch as u32,
                 width: width as u32,

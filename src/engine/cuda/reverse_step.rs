@@ -4,7 +4,7 @@ use super::diffusion::Blocks;
 use crate::diffusion::ReverseSchedule;
 use crate::engine::{self, Setup};
 use crate::error::{Error, Result};
-use crate::gpu::arguments::diffusion::{Lattice, Region, Sde};
+use crate::gpu::arguments::diffusion::{Lattice, Mobile, Region, Sde};
 use crate::gpu::arguments::random::NoiseKey;
 use crate::gpu::arguments::reverse_step::{PRIOR, REVERSE_STEP, ReverseArguments};
 use crate::gpu::{Buffer, Pointer, Stream};
@@ -14,6 +14,8 @@ use std::ops::Range;
 /// Up to S structures in the reverse process.
 pub struct ReverseProcess {
     n_structures: usize,
+    /// The places of the mobile atoms, to which `constants` points: \[m, 3\], Å.
+    _homes: Buffer<f64>,
     constants: ReverseArguments,
     /// Free positions, Å: \[S, n, 3\].
     pub positions: Buffer<f64>,
@@ -36,20 +38,25 @@ impl ReverseProcess {
         ReverseSchedule::new(reverse.steps, reverse.t_min)?;
         let n_free = system.n_free();
         let n_coordinates = 3 * n_structures * n_free;
+        let homes = stream.upload_some(system.mobile.homes.as_flattened())?;
         Ok(ReverseProcess {
             n_structures,
             constants: ReverseArguments {
                 lattice: Lattice::new(&system.cell),
                 region: Region::new(system),
+                mobile: Mobile::new(setup),
                 sde: Sde::new(&setup.sde),
                 t_min: reverse.t_min,
                 score_scale: reverse.score_scale,
                 prior_spread: 0.8 * (n_free as f64).cbrt(),
+                mobile_spread: system.mobile.noise_angstrom,
+                homes: homes.pointer(),
                 n_steps: reverse.steps as u32,
                 n_free: n_free as u32,
                 per_block: Blocks::new(REVERSE_STEP, n_free as u32).per_block,
                 ..ReverseArguments::default()
             },
+            _homes: homes,
             positions: stream.zeros(n_coordinates)?,
             steps: stream.zeros(n_structures)?,
             time_features: stream.zeros(2 * n_structures)?,

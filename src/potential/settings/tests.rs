@@ -197,7 +197,14 @@ fn names_are_refused_with_a_sentence() {
 
 fn system(free_numbers: Vec<u8>, periodic: bool) -> System {
     let cell = Cell { vectors: [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]], periodic: [periodic; 3] };
-    System { cell, template_numbers: vec![], template_positions: vec![], free_numbers, confinement: None }
+    System {
+        cell,
+        template_numbers: vec![],
+        template_positions: vec![],
+        free_numbers,
+        mobile: Default::default(),
+        confinement: None,
+    }
 }
 
 #[test]
