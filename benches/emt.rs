@@ -22,6 +22,7 @@ fn emt(criterion: &mut Criterion) {
             template_positions: first.positions[..72].to_vec(),
             free_numbers: first.numbers[72..].to_vec(),
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         };
         let kept = Emt::with_system(false, &system).expect("platinum has parameters");

@@ -13,6 +13,7 @@ fn slab() -> System {
         template_positions: vec![[0.0, 0.1, 1.0], [2.5, 0.0, 1.0], [0.0, 2.5, 1.0 / 3.0]],
         free_numbers: vec![78, 13],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }
@@ -24,6 +25,7 @@ fn cluster() -> System {
         template_positions: vec![],
         free_numbers: vec![18; 4],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }

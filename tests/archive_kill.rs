@@ -21,6 +21,7 @@ fn system() -> System {
         template_positions: vec![[1.0; 3]; 72],
         free_numbers: vec![78; 7],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }

@@ -246,6 +246,7 @@ fn a_search_on_the_device_gets_its_energies_there() {
         template_positions: island.positions[..72].to_vec(),
         free_numbers: island.numbers[72..].to_vec(),
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     };
     let settings = PotentialSettings::Emt(EmtSettings::default());

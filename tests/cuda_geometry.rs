@@ -177,6 +177,7 @@ fn graphs_in_random_cells() {
             template_positions,
             free_numbers: vec![78; 4],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         };
         n_pairs += check_graph(&format!("trial {trial}: {cell:?}"), &system, 4.5, &structures, &stream);
@@ -197,6 +198,7 @@ fn graphs_at_the_cutoff() {
             template_positions: vec![[0.0, 0.5, 0.0]],
             free_numbers: vec![78; 3],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         };
         for cutoff in [3.0, 3.0 + 1e-9, 3.0 - 1e-9, 4.5] {
@@ -259,6 +261,7 @@ fn graphs_of_an_independent_code() {
                 template_positions: vec![],
                 free_numbers: vec![78; n],
                 mobile: Default::default(),
+                extras: None,
                 confinement: None,
             };
             let n_pairs = case.edges_i_j_shift.len() / 2;
@@ -331,6 +334,7 @@ fn graphs_with_counts_outside_shared_memory() {
         template_positions: atoms(40),
         free_numbers: vec![78; 120],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     };
     check_graph("large", &system, 3.5, &[atoms(120), atoms(120)], &stream);
@@ -348,6 +352,7 @@ fn structures_beyond_the_device_are_refused() {
             template_positions: vec![],
             free_numbers: vec![78; n],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         };
         let error = RadiusGraph::new(&stream, &system, CUTOFF, 1, 10).err().expect("a refusal");

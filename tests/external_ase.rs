@@ -10,7 +10,7 @@ mod kills;
 use godiff::archive::{Selection, Status, Stored, export};
 use godiff::potential::Emt;
 use godiff::run::{RunStatus, Summary, read_metrics};
-use godiff::system::read_structures;
+use godiff::system::{Structure, read_structures};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,9 @@ impl Place {
         for name in ["pt-stepped.xyz", "pt-adatom-minimum.xyz"] {
             fs::copy(root().join("configs/structures").join(name), structures.join(name)).unwrap();
         }
-        fs::copy(root().join("tests/python/faulty.py"), folder.path().join("faulty.py")).unwrap();
+        for module in ["faulty.py", "informed.py"] {
+            fs::copy(root().join("tests/python").join(module), folder.path().join(module)).unwrap();
+        }
         let place = Place { folder };
         let emt = "kind = \"emt\"";
         let smoke = fs::read_to_string(root().join("configs/smoke.toml")).unwrap();
@@ -327,6 +329,72 @@ fn an_array_of_one_energy_is_an_energy() {
     let rows = place.archive("run");
     check_rows(&rows, 3, 12);
     assert!(rows.iter().any(|row| row.status == Status::Ok) && rows.iter().all(|row| row.status != Status::Failed));
+}
+
+/// EMT's energy, 10 eV for each charge, and k eV for the moment of the kth atom.
+fn informed_energy(structure: &Structure, charge: f64, moments: &[f64]) -> f64 {
+    let emt = Emt::new(false).energy_and_forces(structure).unwrap().energy;
+    emt + 10.0 * charge + moments.iter().zip(1..).map(|(moment, k)| moment * f64::from(k)).sum::<f64>()
+}
+
+/// Total charge and initial moments of each structure of a file reach the calculator; results and histories do not.
+#[test]
+fn calculators_know_what_the_file_says() {
+    let Some(python) = python() else { return };
+    let place = Place::new(&python, "calculator = \"informed:Informed\"\nbatch = 3", SAMPLES);
+    let atoms = "Properties=species:S:1:pos:R:3:initial_magmoms:R:1:magmoms:R:1 charge";
+    let rest = "stress=\"1 2 3 4 5 6\" iteration=3\nPt 0 0 0 0.5 9\nPt 0 0 2.6 -1.5 9\n";
+    place.write("in.xyz", &format!("2\n{atoms}=-1 {rest}2\n{atoms}=2 {rest}2\n\nPt 0 0 0\nPt 0 0 2.6\n"));
+    for command in ["evaluate", "relax"] {
+        place.succeeds(&[command, "in.xyz", "--potential", "ase.toml", "-o", "out.xyz"]);
+        let out = read_structures(&place.path().join("out.xyz")).unwrap();
+        for (structure, (charge, moments)) in
+            out.iter().zip([(-1.0, &[0.5, -1.5][..]), (2.0, &[0.5, -1.5]), (0.0, &[])])
+        {
+            let (found, expected) = (structure.energy.unwrap(), informed_energy(structure, charge, moments));
+            assert!((found - expected).abs() < 1e-6, "{command}: {found} {expected}");
+        }
+        let text = fs::read_to_string(place.path().join("out.xyz")).unwrap();
+        assert!(
+            text.contains("charge=-1") && text.contains("initial_magmoms:R:1") && text.contains("iteration=3"),
+            "{text}"
+        );
+        assert!(!text.contains("stress") && !text.contains(":magmoms"), "{text}");
+    }
+}
+
+/// In a search they are those of the template, in the order of the structures; free atoms have none. The results keep them.
+#[test]
+fn the_templates_charge_and_moments_reach_the_calculator() {
+    let Some(python) = python() else { return };
+    let place = Place::new(&python, "calculator = \"informed:Informed\"\nbatch = 2", SAMPLES);
+    let template = place.path().join("structures/pt-stepped.xyz");
+    let text = fs::read_to_string(&template).unwrap();
+    let n: usize = text.lines().next().unwrap().trim().parse().unwrap();
+    let with_moments = text.lines().enumerate().map(|(k, line)| match k {
+        0 => format!("{line}\n"),
+        1 => format!("{} charge=1\n", line.replace("pos:R:3", "pos:R:3:initial_magmoms:R:1")),
+        _ => format!("{line} {}\n", k - 2),
+    });
+    let lines: String = with_moments.collect();
+    assert!(lines.contains("initial_magmoms"), "{lines}");
+    fs::write(&template, lines).unwrap();
+    let config = fs::read_to_string(place.path().join("ase.toml")).unwrap();
+    let config = config.replace("[system]\n", "[system]\nmobile = { indices = [0, 3] }\n");
+    place.write("ase.toml", config.split("[target]").next().unwrap());
+    place.succeeds(&["search", "ase.toml", "--out", "run", "--quiet"]);
+    let mut moments: Vec<f64> = (0..n).filter(|k| ![0, 3].contains(k)).map(|k| k as f64).collect();
+    moments.extend([0.0, 3.0, 0.0]);
+    let rows = place.archive("run");
+    let counted: Vec<&Stored> = rows.iter().filter(|row| row.status == Status::Ok).collect();
+    assert!(!counted.is_empty());
+    for row in counted {
+        let (found, expected) = (row.structure.energy.unwrap(), informed_energy(&row.structure, 1.0, &moments));
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+    let best = godiff::system::read_frame(&place.path().join("run/best.xyz")).unwrap();
+    assert_eq!(best.column("initial_magmoms").unwrap().values, godiff::system::xyz::Values::Real(moments));
+    assert_eq!(best.info("charge"), Some(&godiff::system::xyz::Value::Integer(1)));
 }
 
 /// A hang is noticed at its limit, the worker replaced and the structure given up after three attempts.

@@ -91,6 +91,7 @@ fn system_of(structure: &Structure, n_template: usize) -> System {
         template_positions: structure.positions[..n_template].to_vec(),
         free_numbers: free_numbers.to_vec(),
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }

@@ -36,6 +36,7 @@ fn emt_for(structure: &Structure) -> Emt {
         template_positions: structure.positions[..n_fixed].to_vec(),
         free_numbers: structure.numbers[n_fixed..].to_vec(),
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     };
     Emt::with_system(false, &system).unwrap()

@@ -9,6 +9,7 @@ fn system() -> System {
         template_positions: vec![[0.0, 0.1, 1.0], [2.5, 0.0, 1.0], [0.0, 2.5, 1.0 / 3.0]],
         free_numbers: vec![78, 13],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }
@@ -183,6 +184,7 @@ fn clusters_have_neither_cell_nor_constraints() {
         template_positions: vec![],
         free_numbers: vec![18; 2],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     };
     let mut archive = Archive::create(&path, &cluster, "lennard-jones", 0).unwrap();

@@ -32,7 +32,7 @@ impl Arguments {
         }
         let interrupted = watch_interrupts()?;
 
-        let structures: Vec<Structure> = frames.iter().map(|frame| frame.structure.clone()).collect();
+        let structures: Vec<Structure> = frames.iter().map(|frame| frame.structure.for_calculator()).collect();
         let mut answers: Vec<Option<Answer>> = vec![None; structures.len()];
         let ended = potential.evaluate(&structures, &mut |delivered| {
             delivered.into_iter().for_each(|(k, answer)| answers[k] = Some(answer));

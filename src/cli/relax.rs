@@ -44,7 +44,7 @@ impl Arguments {
 
         let settings =
             RelaxSettings { fmax_ev_per_angstrom: self.fmax, max_steps: self.max_steps, ..RelaxSettings::default() };
-        let structures: Vec<Structure> = frames.iter().map(|frame| frame.structure.clone()).collect();
+        let structures: Vec<Structure> = frames.iter().map(|frame| frame.structure.for_calculator()).collect();
         let (relaxed, stopped) =
             relax_while(&structures, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))?;
 
@@ -91,6 +91,7 @@ fn print_row(k: usize, relaxed: &Relaxed) -> Result<()> {
 /// The frame of the input with the result of relaxing.
 fn with_result(frame: Frame, relaxed: Relaxed) -> Frame {
     let mut frame = frame.without_results();
-    frame.structure = relaxed.structure;
+    let extras = frame.structure.extras.take();
+    frame.structure = Structure { extras, ..relaxed.structure };
     frame
 }

@@ -132,6 +132,7 @@ impl Order {
             template_positions: self.fixed.iter().map(|&atom| structure.positions[atom]).collect(),
             free_numbers: self.free.iter().map(|&atom| structure.numbers[atom]).collect(),
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         }
     }

@@ -71,6 +71,7 @@ mod tests {
             template_positions: vec![],
             free_numbers: vec![78, 78],
             mobile: Mobile { homes: vec![HOME], noise_angstrom: WIDTH },
+            extras: None,
             confinement: Some(Confinement { z_lo: 5.0, z_hi: 9.0 }),
         }
     }

@@ -111,6 +111,7 @@ mod tests {
             template_positions: vec![[0.0; 3]],
             free_numbers: vec![78; n],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         }
     }

@@ -108,6 +108,7 @@ mod tests {
             template_positions: (0..n_template).map(|k| [0.0, 0.0, k as f64]).collect(),
             free_numbers: vec![78; 7],
             mobile: Default::default(),
+            extras: None,
             confinement,
         }
     }

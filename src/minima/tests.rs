@@ -23,6 +23,7 @@ fn system_of(structure: &Structure) -> System {
         template_positions: structure.positions[..n_template].to_vec(),
         free_numbers: structure.numbers[n_template..].to_vec(),
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }
@@ -126,6 +127,7 @@ fn cluster() -> (System, Vec<Vec3>) {
         template_positions: vec![],
         free_numbers: vec![29, 29, 29, 29, 79],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     };
     (system, free)

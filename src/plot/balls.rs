@@ -179,6 +179,7 @@ mod tests {
             template_positions: vec![[1.0, 1.0, 0.0]],
             free_numbers: vec![78; n_free],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         }
     }

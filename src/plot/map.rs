@@ -226,6 +226,7 @@ mod tests {
             template_positions: vec![[0.0, 0.0, 5.0]],
             free_numbers: vec![78],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         }
     }

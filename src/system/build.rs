@@ -2,8 +2,9 @@
 
 use super::elements::{fits_the_model, parse_formula, symbol};
 use super::vector::{cross, norm, sub};
-use super::{Cell, Confinement, Images, Mobile, Structure, System};
+use super::{Cell, Confinement, Extras, Images, Mobile, Structure, System};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// Atoms closer than this, Å, are one atom given twice.
 const COINCIDENT: f64 = 0.1;
@@ -59,7 +60,10 @@ impl System {
             free_numbers,
             mobile: Mobile::default(),
             confinement: confinement.map(|spec| spec.resolve(template)).transpose()?,
+            extras: None,
         };
+        let n_free = system.n_free();
+        let system = System { extras: template.and_then(|template| extras_of(template, n_free)), ..system };
         system.check_template()?;
         system.check_bounds()?;
         Ok(system)
@@ -132,6 +136,13 @@ impl ConfinementSpec {
         };
         Ok(Confinement { z_lo: base + lo, z_hi: base + hi })
     }
+}
+
+/// Further keys and columns of `template` that calculators may want, for structures with `n_free` more atoms.
+fn extras_of(template: &Structure, n_free: usize) -> Option<Arc<Extras>> {
+    let inputs = template.extras()?.clone().inputs();
+    let order: Vec<usize> = (0..template.n_atoms()).collect();
+    (inputs != Extras::default()).then(|| Arc::new(inputs.reordered(&order, n_free)))
 }
 
 fn check_elements(place: &str, numbers: &[u8]) -> Result<()> {

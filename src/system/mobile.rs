@@ -2,6 +2,7 @@
 
 use super::{Confinement, Structure, System, Vec3};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// Heights further apart than this, Å, belong to different layers.
 const LAYER_GAP: f64 = 0.5;
@@ -44,6 +45,10 @@ impl System {
         self.mobile = Mobile { homes: order[n_fixed..].iter().map(|&atom| positions[atom]).collect(), noise_angstrom };
         self.template_positions = order[..n_fixed].iter().map(|&atom| positions[atom]).collect();
         self.template_numbers = order[..n_fixed].iter().map(|&atom| numbers[atom]).collect();
+        self.extras = self.extras.map(|extras| {
+            let whole: Vec<usize> = order.iter().copied().chain(n..n + self.free_numbers.len()).collect();
+            Arc::new(extras.reordered(&whole, 0))
+        });
         self.free_numbers = [moving, self.free_numbers].concat();
         Ok(self)
     }

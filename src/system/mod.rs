@@ -3,6 +3,7 @@
 mod build;
 mod cell;
 pub mod elements;
+mod extras;
 mod files;
 mod graph;
 mod images;
@@ -15,12 +16,15 @@ pub mod xyz;
 
 pub use build::ConfinementSpec;
 pub use cell::Cell;
+pub use extras::Extras;
 pub use files::{Format, read_frame, read_frames, read_structure, read_structures};
 pub use graph::{Edge, PairSearch, radius_graph};
 pub use images::{Image, Images, image_range};
 pub use matching::{BondGraph, same_bond_graph};
 pub use mobile::{Mobile, check_mobile, fixed_first, upper_layers};
 pub use structure::Structure;
+
+use std::sync::Arc;
 
 /// A point or vector in Å (or eV/Å for forces).
 pub type Vec3 = [f64; 3];
@@ -52,6 +56,8 @@ pub struct System {
     pub mobile: Mobile,
     /// Heights allowed for the free atoms of the formula.
     pub confinement: Option<Confinement>,
+    /// Further keys and columns of all structures: those of the template, with empty entries for the free atoms.
+    pub extras: Option<Arc<Extras>>,
 }
 
 impl System {
@@ -85,6 +91,7 @@ impl System {
         assert_eq!(free.len(), self.n_free(), "one position per free atom");
         let mut structure = Structure::new(self.cell, self.numbers(), [&self.template_positions[..], free].concat());
         structure.fixed[..self.n_template()].fill(true);
+        structure.extras.clone_from(&self.extras);
         structure
     }
 

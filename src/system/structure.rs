@@ -2,8 +2,9 @@
 
 use super::elements::symbol;
 use super::vector::is_finite;
-use super::{Cell, Vec3};
+use super::{Cell, Extras, Vec3};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// One arrangement of N atoms.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Structure {
     pub energy: Option<f64>,
     /// Forces, N × 3, eV/Å.
     pub forces: Option<Vec<Vec3>>,
+    /// Further keys and columns; shared, because all structures of a search have the same.
+    pub extras: Option<Arc<Extras>>,
 }
 
 impl Structure {
@@ -27,7 +30,23 @@ impl Structure {
     pub fn new(cell: Cell, numbers: Vec<u8>, positions: Vec<Vec3>) -> Self {
         assert_eq!(numbers.len(), positions.len(), "one position per atom");
         let fixed = vec![false; numbers.len()];
-        Structure { cell, numbers, positions, fixed, energy: None, forces: None }
+        Structure { cell, numbers, positions, fixed, energy: None, forces: None, extras: None }
+    }
+
+    /// Further keys and columns, if there are any.
+    pub fn extras(&self) -> Option<&Extras> {
+        self.extras.as_deref()
+    }
+
+    /// Further keys and columns, to change them for this structure alone.
+    pub fn extras_mut(&mut self) -> &mut Extras {
+        Arc::make_mut(self.extras.get_or_insert_default())
+    }
+
+    /// The structure with those further keys and columns alone that a calculator may want to know.
+    pub fn for_calculator(&self) -> Structure {
+        let inputs = self.extras().map(|extras| extras.clone().inputs()).filter(|inputs| *inputs != Extras::default());
+        Structure { extras: inputs.map(Arc::new), ..self.clone() }
     }
 
     /// N, the number of atoms.
@@ -42,6 +61,7 @@ impl Structure {
             positions: order.iter().map(|&atom| self.positions[atom]).collect(),
             fixed: order.iter().map(|&atom| self.fixed[atom]).collect(),
             forces: self.forces.as_ref().map(|forces| order.iter().map(|&atom| forces[atom]).collect()),
+            extras: self.extras.as_ref().map(|extras| Arc::new(extras.reordered(order, 0))),
             ..*self
         }
     }

@@ -122,6 +122,7 @@ impl Reference {
                 template_positions: vec3(&values("in.positions")[..3 * n_template]),
                 free_numbers: numbers[n_template..].to_vec(),
                 mobile: Default::default(),
+                extras: None,
                 confinement: None,
             },
             sizes,

@@ -64,6 +64,7 @@ pub fn slab() -> System {
         template_positions,
         free_numbers: vec![78, 8, 78, 79],
         mobile: Default::default(),
+        extras: None,
         confinement: Some(Confinement { z_lo: 2.8, z_hi: 6.0 }),
     }
 }
@@ -83,6 +84,7 @@ pub fn cluster() -> System {
         template_positions: vec![],
         free_numbers: vec![13, 79, 13, 6, 13],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }
@@ -95,6 +97,7 @@ pub fn thin_bulk() -> System {
         template_positions: vec![],
         free_numbers: vec![22, 8, 22],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }
@@ -108,6 +111,7 @@ pub fn channel() -> System {
         template_positions: vec![[0.1, 0.2, 0.3], [1.7, 1.1, 2.9], [-0.8, 2.4, 4.6]],
         free_numbers: vec![46, 1, 1],
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }
@@ -305,6 +309,7 @@ pub fn all_free(system: &System) -> System {
         template_positions: vec![],
         free_numbers: system.numbers(),
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }

@@ -253,6 +253,7 @@ mod tests {
             template_positions,
             free_numbers: vec![78; 2],
             mobile: Default::default(),
+            extras: None,
             confinement: None,
         }
     }

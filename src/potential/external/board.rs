@@ -37,12 +37,13 @@ pub struct Task {
 }
 
 impl Task {
-    /// Whether two tasks may share a batch: both are fresh and have the same elements and periodicity.
+    /// Whether two tasks may share a batch: both are fresh and have the same elements, periodicity, and further keys and columns.
     fn goes_with(&self, other: &Task) -> bool {
         self.failed_at.is_empty()
             && other.failed_at.is_empty()
             && self.structure.numbers == other.structure.numbers
             && self.structure.cell.periodic == other.structure.cell.periodic
+            && self.structure.extras == other.structure.extras
     }
 }
 

@@ -219,11 +219,12 @@ impl Connection {
     }
 }
 
-/// Elements, periodicity and batch in the text of `INIT`, for godiff's own workers.
+/// Batch, elements, periodicity, and further keys and columns in the text of `INIT`, for godiff's own workers.
 fn self_description(structure: &Structure, batch: usize) -> String {
     let numbers: Vec<String> = structure.numbers.iter().map(u8::to_string).collect();
     let periodic = structure.cell.periodic.map(|periodic| if periodic { "1" } else { "0" });
-    format!("batch_size:{batch},numbers:{},pbc:{}", numbers.join(" "), periodic.join(" "))
+    let extras = structure.extras().map_or(String::new(), |extras| format!(",extras:{}", extras.to_json()));
+    format!("batch_size:{batch},numbers:{},pbc:{}{extras}", numbers.join(" "), periodic.join(" "))
 }
 
 fn unexpected(word: &[u8; WORD]) -> Fault {

@@ -5,7 +5,8 @@
 SOCKET is the path of a Unix socket, KEYWORDS a JSON object of the calculator's keyword arguments. The calculator is made before
 the socket is opened, so a connection means that it works. Its output goes where godiff sends this process's output.
 
-The text of INIT holds the facts that the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`. If the calculator raises an
+The text of INIT holds the facts that the protocol leaves out: `batch_size:B,numbers:78 78,pbc:1 1 0`, and as JSON the further keys
+and columns of the structure: `,extras:{"info": {...}, "arrays": {...}}`. If the calculator raises an
 exception at a structure, the answer has energies and forces that are not numbers, and the reason as JSON, {"error": "..."}. The
 process continues with the next structure.
 
@@ -121,6 +122,10 @@ class Evaluator:
         self.calculator = calculator
         self.batched = together(calculator)
 
+    def forget(self):
+        """ASE's calculators keep their last results, and do not see that the charge of the same atoms has changed."""
+        getattr(self.calculator, "reset", lambda: None)()
+
     def __call__(self, structures):
         if self.batched is not None and len(structures) > 1:
             try:
@@ -175,6 +180,14 @@ def packed(results):
         yield np.int32(len(text)).tobytes() + text
 
 
+def with_extras(atoms, extras):
+    """`atoms` with the keys and columns that came with the structure: charge, spin, initial_magmoms, tags, ..."""
+    atoms.info.update(extras.get("info", {}))
+    for name, values in extras.get("arrays", {}).items():
+        atoms.set_array(name, np.array(values))
+    return atoms
+
+
 def serve(connection, evaluate):
     from ase import Atoms
 
@@ -187,7 +200,9 @@ def serve(connection, evaluate):
             connection.send(state)
         elif word == "INIT":
             connection.integer()
-            text = connection.receive(connection.integer()).decode()
+            text, _, extras = connection.receive(connection.integer()).decode().partition(",extras:")
+            extras = json.loads(extras or "{}")
+            evaluate.forget()
             settings = dict(part.strip().split(":", 1) for part in text.split(",") if ":" in part)
             numbers = [int(number) for number in settings["numbers"].split()]
             pbc = [flag == "1" for flag in settings["pbc"].split()]
@@ -206,7 +221,7 @@ def serve(connection, evaluate):
             while n > 1 and np.array_equal(positions[n - 1], positions[n - 2]):
                 n -= 1
             structures = [
-                Atoms(numbers, positions=r * BOHR_ANGSTROM, cell=h.T * BOHR_ANGSTROM, pbc=pbc)
+                with_extras(Atoms(numbers, positions=r * BOHR_ANGSTROM, cell=h.T * BOHR_ANGSTROM, pbc=pbc), extras)
                 for r, h in zip(positions[:n], cells)
             ]
             results = evaluate(structures)

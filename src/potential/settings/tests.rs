@@ -203,6 +203,7 @@ fn system(free_numbers: Vec<u8>, periodic: bool) -> System {
         template_positions: vec![],
         free_numbers,
         mobile: Default::default(),
+        extras: None,
         confinement: None,
     }
 }

@@ -43,6 +43,17 @@ impl From<&str> for Value {
 const JSON_MARK: &str = "_JSON ";
 
 impl Value {
+    /// The value as JSON. An array is a list of numbers, or of lists, where it is written as such; otherwise it is its text.
+    pub(in crate::system) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Value::Flag(flag) => (*flag).into(),
+            Value::Integer(number) => (*number).into(),
+            Value::Real(number) => (*number).into(),
+            Value::Array(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
+            Value::Text(text) => text.as_str().into(),
+        }
+    }
+
     /// The value that `text` means. Spellings that the format's specification and ASE read differently (`007`, `1d3`) are kept as
     /// text, so that both read the same from the output as from the input.
     pub(super) fn parse(text: &str) -> Value {

@@ -17,6 +17,7 @@ pub use read::{parse_frames, read_frames};
 pub(super) use write::check_frame;
 pub use write::{format_frames, write_frames};
 
+pub use super::extras::{Column, Values};
 use super::{Structure, Vec3};
 
 /// Keys of the comment line that belong to the structure itself.
@@ -25,67 +26,18 @@ const STRUCTURE_KEYS: [&str; 4] = ["Lattice", "Properties", "pbc", "energy"];
 /// Columns that belong to the structure itself.
 const STRUCTURE_COLUMNS: [&str; 5] = ["species", "Z", "pos", "forces", "move_mask"];
 
-/// Results of an earlier calculation, by the names that ASE and the format's specification give them: in the comment line and in
-/// the columns.
-const RESULTS: [&str; 15] = [
-    "free_energy",
-    "energies",
-    "local_energy",
-    "force",
-    "stress",
-    "stresses",
-    "virial",
-    "virials",
-    "dipole",
-    "charges",
-    "magmom",
-    "magmoms",
-    "dielectric_tensor",
-    "born_effective_charges",
-    "polarization",
-];
-
-/// The column of computed charges in files of ASE. In the comment line the same word is the total charge, an input.
-const CHARGES: &str = "charge";
-
-/// One frame: a structure with the further keys and columns of the file.
+/// One frame: a structure, with the further keys and columns of the file in its [`Extras`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
-    /// Atoms, cell, energy, forces and fixed atoms.
+    /// Atoms, cell, energy, forces, fixed atoms, further keys and columns.
     pub structure: Structure,
-    info: Vec<(String, Value)>,
-    columns: Vec<Column>,
     /// `Some` only if some atom may move along some axes and not along others.
     moves: Option<Moves>,
 }
 
-/// A further column group of the atom lines.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Column {
-    /// Name in `Properties`.
-    pub name: String,
-    /// Numbers or words per atom.
-    pub width: usize,
-    /// Entries of all atoms, N × `width`.
-    pub values: Values,
-}
-
-/// Entries of a column group, N × width, atom by atom.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// Type R.
-    Real(Vec<f64>),
-    /// Type I.
-    Integer(Vec<i64>),
-    /// Type L.
-    Flag(Vec<bool>),
-    /// Type S.
-    Text(Vec<String>),
-}
-
 impl From<Structure> for Frame {
     fn from(structure: Structure) -> Self {
-        Frame { structure, info: Vec::new(), columns: Vec::new(), moves: None }
+        Frame { structure, moves: None }
     }
 }
 
@@ -96,8 +48,9 @@ impl Frame {
     /// If `key` is empty or belongs to the structure (`Lattice`, `Properties`, `pbc`, `energy`).
     pub fn with_info(mut self, key: &str, value: impl Into<Value>) -> Self {
         assert!(!key.is_empty() && !STRUCTURE_KEYS.contains(&key), "'{key}' is not a free key");
-        self.info.retain(|(known, _)| known != key);
-        self.info.push((key.to_string(), value.into()));
+        let info = &mut self.structure.extras_mut().info;
+        info.retain(|(known, _)| known != key);
+        info.push((key.to_string(), value.into()));
         self
     }
 
@@ -108,8 +61,9 @@ impl Frame {
     pub fn with_vectors(mut self, name: &str, vectors: &[Vec3]) -> Self {
         assert!(!name.is_empty() && !name.contains(':') && !STRUCTURE_COLUMNS.contains(&name), "'{name}' is not free");
         assert_eq!(vectors.len(), self.structure.n_atoms(), "one vector per atom");
-        self.columns.retain(|column| column.name != name);
-        self.columns.push(Column { name: name.to_string(), width: 3, values: Values::Real(vectors.concat()) });
+        let columns = &mut self.structure.extras_mut().columns;
+        columns.retain(|column| column.name != name);
+        columns.push(Column { name: name.to_string(), width: 3, values: Values::Real(vectors.concat()) });
         self
     }
 
@@ -154,29 +108,30 @@ impl Frame {
 
     /// The frame without results of earlier calculations (`stress`, `magmoms`, …). Energy and forces are the structure's.
     pub fn without_results(mut self) -> Self {
-        self.info.retain(|(key, _)| !RESULTS.contains(&key.as_str()));
-        self.columns.retain(|column| column.name != CHARGES && !RESULTS.contains(&column.name.as_str()));
+        if self.structure.extras.is_some() {
+            self.structure.extras_mut().forget_results();
+        }
         self
     }
 
     /// The keys of the comment line with their values, in order, without those of the structure itself.
     pub fn infos(&self) -> &[(String, Value)] {
-        &self.info
+        self.structure.extras().map_or(&[], |extras| &extras.info)
     }
 
     /// The column groups in order, without those of the structure itself.
     pub fn columns(&self) -> &[Column] {
-        &self.columns
+        self.structure.extras().map_or(&[], |extras| &extras.columns)
     }
 
     /// The value of `key` in the comment line.
     pub fn info(&self, key: &str) -> Option<&Value> {
-        self.info.iter().find_map(|(known, value)| (known == key).then_some(value))
+        self.infos().iter().find_map(|(known, value)| (known == key).then_some(value))
     }
 
     /// The column group of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
+        self.columns().iter().find(|column| column.name == name)
     }
 
     /// The vectors of a real column group three wide, N × 3.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::system::elements::{atomic_number, capitalised, symbol};
 use crate::system::files::{parse_real, read_text, shown};
 use crate::system::vector::is_finite;
-use crate::system::{Cell, Structure, Vec3};
+use crate::system::{Cell, Extras, Structure, Vec3};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::str::FromStr;
@@ -80,9 +80,12 @@ fn parse_frame<'a>(
     }
     let moves = atoms.moves;
     let forces = Some(atoms.forces).filter(|forces| !forces.is_empty() && forces.iter().all(|&force| is_finite(force)));
-    let structure =
+    let mut structure =
         Structure { forces, energy: comment.energy, ..Structure::new(comment.cell, atoms.numbers, atoms.positions) };
-    let frame = Frame { structure, info: comment.info, columns: atoms.extra, moves: None };
+    if !(comment.info.is_empty() && atoms.extra.is_empty()) {
+        *structure.extras_mut() = Extras { info: comment.info, columns: atoms.extra };
+    }
+    let frame = Frame::from(structure);
     Ok(if moves.is_empty() { frame } else { frame.with_moves(Moves { along: Axes::Cartesian, flags: moves }) })
 }
 

@@ -42,7 +42,7 @@ fn format_frame(frame: &Frame, text: &mut String) {
         if let Some(forces) = forces {
             put_reals(text, &forces[k]);
         }
-        for column in &frame.columns {
+        for column in frame.columns() {
             let range = k * column.width..(k + 1) * column.width;
             match &column.values {
                 Values::Real(values) => put_reals(text, &values[range]),
@@ -85,7 +85,7 @@ fn comment_line(frame: &Frame, mask_width: usize, with_forces: bool) -> String {
     if with_forces {
         properties += ":forces:R:3";
     }
-    for column in &frame.columns {
+    for column in frame.columns() {
         let kind = match column.values {
             Values::Real(_) => 'R',
             Values::Integer(_) => 'I',
@@ -103,7 +103,7 @@ fn comment_line(frame: &Frame, mask_width: usize, with_forces: bool) -> String {
     if let Some(energy) = structure.energy.filter(|energy| energy.is_finite()) {
         put(&mut line, format_args!(" energy={}", Value::Real(energy).written()));
     }
-    for (key, value) in &frame.info {
+    for (key, value) in frame.infos() {
         put(&mut line, format_args!(" {}={}", quoted(key), value.written()));
     }
     let [a, b, c] = structure.cell.periodic.map(|periodic| if periodic { 'T' } else { 'F' });
