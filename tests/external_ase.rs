@@ -241,6 +241,23 @@ fn a_calculator_that_cannot_be_made_is_told_in_pythons_words() {
     );
 }
 
+/// An interpreter without ASE is told at once, not after five attempts.
+#[test]
+fn an_interpreter_without_ase_is_told_at_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(python) = python() else { return };
+    let folder = TempDir::new().unwrap();
+    let bare = folder.path().join("bare-python");
+    // Without its packages.
+    fs::write(&bare, format!("#!/bin/sh\nexec {python:?} -S \"$@\"\n")).unwrap();
+    fs::set_permissions(&bare, fs::Permissions::from_mode(0o755)).unwrap();
+    let place = Place::new(bare.to_str().unwrap(), EMT, SAMPLES);
+    let said =
+        place.fails(&["search", "ase.toml", "--out", "run"], "it has no ase, which calculators of ASE need; mend");
+    assert!(said.contains("cannot be made by \"") && said.contains("bare-python"), "{said}");
+    assert_eq!(place.n_told("run", "it has no ase"), 1);
+}
+
 /// Structures without energy are as if they had never been sampled: set aside with their input, and all others untouched.
 #[test]
 fn structures_without_energy_never_reach_the_buffer() {

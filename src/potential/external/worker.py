@@ -24,14 +24,19 @@ import threading
 import time
 import traceback
 
-import numpy as np
+# Exit code if a second attempt to make the calculator would fail too.
+HOPELESS = 64
+
+try:
+    import ase
+    import numpy as np
+except ImportError as missing:
+    print(f"it has no {missing.name}, which calculators of ASE need", flush=True)
+    sys.exit(HOPELESS)
 
 # As in godiff: CODATA 2014.
 BOHR_ANGSTROM = 0.5291772105638411
 HARTREE_EV = 27.211386024367243
-
-# Exit code if a second attempt to make the calculator would fail too.
-HOPELESS = 64
 
 
 def make_calculator(path, keywords):
@@ -189,8 +194,6 @@ def with_extras(atoms, extras):
 
 
 def serve(connection, evaluate):
-    from ase import Atoms
-
     settings = {}
     results = None
     while True:
@@ -221,7 +224,7 @@ def serve(connection, evaluate):
             while n > 1 and np.array_equal(positions[n - 1], positions[n - 2]):
                 n -= 1
             structures = [
-                with_extras(Atoms(numbers, positions=r * BOHR_ANGSTROM, cell=h.T * BOHR_ANGSTROM, pbc=pbc), extras)
+                with_extras(ase.Atoms(numbers, positions=r * BOHR_ANGSTROM, cell=h.T * BOHR_ANGSTROM, pbc=pbc), extras)
                 for r, h in zip(positions[:n], cells)
             ]
             results = evaluate(structures)
