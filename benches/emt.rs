@@ -23,6 +23,7 @@ fn emt(criterion: &mut Criterion) {
             free_numbers: first.numbers[72..].to_vec(),
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         };
         let kept = Emt::with_system(false, &system).expect("platinum has parameters");

@@ -8,6 +8,7 @@ mod baseline;
 pub(crate) mod depth;
 mod diffusion;
 mod file;
+mod fragments;
 mod guidance;
 mod keys;
 mod mobile;
@@ -27,6 +28,7 @@ mod transfer;
 pub use baseline::{BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
 pub use diffusion::DiffusionSection;
 pub use file::File;
+pub use fragments::FragmentSection;
 pub use guidance::GuidanceSection;
 pub use mobile::MobileSection;
 pub use model::ModelSection;
@@ -55,6 +57,11 @@ const RUN_CONFIG: &str = "config.toml";
 const TEMPLATE_COPY: &str = "template.xyz";
 /// File name of the target's copy in a run folder.
 const TARGET_COPY: &str = "target.xyz";
+/// File names of the molecules' copies in a run folder, by their number from 1.
+fn fragment_copy(number: usize) -> String {
+    format!("fragment-{number}.xyz")
+}
+
 /// File name of the copy of the model to start from in a run folder.
 const TRANSFER_COPY: &str = "transfer.safetensors";
 
@@ -67,6 +74,8 @@ pub struct Settings {
     pub system: System,
     /// The template, its mobile atoms last.
     pub template: Option<Structure>,
+    /// The molecules' structures, one for each section `[[fragments]]`.
+    pub fragments: Vec<Structure>,
     /// The model to start from.
     pub transfer: Option<ModelFile>,
     /// When a structure counts as found.
@@ -98,7 +107,13 @@ impl Settings {
         };
         let order = sections.system.order(template.as_ref(), &source)?;
         let template = template.map(|template| template.structure.reordered(&order));
-        let system = sections.system.build(template.as_ref(), &source)?;
+        let (mut fragments, mut molecules) = (Vec::new(), Vec::new());
+        for (section, number) in sections.fragments.iter_mut().zip(1..) {
+            let named = section.clone();
+            fragments.push(copy_of(&source, "fragments", &mut section.file, &fragment_copy(number))?.structure);
+            molecules.extend(named.molecules(&fragments[number - 1], &source)?);
+        }
+        let system = sections.system.build(template.as_ref(), molecules, &source)?;
         let transfer = match &sections.transfer {
             Some(section) => Some(section.read(&sections, &source)?),
             None => None,
@@ -115,7 +130,7 @@ impl Settings {
             }
             None => None,
         };
-        Ok(Settings { sections, system, template, transfer, target })
+        Ok(Settings { sections, system, template, fragments, transfer, target })
     }
 
     /// The configuration with every default written out, as a run folder keeps it together with [`Settings::copy_files`].
@@ -162,9 +177,10 @@ impl Settings {
     /// # Errors
     /// `BadInput` if one differs, `Storage` if one cannot be written.
     pub fn copy_files(&self, folder: &Path) -> Result<()> {
-        let template = self.template.iter().map(|structure| (TEMPLATE_COPY, structure));
-        let target = self.target.iter().map(|target| (TARGET_COPY, &target.structure));
-        for (name, structure) in template.chain(target) {
+        let template = self.template.iter().map(|structure| (TEMPLATE_COPY.to_owned(), structure));
+        let target = self.target.iter().map(|target| (TARGET_COPY.to_owned(), &target.structure));
+        let fragments = self.fragments.iter().zip(1..).map(|(structure, number)| (fragment_copy(number), structure));
+        for (name, structure) in template.chain(target).chain(fragments) {
             let path = folder.join(name);
             let text = format_frames(&[structure.clone().into()]);
             match std::fs::read_to_string(&path) {

@@ -255,9 +255,13 @@ fn first_model(settings: &Settings, reporter: &Reporter) -> ModelState {
 
 /// Part of a sentence.
 fn nothing_to_learn_from(number: u32, counts: &Counts) -> String {
+    let apart = match counts.fallen_apart {
+        0 => String::new(),
+        n => format!("{n} with a molecule fallen apart, "),
+    };
     let Counts { too_close, below_floor, above_ceiling, not_finite, failed, .. } = counts;
     format!(
-        "iteration {} brought no structure to learn from ({too_close} too close, {below_floor} below the energy floor, \
+        "iteration {} brought no structure to learn from ({too_close} too close, {apart}{below_floor} below the energy floor, \
          {above_ceiling} above the ceiling, {not_finite} without finite energy, {failed} failed in the potential)",
         number + 1
     )

@@ -14,6 +14,7 @@ fn slab() -> System {
         free_numbers: vec![78, 13],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }
@@ -26,6 +27,7 @@ fn cluster() -> System {
         free_numbers: vec![18; 4],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }

@@ -22,6 +22,7 @@ fn system() -> System {
         free_numbers: vec![78; 7],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }

@@ -247,6 +247,7 @@ fn a_search_on_the_device_gets_its_energies_there() {
         free_numbers: island.numbers[72..].to_vec(),
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     };
     let settings = PotentialSettings::Emt(EmtSettings::default());

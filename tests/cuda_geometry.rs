@@ -178,6 +178,7 @@ fn graphs_in_random_cells() {
             free_numbers: vec![78; 4],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         };
         n_pairs += check_graph(&format!("trial {trial}: {cell:?}"), &system, 4.5, &structures, &stream);
@@ -199,6 +200,7 @@ fn graphs_at_the_cutoff() {
             free_numbers: vec![78; 3],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         };
         for cutoff in [3.0, 3.0 + 1e-9, 3.0 - 1e-9, 4.5] {
@@ -262,6 +264,7 @@ fn graphs_of_an_independent_code() {
                 free_numbers: vec![78; n],
                 mobile: Default::default(),
                 extras: None,
+                molecules: Default::default(),
                 confinement: None,
             };
             let n_pairs = case.edges_i_j_shift.len() / 2;
@@ -335,6 +338,7 @@ fn graphs_with_counts_outside_shared_memory() {
         free_numbers: vec![78; 120],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     };
     check_graph("large", &system, 3.5, &[atoms(120), atoms(120)], &stream);
@@ -353,6 +357,7 @@ fn structures_beyond_the_device_are_refused() {
             free_numbers: vec![78; n],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         };
         let error = RadiusGraph::new(&stream, &system, CUTOFF, 1, 10).err().expect("a refusal");

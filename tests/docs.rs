@@ -73,7 +73,7 @@ fn load(text: &str) -> Settings {
 fn documented() -> BTreeMap<String, BTreeMap<String, String>> {
     let text = read("docs/configuration.md");
     let sections = text.split("\n## `[").skip(1).map(|section| {
-        let (name, body) = section.split_once(']').unwrap();
+        let (name, body) = section.trim_start_matches('[').split_once(']').unwrap();
         let rows = body.lines().filter_map(|line| line.strip_prefix("| `"));
         let keys = rows.map(|row| {
             let cells: Vec<&str> = row.split('|').collect();
@@ -84,9 +84,14 @@ fn documented() -> BTreeMap<String, BTreeMap<String, String>> {
     sections.collect()
 }
 
+/// A section, or the first of several of one name.
+fn table_of(value: &Value) -> Option<&Table> {
+    value.as_table().or_else(|| value.as_array()?.first()?.as_table())
+}
+
 /// Section → keys.
 fn keys_of(table: &Table) -> BTreeMap<String, BTreeSet<String>> {
-    let keys = |value: &Value| value.as_table().unwrap().keys().cloned().collect();
+    let keys = |value: &Value| table_of(value).unwrap().keys().cloned().collect();
     table.iter().map(|(section, value)| (section.clone(), keys(value))).collect()
 }
 
@@ -122,7 +127,9 @@ fn the_tables_name_the_defaults() {
     let with_potential = |potential: &str| {
         let optional =
             "[guidance]\n[proposals]\n[placement]\n[relaxation]\n[random_search]\n[basin_hopping]\n[evolution]\n";
-        let text = format!("[system]\nfree = \"Pt\"\n[potential]\nkind = \"{potential}\"\n{optional}");
+        let optional = format!("{optional}[[fragments]]\nfile = \"structures/co.xyz\"\n");
+        let template = "template = \"structures/pt111-6x6x2.xyz\"\nmobile = { layers = 1 }";
+        let text = format!("[system]\nfree = \"Pt\"\n{template}\n[potential]\nkind = \"{potential}\"\n{optional}");
         load(&text).to_toml().parse::<Table>().unwrap()
     };
     let ase = "[system]\nfree = \"Pt\"\n[potential]\nkind = \"ase\"\ncalculator = \"ase.calculators.emt:EMT\"\n";
@@ -130,10 +137,13 @@ fn the_tables_name_the_defaults() {
     let defaults = [with_potential("emt"), with_potential("lennard-jones"), with_potential("i-pi"), ase];
     for (section, keys) in documented() {
         for (key, cell) in keys {
-            let default = defaults.iter().find_map(|table| table.get(&section)?.get(&key));
+            let default = defaults.iter().find_map(|table| table_of(table.get(&section)?)?.get(&key));
             match (cell.as_str(), default) {
                 // Given above.
                 ("required", _) if ["free", "kind", "calculator"].contains(&key.as_str()) => {}
+                ("required", _) if key == "file" => {}
+                ("none", Some(_)) if ["template", "mobile"].contains(&key.as_str()) => {}
+                ("false", None) if key == "keep_bonded" => {}
                 ("required", None) if ["target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.

@@ -92,6 +92,7 @@ fn system_of(structure: &Structure, n_template: usize) -> System {
         free_numbers: free_numbers.to_vec(),
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }

@@ -37,6 +37,7 @@ fn emt_for(structure: &Structure) -> Emt {
         free_numbers: structure.numbers[n_fixed..].to_vec(),
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     };
     Emt::with_system(false, &system).unwrap()

@@ -14,6 +14,8 @@ pub enum Status {
     Ok,
     /// Not evaluated: a distance to a free atom was below the minimum.
     TooClose,
+    /// Not evaluated: a molecule was not whole, and `keep_bonded` wants that.
+    FallenApart,
     /// Evaluated, energy below the floor.
     BelowFloor,
     /// Evaluated, energy above the ceiling.
@@ -26,14 +28,27 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Status; 6] =
-        [Status::Ok, Status::TooClose, Status::BelowFloor, Status::AboveCeiling, Status::NotFinite, Status::Failed];
+    pub const ALL: [Status; 7] = [
+        Status::Ok,
+        Status::TooClose,
+        Status::FallenApart,
+        Status::BelowFloor,
+        Status::AboveCeiling,
+        Status::NotFinite,
+        Status::Failed,
+    ];
+
+    /// Whether the potential was asked about structures with this status.
+    pub fn is_evaluated(self) -> bool {
+        !matches!(self, Status::TooClose | Status::FallenApart)
+    }
 
     /// The text in the archive and in `metrics.jsonl`.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Ok => "ok",
             Status::TooClose => "too_close",
+            Status::FallenApart => "fallen_apart",
             Status::BelowFloor => "below_floor",
             Status::AboveCeiling => "above_ceiling",
             Status::NotFinite => "not_finite",
@@ -73,6 +88,9 @@ pub struct Counts {
     pub ok: u64,
     /// With status [`Status::TooClose`].
     pub too_close: u64,
+    /// With status [`Status::FallenApart`].
+    #[serde(default)]
+    pub fallen_apart: u64,
     /// With status [`Status::BelowFloor`].
     pub below_floor: u64,
     /// With status [`Status::AboveCeiling`].
@@ -89,6 +107,7 @@ impl Counts {
         match status {
             Status::Ok => &mut self.ok,
             Status::TooClose => &mut self.too_close,
+            Status::FallenApart => &mut self.fallen_apart,
             Status::BelowFloor => &mut self.below_floor,
             Status::AboveCeiling => &mut self.above_ceiling,
             Status::NotFinite => &mut self.not_finite,
@@ -98,7 +117,7 @@ impl Counts {
 
     /// All structures sampled.
     pub fn samples(&self) -> u64 {
-        self.too_close + self.evaluations()
+        self.too_close + self.fallen_apart + self.evaluations()
     }
 
     /// Structures for which the potential was called: all but those rejected before.

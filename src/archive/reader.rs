@@ -72,7 +72,7 @@ impl Reader {
     /// Those of [`Reader::list`].
     pub fn evaluations(&self, an_iteration: Option<u64>) -> Result<Vec<(u64, Listed)>> {
         let mut rows = self.list()?;
-        rows.retain(|row| row.status != Status::TooClose);
+        rows.retain(|row| row.status.is_evaluated());
         let number = |(place, row): (usize, Listed)| {
             let before = match an_iteration {
                 Some(n) => u64::from(row.iteration) * n + u64::from(row.index),

@@ -10,6 +10,7 @@ fn system() -> System {
         free_numbers: vec![78, 13],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }
@@ -122,7 +123,8 @@ fn counts_and_best_tell_the_statuses_apart() {
     ];
     archive.record(&entries).unwrap();
     let counts = archive.counts().unwrap();
-    let expected = Counts { ok: 3, too_close: 1, below_floor: 1, above_ceiling: 1, not_finite: 1, failed: 1 };
+    let expected =
+        Counts { ok: 3, too_close: 1, fallen_apart: 0, below_floor: 1, above_ceiling: 1, not_finite: 1, failed: 1 };
     assert_eq!(counts, expected);
     assert_eq!(counts, entries.iter().map(|entry| entry.status).collect());
     assert_eq!((counts.samples(), counts.evaluations()), (8, 7));
@@ -185,6 +187,7 @@ fn clusters_have_neither_cell_nor_constraints() {
         free_numbers: vec![18; 2],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     };
     let mut archive = Archive::create(&path, &cluster, "lennard-jones", 0).unwrap();

@@ -215,6 +215,7 @@ impl Relaxations<'_> {
         let forces = relaxed.forces.clone().unwrap_or_default();
         let counts = session.judge.status(&Answer::Done(Evaluation { energy, forces })) == Status::Ok;
         let free = relaxed.positions[self.settings.system.n_template()..].to_vec();
+        let counts = counts && !session.judge.has_fallen_apart(&free);
         counts.then_some(Minimum { free, energy })
     }
 }

@@ -88,9 +88,10 @@ fn describe_archive(path: &Path) -> Result<String> {
         lowest = stored.structure.energy.map(|energy| (energy, stored.iteration, stored.index));
         Ok(())
     })?;
-    let Counts { ok, too_close, below_floor, above_ceiling, not_finite, failed } = counts;
+    let Counts { ok, too_close, fallen_apart, below_floor, above_ceiling, not_finite, failed } = counts;
+    let apart = if fallen_apart > 0 { format!("fallen apart {fallen_apart}, ") } else { String::new() };
     let mut text = format!(
-        "archive: {} structures, {} evaluated\nok {ok}, too close {too_close}, below floor {below_floor}, above ceiling \
+        "archive: {} structures, {} evaluated\nok {ok}, too close {too_close}, {apart}below floor {below_floor}, above ceiling \
          {above_ceiling}, not finite {not_finite}, failed {failed}",
         counts.samples(),
         counts.evaluations()

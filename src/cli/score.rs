@@ -133,6 +133,7 @@ impl Order {
             free_numbers: self.free.iter().map(|&atom| structure.numbers[atom]).collect(),
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         }
     }

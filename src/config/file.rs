@@ -3,9 +3,9 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, GuidanceSection, ModelSection,
-    PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection, SystemSection,
-    TargetSection, TrainingSection, TransferSection,
+    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
+    ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
+    SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::Result;
 use crate::potential::PotentialSettings;
@@ -25,6 +25,9 @@ const MOVED: [(&str, &str); 4] = [
 pub struct File {
     /// The system that is searched.
     pub system: SystemSection,
+    /// Molecules among the free atoms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fragments: Vec<FragmentSection>,
     /// The source of energies and forces.
     pub potential: PotentialSettings,
     /// Sizes of the score model.
@@ -92,6 +95,8 @@ impl File {
     fn check(&self, source: &SourceFile) -> Result<()> {
         let keys = |section| Keys::new(source, section);
         let guided = self.guidance.is_some();
+        self.system.check(keys("system"), !self.fragments.is_empty())?;
+        self.fragments.iter().try_for_each(|section| section.check(keys("fragments")))?;
         self.model.check(keys("model"), guided)?;
         self.diffusion.check(keys("diffusion"))?;
         self.search.check(keys("search"))?;

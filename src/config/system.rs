@@ -1,11 +1,12 @@
 //! `[system]`.
 
 use super::MobileSection;
+use super::keys::Keys;
 use super::source::SourceFile;
 use crate::error::{Error, Result};
 use crate::system::elements::parse_formula;
 use crate::system::xyz::Frame;
-use crate::system::{Cell, ConfinementSpec, Mobile, Structure, System, check_mobile, fixed_first};
+use crate::system::{Cell, ConfinementSpec, Mobile, Molecule, Molecules, Structure, System, check_mobile, fixed_first};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -16,7 +17,8 @@ pub struct SystemSection {
     /// Structure of the fixed atoms, relative to the configuration file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
-    /// Formula of the free atoms, such as "Pt7".
+    /// Formula of the free atoms, such as "Pt7"; may be left out where there are molecules.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub free: String,
     /// Lattice vectors as rows, Å; only without a template.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +35,9 @@ pub struct SystemSection {
     /// Standard deviation of the mobile atoms' noise at diffusion time 1, Å; 0.3 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mobile_noise_angstrom: Option<f64>,
+    /// Whether structures count only if the molecules of `[[fragments]]` are whole; `false` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_bonded: Option<bool>,
 }
 
 /// `confinement = { above_template_angstrom = [lo, hi] }` or `{ z_angstrom = [lo, hi] }`: exactly one of the two.
@@ -48,6 +53,14 @@ pub struct ConfinementSection {
 }
 
 impl SystemSection {
+    pub(super) fn check(&self, keys: Keys, with_molecules: bool) -> Result<()> {
+        let message =
+            "the formula of the free atoms is missing; give for example free = \"Pt7\", or molecules in [[fragments]]";
+        keys.require(with_molecules || !self.free.trim().is_empty(), "free", message)?;
+        let message = "this is about molecules; name them in [[fragments]]";
+        keys.require(with_molecules || self.keep_bonded.is_none(), "keep_bonded", message)
+    }
+
     /// The indices of the atoms of `template`, as read, in the order of the system's structures: mobile atoms last. From here on
     /// this section names the mobile atoms by their places in that order, as the copy in the run folder has them.
     pub(super) fn order(&mut self, template: Option<&Frame>, source: &SourceFile) -> Result<Vec<usize>> {
@@ -67,8 +80,14 @@ impl SystemSection {
         Ok(fixed_first(n, &atoms))
     }
 
-    /// The system, with the `template` from the file that this section names, in the order of [`SystemSection::order`].
-    pub(super) fn build(&self, template: Option<&Structure>, source: &SourceFile) -> Result<System> {
+    /// The system, with the `template` from the file that this section names, in the order of [`SystemSection::order`], and the
+    /// `molecules` of `[[fragments]]`.
+    pub(super) fn build(
+        &self,
+        template: Option<&Structure>,
+        molecules: Vec<Molecule>,
+        source: &SourceFile,
+    ) -> Result<System> {
         let refuse = |key: &str, message: &str| Err(source.error(&format!("system.{key}"), message));
         let cell = match (template, self.cell_angstrom, self.periodic) {
             (Some(_), Some(_), _) => {
@@ -95,8 +114,12 @@ impl SystemSection {
                 );
             }
         };
-        parse_formula(&self.free).map_err(|cause| source.error("system.free", cause))?;
-        let system = System::new(template, &self.free, confinement, cell);
+        let free = match &*self.free {
+            "" => Vec::new(),
+            formula => parse_formula(formula).map_err(|cause| source.error("system.free", cause))?,
+        };
+        let molecules = Molecules { all: molecules, keep_bonded: self.keep_bonded == Some(true) };
+        let system = System::of_numbers(template, free, molecules, confinement, cell);
         let system = system.map_err(|cause| source.error("system", cause))?;
         match (&self.mobile, self.mobile_noise_angstrom) {
             (Some(MobileSection { indices: Some(indices), .. }), Some(noise)) => {

@@ -72,6 +72,7 @@ mod tests {
             free_numbers: vec![78, 78],
             mobile: Mobile { homes: vec![HOME], noise_angstrom: WIDTH },
             extras: None,
+            molecules: Default::default(),
             confinement: Some(Confinement { z_lo: 5.0, z_hi: 9.0 }),
         }
     }

@@ -112,6 +112,7 @@ mod tests {
             free_numbers: vec![78; n],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         }
     }

@@ -109,6 +109,7 @@ mod tests {
             free_numbers: vec![78; 7],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement,
         }
     }

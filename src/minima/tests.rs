@@ -24,6 +24,7 @@ fn system_of(structure: &Structure) -> System {
         free_numbers: structure.numbers[n_template..].to_vec(),
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }
@@ -128,6 +129,7 @@ fn cluster() -> (System, Vec<Vec3>) {
         free_numbers: vec![29, 29, 29, 29, 79],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     };
     (system, free)

@@ -180,6 +180,7 @@ mod tests {
             free_numbers: vec![78; n_free],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         }
     }

@@ -227,6 +227,7 @@ mod tests {
             free_numbers: vec![78],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         }
     }

@@ -2,13 +2,19 @@
 
 use super::placement::Placement;
 use crate::random::normal_pair;
-use crate::system::vector::{norm, scale};
+use crate::system::vector::{add, cross, dot, norm, scale, sub};
 use crate::system::{System, Vec3};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::Rng;
 
 /// The host generator of one relaxation.
 pub type Random = Xoshiro256PlusPlus;
+
+/// Share of the moves that treat each molecule as a whole.
+const WHOLE_SHARE: f64 = 0.5;
+
+/// Molecules are turned as if they had at least this radius, Å.
+const SMALLEST_RADIUS: f64 = 0.5;
 
 /// Attempts to shake a structure; the last one is used even with atoms too close.
 const TRIES: usize = 100;
@@ -71,16 +77,29 @@ fn confine(system: &System, atom: usize, mut position: Vec3) -> Vec3 {
     system.wrap(atom, position)
 }
 
-/// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `min_distance` Å.
-/// Mobile atoms move by no more than the width of their noise.
+/// The groups of atoms that a move treats as one, of the structure with the moving atoms at `free` (n × 3, Å): in half of the
+/// moves each molecule as a whole, else every atom alone. Mobile atoms are in none.
+fn groups(system: &System, free: &[Vec3], random: &mut Random) -> Vec<Vec<usize>> {
+    if !system.molecules.all.is_empty() && uniform(random) < WHOLE_SHARE {
+        return system.groups_by_bonds(free);
+    }
+    (system.n_mobile()..free.len()).map(|atom| vec![atom]).collect()
+}
+
+/// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `min_distance` Å; in
+/// half of the cases every molecule as a whole, turned so that its atoms move by about as much. Mobile atoms move by no more
+/// than the width of their noise.
 pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, random: &mut Random) -> Vec<Vec3> {
     let mut shaken = Vec::new();
+    let mut groups = groups(system, free, random);
+    groups.retain(|group| group.len() > 1);
     for _ in 0..TRIES {
         let moved = |(atom, r): (usize, &Vec3)| {
             let step = if system.is_mobile(atom) { step.min(system.mobile.noise_angstrom) } else { step };
             confine(system, atom, r.map(|x| x + step * (2.0 * uniform(random) - 1.0)))
         };
         shaken = free.iter().enumerate().map(moved).collect();
+        groups.iter().for_each(|group| shake_whole(system, free, group, step, &mut shaken, random));
         if system.closest_contact(&shaken) >= min_distance {
             break;
         }
@@ -88,25 +107,90 @@ pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, rando
     shaken
 }
 
-/// One free atom of the formula moved next to another one; `None` if there is no room or only one atom. An atom with one bond less is e times
+/// Puts the atoms of `group` where they are after one common displacement from `free` of up to `step` Å along each axis, and a turn.
+fn shake_whole(system: &System, free: &[Vec3], group: &[usize], step: f64, shaken: &mut [Vec3], random: &mut Random) {
+    let Whole { centre, around } = whole(system, free, group);
+    let radius = around.iter().map(|&r| norm(r)).fold(SMALLEST_RADIUS, f64::max);
+    let turn = turn(direction(random), step / radius * (2.0 * uniform(random) - 1.0));
+    let moved = centre.map(|x| x + step * (2.0 * uniform(random) - 1.0));
+    for (&atom, &r) in group.iter().zip(&around) {
+        shaken[atom] = confine(system, atom, add(moved, turned(&turn, r)));
+    }
+}
+
+/// A group of atoms around its centre, not cut by periodic boundaries.
+pub(super) struct Whole {
+    /// Å.
+    pub centre: Vec3,
+    /// Å, in the order of the group.
+    pub around: Vec<Vec3>,
+}
+
+/// The atoms of `group`, at `free` (n × 3, Å), each in the periodic image that is nearest to the first one.
+pub(super) fn whole(system: &System, free: &[Vec3], group: &[usize]) -> Whole {
+    let reference = group.first().map_or([0.0; 3], |&atom| free[atom]);
+    let relative: Vec<Vec3> = group.iter().map(|&atom| system.cell.minimum_image(sub(free[atom], reference))).collect();
+    let sum = relative.iter().fold([0.0; 3], |sum, &r| add(sum, r));
+    let mean = scale(1.0 / group.len().max(1) as f64, sum);
+    Whole { centre: add(reference, mean), around: relative.into_iter().map(|r| sub(r, mean)).collect() }
+}
+
+/// A rotation drawn uniformly: a random axis, orthogonalised with a second random direction.
+pub(super) fn rotation(random: &mut Random) -> [Vec3; 3] {
+    let a = direction(random);
+    loop {
+        let other = direction(random);
+        let b = sub(other, scale(dot(other, a), a));
+        let length = norm(b);
+        if length > 1e-3 {
+            let b = scale(1.0 / length, b);
+            return [a, b, cross(a, b)];
+        }
+    }
+}
+
+/// The rotation by `angle` around the unit vector `axis` (Rodrigues).
+fn turn(axis: Vec3, angle: f64) -> [Vec3; 3] {
+    let (sine, cosine) = (libm::sin(angle), libm::cos(angle));
+    std::array::from_fn(|i| {
+        let unit: Vec3 = std::array::from_fn(|k| f64::from(u8::from(i == k)));
+        let across = cross(axis, unit);
+        let along = scale((1.0 - cosine) * axis[i], axis);
+        // The ith row of the matrix is the ith column of its transpose, the turn by −angle.
+        sub(add(scale(cosine, unit), along), scale(sine, across))
+    })
+}
+
+/// `r` after `rotation`.
+pub(super) fn turned(rotation: &[Vec3; 3], r: Vec3) -> Vec3 {
+    rotation.map(|row| dot(row, r))
+}
+
+/// One free atom of the formula, or one molecule, moved next to another one; `None` if there is no room or only one. One with one bond less is e times
 /// as likely to be chosen: loosely bound atoms have better places to go to (Wales and Doye, J. Phys. Chem. A 101, 5111, 1997,
 /// move those of clusters over the surface).
 pub fn relocate(placement: &Placement, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let system = placement.system();
     let mut moved = confined(system, free);
-    let bonds = placement.bonds(&moved).split_off(system.n_mobile());
+    let groups = groups(system, &moved, random);
+    let bonds: Vec<usize> = groups.iter().map(|group| placement.bonds(group, &moved)).collect();
     let fewest = bonds.iter().copied().min().unwrap_or(0);
     let looseness: Vec<f64> = bonds.iter().map(|&n| libm::exp(-((n - fewest) as f64))).collect();
-    let atom = system.n_mobile() + weighted(random, &looseness);
-    moved[atom] = placement.relocated(atom, &moved, random)?;
+    let group = &groups[weighted(random, &looseness)];
+    for (atom, position) in placement.relocated(group, &moved, random)? {
+        moved[atom] = position;
+    }
     Some(moved)
 }
 
-/// Two atoms of different species exchanged, mobile atoms of the template among them; `None` if there is only one species.
+/// Two atoms of different species exchanged, mobile atoms of the template among them but no atoms of molecules; `None` if there is
+/// only one species.
 pub fn exchange(system: &System, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let numbers = &system.free_numbers;
-    let pairs: Vec<(usize, usize)> =
-        (0..free.len()).flat_map(|i| (0..i).map(move |j| (i, j))).filter(|&(i, j)| numbers[i] != numbers[j]).collect();
+    let pairs: Vec<(usize, usize)> = (0..system.n_single())
+        .flat_map(|i| (0..i).map(move |j| (i, j)))
+        .filter(|&(i, j)| numbers[i] != numbers[j])
+        .collect();
     if pairs.is_empty() {
         return None;
     }

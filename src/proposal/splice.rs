@@ -1,21 +1,24 @@
 //! Cut and splice (Deaven and Ho, Phys. Rev. Lett. 75, 288, 1995): one side of a plane from one parent, the other from the other.
 
-use super::moves::{Random, below, confined, direction, uniform};
-use crate::system::vector::{add, dot, norm, scale, sub};
+use super::moves::{Random, below, confined, direction, rotation, turned, uniform, whole};
+use crate::system::vector::{add, dot, scale};
 use crate::system::{System, Vec3};
 use std::collections::BTreeMap;
 
 /// A child of two `parents` (n × 3 free positions each, Å). From the first it takes the atoms that are furthest along a random
 /// direction. From the other end of the second it takes, of every species, as many as are missing. The second is moved so that
 /// the centres of the free atoms coincide (in the plane, above a template or under confinement) and, for a free cluster, turned
-/// at random. The mobile atoms of the template are those of the first parent.
+/// at random. The mobile atoms of the template are those of the first parent. Molecules are taken as wholes, unless a parent has
+/// others than the system.
 pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Vec<Vec3> {
-    let numbers = system.formula_numbers();
-    let n = numbers.len();
     let in_plane = system.confinement.is_some() || system.n_template() > 0 || system.n_mobile() > 0;
-    let mobile = &parents[0][..system.n_mobile()];
-    let [first, second] = parents.map(|free| centred(system, &free[system.n_mobile()..]));
-    let turn = if system.is_free_cluster() { rotation(random) } else { IDENTITY };
+    let alike = |free: &[Vec3]| kinds(system, &system.groups_by_bonds(free)) == kinds(system, &system.groups());
+    let wholes = parents.iter().all(|free| alike(free));
+    let slots = if wholes { system.groups() } else { one_by_one(system) };
+    let groups = parents.map(|free| if wholes { system.groups_by_bonds(free) } else { one_by_one(system) });
+    let moving: Vec<usize> = (system.n_mobile()..system.n_free()).collect();
+    let [first, second] = parents.map(|free| whole(system, free, &moving));
+    let turn = if system.is_free_cluster() { mirrored_or_not(random) } else { IDENTITY };
     let mut along = direction(random);
     if in_plane && along[0].abs() + along[1].abs() > 0.0 {
         along = [along[0], along[1], 0.0];
@@ -24,64 +27,78 @@ pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Ve
     if in_plane {
         shift[2] = second.centre[2];
     }
-    let first_atoms: Vec<Vec3> = first.around_centre;
-    let second_atoms: Vec<Vec3> = second.around_centre.iter().map(|&r| turned(&turn, r)).collect();
+    let around = [first.around, second.around.iter().map(|&r| turned(&turn, r)).collect()];
 
-    let by_height = |atoms: &[Vec3]| {
+    let n = slots.len();
+    let by_height = |parent: usize| {
+        let atoms: &Vec<Vec3> = &around[parent];
+        let height = |group: &Vec<usize>| {
+            let sum: f64 = group.iter().map(|&atom| dot(atoms[atom - system.n_mobile()], along)).sum();
+            sum / group.len() as f64
+        };
+        let heights: Vec<f64> = groups[parent].iter().map(height).collect();
         let mut order: Vec<usize> = (0..n).collect();
-        order.sort_by(|&a, &b| dot(atoms[b], along).total_cmp(&dot(atoms[a], along)).then(a.cmp(&b)));
+        order.sort_by(|&a, &b| heights[b].total_cmp(&heights[a]).then(a.cmp(&b)));
         order
     };
     let n_first = if n < 2 { n } else { 1 + below(random, n - 1) };
-    // By species: positions taken so far, from the upper end of the first parent and the lower end of the second.
-    let mut taken: BTreeMap<u8, Vec<Vec3>> = BTreeMap::new();
-    for &atom in by_height(&first_atoms).iter().take(n_first) {
-        taken.entry(numbers[atom]).or_default().push(add(first_atoms[atom], first.centre));
+    // By kind: groups taken so far, from the upper end of the first parent and the lower end of the second.
+    let mut taken: BTreeMap<Vec<u8>, Vec<Group>> = BTreeMap::new();
+    let group_of = |parent: usize, group: usize, centre: Vec3| -> Group {
+        let atoms = &groups[parent][group];
+        atoms
+            .iter()
+            .map(|&atom| (system.free_numbers[atom], add(around[parent][atom - system.n_mobile()], centre)))
+            .collect()
+    };
+    for &group in by_height(0).iter().take(n_first) {
+        taken.entry(kind(system, &groups[0][group])).or_default().push(group_of(0, group, first.centre));
     }
-    for &atom in by_height(&second_atoms).iter().rev() {
-        let number = numbers[atom];
-        let of_species = taken.entry(number).or_default();
-        if of_species.len() < numbers.iter().filter(|&&z| z == number).count() {
-            of_species.push(add(second_atoms[atom], shift));
+    let wanted = kinds(system, &slots);
+    for &group in by_height(1).iter().rev() {
+        let kind = kind(system, &groups[1][group]);
+        let of_kind = taken.entry(kind.clone()).or_default();
+        if of_kind.len() < wanted.iter().filter(|other| **other == kind).count() {
+            of_kind.push(group_of(1, group, shift));
         }
     }
-    let place = |number: &u8| taken.get_mut(number).and_then(Vec::pop).unwrap_or(first.centre);
-    let child: Vec<Vec3> = mobile.iter().copied().chain(numbers.iter().map(place)).collect();
+    let mut child = parents[0].to_vec();
+    for slot in &slots {
+        let mut group = taken.get_mut(&kind(system, slot)).and_then(Vec::pop).unwrap_or_default();
+        for &atom in slot {
+            let like = group.iter().position(|&(number, _)| number == system.free_numbers[atom]);
+            child[atom] = like.map_or(first.centre, |place| group.remove(place).1);
+        }
+    }
     confined(system, &child)
 }
 
-/// The atoms around their centre, each in the periodic image that is nearest to one of them.
-struct Centred {
-    centre: Vec3,
-    around_centre: Vec<Vec3>,
+/// Atoms that stay together: their elements and positions, Å.
+type Group = Vec<(u8, Vec3)>;
+
+/// Every free atom as a group of its own.
+fn one_by_one(system: &System) -> Vec<Vec<usize>> {
+    (system.n_mobile()..system.n_free()).map(|atom| vec![atom]).collect()
 }
 
-fn centred(system: &System, free: &[Vec3]) -> Centred {
-    let reference = free.first().copied().unwrap_or([0.0; 3]);
-    let relative: Vec<Vec3> = free.iter().map(|&r| system.cell.minimum_image(sub(r, reference))).collect();
-    let sum = relative.iter().fold([0.0; 3], |sum, &r| add(sum, r));
-    let mean = scale(1.0 / free.len().max(1) as f64, sum);
-    Centred { centre: add(reference, mean), around_centre: relative.into_iter().map(|r| sub(r, mean)).collect() }
+/// The elements of a group, sorted.
+fn kind(system: &System, group: &[usize]) -> Vec<u8> {
+    let mut kind: Vec<u8> = group.iter().map(|&atom| system.free_numbers[atom]).collect();
+    kind.sort_unstable();
+    kind
+}
+
+/// The kinds of `groups`, sorted.
+fn kinds(system: &System, groups: &[Vec<usize>]) -> Vec<Vec<u8>> {
+    let mut kinds: Vec<Vec<u8>> = groups.iter().map(|group| kind(system, group)).collect();
+    kinds.sort_unstable();
+    kinds
 }
 
 const IDENTITY: [Vec3; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
-/// A rotation drawn uniformly: a random axis, orthogonalised with a second random direction.
-fn rotation(random: &mut Random) -> [Vec3; 3] {
-    let a = direction(random);
-    loop {
-        let other = direction(random);
-        let b = sub(other, scale(dot(other, a), a));
-        let length = norm(b);
-        if length > 1e-3 {
-            let b = scale(1.0 / length, b);
-            let c = crate::system::vector::cross(a, b);
-            // A mirror image is as good as the structure itself.
-            return [a, b, if uniform(random) < 0.5 { c } else { scale(-1.0, c) }];
-        }
-    }
-}
-
-fn turned(rotation: &[Vec3; 3], r: Vec3) -> Vec3 {
-    rotation.map(|row| dot(row, r))
+/// A rotation drawn uniformly; half of the time its mirror image, which is as good for a structure as the structure itself.
+fn mirrored_or_not(random: &mut Random) -> [Vec3; 3] {
+    let [a, b, c] = rotation(random);
+    [a, b, if uniform(random) < 0.5 { c } else { scale(-1.0, c) }]
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::engine::RandomStream;
 use crate::random::{Purpose, host_generator};
-use crate::system::Vec3;
 use crate::system::elements::covalent_radius;
 use crate::system::vector::{norm, sub};
+use crate::system::{Cell, Molecule, Molecules, Structure, System, Vec3};
 use tempfile::TempDir;
 
 /// Free atoms `free` above nine of copper; `placement` is the section's text.
@@ -96,7 +96,7 @@ fn loosely_bound_atoms_are_put_elsewhere() {
     let high = settings.system.confinement.unwrap().z_hi;
     let free = [[0.0, 0.0, high], [d, 0.0, high], [0.5 * d, 0.8 * d, high], [-d, 0.0, high]];
     // A triangle, one atom next to it, and the template out of reach.
-    assert_eq!(placement.bonds(&free), [3, 2, 2, 1]);
+    assert_eq!([0, 1, 2, 3].map(|atom| placement.bonds(&[atom], &free)), [3, 2, 2, 1]);
     let (mut moves, n_moves) = ([0; 4], 2000);
     for attempt in 0..n_moves {
         let mut random = host_generator(1, Purpose::Move, attempt);
@@ -169,6 +169,96 @@ fn mobile_atoms_belong_to_the_template() {
         assert_eq!(child[..n_mobile], shaken[..n_mobile]);
     }
     assert!(n_exchanged > 100, "{n_exchanged}");
+}
+
+/// Copper and two CO on the slab, with a distance of 1.15 Å between C and O.
+fn with_molecules() -> Settings {
+    let mut settings = settings("Cu2", "");
+    let co = Structure::new(Cell::NONE, vec![6, 8], vec![[0.0; 3], [0.0, 0.0, 1.15]]);
+    let all = vec![Molecule::new(&co).unwrap(); 2];
+    settings.system = settings.system.with_molecules(Molecules { all, keep_bonded: true });
+    settings
+}
+
+/// Distances between C and O of the molecules in `free`, by the order of the atoms, Å.
+fn lengths(system: &System, free: &[Vec3]) -> [f64; 2] {
+    [(2, 3), (4, 5)].map(|(c, o)| norm(system.cell.minimum_image(sub(free[o], free[c]))))
+}
+
+#[test]
+fn molecules_are_placed_as_wholes() {
+    let settings = with_molecules();
+    let (system, placement) = (&settings.system, Placement::new(&settings));
+    let confinement = system.confinement.unwrap();
+    let (mut upright, mut at_the_bottom) = (0, 0);
+    for attempt in 0..60 {
+        let free = placement.structure(attempt).unwrap();
+        assert!(system.molecules_are_whole(&free));
+        assert!(lengths(system, &free).iter().all(|length| (length - 1.15).abs() < 1e-9));
+        assert!(free.iter().all(|r| (confinement.z_lo..=confinement.z_hi).contains(&r[2])));
+        let tilt = (free[3][2] - free[2][2]) / 1.15;
+        upright += usize::from(tilt.abs() > 0.5);
+        at_the_bottom += usize::from(tilt > 0.0);
+    }
+    // Of random directions half are within 60° of the axis. On the other side of it are as many; five standard deviations.
+    assert!((11..50).contains(&upright) && (11..50).contains(&at_the_bottom), "{upright} {at_the_bottom}");
+}
+
+/// Half of the moves treat a molecule as a whole: it keeps its length, whoever else moves.
+#[test]
+fn molecules_are_moved_as_wholes_by_half_of_the_moves() {
+    let settings = with_molecules();
+    let (system, placement) = (&settings.system, Placement::new(&settings));
+    let free = placement.structure(3).unwrap();
+    let mut random = host_generator(1, Purpose::Move, 0);
+    let whole = |moved: &[Vec3]| lengths(system, moved).iter().all(|length| (length - 1.15).abs() < 1e-9);
+    let (mut n_whole, mut n_turned, mut n_relocated) = (0, 0, 0);
+    for _ in 0..300 {
+        let shaken = shake(system, &free, 0.3, 0.5, &mut random);
+        if whole(&shaken) {
+            n_whole += 1;
+            let along = |free: &[Vec3]| system.cell.minimum_image(sub(free[3], free[2]));
+            n_turned += usize::from(norm(sub(along(&shaken), along(&free))) > 0.02);
+            let farthest = shaken.iter().zip(&free).map(|(a, b)| norm(system.cell.minimum_image(sub(*a, *b))));
+            // Both the displacement and the turn are bounded by the step.
+            assert!(farthest.fold(0.0, f64::max) < 0.3 * 3f64.sqrt() + 0.3 + 1e-9);
+        }
+        let moved = relocate(&placement, &free, &mut random).unwrap();
+        let changed: Vec<usize> =
+            (0..6).filter(|&k| norm(system.cell.minimum_image(sub(moved[k], free[k]))) > 1e-9).collect();
+        assert!(matches!(changed[..], [_] | [2, 3] | [4, 5]), "{changed:?}");
+        n_relocated += usize::from(changed.len() == 2);
+        assert!(changed.len() == 1 || system.molecules_are_whole(&moved));
+    }
+    // 150 expected; five standard deviations of a draw of one half.
+    assert!((107..194).contains(&n_whole), "{n_whole}");
+    assert!(n_turned > n_whole / 2 && n_relocated > 20, "{n_turned} {n_relocated}");
+    assert!(!system.has_unlike_atoms(), "atoms of molecules are not exchanged");
+    assert_eq!(exchange(system, &free, &mut random), None);
+}
+
+/// Atoms of one molecule stay together, also where they stand in another order.
+#[test]
+fn children_inherit_whole_molecules() {
+    let settings = with_molecules();
+    let (system, placement) = (&settings.system, Placement::new(&settings));
+    let mut random = host_generator(2, Purpose::Move, 0);
+    let (a, mut b) = (placement.structure(5).unwrap(), placement.structure(6).unwrap());
+    b.swap(3, 5);
+    let mut n_whole = 0;
+    assert!(system.molecules_are_whole(&a) && system.molecules_are_whole(&b));
+    for _ in 0..100 {
+        let child = splice(system, [&a, &b], &mut random);
+        // Two molecules from different parents may come to lie in one place.
+        n_whole += usize::from(system.molecules_are_whole(&child));
+        let lengths = lengths(system, &child);
+        assert!(lengths.iter().all(|length| (length - 1.15).abs() < 1e-9), "{lengths:?}");
+    }
+    assert!(n_whole > 50, "{n_whole}");
+    // A parent with a broken molecule lends single atoms.
+    let mut broken = b.clone();
+    broken[2][2] += 2.0;
+    assert_eq!(splice(system, [&a, &broken], &mut random).len(), 6);
 }
 
 #[test]

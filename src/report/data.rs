@@ -143,7 +143,7 @@ fn samples(folder: &Path, settings: &Settings, n_iterations: u32) -> Result<Vec<
             break;
         }
         for Entry { iteration, index, kt_ev, status, free_positions, energy, .. } in entries {
-            evaluation += u64::from(status != Status::TooClose);
+            evaluation += u64::from(status.is_evaluated());
             samples.push(Sample { iteration, index, kt_ev, status, evaluation, energy, free: free_positions });
         }
     }

@@ -9,7 +9,7 @@ use crate::minima::Minimum;
 use crate::plot::map::{Projection, has_surface};
 use crate::plot::{escape, views};
 use crate::run::RunStatus;
-use crate::system::elements::symbol;
+use crate::system::elements::formula;
 use crate::system::{Structure, System, Vec3};
 
 /// The page of `run`. If one atom is free, `landscape` is drawn under its map.
@@ -34,18 +34,9 @@ pub fn status_name(status: RunStatus) -> (&'static str, &'static str) {
     }
 }
 
-/// The formula of `numbers` in their order: Pt7, Au2Cu.
-pub fn formula(numbers: &[u8]) -> String {
-    let part = |same: &[u8]| {
-        let count = if same.len() > 1 { same.len().to_string() } else { String::new() };
-        format!("{}{count}", symbol(same[0]).unwrap_or("X"))
-    };
-    numbers.chunk_by(|a, b| a == b).map(part).collect()
-}
-
 /// The system in a few words.
 pub fn describe(system: &System) -> String {
-    let free = formula(system.formula_numbers());
+    let free = system.free_formula();
     let mut template = system.holding_mobile(&system.mobile.homes).template_numbers;
     template.sort_unstable();
     let template = formula(&template);

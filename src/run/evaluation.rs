@@ -68,13 +68,13 @@ impl RoundEvaluation<'_> {
         Entry { iteration, index, kt_ev: self.round.kt_ev, status, free_positions, energy, forces }
     }
 
-    /// Records structures with atoms too close; gives the rest with their indices.
+    /// Records structures that need no evaluation, since they do not count; gives the rest with their indices.
     fn judge(&mut self, (first, drawn): Drawn) -> Result<Vec<(usize, Structure)>> {
         let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
         for (index, free) in (first..).zip(drawn) {
-            if self.judge.too_close(&free) {
-                self.reporter.recorded(Status::TooClose, None);
-                rejected.push(self.entry(index, Status::TooClose, free, None));
+            if let Some(status) = self.judge.rejects(&free) {
+                self.reporter.recorded(status, None);
+                rejected.push(self.entry(index, status, free, None));
             } else {
                 accepted.push((index, self.system.structure(&free)));
                 self.work.positions.insert(index, free);

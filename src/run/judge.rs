@@ -65,9 +65,18 @@ impl Judge {
         Ok(())
     }
 
-    /// True if a free atom is nearer than the minimum distance to another atom, periodic images included.
-    pub fn too_close(&self, free: &[Vec3]) -> bool {
-        self.system.closest_contact(free) < self.min_distance
+    /// The status of a structure that is not worth an evaluation: a free atom is nearer than the minimum distance to another atom,
+    /// periodic images included, or a molecule that must stay whole is not.
+    pub fn rejects(&self, free: &[Vec3]) -> Option<Status> {
+        if self.system.closest_contact(free) < self.min_distance {
+            return Some(Status::TooClose);
+        }
+        self.has_fallen_apart(free).then_some(Status::FallenApart)
+    }
+
+    /// Whether a molecule that must stay whole is not.
+    pub fn has_fallen_apart(&self, free: &[Vec3]) -> bool {
+        self.system.molecules.keep_bonded && !self.system.molecules_are_whole(free)
     }
 
     /// The status of an evaluated structure.
@@ -87,7 +96,7 @@ impl Judge {
     /// Counts `entry`, the next of a run, in `progress`: as sample and evaluation, the lowest energy, the first success.
     pub fn count(&self, progress: &mut SearchProgress, entry: &Entry) {
         progress.samples += 1;
-        if entry.status == Status::TooClose {
+        if !entry.status.is_evaluated() {
             return;
         }
         progress.evaluations += 1;

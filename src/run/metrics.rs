@@ -189,7 +189,7 @@ pub mod tests {
     fn keys_are_stable() {
         let text = serde_json::to_string(&example(4)).unwrap();
         let expected = concat!(
-            r#"{"iteration":4,"kt_ev":0.3333333333333333,"samples":32,"ok":27,"too_close":2,"below_floor":0,"#,
+            r#"{"iteration":4,"kt_ev":0.3333333333333333,"samples":32,"ok":27,"too_close":2,"fallen_apart":0,"below_floor":0,"#,
             r#""above_ceiling":0,"not_finite":0,"failed":3,"energy_min_ev":5.5,"energy_median_ev":6.25,"#,
             r#""energy_max_ev":1000.0,"buffer_median_ev":5.75,"effective_sample_size":12.5,"loss":0.875,"force_loss":null,"#,
             r#""learning_rate":0.000095,"best_energy_ev":5.4375,"seconds":{"sample":1.0,"evaluate":0.75,"wait":0.5,"train":8.0}}"#

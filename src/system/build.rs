@@ -2,7 +2,7 @@
 
 use super::elements::{fits_the_model, parse_formula, symbol};
 use super::vector::{cross, norm, sub};
-use super::{Cell, Confinement, Extras, Images, Mobile, Structure, System};
+use super::{Cell, Confinement, Extras, Images, Mobile, Molecules, Structure, System};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -36,8 +36,24 @@ impl System {
         confinement: Option<ConfinementSpec>,
         cell: Option<Cell>,
     ) -> Result<System> {
-        let free_numbers = parse_formula(free)?;
+        System::of_numbers(template, parse_formula(free)?, Molecules::default(), confinement, cell)
+    }
+
+    /// [`System::new`] with the free atoms' atomic numbers, and with molecules after them.
+    ///
+    /// # Errors
+    /// As [`System::new`].
+    pub fn of_numbers(
+        template: Option<&Structure>,
+        free_numbers: Vec<u8>,
+        molecules: Molecules,
+        confinement: Option<ConfinementSpec>,
+        cell: Option<Cell>,
+    ) -> Result<System> {
         check_elements("the formula of the free atoms", &free_numbers)?;
+        for molecule in &molecules.all {
+            check_elements("a molecule", &molecule.numbers)?;
+        }
         if let Some(template) = template {
             template.check().map_err(|error| Error::bad_input(format!("the template cannot be used: {error}")))?;
             check_elements("the template", &template.numbers)?;
@@ -59,6 +75,7 @@ impl System {
             template_positions: template.map_or_else(Vec::new, |t| t.positions.clone()),
             free_numbers,
             mobile: Mobile::default(),
+            molecules: Molecules::default(),
             confinement: confinement.map(|spec| spec.resolve(template)).transpose()?,
             extras: None,
         };
@@ -66,7 +83,7 @@ impl System {
         let system = System { extras: template.and_then(|template| extras_of(template, n_free)), ..system };
         system.check_template()?;
         system.check_bounds()?;
-        Ok(system)
+        Ok(system.with_molecules(molecules))
     }
 
     /// Refuses template atoms that coincide, periodic images included.

@@ -23,12 +23,20 @@ impl BondGraph {
     /// # Panics
     /// If the two lists differ in length, and for a cell that [`Cell::completed`] refuses.
     pub fn new(cell: &Cell, numbers: &[u8], positions: &[Vec3]) -> Self {
+        BondGraph::within(BOND_FACTOR, cell, numbers, positions)
+    }
+
+    /// [`BondGraph::new`] with bonds up to `factor` × the sum of the covalent radii.
+    ///
+    /// # Panics
+    /// As [`BondGraph::new`].
+    pub fn within(factor: f64, cell: &Cell, numbers: &[u8], positions: &[Vec3]) -> Self {
         assert_eq!(numbers.len(), positions.len(), "one position per atom");
         let images = Images::new(cell);
         let mut neighbours = vec![Vec::new(); numbers.len()];
         for i in 0..numbers.len() {
             for j in 0..i {
-                let bond = BOND_FACTOR * (covalent_radius(numbers[i]) + covalent_radius(numbers[j]));
+                let bond = factor * (covalent_radius(numbers[i]) + covalent_radius(numbers[j]));
                 if images.nearest(sub(positions[j], positions[i])).squared < bond * bond {
                     neighbours[i].push(j);
                     neighbours[j].push(i);
@@ -91,25 +99,46 @@ impl BondGraph {
         mixed(colours)
     }
 
-    /// For each atom the number of atoms that bonds connect with it, itself among them.
-    fn piece_sizes(&self) -> Vec<usize> {
-        let mut sizes = vec![0; self.numbers.len()];
-        for first in 0..sizes.len() {
-            if sizes[first] > 0 {
+    /// The atoms in groups that bonds connect, each ascending, by their first atoms.
+    pub fn pieces(&self) -> Vec<Vec<usize>> {
+        let mut seen = vec![false; self.numbers.len()];
+        let mut pieces = Vec::new();
+        for first in 0..seen.len() {
+            if std::mem::replace(&mut seen[first], true) {
                 continue;
             }
             let mut piece = vec![first];
-            sizes[first] = 1;
             let mut next = 0;
             while let Some(&atom) = piece.get(next) {
                 next += 1;
                 for &k in &self.neighbours[atom] {
-                    if sizes[k] == 0 {
-                        sizes[k] = 1;
+                    if !std::mem::replace(&mut seen[k], true) {
                         piece.push(k);
                     }
                 }
             }
+            piece.sort_unstable();
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// The graph of each of [`BondGraph::pieces`].
+    pub fn into_pieces(self) -> Vec<BondGraph> {
+        let place = |piece: &[usize], atom: usize| piece.binary_search(&atom).unwrap_or_default();
+        let graph = |piece: Vec<usize>| BondGraph {
+            numbers: piece.iter().map(|&atom| self.numbers[atom]).collect(),
+            neighbours: { piece.iter() }
+                .map(|&atom| self.neighbours[atom].iter().map(|&k| place(&piece, k)).collect())
+                .collect(),
+        };
+        self.pieces().into_iter().map(graph).collect()
+    }
+
+    /// For each atom the number of atoms that bonds connect with it, itself among them.
+    fn piece_sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.numbers.len()];
+        for piece in self.pieces() {
             piece.iter().for_each(|&atom| sizes[atom] = piece.len());
         }
         sizes

@@ -75,7 +75,7 @@ impl System {
         atom < self.n_mobile()
     }
 
-    /// Atomic numbers of the free atoms of the formula.
+    /// Atomic numbers of the free atoms: those of the formula and of the molecules.
     pub fn formula_numbers(&self) -> &[u8] {
         &self.free_numbers[self.n_mobile()..]
     }

@@ -9,6 +9,7 @@ mod graph;
 mod images;
 mod matching;
 mod mobile;
+mod molecules;
 pub mod poscar;
 mod structure;
 pub mod vector;
@@ -22,6 +23,7 @@ pub use graph::{Edge, PairSearch, radius_graph};
 pub use images::{Image, Images, image_range};
 pub use matching::{BondGraph, same_bond_graph};
 pub use mobile::{Mobile, check_mobile, fixed_first, upper_layers};
+pub use molecules::{Molecule, Molecules};
 pub use structure::Structure;
 
 use std::sync::Arc;
@@ -50,10 +52,13 @@ pub struct System {
     pub template_numbers: Vec<u8>,
     /// Positions of the template's T fixed atoms, Å.
     pub template_positions: Vec<Vec3>,
-    /// Atomic numbers of the n atoms that move: the mobile atoms, then the free atoms in the order of the formula.
+    /// Atomic numbers of the n atoms that move: the mobile atoms, then the free atoms in the order of the formula, then those of
+    /// the molecules.
     pub free_numbers: Vec<u8>,
     /// The mobile atoms of the template.
     pub mobile: Mobile,
+    /// The molecules among the free atoms.
+    pub molecules: Molecules,
     /// Heights allowed for the free atoms of the formula.
     pub confinement: Option<Confinement>,
     /// Further keys and columns of all structures: those of the template, with empty entries for the free atoms.
@@ -76,9 +81,9 @@ impl System {
         self.n_template() + self.n_free()
     }
 
-    /// Whether the atoms that move are of different species.
+    /// Whether the atoms that move and belong to no molecule are of different species.
     pub fn has_unlike_atoms(&self) -> bool {
-        self.free_numbers.windows(2).any(|pair| pair[0] != pair[1])
+        self.free_numbers[..self.n_single()].windows(2).any(|pair| pair[0] != pair[1])
     }
 
     /// Atomic numbers of a whole structure, template first.

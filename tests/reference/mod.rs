@@ -123,6 +123,7 @@ impl Reference {
                 free_numbers: numbers[n_template..].to_vec(),
                 mobile: Default::default(),
                 extras: None,
+                molecules: Default::default(),
                 confinement: None,
             },
             sizes,

@@ -65,6 +65,7 @@ pub fn slab() -> System {
         free_numbers: vec![78, 8, 78, 79],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: Some(Confinement { z_lo: 2.8, z_hi: 6.0 }),
     }
 }
@@ -85,6 +86,7 @@ pub fn cluster() -> System {
         free_numbers: vec![13, 79, 13, 6, 13],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }
@@ -98,6 +100,7 @@ pub fn thin_bulk() -> System {
         free_numbers: vec![22, 8, 22],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }
@@ -112,6 +115,7 @@ pub fn channel() -> System {
         free_numbers: vec![46, 1, 1],
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }
@@ -310,6 +314,7 @@ pub fn all_free(system: &System) -> System {
         free_numbers: system.numbers(),
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }

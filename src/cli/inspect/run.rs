@@ -89,7 +89,7 @@ fn task(settings: &Settings) -> String {
             )
         }
     };
-    format!("{}{place}, potential {potential}; {effort}", sections.system.free)
+    format!("{}{place}, potential {potential}; {effort}", settings.system.free_formula())
 }
 
 /// A line for every finished iteration.

@@ -254,6 +254,7 @@ mod tests {
             free_numbers: vec![78; 2],
             mobile: Default::default(),
             extras: None,
+            molecules: Default::default(),
             confinement: None,
         }
     }

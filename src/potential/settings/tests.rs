@@ -204,6 +204,7 @@ fn system(free_numbers: Vec<u8>, periodic: bool) -> System {
         free_numbers,
         mobile: Default::default(),
         extras: None,
+        molecules: Default::default(),
         confinement: None,
     }
 }

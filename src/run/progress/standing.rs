@@ -102,7 +102,7 @@ impl Standing {
     /// A structure was judged, and evaluated if it came so far.
     pub fn count(&mut self, status: Status, energy: Option<f64>) {
         *self.counts.of_mut(status) += 1;
-        self.n_evaluations += u64::from(status != Status::TooClose);
+        self.n_evaluations += u64::from(status.is_evaluated());
         let Some(energy_ev) = energy.filter(|_| status == Status::Ok) else { return };
         if self.best.is_none_or(|best| energy_ev < best.energy_ev) {
             self.best = Some(BestSoFar { energy_ev, found: Some((Instant::now(), self.n_evaluations)) });

@@ -9,6 +9,7 @@ use crate::potential::Emt;
 use crate::proposal::{Placement, Proposal};
 use crate::run::{RunDirectory, read_metrics};
 use crate::search::*;
+use crate::system::{Cell, Molecule, Molecules, Structure, System};
 use std::ops::Range;
 use std::path::Path;
 use tempfile::TempDir;
@@ -38,6 +39,31 @@ fn atoms_without_room_end_a_search_with_a_sentence() {
     let error = bench.run(NEVER).unwrap_err();
     assert_eq!(error.exit_code(), 1);
     assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
+}
+
+/// With `keep_bonded`, samples whose molecule has fallen apart are recorded and counted, but neither evaluated nor learned from.
+#[test]
+fn broken_molecules_are_not_evaluated() {
+    let mut bench = bench_from_placed_atoms();
+    let dimer = Structure::new(Cell::NONE, vec![78; 2], vec![[0.0; 3], [0.0, 0.0, 3.2]]);
+    let all = vec![Molecule::new(&dimer).unwrap()];
+    let system = System { free_numbers: vec![], ..bench.settings.system.clone() };
+    bench.settings.system = system.with_molecules(Molecules { all, keep_bonded: true });
+    let summary = bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    let system = &bench.settings.system;
+    let n_apart = entries.iter().filter(|entry| entry.status == Status::FallenApart).count() as u64;
+    for entry in &entries {
+        let whole = system.molecules_are_whole(&entry.free_positions);
+        assert_eq!(whole && entry.status != Status::TooClose, entry.status == Status::Ok, "{entry:?}");
+        assert_eq!(entry.energy.is_some(), entry.status == Status::Ok);
+    }
+    assert!(entries[..5].iter().all(|entry| entry.status == Status::Ok), "molecules are placed as wholes");
+    assert!(n_apart > 5, "{n_apart}");
+    let metrics = read_metrics(&bench.folder().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.iter().map(|line| line.counts.fallen_apart).sum::<u64>(), n_apart);
+    let n_close = entries.iter().filter(|entry| entry.status == Status::TooClose).count() as u64;
+    assert_eq!((summary.samples, summary.evaluations), (15, 15 - n_close - n_apart));
 }
 
 /// A proposal as a user may add it: an atom above each of the template's atoms in turn.
