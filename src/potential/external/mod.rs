@@ -69,7 +69,7 @@ enum Others {
     /// godiff's own workers.
     Workers(AseSettings),
     /// Clients, and the system in their start file.
-    Clients(IpiSettings, Option<System>),
+    Clients(IpiSettings, Option<Box<System>>),
 }
 
 /// The threads and their data.
@@ -115,7 +115,7 @@ impl External {
             name: "i-pi".into(),
             board: Arc::new(Board::new(limits, Some(patience))),
             n_at_once: settings.batch,
-            others: Others::Clients(settings, system.cloned()),
+            others: Others::Clients(settings, system.cloned().map(Box::new)),
             running: Mutex::new(Running { server, ..Running::default() }),
             call: Mutex::new(()),
         })
