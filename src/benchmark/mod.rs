@@ -79,9 +79,13 @@ impl Method {
         }
     }
 
-    /// Whether a run with these sections and this summary is finished. Without `to_the_end` a run ends when it finds the target.
+    /// Whether a run with these sections and this summary is finished: its budget or its time limit is used up. Without `to_the_end` a run ends when it finds the target.
     pub fn is_finished(self, sections: &File, summary: &Summary, to_the_end: bool) -> bool {
         let done = summary.status == RunStatus::Done;
+        let is_over = |hours: f64| summary.status == RunStatus::TimeLimit && summary.seconds >= hours * 3600.0;
+        if sections.search.hours.is_some_and(is_over) {
+            return true;
+        }
         match self {
             Method::Search => done || summary.status == RunStatus::TargetFound && !to_the_end,
             Method::Baseline(baseline) => {
