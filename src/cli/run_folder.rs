@@ -8,7 +8,7 @@ use godiff::run::{Reporter, Resumed, RunDirectory, Summary};
 use std::path::{Path, PathBuf};
 
 /// Folder of runs without `--out`.
-const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 
 /// A run, new or resumed.
 #[derive(Debug, Args)]
@@ -18,17 +18,17 @@ pub struct RunArguments {
     pub config: PathBuf,
     /// Seed of all random numbers [default: search.seed of the configuration, or 0]
     #[arg(long, value_name = "S", value_parser = whole::<u64>(0..=LARGEST), allow_negative_numbers = true)]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// The run folder [default: the next free one in runs/, with the name of the configuration; with --resume the latest]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Resume a run that was interrupted or killed, or extend it: more iterations, samples or evaluations, another last
     /// temperature, time limit or target
     #[arg(long)]
-    resume: bool,
+    pub resume: bool,
     /// End the run cleanly after this wall-clock time, over all sessions, h [default: search.hours of the configuration]
     #[arg(long, value_name = "H", value_parser = hours, allow_negative_numbers = true)]
-    hours: Option<f64>,
+    pub hours: Option<f64>,
     /// Show nothing but errors
     #[arg(long, conflicts_with = "json")]
     pub quiet: bool,
@@ -102,7 +102,7 @@ impl RunArguments {
     }
 
     /// The configuration's name without its ending, and the suffix.
-    fn name(&self, suffix: &str) -> String {
+    pub fn name(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.config.file_stem().unwrap_or_default().to_string_lossy())
     }
 }

@@ -103,13 +103,21 @@ impl RunDirectory {
     /// # Errors
     /// Those of [`RunDirectory::create`].
     pub fn create_next(runs: &Path, name: &str, config_toml: &str, summary: &Summary) -> Result<Self> {
+        RunDirectory::create(&RunDirectory::next_folder(runs, name)?, config_toml, summary)
+    }
+
+    /// Makes the folder `runs/<name>-NNN`, numbered as for [`RunDirectory::create_next`].
+    ///
+    /// # Errors
+    /// `BadInput` if it cannot be made, `Storage` for a full disk.
+    pub fn next_folder(runs: &Path, name: &str) -> Result<PathBuf> {
         let failed = |error: io::Error| output_folder_error(runs, &error);
         fs::create_dir_all(runs).map_err(failed)?;
         let mut number = numbered(runs, name).map_err(failed)?.last().map_or(1, |(highest, _)| highest + 1);
         loop {
             let path = runs.join(format!("{name}-{number:03}"));
             match fs::create_dir(&path) {
-                Ok(()) => return RunDirectory::create(&path, config_toml, summary),
+                Ok(()) => return Ok(path),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(output_folder_error(&path, &error)),
             }
@@ -249,6 +257,17 @@ impl RunDirectory {
     /// The summary of the run in `folder`, if that can be read.
     pub fn summary_of(folder: &Path) -> Option<Summary> {
         fs::read(folder.join(SUMMARY)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Whether the run in `folder` has the configuration and the target of `settings`: if it is done, nothing is left to do.
+    pub fn has_settings(folder: &Path, settings: &Settings) -> bool {
+        let compare = || -> Result<bool> {
+            let segments = segments::read(&folder.join(SEGMENTS))?;
+            let started = Differences::started_of(folder, &segments)?;
+            let asked = Asked::new(folder, settings, &segments);
+            Ok(!asked.has_new_target() && Differences::between(folder, &started, &asked.config_toml)?.is_empty())
+        };
+        compare().unwrap_or(false)
     }
 
     /// Whether `folder` holds a run that can be resumed.

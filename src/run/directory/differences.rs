@@ -107,8 +107,11 @@ pub fn refused(folder: &Path, difference: &Difference) -> Error {
     Error::bad_file(folder, format!("this run was started {started} and now {present}; {what_to_do}"))
 }
 
-/// Hands every key with two different values to `found`, with both values. `above` is empty or ends in a dot.
-fn collect(above: &str, old: &Table, new: &Table, found: &mut dyn FnMut(String, Option<&Value>, Option<&Value>)) {
+/// Takes a key with its values before and now.
+type Found<'a> = dyn FnMut(String, Option<&Value>, Option<&Value>) + 'a;
+
+/// Hands every key with two different values to `found`. `above` is empty or ends in a dot.
+fn collect(above: &str, old: &Table, new: &Table, found: &mut Found) {
     let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
     keys.sort();
     keys.dedup();

@@ -55,6 +55,11 @@ impl Asked {
         }
     }
 
+    /// Whether the target is another structure than that of the run.
+    pub fn has_new_target(&self) -> bool {
+        self.target.as_ref().map(crc) != self.target_before
+    }
+
     /// Adds a segment to the run in `folder`, if something differs from its configuration `started`, and brings the folder up to
     /// date. Gives the segments, and sentences about what has changed.
     ///
@@ -67,11 +72,9 @@ impl Asked {
         differences: &[Difference],
         mut segments: Vec<Segment>,
     ) -> Result<(Vec<Segment>, Vec<String>)> {
-        let target_checksum = self.target.as_ref().map(crc);
         let mut changes: Vec<String> = differences.iter().map(Difference::describe).collect();
         // A new target is named by the keys of its section already.
-        if target_checksum != self.target_before && !changes.iter().any(|change| change.starts_with("target.structure"))
-        {
+        if self.has_new_target() && !changes.iter().any(|change| change.starts_with("target.structure")) {
             changes.push("target.structure is another structure".to_owned());
         }
         if !changes.is_empty() {
@@ -96,7 +99,7 @@ impl Asked {
                 reached_kt_ev: done.reached_kt_ev,
                 evaluations: done.evaluations,
                 changes: changes.clone(),
-                target_checksum,
+                target_checksum: self.target.as_ref().map(crc),
                 config: self.config_toml.clone(),
             });
             segments::write(&folder.join(SEGMENTS), segments.clone())?;

@@ -163,7 +163,7 @@ mod tests {
             config: "[search]\niterations = 7\n".into(),
         };
         write(&path, vec![segment.clone()]).unwrap();
-        assert_eq!(read(&path).unwrap(), [segment.clone()]);
+        assert_eq!(read(&path).unwrap(), std::slice::from_ref(&segment));
         assert_eq!(segment.search().unwrap().iterations, 7);
         write(&path, vec![Segment { config: "[search]\niterations = 'x'\n".into(), ..segment }]).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("segments.json: is damaged"));
