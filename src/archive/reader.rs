@@ -39,6 +39,14 @@ impl Reader {
         Ok(Reader { file: ArchiveFile::open(path)? })
     }
 
+    /// As [`Reader::open`]; `None` if a run was killed before its archive was made.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`] but for a missing archive.
+    pub fn open_made(path: &Path) -> Result<Option<Self>> {
+        if super::is_made(path)? { Reader::open(path).map(Some) } else { Ok(None) }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.file.path

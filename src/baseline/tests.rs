@@ -281,6 +281,32 @@ fn a_finished_run_is_extended() {
     }
 }
 
+/// Each session ends at the first evaluation that is missing when its time is up, and its summary counts all before it.
+#[test]
+fn a_time_limit_loses_no_evaluation() {
+    let method = Baseline::BasinHopping;
+    let (mut limited, place) = (settings(method, &[]), TempDir::new().unwrap());
+    let (alone, folder) = (place.path().join("alone"), place.path().join("run"));
+    let expected = run(method, &limited, &alone, None, false).0.unwrap();
+    let (mut n_limited, mut n_calls, mut before) = (0, 0, Summary::new(5, "cpu"));
+    let whole = loop {
+        limited.sections.search.hours = Some((before.seconds + 0.002 * f64::from(n_limited + 1)) / 3600.0);
+        let (outcome, calls) = run(method, &limited, &folder, None, false);
+        let summary = outcome.unwrap();
+        n_calls += calls as u64;
+        assert_eq!(summary.evaluations, n_calls, "after {n_limited} limits");
+        if summary.status == RunStatus::Done {
+            break summary;
+        }
+        assert_eq!(summary.status, RunStatus::TimeLimit);
+        (n_limited, before) = (n_limited + 1, summary);
+    };
+    assert!(n_limited > 0, "1130 evaluations take longer than the first limit");
+    assert_eq!(Summary { seconds: 0.0, segments: 1, ..whole }, Summary { seconds: 0.0, ..expected });
+    assert!(entries(&limited, &folder) == entries(&limited, &alone));
+    assert_eq!(metrics(&folder), metrics(&alone));
+}
+
 #[test]
 fn the_archive_of_another_run_is_refused() {
     let method = Baseline::RandomSearch;

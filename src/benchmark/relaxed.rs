@@ -5,7 +5,7 @@
 use crate::config::Settings;
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
-use crate::minima::{Minimum, Source, Tolerances, distinct, relaxed};
+use crate::minima::{Minimum, Relaxation, Source, Tolerances, distinct, relaxed};
 use crate::potential;
 use crate::potential::relax::RelaxSettings;
 use crate::run::Summary;
@@ -80,10 +80,15 @@ impl Relaxed {
         }
         let source = Source::of(folder);
         let starts = distinct(std::slice::from_ref(&source), source.tolerances(), n)?;
-        let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")?;
-        potential.begin(folder)?;
-        let (limits, stop) = (RelaxSettings::default(), || interrupted.load(Ordering::Relaxed));
-        let ended = relaxed(starts, &*potential, &limits, Tolerances::RELAXED, &stop)?;
+        let ended = match starts.is_empty() {
+            true => Relaxation::default(),
+            false => {
+                let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")?;
+                potential.begin(folder)?;
+                let (limits, stop) = (RelaxSettings::default(), || interrupted.load(Ordering::Relaxed));
+                relaxed(starts, &*potential, &limits, Tolerances::RELAXED, &stop)?
+            }
+        };
         if let Some(error) = ended.stopped {
             return Err(error);
         }

@@ -172,7 +172,7 @@ pub fn write(folder: &Path) -> Result<()> {
 }
 
 /// The results of [`relaxed`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Relaxation {
     /// The distinct relaxed structures, by energy. Each has the counts and occurrences of all structures that led to it.
     pub minima: Vec<Minimum>,
@@ -201,7 +201,7 @@ pub fn relaxed(
     tolerances.check()?;
     let starts: Vec<Structure> = minima.iter().map(|minimum| minimum.structure.clone()).collect();
     let (ends, stopped) = relax_while(&starts, potential, settings, interrupted)?;
-    let mut relaxation = Relaxation { minima: Vec::new(), n_evaluations: 0, n_unconverged: 0, n_failed: 0, stopped };
+    let mut relaxation = Relaxation { stopped, ..Relaxation::default() };
     let mut found = Vec::new();
     for (minimum, end) in minima.into_iter().zip(ends) {
         relaxation.n_evaluations += end.n_evaluations;

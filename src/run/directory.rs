@@ -5,6 +5,7 @@
 
 mod differences;
 mod extension;
+mod lock;
 mod segments;
 
 pub use segments::Segment;
@@ -20,10 +21,10 @@ use crate::engine::ModelState;
 use crate::error::{Error, Result};
 use differences::{Differences, refused};
 use extension::Asked;
-use std::fs::{self, File, TryLockError};
+use lock::lock;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const CONFIG: &str = "config.toml";
 const SUMMARY: &str = "summary.json";
@@ -34,16 +35,11 @@ const BEST: &str = "best.xyz";
 const MODEL: &str = "model.safetensors";
 const REPORT: &str = "report.html";
 const SEGMENTS: &str = "segments.json";
-const LOCK: &str = ".lock";
 /// Folder for the structures that the potential gave up on.
 const FAILED: &str = "failed";
 
 /// Files that show that a folder holds a run. A kill in the first moment leaves `summary.json` alone.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
-
-/// How often a lock that another process holds is tried again, and the pause before each attempt.
-const LOCK_RETRIES: usize = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of a run that this process alone writes to.
 #[derive(Debug)]
@@ -278,7 +274,7 @@ impl RunDirectory {
     /// Whether a process works in `folder` now, as far as this machine can see. On file systems without locks between machines,
     /// work of another machine stays hidden.
     pub fn is_in_use(folder: &Path) -> bool {
-        File::open(folder.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        lock::is_held(folder)
     }
 
     /// `failed/`: structures that the potential gave up on.
@@ -346,30 +342,6 @@ impl RunDirectory {
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join(METRICS)
     }
-}
-
-fn lock(folder: &Path, failed: impl Fn(io::Error) -> Error) -> Result<File> {
-    let path = folder.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(&failed)?;
-    match try_lock(&file) {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// Locks `file`. [`RunDirectory::is_in_use`] holds the lock for a moment. It must not keep a run from starting, so this tries
-/// several times.
-fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
-    for _ in 0..LOCK_RETRIES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            result => return result,
-        }
-    }
-    file.try_lock()
 }
 
 fn checksum(config_toml: &str) -> u32 {

@@ -1,11 +1,14 @@
 //! Extending a run: what may follow on what is done, and writing it down.
 
 use super::differences::{Difference, HOURS};
-use super::{ARCHIVE, CHECKPOINTS, CONFIG, CheckpointFolder, RunDirectory, SEGMENTS, Segment, segments};
+use super::{
+    ARCHIVE, CHECKPOINTS, CONFIG, CheckpointFolder, RunDirectory, SEGMENTS, SUMMARY, Segment, segments, summary_bytes,
+};
 use crate::archive::Reader;
 use crate::config::{SearchSection, Settings};
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
+use crate::run::summary::{RunStatus, Summary};
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -102,6 +105,11 @@ impl Asked {
                 target_checksum: self.target.as_ref().map(crc),
                 config: self.config_toml.clone(),
             });
+            // Whoever reads the summary from here on must not take the run for a finished one.
+            if let Some(summary) = RunDirectory::summary_of(folder) {
+                let running = Summary { status: RunStatus::Running, ..summary };
+                write_atomic(&folder.join(SUMMARY), &summary_bytes(&running))?;
+            }
             segments::write(&folder.join(SEGMENTS), segments.clone())?;
         }
         if !segments.is_empty() {
@@ -132,12 +140,8 @@ impl Asked {
         let summary = RunDirectory::summary_of(folder);
         let (evaluations, seconds) = summary.map_or((0, 0.0), |summary| (summary.evaluations, summary.seconds));
         let archive = folder.join(ARCHIVE);
-        // A kill in the first moment leaves an empty file or none.
-        let has_rows = archive.metadata().is_ok_and(|file| file.len() > 0);
-        let last = match self.budget {
-            None if has_rows => Reader::open(&archive)?.last()?,
-            _ => None,
-        };
+        let reader = if self.budget.is_none() { Reader::open_made(&archive)? } else { None };
+        let last = reader.map_or(Ok(None), |reader| reader.last())?;
         let begun = last.map_or(0, |(iteration, _)| iteration + 1);
         let closed = CheckpointFolder::last_number(&folder.join(CHECKPOINTS));
         if self.budget.is_none() && closed > begun {

@@ -110,6 +110,11 @@ fn an_extension_survives_a_kill_while_it_is_written_down() {
 
     let bench = extended(NEVER, |_| {});
     drop(RunDirectory::extend(&bench.folder(), &bench.settings).unwrap());
+    assert_eq!(
+        RunDirectory::summary_of(&bench.folder()).unwrap().status,
+        RunStatus::Running,
+        "it is not done any more"
+    );
     std::fs::write(RunDirectory::config_of(&bench.folder()), config).unwrap();
     std::fs::write(bench.folder().join("checkpoint/iteration-00003.bin"), "torn").unwrap();
     bench.run(NEVER).unwrap();
