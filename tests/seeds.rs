@@ -175,6 +175,25 @@ fn more_seeds_and_more_iterations_are_added() {
     assert_eq!((&more["n_relaxed"], &more["name"]), (&3.into(), &"".into()));
     assert_eq!(before, (fs::read(&relaxed).unwrap(), fs::metadata(&relaxed).unwrap().modified().unwrap()));
 
+    // A time limit means nothing to runs that are done. One that has reached it is finished, until it gets another.
+    let limited = search(&["--seeds", "0-3", "--resume", "--hours", "1e-9"]);
+    assert_eq!(limited["seeds"].as_array().unwrap()[..3], more["seeds"].as_array().unwrap()[..]);
+    let last = &limited["seeds"][3];
+    assert_eq!(
+        (&last["status"], &last["finished"], &last["evaluations"]),
+        (&"time_limit".into(), &true.into(), &0.into())
+    );
+    assert_eq!(
+        search(&["--seeds", "3", "--resume"])["seeds"][0],
+        Json::Object({
+            let mut alone = last.as_object().unwrap().clone();
+            alone.insert("agrees".into(), false.into());
+            alone
+        })
+    );
+    let later = search(&["--seeds", "3", "--resume", "--hours", "9"]);
+    assert_eq!((&later["seeds"][0]["status"], &later["n_agree"]), (&"done".into(), &1.into()));
+
     fs::write(&config, CLUSTER.replace("iterations = 2", "iterations = 4")).unwrap();
     let longer = search(&["--seeds", "0-2", "--resume"]);
     for (seed, earlier) in longer["seeds"].as_array().unwrap().iter().zip(more["seeds"].as_array().unwrap()) {
@@ -234,7 +253,7 @@ fn failed_runs_are_named_at_the_end() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("all: 2 of 2 runs failed (seeds 0, 1); --resume tries them again"), "{said}");
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert!(shown.contains("no run is finished and relaxed yet; "), "{shown}");
+    assert!(shown.contains("no minimum is known yet; 2 runs are not finished and relaxed; "), "{shown}");
 }
 
 #[test]

@@ -22,8 +22,8 @@ pub struct SeedResult {
     /// Its run, which is relaxed only when it is finished.
     #[serde(flatten)]
     pub run: Outcome,
-    /// Whether the run ended by an error.
-    pub failed: bool,
+    /// The state of the run.
+    pub status: RunStatus,
     /// Energy of the seed's lowest minimum, eV; null before its structures are relaxed.
     pub lowest_minimum_ev: Option<f64>,
     /// Whether the forces of that minimum are small.
@@ -89,12 +89,14 @@ impl Agreement {
         let (mut seeds, mut all, mut own) = (Vec::new(), Vec::new(), Vec::new());
         for (seed, folder) in runs {
             let Some(summary) = RunDirectory::summary_of(folder) else { continue };
-            let finished = method.is_finished(&settings.sections, &summary, true);
+            let mut sections = settings.sections.clone();
+            sections.search.hours = sections.search.hours.or_else(|| Settings::hours_of_run(folder));
+            let finished = method.is_finished(&sections, &summary, true);
             let relaxed = Relaxed::read(folder, &summary).filter(|_| finished);
             let minima = if relaxed.is_some() { Relaxed::minima(folder, seeds.len())? } else { Vec::new() };
             seeds.push(SeedResult {
                 run: Outcome { seed: *seed, ..Outcome::new(&summary, finished) },
-                failed: summary.status == RunStatus::Failed,
+                status: summary.status,
                 lowest_minimum_ev: minima.first().map(|minimum| minimum.energy_ev),
                 converged: minima.first().is_some_and(|minimum| minimum.relaxed),
                 agrees: false,
@@ -142,10 +144,11 @@ impl Agreement {
     pub fn rows(&self) -> Vec<[String; 7]> {
         let ev = |energy: Option<f64>| energy.map_or("-".to_owned(), |energy| format!("{energy:.4}"));
         let row = |seed: &SeedResult| {
-            let status = match (seed.failed, seed.run.finished) {
-                (true, _) => "failed",
-                (false, true) => "finished",
-                (false, false) => "unfinished",
+            let status = match (seed.status, seed.run.finished) {
+                (RunStatus::Failed, _) => "failed",
+                (RunStatus::TimeLimit, true) => "time limit",
+                (_, true) => "finished",
+                (_, false) => "unfinished",
             };
             let mark = if seed.lowest_minimum_ev.is_some() && !seed.converged { " (not converged)" } else { "" };
             [
@@ -167,12 +170,17 @@ impl Agreement {
         let costs = format!("{evaluations} evaluations in the runs, {relaxation_evaluations} in relaxations");
         let found = match self.lowest_minimum_ev {
             Some(energy) => format!("{n_agree} of {n_relaxed} seeds agree on the lowest minimum, {energy:.4} eV"),
-            None if *n_relaxed == 0 => "no run is finished and relaxed yet".to_owned(),
+            None if *n_relaxed == 0 => "no minimum is known yet".to_owned(),
             None => "no seed has found a structure that counts".to_owned(),
         };
         let targets = self.seeds.iter().filter(|seed| seed.run.target_first_evaluation.is_some()).count();
         let target = if self.has_target { format!("; {targets} found the target") } else { String::new() };
-        format!("{found}{target}; {costs}")
+        let open = match self.seeds.len() - n_relaxed {
+            0 => String::new(),
+            1 => "; 1 run is not finished and relaxed".to_owned(),
+            n => format!("; {n} runs are not finished and relaxed"),
+        };
+        format!("{found}{target}{open}; {costs}")
     }
 
     /// The table in columns of equal width, and the conclusion.

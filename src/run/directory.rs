@@ -19,7 +19,7 @@ use crate::disk::{
 };
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
-use differences::{Differences, refused};
+use differences::{Differences, HOURS, refused};
 use extension::Asked;
 use lock::lock;
 use std::fs::{self, File};
@@ -255,13 +255,15 @@ impl RunDirectory {
         fs::read(folder.join(SUMMARY)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
     }
 
-    /// Whether the run in `folder` has the configuration and the target of `settings`: if it is done, nothing is left to do.
+    /// Whether the run in `folder` has the configuration and the target of `settings`, time limits apart: if it is done, nothing is
+    /// left to do.
     pub fn has_settings(folder: &Path, settings: &Settings) -> bool {
         let compare = || -> Result<bool> {
             let segments = segments::read(&folder.join(SEGMENTS))?;
             let started = Differences::started_of(folder, &segments)?;
             let asked = Asked::new(folder, settings, &segments);
-            Ok(!asked.has_new_target() && Differences::between(folder, &started, &asked.config_toml)?.is_empty())
+            let differences = Differences::between(folder, &started, &asked.config_toml)?;
+            Ok(!asked.has_new_target() && differences.iter().all(|difference| difference.key == HOURS))
         };
         compare().unwrap_or(false)
     }

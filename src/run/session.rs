@@ -209,12 +209,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends a run whose time was up before this session; its summary stays but for the status.
+    /// Ends a run whose time was up before this session; its summary stays but for status and time.
     fn end_at_once(&self, method: &dyn Activity) -> Result<Summary> {
         self.reporter.message("the time limit of this run is reached already; --hours sets another");
         let before = self.directory.summary();
         let summary = before.unwrap_or_else(|| self.so_far(method.open()).summary(RunStatus::TimeLimit, &self.device));
-        let summary = Summary { status: RunStatus::TimeLimit, ..summary };
+        let summary = Summary { status: RunStatus::TimeLimit, seconds: self.seconds(), ..summary };
         self.directory.write_summary(&summary)?;
         self.reporter.finished(&summary);
         Ok(summary)

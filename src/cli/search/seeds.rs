@@ -6,7 +6,7 @@ use crate::cli::run_folder::{RUNS, RunArguments};
 use clap::Args;
 use godiff::benchmark::{Agreement, Benchmark, Entrant, Method, N_RELAXED, Resources, Watch};
 use godiff::report::{self, write_after_run};
-use godiff::run::{Reporter, RunDirectory};
+use godiff::run::{Reporter, RunDirectory, RunStatus};
 use godiff::{Error, Result, potential};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -139,8 +139,12 @@ fn show(agreement: &Agreement, folder: &Path, run: &RunArguments) -> Result<()> 
 
 /// An error if runs have failed.
 fn complain(agreement: &Agreement, folder: &Path) -> Result<()> {
-    let failed: Vec<String> =
-        agreement.seeds.iter().filter(|seed| seed.failed).map(|seed| seed.run.seed.to_string()).collect();
+    let failed: Vec<String> = agreement
+        .seeds
+        .iter()
+        .filter(|seed| seed.status == RunStatus::Failed)
+        .map(|seed| seed.run.seed.to_string())
+        .collect();
     match failed.len() {
         0 => Ok(()),
         n => Err(Error::Failed(format!(
