@@ -171,31 +171,73 @@ impl Settings {
         }
     }
 
+    /// The time limit in the run folder `folder`, hours, if it has one that can be read.
+    pub fn hours_of_run(folder: &Path) -> Option<f64> {
+        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
+        table.get("search")?.get("hours")?.as_float()
+    }
+
+    /// Where the run folder `folder` has the target.
+    pub fn target_of_run(folder: &Path) -> PathBuf {
+        folder.join(TARGET_COPY)
+    }
+
+    /// The target as a run folder has it, if there is one.
+    pub fn target_copy(&self) -> Option<String> {
+        self.target.as_ref().map(|target| copied(&target.structure))
+    }
+
     /// Puts copies of the structures and the model that [`Settings::to_toml`] refers to into the run folder `folder`. Copies
     /// that are there already must be the same.
     ///
     /// # Errors
     /// `BadInput` if one differs, `Storage` if one cannot be written.
     pub fn copy_files(&self, folder: &Path) -> Result<()> {
-        let template = self.template.iter().map(|structure| (TEMPLATE_COPY.to_owned(), structure));
-        let target = self.target.iter().map(|target| (TARGET_COPY.to_owned(), &target.structure));
-        let fragments = self.fragments.iter().zip(1..).map(|(structure, number)| (fragment_copy(number), structure));
-        for (name, structure) in template.chain(target).chain(fragments) {
+        self.check_copies(folder)?;
+        let target = self.target_copy().map(|text| (TARGET_COPY.to_owned(), text));
+        for (name, text) in self.given().chain(target) {
             let path = folder.join(name);
-            let text = format_frames(&[structure.clone().into()]);
             match std::fs::read_to_string(&path) {
                 Ok(before) if before == text => {}
                 Ok(_) => return Err(another(&path, "structure")),
                 Err(_) => write_atomic(&path, text.as_bytes())?,
             }
         }
-        let Some(model) = &self.transfer else { return Ok(()) };
-        let path = folder.join(TRANSFER_COPY);
-        if !path.exists() {
-            return model.write(&path, Precision::Double);
+        match (&self.transfer, folder.join(TRANSFER_COPY)) {
+            (Some(model), path) if !path.exists() => model.write(&path, Precision::Double),
+            _ => Ok(()),
         }
-        if ModelFile::read(&path)? == *model { Ok(()) } else { Err(another(&path, "model")) }
     }
+
+    /// Names and contents of the copies that a run keeps for good.
+    fn given(&self) -> impl Iterator<Item = (String, String)> {
+        let template = self.template.iter().map(|structure| (TEMPLATE_COPY.to_owned(), copied(structure)));
+        let fragment = |(structure, number): (&Structure, usize)| (fragment_copy(number), copied(structure));
+        template.chain(self.fragments.iter().zip(1..).map(fragment))
+    }
+
+    /// Refuses a run folder whose copies of the structures and of the model to start from differ from these; the target may differ.
+    ///
+    /// # Errors
+    /// `BadInput` if one differs.
+    pub fn check_copies(&self, folder: &Path) -> Result<()> {
+        for (name, text) in self.given() {
+            let path = folder.join(name);
+            if std::fs::read_to_string(&path).is_ok_and(|before| before != text) {
+                return Err(another(&path, "structure"));
+            }
+        }
+        let path = folder.join(TRANSFER_COPY);
+        match &self.transfer {
+            Some(model) if path.exists() && ModelFile::read(&path)? != *model => Err(another(&path, "model")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `structure` as the copy in a run folder.
+fn copied(structure: &Structure) -> String {
+    format_frames(&[structure.clone().into()])
 }
 
 /// The error of a resumed run if the configuration names another `kind` of file than the copy at `path`.

@@ -29,7 +29,7 @@ mod tests;
 use crate::archive::{Counts, Entry};
 use crate::config::Settings;
 use crate::engine::{Engine, ModelState};
-use crate::error::{Error, Result, stop_if};
+use crate::error::{Error, Result};
 use crate::model::{Layout, ModelFile, Precision, Transferred, initial_parameters};
 use crate::potential::Potential;
 use crate::proposal::{Proposals, registered, share_out};
@@ -87,7 +87,7 @@ impl<'a> Search<'a> {
             settings,
             engine,
             history,
-            plan: Box::new(Annealing::new(settings)),
+            plan: Box::new(Annealing::new(settings, session.directory.segments())?),
             proposals: registered(settings),
             lesson: Box::new(Boltzmann::new(settings)),
         };
@@ -185,11 +185,11 @@ impl Loop<'_> {
 
     fn learn(&mut self, session: &Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<Taught> {
         let started = Instant::now();
-        let Session { reporter, interrupted, .. } = session;
+        let Session { reporter, stop, .. } = session;
         reporter.phase(Phase::Train, self.lesson.n_steps());
         let taught = self.lesson.teach(round, &self.history, self.engine.as_mut(), &mut |step| {
             reporter.advance(step);
-            stop_if(interrupted)
+            stop.check()
         })?;
         seconds.train = started.elapsed().as_secs_f64();
         Ok(taught)

@@ -163,7 +163,7 @@ fn campaigns_are_refused_with_a_sentence() {
     );
     refused_plan("slurm", &["--device", "abacus"], "unknown device 'abacus'");
     refused_plan("slurm", &["--device", "cuda:0,1"], "one device is expected here");
-    refused_plan("slurm", &["--seeds", "3-1"], "--seeds 3-1: write numbers and ranges");
+    refused_plan("slurm", &["--seeds", "3-1"], "--seeds 3-1: a range begins with its lower end; write 1-3");
     refused_plan("slurm", &["--seeds", "0", "--runs", "2"], "cannot be used with");
     refused(&["--out", text(&folder), "--for", "slurm"], "a campaign needs at least one configuration");
     refused(&["missing.toml", "--out", text(&folder), "--for", "slurm"], "cannot read the configuration missing.toml");

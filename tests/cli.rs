@@ -246,6 +246,58 @@ fn a_changed_configuration_is_not_resumed() {
     resume(&same, &[], "template.xyz: the configuration names another structure than when this run was started");
 }
 
+/// The first resume extends the run, the second has nothing left to do; what was asked for is shown.
+#[test]
+fn a_finished_run_is_extended() {
+    let place = smoke_copy();
+    let longer = changed_smoke(place.path(), "iterations = 3", "iterations = 4");
+    let longer = longer.to_str().unwrap();
+    for _ in 0..2 {
+        succeeds(place.path(), &["search", longer, "--out", "run", "--resume", "--quiet"]);
+    }
+    let inspected = succeeds(place.path(), &["inspect", "run"]);
+    let said = inspected.lines().find(|line| line.starts_with("extended on ")).unwrap();
+    assert!(said.ends_with(" evaluations): search.iterations is 4, before 3"), "{said}");
+    assert!(said.contains(" UTC after 3 iterations ("), "{said}");
+    assert!(inspected.lines().any(|line| line.starts_with("        4    0.1000")), "{inspected}");
+    let report = fs::read_to_string(place.path().join("run/report.html")).unwrap();
+    assert!(report.contains("<p>This run was extended on "), "the report shows it too");
+    let summary = fs::read_to_string(place.path().join("run/summary.json")).unwrap();
+    assert!(summary.contains("\"segments\": 2") && summary.contains("\"samples\": 48"), "{summary}");
+
+    let refused = |from: &str, to: &str, sentence: &str| {
+        let changed = changed_smoke(place.path(), from, to);
+        refuses(place.path(), &["search", changed.to_str().unwrap(), "--out", "run", "--resume"], 2, sentence);
+    };
+    refused("iterations = 3", "iterations = 3", "this run has begun 4 iterations and search.iterations is now 3");
+    // Another template is refused before the extension is written down.
+    let before = fs::read(place.path().join("run/segments.json")).unwrap();
+    let template = place.path().join("structures/pt-stepped.xyz");
+    let text = fs::read_to_string(&template).unwrap();
+    fs::write(&template, text.replacen("0.87653865", "0.87653866", 1)).unwrap();
+    refused("iterations = 3", "iterations = 9", "template.xyz: the configuration names another structure");
+    assert!(fs::read(place.path().join("run/segments.json")).unwrap() == before);
+    fs::write(place.path().join("run/segments.json"), "{").unwrap();
+    refused("iterations = 3", "iterations = 4", "run/segments.json: is damaged");
+}
+
+#[test]
+fn a_time_limit_is_no_failure() {
+    let place = TempDir::new().unwrap();
+    let config = config("smoke.toml");
+    succeeds(place.path(), &["search", &config, "--out", "run", "--quiet", "--hours", "1e-9"]);
+    let inspected = succeeds(place.path(), &["inspect", "run"]);
+    assert!(inspected.contains("run: search, ended at its time limit; resume it with"), "{inspected}");
+    // The run keeps its limit until another one is named.
+    let resume = ["search", &config, "--out", "run", "--resume"];
+    let output = godiff(place.path(), &resume);
+    assert!(output.status.success() && stderr(&output).contains("the time limit of this run is reached already"));
+    succeeds(place.path(), &[&resume[..], &["--quiet", "--hours", "9"]].concat());
+    assert!(succeeds(place.path(), &["inspect", "run"]).contains("run: search, done"));
+    let report = |name: &str| fs::read_to_string(place.path().join("run").join(name)).unwrap();
+    assert!(report("segments.json").contains("search.hours is 9.0, before 0.000000001"), "{}", report("segments.json"));
+}
+
 /// A queue may hand out another card: said, and no more. The number of threads is not worth a word.
 #[test]
 fn going_on_on_another_device_is_said() {
@@ -300,6 +352,10 @@ fn command_line_mistakes_exit_with_two() {
         (
             &["search", "a.toml", "--seed", "-1"][..],
             "'-1' for '--seed <S>': give a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            &["search", "a.toml", "--hours", "0"],
+            "'0' for '--hours <H>': give a number of hours above 0, such as 12 or 0.5",
         ),
         (&["search", "a.toml", "--threads", "1.5"], "'1.5' for '--threads <N>': give a whole number from 1 to 65535"),
         (

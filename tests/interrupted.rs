@@ -138,6 +138,41 @@ fn evaluate_keeps_what_is_computed() {
     }
 }
 
+/// Nobody can prepare for this signal: the file is whole and grows while the command runs.
+#[test]
+fn evaluate_keeps_what_is_computed_when_it_is_killed() {
+    let Some((place, marks)) = slow_place(4000) else { return };
+    let child = start_slow(place.path(), &marks, &["evaluate", "in.xyz", "--potential", "slow.toml", "-o", "out.xyz"]);
+    let out = place.path().join("out.xyz");
+    let count = || if out.exists() { read_frames(&out).unwrap().len() } else { 0 };
+    let earlier = std::cell::Cell::new(0);
+    let has_grown = || match (earlier.get(), count()) {
+        (0, n) => {
+            earlier.set(n);
+            false
+        }
+        (before, n) => n > before,
+    };
+    let output = interrupt(child, "KILL", has_grown);
+    assert_eq!(output.status.code(), None, "it was killed");
+    let frames = read_frames(&out).unwrap();
+    assert!((2..4000).contains(&frames.len()), "{}", frames.len());
+    for (k, frame) in frames.iter().enumerate() {
+        assert!(frame.structure.energy.is_some() && frame.structure.forces.is_some());
+        assert_eq!(frame.info("name"), Some(&Value::Text(format!("frame-{k}"))));
+    }
+    // A pipe gets everything once, at the end.
+    let text = fs::read_to_string(place.path().join("in.xyz")).unwrap();
+    let few: String = text.split_inclusive('\n').take(4 * 40).collect();
+    fs::write(place.path().join("in.xyz"), few).unwrap();
+    let link = place.path().join("pipe.xyz");
+    std::os::unix::fs::symlink("/dev/stdout", &link).unwrap();
+    let arguments = ["evaluate", "in.xyz", "--potential", "slow.toml", "-o", "pipe.xyz"];
+    let output = start_slow(place.path(), &marks, &arguments).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().matches("name=frame-").count(), 40);
+}
+
 #[test]
 fn relax_keeps_how_far_it_has_come() {
     let Some((place, marks)) = slow_place(3) else { return };

@@ -4,8 +4,12 @@
 //! A long campaign: `GODIFF_KILLS=1000 cargo test --release --test kill searches -- --nocapture`.
 #![cfg(unix)]
 
+#[path = "common/damage.rs"]
+mod damage;
 #[path = "common/kills.rs"]
 mod kills;
+
+use damage::copy_folder;
 
 use kills::{Remains, Run, Shares, being_written, kill_when, n_kills, results, smoke, summary};
 use std::collections::BTreeMap;
@@ -32,8 +36,15 @@ fn configuration(place: &Path, sections: &str) -> PathBuf {
 
 /// Kills runs of `command` until `n_kills` have been killed; how many of the kills came while a file was being written.
 fn campaign(name: &str, run: Run, n_kills: usize) -> usize {
+    campaign_after(None, name, run, n_kills)
+}
+
+/// The same, where every run goes on with a copy of the run in the folder `before`.
+fn campaign_after(before: Option<&Path>, name: &str, run: Run, n_kills: usize) -> usize {
     let place = TempDir::new().unwrap();
     let alone = place.path().join("alone");
+    let prepare = |folder: &Path| before.iter().for_each(|before| copy_folder(before, folder));
+    prepare(&alone);
     let started = Instant::now();
     run.finish(&alone);
     let whole = started.elapsed();
@@ -45,6 +56,7 @@ fn campaign(name: &str, run: Run, n_kills: usize) -> usize {
     while killed < n_kills {
         n_runs += 1;
         let folder = place.path().join(format!("run-{n_runs}"));
+        prepare(&folder);
         let mut remains = Remains::default();
         for kill in 0..MAX_KILLS.min(n_kills - killed) {
             // Of four kills one comes at any moment, one during the start, two at the first write after some moment.
@@ -86,6 +98,24 @@ fn killed_searches_end_like_one_left_alone() {
     let config = configuration(place.path(), "[guidance]\n[proposals]\nrelax_steps = 2\n");
     let n_writing = campaign("search", Run { command: &["search"], config: &config }, n_kills(20));
     assert!(n_writing >= 2, "{n_writing} kills came while a file was written: too few to prove anything");
+}
+
+/// Runs that were finished and are extended, in the middle of which the kills come.
+#[test]
+fn killed_extended_runs_end_like_one_left_alone() {
+    let guided = "[guidance]\n[proposals]\nrelax_steps = 2\n";
+    let longer = [("iterations = 3", "iterations = 6"), ("kt_final_ev = 0.1", "kt_final_ev = 0.05")];
+    let budget = |evaluations: u32| format!("[random_search]\nevaluations = {evaluations}\n");
+    for (method, changes, sections, n) in [
+        ("search", &longer[..], [guided.to_owned(), guided.to_owned()], n_kills(8)),
+        ("rss", &[], [budget(1300), budget(4300)], n_kills(3)),
+    ] {
+        let (place, longer) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let before = place.path().join("before");
+        Run { command: &[method], config: &smoke(place.path(), &[], &sections[0]) }.finish(&before);
+        let run = Run { command: &[method], config: &smoke(longer.path(), changes, &sections[1]) };
+        campaign_after(Some(&before), &format!("extended {method}"), run, n);
+    }
 }
 
 #[test]

@@ -80,11 +80,7 @@ impl Archive {
     /// # Errors
     /// Those of the two.
     pub fn open_or_create(path: &Path, system: &System, calculator: &str, seed: u64) -> Result<Self> {
-        let made = path.exists() && {
-            let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            has_tables(&connection).map_err(|error| open_error(path, &error))?
-        };
-        if made { Archive::open(path, system) } else { Archive::create(path, system, calculator, seed) }
+        if is_made(path)? { Archive::open(path, system) } else { Archive::create(path, system, calculator, seed) }
     }
 
     /// Refuses an archive that holds fewer than the `n_recorded` structures that its run has recorded in its first `n_iterations`
@@ -295,6 +291,15 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         Ok(connection)
     };
     open().map_err(|error| open_error(path, &error))
+}
+
+/// Whether the file `path` is there and holds tables: a run that is killed early may leave none.
+fn is_made(path: &Path) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    has_tables(&connection).map_err(|error| open_error(path, &error))
 }
 
 fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {

@@ -3,10 +3,10 @@
 use super::ArchiveFile;
 use super::entry::Status;
 use super::export::{STORED_COLUMNS, Stored, read};
-use super::rows::StatusText;
+use super::rows::{StatusText, key_value_pairs};
 use super::sentences::storage_error;
 use crate::error::Result;
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row};
 use std::path::Path;
 
 /// An archive of any system, open for reading.
@@ -39,6 +39,14 @@ impl Reader {
         Ok(Reader { file: ArchiveFile::open(path)? })
     }
 
+    /// As [`Reader::open`]; `None` if a run was killed before its archive was made.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`] but for a missing archive.
+    pub fn open_made(path: &Path) -> Result<Option<Self>> {
+        if super::is_made(path)? { Reader::open(path).map(Some) } else { Ok(None) }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.file.path
@@ -62,6 +70,18 @@ impl Reader {
                 fmax: row.get(3)?,
             })
         })
+    }
+
+    /// Iteration and temperature (eV) of the last entry by (iteration, index); `None` without entries.
+    ///
+    /// # Errors
+    /// `Storage` if reading fails or the row is damaged.
+    pub fn last(&self) -> Result<Option<(u32, f64)>> {
+        let sql = "SELECT unique_id, key_value_pairs FROM systems WHERE unique_id BETWEEN ?1 AND ?2
+                   ORDER BY unique_id DESC LIMIT 1";
+        let key = self.file.key;
+        let read = |row: &Row| Ok((key.parse(row.get_ref(0)?.as_str()?)?.0, key_value_pairs(row, 1)?.kt_ev));
+        Ok(self.file.query(sql, key.of_archive(), read)?.pop())
     }
 
     /// Every entry that was evaluated, with the number of its evaluation, from 1, in that order. Archives of baselines may lack

@@ -3,7 +3,7 @@
 
 use crate::archive::{Counts, EVALUATIONS_AN_ITERATION, Entry, Status};
 use crate::config::Record;
-use crate::error::{Error, Result, stop_if};
+use crate::error::{Error, Result};
 use crate::potential::{Answer, Evaluation};
 use crate::run::progress::Phase;
 use crate::run::{IterationMetrics, PhaseSeconds, RunStatus, Session};
@@ -125,7 +125,7 @@ impl Ledger {
     }
 
     fn evaluate_within_iteration(&mut self, session: &mut Session, structures: &[Structure]) -> Result<Vec<Answer>> {
-        stop_if(session.interrupted)?;
+        session.stop.check_user()?;
         let first = (session.progress.evaluations % EVALUATIONS_AN_ITERATION) as u32;
         let mut entries: Vec<Option<Entry>> = Vec::with_capacity(structures.len());
         for (index, structure) in (first..).zip(structures) {
@@ -163,10 +163,12 @@ impl Ledger {
         if structures.is_empty() {
             return Ok(());
         }
+        // Known answers cost no time, so a time limit ends the run at the first that is missing: its summary then counts all.
+        session.stop.check()?;
         let asked = Instant::now();
         let n_template = session.settings.system.n_template();
         let iteration = iteration(session);
-        let Session { potential, judge, archive, interrupted, .. } = session;
+        let Session { potential, judge, archive, stop, .. } = session;
         let Ledger { record, unsaved, saved, kt_ev, .. } = self;
         potential.evaluate(structures, &mut |answers| {
             for (k, answer) in answers {
@@ -188,7 +190,7 @@ impl Ledger {
                 unsaved.clear();
                 *saved = Instant::now();
             }
-            stop_if(interrupted)
+            stop.check()
         })?;
         self.evaluating += asked.elapsed();
         Ok(())

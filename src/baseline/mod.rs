@@ -153,7 +153,6 @@ impl<'a> BaselineRun<'a> {
         if record == Record::All {
             session.archive.check_complete(u32::MAX, before.as_ref().map_or(0, |summary| summary.samples))?;
         }
-        session.set_seconds_before(before.map_or(0.0, |summary| summary.seconds));
         session.set_stop_at_target(stop_at_target);
         let strategy = method.strategy(settings);
         let ledger = Ledger::new(strategy.kt_ev(), method.budget(&settings.sections), record);

@@ -109,7 +109,7 @@ fn run(
     let interrupt = interrupt_after.map(|after| (after, interrupted));
     let potential = Counting { emt: Emt::new(false), n_calls: n_calls.clone(), interrupt };
     let run = if RunDirectory::exists(folder) {
-        RunDirectory::resume(folder, &settings.to_toml()).unwrap()
+        RunDirectory::extend(folder, settings).unwrap()
     } else {
         let directory = RunDirectory::create(folder, &settings.to_toml(), &Summary::new(5, "cpu")).unwrap();
         Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
@@ -250,6 +250,61 @@ fn a_run_that_stopped_at_its_target_can_go_on() {
     let (whole, more) = run(method, &settings, &folder, None, false);
     assert_eq!((calls + more, whole.unwrap().evaluations), (1130, 1130));
     assert!(entries(&settings, &folder) == entries(&settings, &alone));
+}
+
+/// More evaluations continue where the run ended, in the middle of its relaxations.
+#[test]
+fn a_finished_run_is_extended() {
+    for method in Baseline::ALL {
+        let (short, place) =
+            (settings(method, &[("evaluations = 1130", "evaluations = 777")]), TempDir::new().unwrap());
+        let long = settings(method, &[]);
+        let (alone, folder) = (place.path().join("alone"), place.path().join("run"));
+        let expected = run(method, &long, &alone, None, false).0.unwrap();
+        let (first, calls) = run(method, &short, &folder, None, false);
+        assert_eq!((first.unwrap().evaluations, calls), (777, 777), "{method:?}");
+        let (outcome, more) = run(method, &long, &folder, Some(100), false);
+        assert!(matches!(outcome, Err(Error::Interrupted)), "{method:?}: {outcome:?}");
+        let (outcome, most) = run(method, &long, &folder, None, false);
+        let extended = outcome.unwrap();
+        assert_eq!((extended.evaluations, calls + more + most), (1130, 1130), "{method:?}");
+        assert_eq!(
+            Summary { seconds: 0.0, segments: 1, ..extended },
+            Summary { seconds: 0.0, ..expected },
+            "{method:?}"
+        );
+        assert!(entries(&long, &folder) == entries(&long, &alone), "{method:?}");
+        assert_eq!(metrics(&folder), metrics(&alone));
+        let error = RunDirectory::extend(&folder, &short).unwrap_err();
+        let sentence = "this run has made 1130 evaluations and";
+        assert!(error.exit_code() == 2 && error.to_string().contains(sentence), "{error}");
+    }
+}
+
+/// Each session ends at the first evaluation that is missing when its time is up, and its summary counts all before it.
+#[test]
+fn a_time_limit_loses_no_evaluation() {
+    let method = Baseline::BasinHopping;
+    let (mut limited, place) = (settings(method, &[]), TempDir::new().unwrap());
+    let (alone, folder) = (place.path().join("alone"), place.path().join("run"));
+    let expected = run(method, &limited, &alone, None, false).0.unwrap();
+    let (mut n_limited, mut n_calls, mut before) = (0, 0, Summary::new(5, "cpu"));
+    let whole = loop {
+        limited.sections.search.hours = Some((before.seconds + 0.002 * f64::from(n_limited + 1)) / 3600.0);
+        let (outcome, calls) = run(method, &limited, &folder, None, false);
+        let summary = outcome.unwrap();
+        n_calls += calls as u64;
+        assert_eq!(summary.evaluations, n_calls, "after {n_limited} limits");
+        if summary.status == RunStatus::Done {
+            break summary;
+        }
+        assert_eq!(summary.status, RunStatus::TimeLimit);
+        (n_limited, before) = (n_limited + 1, summary);
+    };
+    assert!(n_limited > 0, "1130 evaluations take longer than the first limit");
+    assert_eq!(Summary { seconds: 0.0, segments: 1, ..whole }, Summary { seconds: 0.0, ..expected });
+    assert!(entries(&limited, &folder) == entries(&limited, &alone));
+    assert_eq!(metrics(&folder), metrics(&alone));
 }
 
 #[test]

@@ -3,152 +3,37 @@
 //! A benchmark is a folder of run folders, `NAME/seed-S`, and all its results are read from these. A finished run is not touched
 //! again, and an interrupted one is resumed. So a benchmark that is started again ends like one that was never interrupted.
 
+mod agreement;
 mod course;
+mod entrant;
 mod pairs;
 mod plot;
+mod relaxed;
 mod resources;
 mod statistics;
 mod table;
 
+pub use agreement::{Agreement, SEED_HEADS, SeedResult, SharedMinimum};
 pub use course::Course;
+pub use entrant::{Entrant, Method};
 pub use pairs::Pairs;
 pub use plot::{energy_curves, success_curves};
+pub use relaxed::{N_RELAXED, Relaxed};
 pub(crate) use resources::Replica;
 pub use resources::Resources;
 pub use statistics::{Outcome, Row, wilson};
 pub use table::{HEADS, PAIR_HEADS, cells, markdown, pairs, text};
 
-use crate::archive::EVALUATIONS_AN_ITERATION;
-use crate::baseline::{Baseline, BaselineRun};
-use crate::config::{File, Settings};
+use crate::baseline::BaselineRun;
+use crate::config::Settings;
 use crate::disk::{remove_unfinished, write_atomic};
 use crate::error::{Error, Result};
 use crate::potential;
-use crate::run::{Afterwards, Reporter, Resumed, RunDirectory, RunStatus, Summary};
+use crate::run::{Afterwards, Reporter, Resumed, RunDirectory, Summary};
 use crate::search::Search;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The method of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// GO-Diff.
-    Search,
-    /// A method to compare with.
-    Baseline(Baseline),
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Method; 4] = [
-        Method::Search,
-        Method::Baseline(Baseline::RandomSearch),
-        Method::Baseline(Baseline::BasinHopping),
-        Method::Baseline(Baseline::Evolution),
-    ];
-
-    /// The name of its command.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Search => "search",
-            Method::Baseline(baseline) => baseline.name(),
-        }
-    }
-
-    /// The method that [`Method::name`] calls `name`.
-    pub fn named(name: &str) -> Option<Self> {
-        Method::ALL.into_iter().find(|method| method.name() == name)
-    }
-
-    /// The method of the run in a folder with these sections: a run's configuration keeps the sections of its own method only.
-    pub fn of(sections: &File) -> Self {
-        match sections {
-            File { random_search: Some(_), .. } => Method::Baseline(Baseline::RandomSearch),
-            File { basin_hopping: Some(_), .. } => Method::Baseline(Baseline::BasinHopping),
-            File { evolution: Some(_), .. } => Method::Baseline(Baseline::Evolution),
-            _ => Method::Search,
-        }
-    }
-
-    /// Number of evaluations in an iteration of a run's archive, where rows may be missing; `None` where all have one.
-    fn evaluations_an_iteration(self) -> Option<u64> {
-        match self {
-            Method::Search => None,
-            Method::Baseline(_) => Some(EVALUATIONS_AN_ITERATION),
-        }
-    }
-
-    /// Whether a run with these sections and this summary is finished. Without `to_the_end` a run ends when it finds the target.
-    pub fn is_finished(self, sections: &File, summary: &Summary, to_the_end: bool) -> bool {
-        let done = summary.status == RunStatus::Done;
-        match self {
-            Method::Search => done || summary.status == RunStatus::TargetFound && !to_the_end,
-            Method::Baseline(baseline) => {
-                let found = summary.target_first_evaluation.is_some() && !to_the_end;
-                done && (found || summary.evaluations >= baseline.budget(sections))
-            }
-        }
-    }
-}
-
-/// A configuration and the method that runs it.
-#[derive(Debug, Clone)]
-pub struct Entrant {
-    /// The configuration's name without its ending, and the method unless that is `search`: the name of the entrant's folder.
-    pub name: String,
-    /// Method.
-    pub method: Method,
-    /// Settings with the sections that the method reads.
-    pub settings: Settings,
-}
-
-impl Entrant {
-    /// Reads "CONFIG.toml" or "CONFIG.toml:METHOD".
-    ///
-    /// # Errors
-    /// `BadInput` for an unknown method, for the errors of [`Settings::load`], and for a configuration without `[target]`, which
-    /// could not succeed.
-    pub fn parse(text: &str) -> Result<Self> {
-        let known = || Method::ALL.map(Method::name).join(", ");
-        let (path, method) = match text.rsplit_once(':') {
-            Some((path, name)) if !name.contains(['/', '\\', '.']) => {
-                let unknown =
-                    || Error::bad_input(format!("{text}: there is no method '{name}'; write one of {}", known()));
-                (Path::new(path), Method::named(name).ok_or_else(unknown)?)
-            }
-            _ => (Path::new(text), Method::Search),
-        };
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = match method {
-            Method::Search => stem.into_owned(),
-            Method::Baseline(baseline) => format!("{stem}-{}", baseline.name()),
-        };
-        Entrant::load(name, method, path)
-    }
-
-    /// The configuration at `path`, run by `method` under the name `name`.
-    ///
-    /// # Errors
-    /// Those of [`Entrant::parse`].
-    pub fn load(name: String, method: Method, path: &Path) -> Result<Self> {
-        let mut settings = Settings::load(path)?;
-        if settings.target.is_none() {
-            let message = "a benchmark needs a [target]: without one no run can succeed";
-            return Err(Error::bad_file(path, message));
-        }
-        match method {
-            Method::Search => settings.sections.forget_baselines(),
-            Method::Baseline(baseline) => baseline.resolve(&mut settings.sections),
-        }
-        Ok(Entrant { name, method, settings })
-    }
-
-    /// As [`Method::is_finished`].
-    pub(crate) fn is_finished(&self, summary: &Summary, to_the_end: bool) -> bool {
-        self.method.is_finished(&self.settings.sections, summary, to_the_end)
-    }
-}
 
 /// A benchmark, planned.
 #[derive(Debug)]
@@ -161,6 +46,23 @@ pub struct Benchmark {
     pub seeds: Vec<u64>,
     /// Whether runs continue after they have found the target.
     pub to_the_end: bool,
+    /// Whether the seeds of one configuration are compared instead of methods: runs may be extended, and the lowest structures of
+    /// each run are relaxed, also where there is a target.
+    pub by_seed: bool,
+    /// Distinct structures of a run that are relaxed where the answer is not known.
+    pub n_relaxed: usize,
+}
+
+/// What is told of runs while they work, and what may stop them.
+pub struct Watch<'a> {
+    /// Hears a sentence about every run that ends.
+    pub say: &'a (dyn Fn(String) + Sync),
+    /// Makes the display of progress of each run.
+    pub reporter: &'a (dyn Fn() -> Reporter + Sync),
+    /// Called with the folder of every run that ends.
+    pub afterwards: Afterwards<'a>,
+    /// Set by the user who wants all runs to end.
+    pub interrupted: &'a AtomicBool,
 }
 
 /// The results of one entrant.
@@ -195,46 +97,62 @@ pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
 
 impl Benchmark {
     /// Does all runs that are not finished. Seeds are the outer loop, so that all methods have been tried about equally often at
-    /// any time. `say` hears a sentence about every run that ends; `afterwards` is called with its folder. A run that fails (exit
-    /// code 1) does not stop the rest.
+    /// any time. A run that fails (exit code 1) does not stop the rest.
     ///
     /// # Errors
     /// `BadInput` for two entrants of one name or a folder with runs of another configuration, `Interrupted`, and the errors of
     /// the potential and the run folders.
-    pub fn run(
-        &self,
-        resources: &Resources,
-        say: &(dyn Fn(String) + Sync),
-        afterwards: Afterwards,
-        interrupted: &AtomicBool,
-    ) -> Result<()> {
+    pub fn run(&self, resources: &Resources, watch: &Watch) -> Result<()> {
         self.check_names()?;
         let tasks: Vec<(&Entrant, u64)> =
             self.seeds.iter().flat_map(|&seed| self.entrants.iter().map(move |entrant| (entrant, seed))).collect();
         resources.share(tasks.len(), &|number, place| {
             let (entrant, seed) = tasks[number];
-            if interrupted.load(Ordering::Relaxed) {
+            if watch.interrupted.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
             if self.is_finished(entrant, seed) {
                 return Ok(());
             }
             let which = format!("{} seed {seed} ({}/{})", entrant.name, number + 1, tasks.len());
-            match self.run_one(entrant, seed, place, afterwards, interrupted) {
-                Ok(summary) => say(format!("{which}: {}", describe(&summary))),
-                Err(Error::Failed(message)) => say(format!("{which} failed: {message}")),
+            let which = which.trim_start();
+            match self.run_one(entrant, seed, place, watch) {
+                Ok(said) => (watch.say)(format!("{which}: {said}")),
+                Err(Error::Failed(message)) => (watch.say)(format!("{which} failed: {message}")),
                 Err(error) => return Err(error),
             }
             Ok(())
         })
     }
 
-    /// The results of the runs so far; runs that were never started are left out.
+    /// What the seeds of each entrant without a target have found so far, or of every entrant if seeds are compared.
+    ///
+    /// # Errors
+    /// `BadInput` if relaxed structures cannot be read.
+    pub fn agreements(&self) -> Result<Vec<Agreement>> {
+        let unknown = self.entrants.iter().filter(|entrant| self.n_relaxed(entrant).is_some());
+        let agreement = |entrant: &Entrant| {
+            let runs: Vec<_> = self.seeds.iter().map(|&seed| (seed, self.run_folder(entrant, seed))).collect();
+            Agreement::of(&entrant.name, &entrant.settings, &runs)
+        };
+        unknown.map(agreement).collect()
+    }
+
+    /// Writes each of `agreements` into the folder of its entrant.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn write_agreements(&self, agreements: &[Agreement]) -> Result<()> {
+        agreements.iter().try_for_each(|agreement| agreement.write(&self.folder.join(&agreement.name)))
+    }
+
+    /// The results of the runs with a target so far; runs that were never started are left out.
     ///
     /// # Errors
     /// `BadInput` or `Storage` if an archive cannot be read.
     pub fn results(&self) -> Result<Vec<Results>> {
-        let results = self.entrants.iter().map(|entrant| self.results_of(entrant)).collect::<Result<_>>()?;
+        let sought = self.entrants.iter().filter(|entrant| entrant.settings.target.is_some());
+        let results = sought.map(|entrant| self.results_of(entrant)).collect::<Result<_>>()?;
         Ok(compare_with_first(results))
     }
 
@@ -268,43 +186,82 @@ impl Benchmark {
 
     pub(crate) fn is_finished(&self, entrant: &Entrant, seed: u64) -> bool {
         let folder = self.run_folder(entrant, seed);
-        RunDirectory::summary_of(&folder).is_some_and(|summary| entrant.is_finished(&summary, self.to_the_end))
+        let Some(summary) = self.finished_run(entrant, seed) else { return false };
+        let relaxed = || Relaxed::read(&folder, &summary).map(|relaxed| relaxed.structures);
+        self.n_relaxed(entrant).is_none_or(|n| relaxed() == Some(n))
     }
 
-    /// Starts or resumes the run of `entrant` with `seed`, and works to its end.
-    pub(crate) fn run_one(
-        &self,
-        entrant: &Entrant,
-        seed: u64,
-        place: &Replica,
-        afterwards: Afterwards,
-        interrupted: &AtomicBool,
-    ) -> Result<Summary> {
+    /// The summary of the run of `entrant` with `seed` if it has nothing left to do, whether its structures are relaxed or not.
+    fn finished_run(&self, entrant: &Entrant, seed: u64) -> Option<Summary> {
+        let (folder, settings) = (self.run_folder(entrant, seed), self.settings_of(entrant, seed));
+        let summary = RunDirectory::summary_of(&folder)?;
+        let finished = entrant.method.is_finished(&settings.sections, &summary, self.to_the_end);
+        (finished && (!self.by_seed || RunDirectory::has_settings(&folder, &settings))).then_some(summary)
+    }
+
+    /// How many structures of each run of `entrant` are relaxed; `None` where the target says what was found.
+    fn n_relaxed(&self, entrant: &Entrant) -> Option<usize> {
+        (self.by_seed || entrant.settings.target.is_none()).then_some(self.n_relaxed)
+    }
+
+    /// The settings of the run of `entrant` with `seed`.
+    fn settings_of(&self, entrant: &Entrant, seed: u64) -> Settings {
         let mut settings = entrant.settings.clone();
-        settings.sections.search.seed = seed;
+        let search = &mut settings.sections.search;
+        search.seed = seed;
+        if self.by_seed {
+            search.hours = search.hours.or_else(|| Settings::hours_of_run(&self.run_folder(entrant, seed)));
+        }
+        settings
+    }
+
+    /// Starts or resumes the run of `entrant` with `seed`, works to its end, and relaxes its lowest structures if the answer is not
+    /// known. Gives a few words about it.
+    pub(crate) fn run_one(&self, entrant: &Entrant, seed: u64, place: &Replica, watch: &Watch) -> Result<String> {
+        let (folder, settings) = (self.run_folder(entrant, seed), self.settings_of(entrant, seed));
+        let summary = match self.finished_run(entrant, seed) {
+            Some(summary) => summary,
+            None => self.search_one(entrant, &settings, place, watch)?,
+        };
+        let said = describe(&summary, settings.target.is_some());
+        match self.n_relaxed(entrant) {
+            Some(n) if entrant.method.is_finished(&settings.sections, &summary, self.to_the_end) => {
+                let relaxed = Relaxed::make(&folder, &settings, &summary, n, watch.interrupted)?;
+                Ok(format!("{said}; relaxed in {} evaluations", relaxed.evaluations))
+            }
+            _ => Ok(said),
+        }
+    }
+
+    /// Starts or resumes the run of `entrant` with `settings`, and works to its end.
+    fn search_one(&self, entrant: &Entrant, settings: &Settings, place: &Replica, watch: &Watch) -> Result<Summary> {
+        let Watch { afterwards, interrupted, .. } = *watch;
+        let seed = settings.sections.search.seed;
         let folder = self.run_folder(entrant, seed);
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")?;
         let open = |device: &str| -> Result<Resumed> {
-            let run = if RunDirectory::exists(&folder) {
-                RunDirectory::resume(&folder, &settings.to_toml())?
-            } else {
-                let directory = RunDirectory::create(&folder, &settings.to_toml(), &Summary::new(seed, device))?;
-                Resumed { directory, seed, checkpoint: None, notes: Vec::new() }
+            let run = match RunDirectory::exists(&folder) {
+                true if self.by_seed => RunDirectory::extend(&folder, settings)?,
+                true => RunDirectory::resume(&folder, &settings.to_toml())?,
+                false => {
+                    let directory = RunDirectory::create(&folder, &settings.to_toml(), &Summary::new(seed, device))?;
+                    Resumed { directory, seed, checkpoint: None, notes: Vec::new() }
+                }
             };
             settings.copy_files(&folder)?;
             Ok(run)
         };
-        let reporter = Reporter::quiet();
+        let reporter = (watch.reporter)();
         match entrant.method {
             Method::Search => {
                 let engine = place.engine(&settings.setup())?;
                 let run = open(&engine.device())?;
-                let search = Search::new(&settings, engine, potential, run, &reporter, interrupted)?;
+                let search = Search::new(settings, engine, potential, run, &reporter, interrupted)?;
                 search.stopping_at_target(!self.to_the_end).run(afterwards)
             }
             Method::Baseline(baseline) => {
                 let (run, stop) = (open("cpu")?, !self.to_the_end);
-                BaselineRun::new(baseline, &settings, potential, run, &reporter, stop, interrupted)?.run(afterwards)
+                BaselineRun::new(baseline, settings, potential, run, &reporter, stop, interrupted)?.run(afterwards)
             }
         }
     }
@@ -327,13 +284,14 @@ impl Benchmark {
     }
 }
 
-/// The results of a run, in a sentence.
-pub(crate) fn describe(summary: &Summary) -> String {
+/// The results of a run, in a sentence; of a run that looks for a target, whether it found it.
+fn describe(summary: &Summary, has_target: bool) -> String {
     let energy = summary.best_energy_ev.map_or(String::new(), |energy| format!(", lowest energy {energy:.4} eV"));
     match summary.target_first_evaluation {
         Some(evaluation) => {
             format!("target at evaluation {evaluation} of {}{energy}, {:.1} s", summary.evaluations, summary.seconds)
         }
+        None if !has_target => format!("{} evaluations{energy}, {:.1} s", summary.evaluations, summary.seconds),
         None => format!("no target in {} evaluations{energy}, {:.1} s", summary.evaluations, summary.seconds),
     }
 }

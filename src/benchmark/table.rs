@@ -69,7 +69,7 @@ pub fn pairs(results: &[Results]) -> Option<(String, Vec<[String; 6]>)> {
     Some((title, pairs.iter().map(row).collect()))
 }
 
-fn aligned<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(super) fn aligned<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let lines: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

@@ -16,7 +16,7 @@ mod work;
 
 pub use status::{RunState, States};
 
-use crate::benchmark::{Benchmark, Entrant, Method};
+use crate::benchmark::{Benchmark, Entrant, Method, N_RELAXED};
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
 use manifest::{ListedEntrant, ListedRun, Manifest};
@@ -91,7 +91,7 @@ impl Campaign {
         let mut campaign = match Manifest::read(&folder.join(MANIFEST))? {
             Some(manifest) => Campaign::from_manifest(folder, manifest)?,
             None => {
-                let benchmark = Benchmark { folder: folder.clone(), entrants: vec![], seeds: vec![], to_the_end };
+                let benchmark = benchmark(folder, vec![], to_the_end);
                 Campaign { benchmark, runs: vec![] }
             }
         };
@@ -188,8 +188,7 @@ impl Campaign {
             })
         };
         let runs = manifest.runs.iter().map(number).collect::<Result<Vec<_>>>()?;
-        let benchmark =
-            Benchmark { folder: folder.to_owned(), entrants, seeds: vec![], to_the_end: manifest.to_the_end };
+        let benchmark = benchmark(folder, entrants, manifest.to_the_end);
         let mut campaign = Campaign { benchmark, runs };
         campaign.collect_seeds();
         Ok(campaign)
@@ -244,6 +243,12 @@ impl Campaign {
             }
         }
     }
+}
+
+/// The benchmark of the campaign in `folder`, without seeds.
+fn benchmark(folder: &Path, entrants: Vec<Entrant>, to_the_end: bool) -> Benchmark {
+    let folder = folder.to_owned();
+    Benchmark { folder, entrants, seeds: vec![], to_the_end, by_seed: false, n_relaxed: N_RELAXED }
 }
 
 /// Where the campaign in `folder` keeps the configuration of the entrant `name`. The file is not called config.toml, because its

@@ -69,7 +69,7 @@ impl Campaign {
         (0..self.n_tasks()).map(|task| self.state(task)).collect()
     }
 
-    /// The results of the benchmark so far, without courses: an element for every entrant with its finished runs. Started runs
+    /// The results of the benchmark so far, without courses: an element for every entrant that has a target, with its finished runs. Started runs
     /// that are not finished are counted as unfinished.
     pub fn results(&self) -> Vec<Results> {
         let results = |number: usize| {
@@ -80,6 +80,7 @@ impl Campaign {
             let runs = seeds.into_iter().filter_map(|seed| self.benchmark.outcome(entrant, seed)).collect();
             Results::new(&entrant.name, entrant.method, runs, Vec::new())
         };
-        compare_with_first((0..self.benchmark.entrants.len()).map(results).collect())
+        let sought = |number: &usize| self.benchmark.entrants[*number].settings.target.is_some();
+        compare_with_first((0..self.benchmark.entrants.len()).filter(sought).map(results).collect())
     }
 }

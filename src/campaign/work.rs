@@ -1,9 +1,9 @@
 //! Doing tasks here: a scheduler's node does one, this machine may do all.
 
 use super::Campaign;
-use crate::benchmark::{Resources, describe};
+use crate::benchmark::{Resources, Watch};
 use crate::error::{Error, Result};
-use crate::run::{Afterwards, RunDirectory};
+use crate::run::RunDirectory;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,20 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Campaign {
-    /// Does those of `tasks` that are not finished: starts runs, and resumes those that were started before. `say` hears a
-    /// sentence about every task. A task that fails does not stop the rest.
+    /// Does those of `tasks` that are not finished: starts runs, and resumes those that were started before. A task that fails does
+    /// not stop the rest.
     ///
     /// # Errors
     /// `Interrupted`; the error of the one task; of several tasks the error of the first that failed, with the number of failed
     /// tasks.
-    pub fn work(
-        &self,
-        tasks: &[usize],
-        resources: &Resources,
-        say: &(dyn Fn(String) + Sync),
-        afterwards: Afterwards,
-        interrupted: &AtomicBool,
-    ) -> Result<()> {
+    pub fn work(&self, tasks: &[usize], resources: &Resources, watch: &Watch) -> Result<()> {
+        let Watch { say, interrupted, .. } = *watch;
         let failures: Mutex<Vec<Error>> = Mutex::default();
         let outcome = resources.share(tasks.len(), &|number, place| {
             let task = tasks[number];
@@ -42,8 +36,8 @@ impl Campaign {
             }
             let (entrant, seed) = self.run_of(task);
             self.wait_for_others(task, interrupted);
-            match self.benchmark.run_one(entrant, seed, place, afterwards, interrupted) {
-                Ok(summary) => say(format!("{which}: {}", describe(&summary))),
+            match self.benchmark.run_one(entrant, seed, place, watch) {
+                Ok(said) => say(format!("{which}: {said}")),
                 Err(Error::Interrupted) => {
                     say(format!("{which}: interrupted; start it again to resume it"));
                     return Err(Error::Interrupted);

@@ -5,8 +5,9 @@ mod kernels;
 use super::common::{Threads, print, watch_interrupts};
 use super::numbers::whole;
 use clap::Args;
-use godiff::benchmark::{Benchmark, Entrant, Resources, Results, text};
+use godiff::benchmark::{Benchmark, Entrant, N_RELAXED, Resources, Results, Watch, text};
 use godiff::report::write_after_run;
+use godiff::run::Reporter;
 use godiff::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -84,9 +85,11 @@ impl Arguments {
     fn compare(&self) -> Result<()> {
         let benchmark = Benchmark {
             folder: self.out.clone().unwrap_or_else(|| "runs/benchmark".into()),
-            entrants: self.configs.iter().map(|config| Entrant::parse(config)).collect::<Result<_>>()?,
+            entrants: self.configs.iter().map(|config| Entrant::parse_with_target(config)).collect::<Result<_>>()?,
             seeds: (0..self.runs).collect(),
             to_the_end: self.to_the_end,
+            by_seed: false,
+            n_relaxed: N_RELAXED,
         };
         let interrupted = watch_interrupts()?;
         let n_threads = rayon::current_num_threads();
@@ -98,7 +101,8 @@ impl Arguments {
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
         };
-        let outcome = benchmark.run(&resources, &say, &write_after_run, interrupted);
+        let watch = Watch { say: &say, reporter: &Reporter::quiet, afterwards: &write_after_run, interrupted };
+        let outcome = benchmark.run(&resources, &watch);
         if !matches!(outcome, Ok(()) | Err(Error::Interrupted)) {
             return outcome;
         }

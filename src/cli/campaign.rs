@@ -16,8 +16,9 @@ configurations/ (copies of the files that the runs need), NAME/seed-S (a run fol
 You may move it, for instance to shared storage. A task may be killed and started again at any time:
 it resumes its run, and the result is that of a run without interruption. The task of a finished run
 ends at once. The same command with more --runs or other configurations adds runs, and the file for
-the scheduler then names only these. If nothing is new, it names all unfinished runs. More in
-docs/campaigns.md.
+the scheduler then names only these. If nothing is new, it names all unfinished runs. Without [target]
+a task also relaxes the lowest structures of its run, and the table shows how many seeds agree on the
+lowest minimum. More in docs/campaigns.md.
 
 Examples:
   godiff campaign configs/pt-heptamer.toml --runs 8 --out pt7 --for slurm --gpus 0.25

@@ -181,6 +181,12 @@ impl<'a> Output<'a> {
         self.format.check(self.path, frames)
     }
 
+    /// Whether writing again replaces the file as a whole: a pipe or a terminal would get everything twice, and a POSCAR holds
+    /// one structure.
+    pub fn is_replaced(&self) -> bool {
+        self.format == Format::Xyz && !self.path.metadata().is_ok_and(|metadata| !metadata.is_file())
+    }
+
     /// Writes `frames`, whole or not at all.
     pub fn write(&self, frames: &[Frame]) -> Result<()> {
         write_atomic(self.path, self.format.write(self.path, frames)?.as_bytes())

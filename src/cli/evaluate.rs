@@ -8,11 +8,18 @@ use godiff::system::Structure;
 use godiff::system::xyz::Frame;
 use godiff::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Answers wait up to this long before the output is written again. A kill loses at most those of this time; a slow potential
+/// exceeds it with one answer, which is written at once.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// An output that takes longer to write is written less often: the pause is this many times as long.
+const SAVING_SHARE: u32 = 20;
 
 /// Computes energies (eV) and forces (eV/Å) of the structures in a file
 ///
 /// Keys and columns of the input come back in the output, results of earlier calculations (energy, stress, magmoms, …) excepted.
-/// When it is interrupted, what is computed by then is written.
+/// The output is written while the command runs, at most once a second, so an interruption or a kill keeps what was computed.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  godiff evaluate candidates.xyz --potential emt -o evaluated.xyz")]
 pub struct Arguments {
@@ -33,36 +40,26 @@ impl Arguments {
         let interrupted = watch_interrupts()?;
 
         let structures: Vec<Structure> = frames.iter().map(|frame| frame.structure.for_calculator()).collect();
-        let mut answers: Vec<Option<Answer>> = vec![None; structures.len()];
+        let mut answered = Answered::new(frames, output);
         let ended = potential.evaluate(&structures, &mut |delivered| {
-            delivered.into_iter().for_each(|(k, answer)| answers[k] = Some(answer));
+            delivered.into_iter().for_each(|(k, answer)| answered.take(k, answer));
+            answered.save_if_due()?;
             stop_if(interrupted)
         });
+        self.conclude(&answered, ended)
+    }
 
-        let n_structures = frames.len();
-        let mut failures = Vec::new();
-        let mut evaluated: Vec<(usize, Frame)> = Vec::new();
-        for (k, (frame, answer)) in frames.into_iter().zip(answers).enumerate() {
-            let Some(answer) = answer else { continue };
-            let mut frame = frame.without_results();
-            (frame.structure.energy, frame.structure.forces) = match energy_and_forces(answer) {
-                Ok(Evaluation { energy, forces }) => (Some(energy), Some(forces)),
-                Err(reason) => {
-                    failures.push(format!("structure {}: {reason}", k + 1));
-                    (None, None)
-                }
-            };
-            evaluated.push((k, frame));
-        }
+    /// Writes or prints what is evaluated; `ended` is how the evaluation did.
+    fn conclude(&self, answered: &Answered, ended: Result<()>) -> Result<()> {
+        let (n_structures, n_evaluated) = (answered.frames.len(), answered.evaluated().count());
         // There is nothing to write: only the reason counts.
-        if evaluated.is_empty() {
+        if n_evaluated == 0 {
             ended?;
             return Err(no_answer(n_structures, &self.energies.input));
         }
-        let n_evaluated = evaluated.len();
-        match &output {
-            Some(output) => output.write(&evaluated.into_iter().map(|(_, frame)| frame).collect::<Vec<_>>())?,
-            None => print_table(&evaluated)?,
+        match &answered.output {
+            Some(_) => answered.save()?,
+            None => print_table(answered.evaluated())?,
         }
         if n_evaluated < n_structures {
             let place = self.output.as_ref().map_or(String::new(), |path| format!(", written to {}", path.display()));
@@ -71,14 +68,71 @@ impl Arguments {
             return Err(no_answer(n_structures - n_evaluated, &self.energies.input));
         }
         ended?;
-        match &failures[..] {
-            [] => Ok(()),
-            [first, ..] => Err(Error::Evaluator(format!(
-                "{}: {} of the structures could not be evaluated; {first}",
+        match answered.failures.iter().min() {
+            None => Ok(()),
+            Some((first, reason)) => Err(Error::Evaluator(format!(
+                "{}: {} of the structures could not be evaluated; structure {}: {reason}",
                 self.energies.input.display(),
-                failures.len()
+                answered.failures.len(),
+                first + 1
             ))),
         }
+    }
+}
+
+/// The structures of the input, with the answers so far.
+struct Answered<'a> {
+    frames: Vec<Frame>,
+    /// Whether the frame has its answer.
+    is_answered: Vec<bool>,
+    /// Structures without a result that counts, by their place, and the reasons.
+    failures: Vec<(usize, String)>,
+    output: Option<Output<'a>>,
+    /// When the output may be written again, and whether it would hold more than it does now.
+    due: Instant,
+    has_news: bool,
+}
+
+impl<'a> Answered<'a> {
+    fn new(frames: Vec<Frame>, output: Option<Output<'a>>) -> Self {
+        let frames: Vec<Frame> = frames.into_iter().map(Frame::without_results).collect();
+        let (is_answered, failures) = (vec![false; frames.len()], Vec::new());
+        Answered { frames, is_answered, failures, output, due: Instant::now(), has_news: false }
+    }
+
+    fn take(&mut self, k: usize, answer: Answer) {
+        let structure = &mut self.frames[k].structure;
+        (structure.energy, structure.forces) = match energy_and_forces(answer) {
+            Ok(Evaluation { energy, forces }) => (Some(energy), Some(forces)),
+            Err(reason) => {
+                self.failures.push((k, reason));
+                (None, None)
+            }
+        };
+        (self.is_answered[k], self.has_news) = (true, true);
+    }
+
+    /// Those with an answer, in the order of the input, with their places.
+    fn evaluated(&self) -> impl Iterator<Item = (usize, &Frame)> {
+        self.frames.iter().enumerate().filter(|(k, _)| self.is_answered[*k])
+    }
+
+    fn save(&self) -> Result<()> {
+        let evaluated: Vec<Frame> = self.evaluated().map(|(_, frame)| frame.clone()).collect();
+        self.output.as_ref().map_or(Ok(()), |output| output.write(&evaluated))
+    }
+
+    /// Writes the output with all answers so far, whole, unless it was written a moment ago.
+    fn save_if_due(&mut self) -> Result<()> {
+        let is_replaced = self.output.as_ref().is_some_and(Output::is_replaced);
+        if !is_replaced || !self.has_news || Instant::now() < self.due {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.save()?;
+        self.has_news = false;
+        self.due = Instant::now() + SAVE_INTERVAL.max(started.elapsed() * SAVING_SHARE);
+        Ok(())
     }
 }
 
@@ -102,7 +156,7 @@ fn no_answer(n: usize, input: &Path) -> Error {
     Error::Evaluator(format!("{}: the potential left {n} of the structures without an answer", input.display()))
 }
 
-fn print_table(evaluated: &[(usize, Frame)]) -> Result<()> {
+fn print_table<'f>(evaluated: impl Iterator<Item = (usize, &'f Frame)>) -> Result<()> {
     print("structure  atoms         energy/eV  largest force/(eV/Å)")?;
     for (k, frame) in evaluated {
         let structure = &frame.structure;

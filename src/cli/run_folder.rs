@@ -1,6 +1,6 @@
 //! Parts shared by all commands that work in a run folder: configuration, seed, folder, resuming, display of progress.
 
-use super::numbers::{LARGEST, whole};
+use super::numbers::{LARGEST, real, whole};
 use clap::Args;
 use godiff::Result;
 use godiff::config::Settings;
@@ -8,7 +8,7 @@ use godiff::run::{Reporter, Resumed, RunDirectory, Summary};
 use std::path::{Path, PathBuf};
 
 /// Folder of runs without `--out`.
-const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 
 /// A run, new or resumed.
 #[derive(Debug, Args)]
@@ -18,13 +18,17 @@ pub struct RunArguments {
     pub config: PathBuf,
     /// Seed of all random numbers [default: search.seed of the configuration, or 0]
     #[arg(long, value_name = "S", value_parser = whole::<u64>(0..=LARGEST), allow_negative_numbers = true)]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
     /// The run folder [default: the next free one in runs/, with the name of the configuration; with --resume the latest]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Resume a run that was interrupted or killed
+    pub out: Option<PathBuf>,
+    /// Resume a run that was interrupted or killed, or extend it: more iterations, samples or evaluations, another last
+    /// temperature, time limit or target
     #[arg(long)]
-    resume: bool,
+    pub resume: bool,
+    /// End the run cleanly after this wall-clock time, over all sessions, h [default: search.hours of the configuration]
+    #[arg(long, value_name = "H", value_parser = hours, allow_negative_numbers = true)]
+    pub hours: Option<f64>,
     /// Show nothing but errors
     #[arg(long, conflicts_with = "json")]
     pub quiet: bool,
@@ -42,6 +46,12 @@ impl RunArguments {
             true => Settings::seed_of_run(&self.folder_to_resume(suffix)?),
             false => None,
         };
+        let hours_before = match self.resume {
+            true => Settings::hours_of_run(&self.folder_to_resume(suffix)?),
+            false => None,
+        };
+        let search = &mut settings.sections.search;
+        search.hours = self.hours.or(search.hours).or(hours_before);
         settings.sections.search.seed = self.seed.or(seed_before).unwrap_or(settings.sections.search.seed);
         Ok(settings)
     }
@@ -70,7 +80,7 @@ impl RunArguments {
 
     /// The run to resume. Another device than before is allowed and leads to a note: a queue may assign another card.
     fn old_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
-        let mut run = RunDirectory::resume(&self.folder_to_resume(suffix)?, &settings.to_toml())?;
+        let mut run = RunDirectory::extend(&self.folder_to_resume(suffix)?, settings)?;
         let before = run.directory.summary().map(|summary| summary.device);
         if let Some(before) = before.filter(|before| hardware(before) != hardware(device)) {
             run.notes.push(format!(
@@ -92,9 +102,17 @@ impl RunArguments {
     }
 
     /// The configuration's name without its ending, and the suffix.
-    fn name(&self, suffix: &str) -> String {
+    pub fn name(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.config.file_stem().unwrap_or_default().to_string_lossy())
     }
+}
+
+/// Reads a time limit.
+fn hours(text: &str) -> std::result::Result<f64, String> {
+    real(text)
+        .ok()
+        .filter(|hours| *hours > 0.0)
+        .ok_or_else(|| "give a number of hours above 0, such as 12 or 0.5".into())
 }
 
 /// The parts of an engine's description that results depend on; the number of threads is none of them.

@@ -1,4 +1,6 @@
-//! `godiff search`: the whole search, new or resumed.
+//! `godiff search`: the whole search, new or resumed, with one seed or with several.
+
+mod seeds;
 
 use super::common::{Compute, in_file, print, watch_interrupts};
 use super::run_folder::RunArguments;
@@ -6,6 +8,7 @@ use clap::Args;
 use godiff::report::write_after_run;
 use godiff::search::Search;
 use godiff::{Result, engine, potential};
+use seeds::Seeds;
 
 /// Searches for the structure of lowest energy
 #[derive(Debug, Args)]
@@ -14,19 +17,31 @@ The run folder holds config.toml (with all defaults), archive.db (every sample; 
 minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends a run
 cleanly. --resume resumes it, also after a kill, and gives the same result as a run without interruption.
 
+With --seeds, one run follows the other, or --jobs of them work side by side. The folder holds a run folder for every seed,
+seed-S. When a run is finished, its lowest distinct structures are relaxed on its own potential. At the end a table shows the
+lowest minimum of each seed and how many seeds agree on the lowest of all. minima.xyz holds the distinct minima of all seeds
+and which seeds found each, seeds.json the table, report.html a page about all runs. --resume continues all runs that are not
+finished; a longer list adds seeds.
+
 Examples:
   godiff search configs/pt-adatom.toml
   godiff search configs/pt-adatom.toml --seed 3 --out runs/adatom-seed-3
-  godiff search configs/pt-adatom.toml --out runs/adatom-seed-3 --resume")]
+  godiff search configs/pt-adatom.toml --out runs/adatom-seed-3 --resume
+  godiff search configs/pt-adatom.toml --seeds 0-9 --jobs 2 --out runs/adatom-seeds")]
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
+    #[command(flatten)]
+    seeds: Seeds,
     #[command(flatten)]
     compute: Compute,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
+        if self.seeds.are_wanted()? {
+            return self.seeds.run(&self.run, &self.compute);
+        }
         let mut settings = self.run.settings("")?;
         settings.sections.forget_baselines();
 

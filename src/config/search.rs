@@ -30,6 +30,9 @@ pub struct SearchSection {
     /// The model does not learn from structures with energies above this, eV.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_ceiling_ev: Option<f64>,
+    /// Wall-clock time of the run, over all sessions, after which it ends, h; `--hours` overrides it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<f64>,
 }
 
 impl Default for SearchSection {
@@ -45,6 +48,7 @@ impl Default for SearchSection {
             min_distance_angstrom: 1.0,
             energy_floor_ev: None,
             energy_ceiling_ev: None,
+            hours: None,
         }
     }
 }
@@ -68,6 +72,7 @@ impl SearchSection {
         let all = self.samples_per_iteration.saturating_mul(self.iterations);
         let message = format!("{} is more than the {all} structures that all iterations sample together", self.buffer);
         keys.require(self.buffer <= all, "buffer", message)?;
+        self.hours.map_or(Ok(()), |hours| keys.positive("hours", hours))?;
         self.check_energies(keys)
     }
 

@@ -9,6 +9,7 @@
 //! generous [`Tolerances::SAMPLES`] for samples, and [`relaxed`], after which [`Tolerances::RELAXED`] distinguish minima.
 
 mod comparison;
+mod frames;
 mod source;
 mod symmetry;
 #[cfg(test)]
@@ -105,32 +106,6 @@ pub struct Minimum {
 }
 
 impl Minimum {
-    /// Its frame in a structure file: the structure, with count, occurrences and symmetry in the comment line. The runs are named
-    /// only if there are several.
-    pub fn frame(&self, n_runs: usize) -> Frame {
-        let mut frame = Frame::from(self.structure.clone())
-            .with_info("count", self.count as i64)
-            .with_info("relaxed", self.relaxed);
-        if n_runs > 1 {
-            frame = frame.with_info("n_runs", self.runs.len() as i64);
-        }
-        for (when, at) in [("first", self.first), ("last", self.last)] {
-            if n_runs > 1 {
-                frame = frame.with_info(&format!("{when}_run"), at.run as i64);
-            }
-            frame = frame
-                .with_info(&format!("{when}_evaluation"), at.evaluation as i64)
-                .with_info(&format!("{when}_iteration"), i64::from(at.iteration))
-                .with_info(&format!("{when}_index"), i64::from(at.index));
-        }
-        let Some(Symmetry { kind, number, symbol }) = &self.symmetry else { return frame };
-        let group = match kind {
-            GroupKind::Layer => "layer_group",
-            GroupKind::Space => "space_group",
-        };
-        frame.with_info(group, i64::from(*number)).with_info("symmetry", symbol.as_str())
-    }
-
     /// Adds the counts of `other`, which is of the same kind and not lower.
     fn join(&mut self, other: Minimum) {
         self.count += other.count;
@@ -197,7 +172,7 @@ pub fn write(folder: &Path) -> Result<()> {
 }
 
 /// The results of [`relaxed`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Relaxation {
     /// The distinct relaxed structures, by energy. Each has the counts and occurrences of all structures that led to it.
     pub minima: Vec<Minimum>,
@@ -226,7 +201,7 @@ pub fn relaxed(
     tolerances.check()?;
     let starts: Vec<Structure> = minima.iter().map(|minimum| minimum.structure.clone()).collect();
     let (ends, stopped) = relax_while(&starts, potential, settings, interrupted)?;
-    let mut relaxation = Relaxation { minima: Vec::new(), n_evaluations: 0, n_unconverged: 0, n_failed: 0, stopped };
+    let mut relaxation = Relaxation { stopped, ..Relaxation::default() };
     let mut found = Vec::new();
     for (minimum, end) in minima.into_iter().zip(ends) {
         relaxation.n_evaluations += end.n_evaluations;
@@ -244,14 +219,19 @@ pub fn relaxed(
             }
         }
     }
-    found.sort_by(|a, b| a.energy_ev.total_cmp(&b.energy_ev).then(a.first.cmp(&b.first)));
-    let Some(first) = found.first() else { return Ok(relaxation) };
+    relaxation.minima = merged(found, tolerances);
+    Ok(relaxation)
+}
+
+/// The distinct ones among `minima` of one system, by energy. Each has the counts and occurrences of all that are equal to it.
+pub fn merged(mut minima: Vec<Minimum>, tolerances: Tolerances) -> Vec<Minimum> {
+    minima.sort_by(|a, b| a.energy_ev.total_cmp(&b.energy_ev).then(a.first.cmp(&b.first)));
+    let Some(first) = minima.first() else { return Vec::new() };
     let mut kinds = Kinds::new(&first.structure, tolerances);
-    for minimum in found {
+    for minimum in minima {
         kinds.sort_in(minimum, usize::MAX);
     }
-    relaxation.minima = kinds.finish();
-    Ok(relaxation)
+    kinds.finish()
 }
 
 /// The distinct structures so far, by energy.

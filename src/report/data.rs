@@ -7,7 +7,7 @@ use crate::buffer::{self, Candidate};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::minima::{Minimum, Source, Tolerances, distinct};
-use crate::run::{IterationMetrics, RunDirectory, Summary, read_metrics};
+use crate::run::{IterationMetrics, RunDirectory, Segment, Summary, read_metrics};
 use crate::system::Vec3;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,8 @@ pub struct RunData {
     pub method: Method,
     /// The state of the run.
     pub summary: Summary,
+    /// How it was extended, in words; empty if it never was.
+    pub extensions: Vec<String>,
     /// Its finished iterations.
     pub metrics: Vec<IterationMetrics>,
     /// Everything sampled, in order of (iteration, index).
@@ -81,8 +83,11 @@ impl RunData {
         let tolerances = source.tolerances();
         // Without samples there may be no archive either.
         let minima = if samples.is_empty() { Vec::new() } else { distinct(&[source], tolerances, N_MINIMA)? };
+        // A file of a later version does not hide the results.
+        let segments = RunDirectory::segments_of(folder).unwrap_or_default();
+        let extensions = segments.iter().filter_map(Segment::describe).collect();
         let (folder, name) = (folder.to_owned(), name_of(folder));
-        Ok(RunData { folder, name, settings, method, summary, metrics, samples, minima, tolerances })
+        Ok(RunData { folder, name, settings, method, summary, extensions, metrics, samples, minima, tolerances })
     }
 
     /// Energies (eV) of the buffer that the model was trained on in iteration `metrics`, drawn again as the search drew it; empty

@@ -7,8 +7,8 @@ use super::run::{describe, status_name};
 use super::slug;
 use crate::archive::Archive;
 use crate::benchmark::{
-    Course, HEADS, Method, Outcome, PAIR_HEADS, Results, cells, compare_with_first, energy_curves, pairs,
-    success_curves,
+    Agreement, Course, HEADS, Method, Outcome, PAIR_HEADS, Results, SEED_HEADS, cells, compare_with_first,
+    energy_curves, pairs, success_curves,
 };
 use crate::config::Settings;
 use crate::error::Result;
@@ -17,6 +17,7 @@ use crate::plot::{Axis, Chart, Layer, Picture, Scale, escape, views};
 use crate::run::{RunDirectory, Summary};
 use crate::statistics::sorted;
 use crate::system::Vec3;
+use std::path::PathBuf;
 
 /// Most runs that are drawn one by one.
 const MOST_CURVES: usize = 40;
@@ -24,6 +25,7 @@ const MOST_CURVES: usize = 40;
 /// The part of a run that a comparison needs.
 struct Outline {
     name: String,
+    folder: PathBuf,
     settings: Settings,
     summary: Summary,
     outcome: Outcome,
@@ -86,7 +88,8 @@ fn outline(folder: &RunFolder) -> Result<Outline> {
         true => Archive::open(&path, &settings.system)?.best()?.map(|entry| entry.free_positions),
         false => None,
     };
-    Ok(Outline { name: name_of(&folder.path), settings, summary, outcome, course, best })
+    let (name, folder) = (name_of(&folder.path), folder.path.clone());
+    Ok(Outline { name, folder, settings, summary, outcome, course, best })
 }
 
 /// Adds `run` to the runs of its kind.
@@ -187,6 +190,7 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         }
         page.add("</div>");
     }
+    field.groups.iter().for_each(|group| agreement_section(page, group));
     page.add("<div class=\"charts\">");
     let prefix = if several { format!("{}-", slug(&field.groups[0].name)) } else { String::new() };
     let mut figure = |title: &str, caption: &str, mut picture: Picture| {
@@ -220,6 +224,20 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         }
         page.add(&format!("</div><p>{name}, seed {}</p></div>", run.summary.seed));
     }
+    page.add("</div>");
+}
+
+/// What the seeds of `group` agree on, if their structures were relaxed.
+fn agreement_section(page: &mut Page, group: &Group) {
+    let Some(first) = group.runs.first() else { return };
+    let runs: Vec<(u64, PathBuf)> = group.runs.iter().map(|run| (run.summary.seed, run.folder.clone())).collect();
+    // Files that are damaged cost this table alone.
+    let Ok(agreement) = Agreement::of(&group.name, &first.settings, &runs) else { return };
+    if agreement.n_relaxed == 0 {
+        return;
+    }
+    page.add(&format!("<div class=\"card\"><p>{}: {}.</p>", escape(&group.name), escape(&agreement.conclusion())));
+    page.table(&SEED_HEADS, &agreement.rows().into_iter().map(|row| row.map(typeset).to_vec()).collect::<Vec<_>>());
     page.add("</div>");
 }
 

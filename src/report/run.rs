@@ -29,6 +29,7 @@ pub fn status_name(status: RunStatus) -> (&'static str, &'static str) {
         RunStatus::Running => ("running or killed", ""),
         RunStatus::Done => ("done", "done"),
         RunStatus::TargetFound => ("target found", "done"),
+        RunStatus::TimeLimit => ("time limit reached", ""),
         RunStatus::Interrupted => ("interrupted", ""),
         RunStatus::Failed => ("failed", ""),
     }
@@ -61,6 +62,9 @@ fn header(page: &mut Page, run: &RunData) {
         summary.device
     );
     page.add(&format!("<p class=\"lead\">{}</p>", escape(&what)));
+    for extension in &run.extensions {
+        page.add(&format!("<p>This run was {}.</p>", escape(extension)));
+    }
     let best_sample = run.best();
     let found = best_sample.map_or("no structure counts yet".into(), |sample| {
         format!(

@@ -323,6 +323,12 @@ impl CheckpointFolder {
         }
         Ok(files)
     }
+
+    /// Iterations done, as the name of the newest checkpoint in the folder `path` says; 0 without one.
+    pub fn last_number(path: &Path) -> u32 {
+        let files = CheckpointFolder { path: path.to_owned() }.files().unwrap_or_default();
+        files.into_iter().map(|(number, _)| number).max().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

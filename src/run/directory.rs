@@ -3,21 +3,28 @@
 //! `config.toml` (as resolved) makes a folder a run. `summary.json` is there before it and knows the seed, so a run can be
 //! resumed from its first moment on. The lock is held on `.lock` by the operating system and dies with the process.
 
+mod differences;
+mod extension;
+mod lock;
+mod segments;
+
+pub use segments::Segment;
+
 use super::checkpoint::{Checkpoint, CheckpointFolder, SearchProgress};
 use super::metrics::{IterationMetrics, MetricsFile};
 use super::summary::Summary;
-use crate::config::depth::{TOO_DEEP, too_deep};
+use crate::config::Settings;
 use crate::disk::{
     folder_of, output_folder_error, remove_unfinished, storage_error, sync_folder, write_atomic, write_whole,
 };
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
-use crate::version::VERSION;
-use std::fs::{self, File, TryLockError};
+use differences::{Differences, HOURS, refused};
+use extension::Asked;
+use lock::lock;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use toml::{Table, Value};
 
 const CONFIG: &str = "config.toml";
 const SUMMARY: &str = "summary.json";
@@ -27,22 +34,20 @@ const ARCHIVE: &str = "archive.db";
 const BEST: &str = "best.xyz";
 const MODEL: &str = "model.safetensors";
 const REPORT: &str = "report.html";
-const LOCK: &str = ".lock";
+const SEGMENTS: &str = "segments.json";
 /// Folder for the structures that the potential gave up on.
 const FAILED: &str = "failed";
 
 /// Files that show that a folder holds a run. A kill in the first moment leaves `summary.json` alone.
 const MARKS: [&str; 7] = [CONFIG, METRICS, CHECKPOINTS, ARCHIVE, BEST, MODEL, REPORT];
 
-/// How often a lock that another process holds is tried again, and the pause before each attempt.
-const LOCK_RETRIES: usize = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
 /// The folder of a run that this process alone writes to.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
     config_checksum: u32,
+    /// The segments of a run that was extended; empty for every other run.
+    segments: Vec<Segment>,
     metrics: MetricsFile,
     checkpoints: CheckpointFolder,
     /// The lock ends when this file is closed.
@@ -83,8 +88,9 @@ impl RunDirectory {
         let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
         sync_folder(folder_of(path)).map_err(failed)?;
         let (metrics, _) = MetricsFile::resume(path.join(METRICS), 0)?;
-        let config_checksum = crc32fast::hash(config_toml.as_bytes());
-        Ok(RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock })
+        let config_checksum = checksum(config_toml);
+        let (path, segments) = (path.to_owned(), Vec::new());
+        Ok(RunDirectory { path, config_checksum, segments, metrics, checkpoints, _lock: lock })
     }
 
     /// A new run in `runs/<name>-NNN`, NNN the number after the highest in use. Processes that start together get different
@@ -93,13 +99,21 @@ impl RunDirectory {
     /// # Errors
     /// Those of [`RunDirectory::create`].
     pub fn create_next(runs: &Path, name: &str, config_toml: &str, summary: &Summary) -> Result<Self> {
+        RunDirectory::create(&RunDirectory::next_folder(runs, name)?, config_toml, summary)
+    }
+
+    /// Makes the folder `runs/<name>-NNN`, numbered as for [`RunDirectory::create_next`].
+    ///
+    /// # Errors
+    /// `BadInput` if it cannot be made, `Storage` for a full disk.
+    pub fn next_folder(runs: &Path, name: &str) -> Result<PathBuf> {
         let failed = |error: io::Error| output_folder_error(runs, &error);
         fs::create_dir_all(runs).map_err(failed)?;
         let mut number = numbered(runs, name).map_err(failed)?.last().map_or(1, |(highest, _)| highest + 1);
         loop {
             let path = runs.join(format!("{name}-{number:03}"));
             match fs::create_dir(&path) {
-                Ok(()) => return RunDirectory::create(&path, config_toml, summary),
+                Ok(()) => return Ok(path),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(output_folder_error(&path, &error)),
             }
@@ -119,13 +133,45 @@ impl RunDirectory {
         })
     }
 
-    /// The run in the folder `path`, to resume with the configuration `config_toml` (as resolved). Lines of `metrics.jsonl` after
-    /// the checkpoint are cut off.
+    /// The run in the folder `path`, to resume with the configuration `config_toml` (as resolved), which must be that of the run. Lines
+    /// of `metrics.jsonl` after the checkpoint are cut off.
     ///
     /// # Errors
     /// `BadInput` if there is no run, it is in use, the configuration has changed, or no checkpoint is whole or of this format;
     /// `Storage` if the folder cannot be written.
     pub fn resume(path: &Path, config_toml: &str) -> Result<Resumed> {
+        let lock = RunDirectory::lock_old(path)?;
+        let segments = segments::read(&path.join(SEGMENTS))?;
+        let started = Differences::started_of(path, &segments)?;
+        match Differences::between(path, &started, config_toml)?.first() {
+            Some(difference) => Err(refused(path, difference)),
+            None => RunDirectory::reopen(path, lock, config_toml, &started, segments),
+        }
+    }
+
+    /// As [`RunDirectory::resume`], with the configuration of `settings`. It may differ from that of the run in the keys that extend a
+    /// run: its budget, its last temperature, its time limit and its target. The folder then has a new [`Segment`].
+    ///
+    /// # Errors
+    /// Those of [`RunDirectory::resume`]; `BadInput` if the new budget is smaller than what is done, or the new keys change nothing.
+    pub fn extend(path: &Path, settings: &Settings) -> Result<Resumed> {
+        let lock = RunDirectory::lock_old(path)?;
+        let segments = segments::read(&path.join(SEGMENTS))?;
+        let started = Differences::started_of(path, &segments)?;
+        let asked = Asked::new(path, settings, &segments);
+        let differences = Differences::between(path, &started, &asked.config_toml)?;
+        if let Some(difference) = differences.iter().find(|difference| !difference.extends) {
+            return Err(refused(path, difference));
+        }
+        settings.check_copies(path)?;
+        let (segments, notes) = asked.extend(path, &started, &differences, segments)?;
+        let mut resumed = RunDirectory::reopen(path, lock, &asked.config_toml, &started, segments)?;
+        resumed.notes.extend(notes);
+        Ok(resumed)
+    }
+
+    /// Locks the folder of an old run, and removes what a kill left half written.
+    fn lock_old(path: &Path) -> Result<File> {
         if !path.join(CONFIG).is_file() {
             return Err(Error::bad_file(
                 path,
@@ -137,10 +183,15 @@ impl RunDirectory {
         remove_unfinished(path).map_err(failed)?;
         // A missing folder holds no rubbish.
         let _ = remove_unfinished(&path.join(FAILED));
-        let started_toml = check_config(path, config_toml)?;
+        Ok(lock)
+    }
+
+    fn reopen(path: &Path, lock: File, config: &str, started: &str, segments: Vec<Segment>) -> Result<Resumed> {
+        let failed = |error: io::Error| storage_error(path, &error);
         let checkpoints = CheckpointFolder::open(path.join(CHECKPOINTS)).map_err(failed)?;
-        let [config_checksum, started_checksum] = [config_toml, &started_toml].map(|t| crc32fast::hash(t.as_bytes()));
-        let (checkpoint, notes) = checkpoints.newest(&[config_checksum, started_checksum])?.unzip();
+        let earlier = segments.iter().map(|segment| segment.config.as_str());
+        let checksums: Vec<u32> = [config, started].into_iter().chain(earlier).map(checksum).collect();
+        let (checkpoint, notes) = checkpoints.newest(&checksums)?.unzip();
         let seed =
             checkpoint.as_ref().map_or_else(|| seed_of_summary(path), |checkpoint| Ok(checkpoint.progress.seed))?;
         let n_done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.iterations_done);
@@ -153,7 +204,8 @@ impl RunDirectory {
                 "{file}: {n_lost} of {n_done} lines are missing or damaged; the search does not need them"
             ));
         }
-        let directory = RunDirectory { path: path.to_owned(), config_checksum, metrics, checkpoints, _lock: lock };
+        let (path, config_checksum) = (path.to_owned(), checksum(config));
+        let directory = RunDirectory { path, config_checksum, segments, metrics, checkpoints, _lock: lock };
         Ok(Resumed { directory, seed, checkpoint, notes })
     }
 
@@ -180,6 +232,19 @@ impl RunDirectory {
         self.metrics.append(metrics)
     }
 
+    /// The segments of a run that was extended, in their order; empty for every other run.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// [`RunDirectory::segments`] of the run in `folder`.
+    ///
+    /// # Errors
+    /// `BadInput` if the file is damaged.
+    pub fn segments_of(folder: &Path) -> Result<Vec<Segment>> {
+        segments::read(&folder.join(SEGMENTS))
+    }
+
     /// The present `summary.json`, if it can be read.
     pub fn summary(&self) -> Option<Summary> {
         RunDirectory::summary_of(&self.path)
@@ -190,6 +255,19 @@ impl RunDirectory {
         fs::read(folder.join(SUMMARY)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
     }
 
+    /// Whether the run in `folder` has the configuration and the target of `settings`, time limits apart: if it is done, nothing is
+    /// left to do.
+    pub fn has_settings(folder: &Path, settings: &Settings) -> bool {
+        let compare = || -> Result<bool> {
+            let segments = segments::read(&folder.join(SEGMENTS))?;
+            let started = Differences::started_of(folder, &segments)?;
+            let asked = Asked::new(folder, settings, &segments);
+            let differences = Differences::between(folder, &started, &asked.config_toml)?;
+            Ok(!asked.has_new_target() && differences.iter().all(|difference| difference.key == HOURS))
+        };
+        compare().unwrap_or(false)
+    }
+
     /// Whether `folder` holds a run that can be resumed.
     pub fn exists(folder: &Path) -> bool {
         folder.join(CONFIG).is_file()
@@ -198,7 +276,7 @@ impl RunDirectory {
     /// Whether a process works in `folder` now, as far as this machine can see. On file systems without locks between machines,
     /// work of another machine stays hidden.
     pub fn is_in_use(folder: &Path) -> bool {
-        File::open(folder.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        lock::is_held(folder)
     }
 
     /// `failed/`: structures that the potential gave up on.
@@ -268,28 +346,8 @@ impl RunDirectory {
     }
 }
 
-fn lock(folder: &Path, failed: impl Fn(io::Error) -> Error) -> Result<File> {
-    let path = folder.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(&failed)?;
-    match try_lock(&file) {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::bad_file(folder, "another godiff is working in this folder; wait for it or name another folder"))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// Locks `file`. [`RunDirectory::is_in_use`] holds the lock for a moment. It must not keep a run from starting, so this tries
-/// several times.
-fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
-    for _ in 0..LOCK_RETRIES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            result => return result,
-        }
-    }
-    file.try_lock()
+fn checksum(config_toml: &str) -> u32 {
+    crc32fast::hash(config_toml.as_bytes())
 }
 
 fn summary_bytes(summary: &Summary) -> Vec<u8> {
@@ -317,54 +375,6 @@ fn numbered(runs: &Path, name: &str) -> io::Result<Vec<(u32, PathBuf)>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// Refuses a configuration that differs from the text of the one in the folder.
-fn check_config(folder: &Path, config_toml: &str) -> Result<String> {
-    let path = folder.join(CONFIG);
-    let started_toml =
-        fs::read_to_string(&path).map_err(|error| Error::bad_file(&path, format!("cannot be read ({error})")))?;
-    let damaged = |why: &str| {
-        Error::bad_file(&path, format!("is damaged ({why}); put it back or start a new run without --resume"))
-    };
-    let parse = |text: &str| match too_deep(text) {
-        Some(_) => Err(damaged(TOO_DEEP)),
-        None => text.parse::<Table>().map_err(|error| damaged(error.message())),
-    };
-    let (started, present) = (parse(&started_toml)?, parse(config_toml)?);
-    let Some((key, started, present)) = first_difference(&started, &present) else { return Ok(started_toml) };
-    let started = started.map_or_else(|| format!("without {key}"), |value| format!("with {key} = {value}"));
-    let present = present.map_or_else(|| "it is not set".to_owned(), |value| format!("it is {value}"));
-    let what_to_do = match RunDirectory::summary_of(folder) {
-        Some(Summary { version, .. }) if version != VERSION => format!(
-            "it was started by godiff {version} and this is godiff {VERSION}, which may know other keys and defaults: finish \
-             it with that version, or start a new run without --resume"
-        ),
-        _ => "a changed configuration needs a new run without --resume".to_owned(),
-    };
-    Err(Error::bad_file(folder, format!("this run was started {started} and now {present}; {what_to_do}")))
-}
-
-/// The first key, in alphabetical order, with two different values: as `table.key`, with both values.
-fn first_difference(old: &Table, new: &Table) -> Option<(String, Option<Value>, Option<Value>)> {
-    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    keys.into_iter().find_map(|key| {
-        let empty = Table::new();
-        let (a, b) = (old.get(key), new.get(key));
-        let inner = match (a, b) {
-            (Some(Value::Table(a)), Some(Value::Table(b))) => first_difference(a, b),
-            (Some(Value::Table(a)), None) => first_difference(a, &empty),
-            (None, Some(Value::Table(b))) => first_difference(&empty, b),
-            _ => None,
-        };
-        match inner {
-            Some((inner, a, b)) => Some((format!("{key}.{inner}"), a, b)),
-            None if a == b => None,
-            None => Some((key.clone(), a.cloned(), b.cloned())),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The potential's side of one round: structures arrive while later ones are still drawn, answers go to the archive.
 
 use super::progress::Phase;
-use super::{Judge, Reporter, Round};
+use super::{Judge, Reporter, Round, Stop};
 use crate::archive::{Archive, Entry, Status};
 use crate::disk::{storage_error, write_atomic};
 use crate::error::{Result, stop_if};
@@ -25,7 +25,7 @@ pub(super) struct RoundEvaluation<'a> {
     pub archive: &'a mut Archive,
     pub reporter: &'a Reporter,
     pub potential: &'a dyn Potential,
-    pub interrupted: &'a AtomicBool,
+    pub stop: Stop<'a>,
     /// Set when drawing or evaluation has failed, so that the other one stops.
     pub abandoned: &'a AtomicBool,
     /// Where the inputs of failed evaluations go.
@@ -154,7 +154,7 @@ impl Exchange for RoundEvaluation<'_> {
 
 impl RoundEvaluation<'_> {
     fn stop_if_told(&self) -> Result<()> {
-        stop_if(self.interrupted)?;
+        self.stop.check()?;
         stop_if(self.abandoned)
     }
 }

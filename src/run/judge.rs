@@ -1,13 +1,11 @@
 //! What becomes of a structure: whether it is evaluated, whether the model learns from it, and whether it is the target.
 
-use super::{Best, SearchProgress};
+use super::{Best, SearchProgress, Stop};
 use crate::archive::{Entry, Status};
 use crate::config::{Settings, Target};
-use crate::error::stop_if;
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
 use crate::system::{BondGraph, Structure, System, Vec3};
-use std::sync::atomic::AtomicBool;
 
 /// The criteria of one run.
 #[derive(Debug)]
@@ -51,16 +49,11 @@ impl Judge {
     ///
     /// # Errors
     /// Those of the potential, `BadInput` if it has no energy for the target, `Interrupted`.
-    pub fn evaluate_target(
-        &mut self,
-        settings: &Settings,
-        potential: &dyn Potential,
-        interrupted: &AtomicBool,
-    ) -> Result<()> {
+    pub fn evaluate_target(&mut self, settings: &Settings, potential: &dyn Potential, stop: Stop) -> Result<()> {
         if let (Some(Target { structure, matching }), Some(sought)) = (&settings.target, &mut self.sought)
             && let Some((_, within)) = matching.within_ev()
         {
-            sought.highest = energy_of(structure, potential, interrupted)? + within;
+            sought.highest = energy_of(structure, potential, stop)? + within;
         }
         Ok(())
     }
@@ -125,11 +118,11 @@ fn bonds(system: &System, free: &[Vec3]) -> BondGraph {
     BondGraph::new(&system.cell, system.formula_numbers(), &free[system.n_mobile()..])
 }
 
-fn energy_of(structure: &Structure, potential: &dyn Potential, interrupted: &AtomicBool) -> Result<f64> {
+fn energy_of(structure: &Structure, potential: &dyn Potential, stop: Stop) -> Result<f64> {
     let mut outcome = None;
     potential.evaluate(std::slice::from_ref(structure), &mut |answers| {
         outcome = answers.into_iter().map(|(_, answer)| answer).next().or(outcome.take());
-        stop_if(interrupted)
+        stop.check()
     })?;
     match outcome {
         Some(Answer::Done(evaluation)) if evaluation.energy.is_finite() => Ok(evaluation.energy),

@@ -9,10 +9,11 @@ mod metrics;
 pub mod progress;
 mod round;
 mod session;
+mod stop;
 mod summary;
 
 pub use checkpoint::{Best, Checkpoint, Flaw, SearchProgress};
-pub use directory::{Resumed, RunDirectory};
+pub use directory::{Resumed, RunDirectory, Segment};
 pub use evaluation::Drawn;
 pub use history::{History, Known, Sampled};
 pub use judge::Judge;
@@ -22,4 +23,5 @@ pub use metrics::{IterationMetrics, PhaseSeconds, parse_metrics, read_metrics};
 pub use progress::Reporter;
 pub use round::{Part, Round};
 pub use session::{Activity, Afterwards, Draw, Session};
+pub use stop::Stop;
 pub use summary::{RunStatus, Summary};

@@ -4,12 +4,12 @@ use super::evaluation::{Drawn, Handled, RoundEvaluation};
 use super::progress::RunInfo;
 use super::{
     Checkpoint, IterationMetrics, Judge, PhaseSeconds, Reporter, Resumed, Round, RunDirectory, RunStatus,
-    SearchProgress, Summary,
+    SearchProgress, Stop, Summary,
 };
-use crate::archive::{Archive, Entry};
+use crate::archive::{Archive, Entry, Status};
 use crate::config::Settings;
 use crate::engine::ModelState;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, stop_if};
 use crate::potential::Potential;
 use crate::system::xyz::format_frames;
 use std::path::Path;
@@ -31,8 +31,8 @@ pub struct Session<'a> {
     pub archive: Archive,
     /// Shows the progress.
     pub reporter: &'a Reporter,
-    /// Set by the user who wants the run to end.
-    pub interrupted: &'a AtomicBool,
+    /// What ends the run before its work is done.
+    pub stop: Stop<'a>,
     /// Results of the closed rounds.
     pub progress: SearchProgress,
     /// Whether the run ends when it finds the target.
@@ -69,8 +69,8 @@ pub trait Activity {
     }
 }
 
-/// Draws structures and sends them; ends early when one of the flags is set.
-pub type Draw<'a> = &'a mut dyn FnMut(Sender<Drawn>, &[&AtomicBool]) -> Result<()>;
+/// Draws structures and sends them; ends early with the error of the function, which it calls often.
+pub type Draw<'a> = &'a mut dyn FnMut(Sender<Drawn>, &dyn Fn() -> Result<()>) -> Result<()>;
 
 /// Work of a command in the folder of a run that has ended, before the user reads about the end: write a report, for example.
 pub type Afterwards<'a> = &'a (dyn Fn(&Path, &Reporter) -> Result<()> + Sync);
@@ -102,6 +102,8 @@ impl<'a> Session<'a> {
             Some(checkpoint) => (checkpoint.progress, Some(checkpoint.model)),
             None => (SearchProgress::new(seed), None),
         };
+        // A summary also knows the time of an iteration that was not closed.
+        let seconds_before = directory.summary().map_or(0.0, |summary| summary.seconds).max(progress.seconds);
         let session = Session {
             settings,
             potential,
@@ -109,12 +111,12 @@ impl<'a> Session<'a> {
             directory,
             archive,
             reporter,
-            interrupted,
+            stop: Stop::new(interrupted),
             stop_at_target: false,
             progress,
             device,
             started: Instant::now(),
-            seconds_before: progress.seconds,
+            seconds_before,
         };
         Ok((session, model))
     }
@@ -123,11 +125,6 @@ impl<'a> Session<'a> {
     /// may be used when the run is resumed.
     pub fn set_stop_at_target(&mut self, stop: bool) {
         self.stop_at_target = stop;
-    }
-
-    /// `seconds` is the wall-clock time of the run before this session, s.
-    pub(crate) fn set_seconds_before(&mut self, seconds: f64) {
-        self.seconds_before = seconds;
     }
 
     /// Whether the run ends here because it has found the target, in a closed round or among `open`, as for [`Session::so_far`].
@@ -150,10 +147,22 @@ impl<'a> Session<'a> {
             first_iteration: self.progress.iterations_done,
             best_ev: self.archive.best()?.and_then(|entry| entry.energy),
         });
+        self.set_limit();
+        let is_done = self.directory.summary().is_some_and(|summary| summary.status == RunStatus::Done);
+        if self.stop.is_by_time() && !is_done {
+            return self.end_at_once(method);
+        }
+        if self.target_is_new() {
+            self.progress.target_first_evaluation = None;
+        }
         let outcome = self
             .write_summary(RunStatus::Running, method.open())
             .and_then(|_| self.evaluate_target())
             .and_then(|()| method.work(self));
+        let outcome = match outcome {
+            Err(Error::Interrupted) if self.stop.is_by_time() => Ok(RunStatus::TimeLimit),
+            outcome => outcome,
+        };
         let status = match outcome {
             Ok(status) => status,
             Err(Error::Interrupted) => RunStatus::Interrupted,
@@ -168,14 +177,55 @@ impl<'a> Session<'a> {
     /// Asks the potential for the target's energy, if the criteria need it.
     fn evaluate_target(&mut self) -> Result<()> {
         self.potential.notes().iter().for_each(|note| self.reporter.message(note));
-        self.judge.evaluate_target(self.settings, &*self.potential, self.interrupted)
+        self.judge.evaluate_target(self.settings, &*self.potential, self.stop)?;
+        if self.target_is_new() { self.look_for_target() } else { Ok(()) }
+    }
+
+    /// Whether the run was extended by a target, so that what it counted before may be about another one.
+    fn target_is_new(&self) -> bool {
+        self.directory.segments().windows(2).any(|pair| pair[1].changes_target(&pair[0]))
+    }
+
+    /// Counts again, in all closed rounds, the evaluations up to the first that matches the target.
+    fn look_for_target(&mut self) -> Result<()> {
+        let (n_closed, judge) = (self.progress.iterations_done, &self.judge);
+        let (mut n_evaluations, mut found) = (0, None);
+        self.archive.visit(&mut |entry| {
+            if entry.iteration < n_closed && entry.status != Status::TooClose {
+                n_evaluations += 1;
+                if found.is_none() && judge.is_target(&entry) {
+                    found = Some(n_evaluations);
+                }
+            }
+        })?;
+        self.progress.target_first_evaluation = found;
+        Ok(())
+    }
+
+    /// Starts the clock of the time limit.
+    fn set_limit(&mut self) {
+        if let Some(hours) = self.settings.sections.search.hours {
+            self.stop = self.stop.after(hours * 3600.0 - self.seconds());
+        }
+    }
+
+    /// Ends a run whose time was up before this session; its summary stays but for status and time.
+    fn end_at_once(&self, method: &dyn Activity) -> Result<Summary> {
+        self.reporter.message("the time limit of this run is reached already; --hours sets another");
+        let before = self.directory.summary();
+        let summary = before.unwrap_or_else(|| self.so_far(method.open()).summary(RunStatus::TimeLimit, &self.device));
+        let summary = Summary { status: RunStatus::TimeLimit, seconds: self.seconds(), ..summary };
+        self.directory.write_summary(&summary)?;
+        self.reporter.finished(&summary);
+        Ok(summary)
     }
 
     /// Evaluates and records the structures of `round` that `draw` sends, while `draw` makes later ones. `draw` stays on this
     /// thread, which holds the device; a second thread judges, asks the potential and records. The flags say when to stop
     /// drawing. Adds to `seconds`; gives the recorded structures, also before an error.
     pub fn evaluate(&mut self, round: &Round, seconds: &mut PhaseSeconds, draw: Draw) -> (Vec<Entry>, Result<()>) {
-        let Session { settings, judge, archive, reporter, potential, interrupted, directory, .. } = self;
+        let Session { settings, judge, archive, reporter, potential, stop, directory, .. } = self;
+        let stop = *stop;
         let (drawn, arriving) = channel();
         let abandoned = AtomicBool::new(false);
         let mut evaluation = RoundEvaluation {
@@ -184,7 +234,7 @@ impl<'a> Session<'a> {
             archive,
             reporter,
             potential: &**potential,
-            interrupted,
+            stop,
             abandoned: &abandoned,
             failures: directory.failures_path(),
             round,
@@ -200,7 +250,7 @@ impl<'a> Session<'a> {
                 }
                 outcome
             });
-            let drawing = draw(drawn, &[interrupted, &abandoned]);
+            let drawing = draw(drawn, &|| stop.check().and_then(|()| stop_if(&abandoned)));
             seconds.sample += started.elapsed().as_secs_f64();
             if drawing.is_err() {
                 abandoned.store(true, Ordering::Relaxed);
@@ -262,7 +312,8 @@ impl<'a> Session<'a> {
     /// # Errors
     /// `Storage`.
     pub fn write_summary(&self, status: RunStatus, open: &[Entry]) -> Result<Summary> {
-        let summary = self.so_far(open).summary(status, &self.device);
+        let segments = self.directory.segments().len().max(1);
+        let summary = Summary { segments, ..self.so_far(open).summary(status, &self.device) };
         self.directory.write_summary(&summary)?;
         Ok(summary)
     }

@@ -13,6 +13,8 @@ pub enum RunStatus {
     Done,
     /// The search found the target and was meant to end there: `--resume` continues with the iterations that are left.
     TargetFound,
+    /// Its time limit was reached: `--resume` with another one continues it.
+    TimeLimit,
     /// Ended by the user: `--resume` continues it.
     Interrupted,
     /// Ended by an error.
@@ -44,6 +46,17 @@ pub struct Summary {
     pub best_index: Option<u32>,
     /// Evaluations up to and with the first that matched the target; null without success.
     pub target_first_evaluation: Option<u64>,
+    /// Segments of the run: 1 more than the number of times that it was extended. Left out in the file if it never was.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub segments: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }
 
 impl Summary {
@@ -61,6 +74,7 @@ impl Summary {
             best_iteration: None,
             best_index: None,
             target_first_evaluation: None,
+            segments: 1,
         }
     }
 }

@@ -5,13 +5,12 @@ use crate::archive::Entry;
 use crate::config::Settings;
 use crate::diffusion::CorrectorSettings;
 use crate::engine::{Engine, FreePositions, Progress};
-use crate::error::{Error, Result, stop_if};
+use crate::error::{Error, Result};
 use crate::gpu::profiler_range;
 use crate::proposal::Proposal;
 use crate::run::progress::Phase;
 use crate::run::{Drawn, Reporter, Round};
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 
 /// Most structures drawn before they are evaluated. A kill costs at most this many.
@@ -29,9 +28,14 @@ pub(super) struct Drawing<'a, 'p> {
 }
 
 impl Drawing<'_, '_> {
-    /// Draws the samples in `ranges`, range by range, and sends each sample when it is done; ends early when one of `stop` is
-    /// set.
-    pub fn draw(&mut self, ranges: &[Range<usize>], sender: &Sender<Drawn>, stop: &[&AtomicBool]) -> Result<()> {
+    /// Draws the samples in `ranges`, range by range, and sends each sample when it is done; ends early with the error of
+    /// `stop`.
+    pub fn draw(
+        &mut self,
+        ranges: &[Range<usize>],
+        sender: &Sender<Drawn>,
+        stop: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let (n_reverse, relaxation) = (self.settings.sections.diffusion.steps, self.relaxation());
         for range in ranges {
             let _range = profiler_range("sample");
@@ -39,7 +43,7 @@ impl Drawing<'_, '_> {
             let reporter = self.reporter;
             let mut advance = |step| {
                 reporter.advance(step);
-                stop.iter().try_for_each(|stop| stop_if(stop))
+                stop()
             };
             let mut structures = self.proposed(range, &mut advance)?;
             if let Some((n_steps, corrector)) = relaxation {

@@ -1,7 +1,7 @@
 //! Planning: the list of runs, and the files for a scheduler.
 
 use crate::cli::common::watch_interrupts;
-use crate::cli::numbers::whole;
+use crate::cli::numbers::{list, whole};
 use clap::{Args, ValueEnum};
 use godiff::benchmark::{Entrant, Resources};
 use godiff::campaign::hyperqueue::Job;
@@ -9,7 +9,6 @@ use godiff::campaign::slurm::{Script, shell_quoted};
 use godiff::campaign::{Campaign, Planned};
 use godiff::disk::write_atomic;
 use godiff::gpu::Place;
-use godiff::report::write_after_run;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
@@ -104,7 +103,7 @@ impl Plan {
         let device = self.device(starter)?;
         let entrants = self.configs.iter().map(|config| Entrant::parse(config)).collect::<Result<_>>()?;
         let seeds = match &self.seeds {
-            Some(list) => numbers(list, "--seeds")?,
+            Some(seeds) => list(seeds, "--seeds")?,
             None => (0..self.runs).collect(),
         };
         let Planned { campaign, first_new } = Campaign::plan(out, entrants, &seeds, self.to_the_end)?;
@@ -139,7 +138,7 @@ impl Plan {
         let at_once = self.at_once.map(usize::from).or(on_cpu.then_some((n_cores / n_cpus).max(1)));
         let n_devices = Place::list(device)?.len();
         let resources = Resources::new(device, at_once, n_cpus * at_once.unwrap_or(n_devices))?;
-        let outcome = campaign.work(tasks, &resources, &|line| eprintln!("{line}"), &write_after_run, interrupted);
+        let outcome = campaign.work(tasks, &resources, &super::work::watch(interrupted));
         super::status::show(campaign, false)?;
         super::status::write(campaign)?;
         outcome
@@ -230,38 +229,6 @@ impl Plan {
                 Some(name) => Err(Error::bad_input(format!("{name} is for Slurm; leave it out with --for local"))),
                 None => Ok(()),
             },
-        }
-    }
-}
-
-/// The numbers of a list such as "0-9,20", in its order.
-pub fn numbers(list: &str, option: &str) -> Result<Vec<u64>> {
-    let wrong =
-        || Error::bad_input(format!("{option} {list}: write numbers and ranges of at most 100000, such as 0-9,20"));
-    let mut numbers = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u64, u64) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
-        // Seeds must fit the whole numbers of TOML.
-        if last < first || last - first >= 100_000 || last > i64::MAX as u64 {
-            return Err(wrong());
-        }
-        numbers.extend((first..=last).filter(|number| !numbers.contains(number)).collect::<Vec<_>>());
-    }
-    Ok(numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::numbers;
-
-    #[test]
-    fn lists_of_numbers() {
-        assert_eq!(numbers("0-2,7", "--seeds").unwrap(), [0, 1, 2, 7]);
-        assert_eq!(numbers("5,1,5", "--seeds").unwrap(), [5, 1]);
-        for wrong in ["", "3-1", "1,", "a", "-1", "0-100000000", "9223372036854775808"] {
-            let error = numbers(wrong, "--seeds").unwrap_err();
-            assert!(error.to_string().starts_with(&format!("--seeds {wrong}: write numbers")), "{error}");
         }
     }
 }

@@ -2,19 +2,20 @@
 
 use crate::cli::common::print;
 use clap::Args;
-use godiff::benchmark::{Results, text};
+use godiff::benchmark::{Agreement, Results, text};
 use godiff::campaign::{Campaign, RunState, States};
 use godiff::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Shows the status of the runs of a campaign, and the benchmark's tables so far
+/// Shows the status of the runs of a campaign, and the tables so far
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The command reads only summaries, so it does not disturb tasks. The lock of a run shows whether a
+The command reads only results, so it does not disturb tasks. The lock of a run shows whether a
 process works on it. On file systems without locks between machines, a run on another machine counts
 as stopped. --write puts results.json, results.md, energy.svg and success.svg into the folder, as
-godiff benchmark does.
+godiff benchmark does, and minima.xyz and seeds.json into the folder of each configuration without
+[target].
 
 Examples:
   godiff campaign status pt7
@@ -36,6 +37,7 @@ struct Status<'a> {
     states: States,
     runs: Vec<Run>,
     table: &'a [Results],
+    seeds: &'a [Agreement],
 }
 
 #[derive(Serialize)]
@@ -56,11 +58,12 @@ impl Arguments {
 /// Prints the status of `campaign`.
 pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
     let (states, results) = (campaign.states(), campaign.results());
+    let agreements = campaign.benchmark().agreements()?;
     let counts: States = states.iter().copied().collect();
     if json {
         let run = |(task, &state): (usize, &RunState)| Run { task, run: campaign.name_of(task), state };
         let runs = states.iter().enumerate().map(run).collect();
-        let status = Status { states: counts, runs, table: &results };
+        let status = Status { states: counts, runs, table: &results, seeds: &agreements };
         return print(serde_json::to_string_pretty(&status).map_err(|cause| Error::Failed(cause.to_string()))?);
     }
     let States { finished, running, stopped, failed, waiting } = counts;
@@ -76,11 +79,17 @@ pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
         };
         print(format!("task {task}, {}: {note}", campaign.name_of(task)))?;
     }
-    print(text(&results))
+    let table = if results.is_empty() { None } else { Some(text(&results)) };
+    let tables: Vec<String> = table.into_iter().chain(agreements.iter().map(Agreement::text)).collect();
+    print(tables.join("\n\n"))
 }
 
 /// Writes the benchmark's table and curves into the campaign's folder.
 pub fn write(campaign: &Campaign) -> Result<()> {
     let benchmark = campaign.benchmark();
-    benchmark.write(&benchmark.results()?)
+    let results = benchmark.results()?;
+    if !results.is_empty() {
+        benchmark.write(&results)?;
+    }
+    benchmark.write_agreements(&benchmark.agreements()?)
 }

@@ -1,14 +1,15 @@
 //! `godiff campaign run`: runs tasks.
 
-use super::plan::numbers;
 use crate::cli::common::{Threads, watch_interrupts};
-use crate::cli::numbers::whole;
+use crate::cli::numbers::{list, whole};
 use clap::Args;
-use godiff::benchmark::Resources;
+use godiff::benchmark::{Resources, Watch};
 use godiff::campaign::Campaign;
 use godiff::report::write_after_run;
+use godiff::run::Reporter;
 use godiff::{Error, Result};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 /// Runs tasks of a campaign on this machine; schedulers call this command
 #[derive(Debug, Args)]
@@ -42,6 +43,11 @@ pub struct Arguments {
     threads: Threads,
 }
 
+/// Tasks say on standard error how they end; `interrupted` stops them.
+pub fn watch(interrupted: &AtomicBool) -> Watch<'_> {
+    Watch { say: &|line| eprintln!("{line}"), reporter: &Reporter::quiet, afterwards: &write_after_run, interrupted }
+}
+
 impl Arguments {
     pub fn run(self) -> Result<()> {
         self.threads.start()?;
@@ -56,10 +62,10 @@ impl Arguments {
         let interrupted = watch_interrupts()?;
         let side_by_side = self.side_by_side.map(usize::from).or(named.then_some(tasks.len()));
         let resources = Resources::new(&self.device, side_by_side, rayon::current_num_threads())?;
-        campaign.work(&tasks, &resources, &|line| eprintln!("{line}"), &write_after_run, interrupted)
+        campaign.work(&tasks, &resources, &watch(interrupted))
     }
 
-    fn tasks_listed(&self, list: &str, campaign: &Campaign) -> Result<Vec<usize>> {
+    fn tasks_listed(&self, tasks: &str, campaign: &Campaign) -> Result<Vec<usize>> {
         let n_tasks = campaign.n_tasks();
         let task = |number: u64| {
             usize::try_from(number).ok().filter(|&task| task < n_tasks).ok_or_else(|| {
@@ -67,6 +73,6 @@ impl Arguments {
                 Error::bad_file(&self.folder, message)
             })
         };
-        numbers(list, "--task")?.into_iter().map(task).collect()
+        list(tasks, "--task")?.into_iter().map(task).collect()
     }
 }

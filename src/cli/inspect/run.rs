@@ -4,7 +4,7 @@ use super::{describe_archive, lowest_energy, time};
 use crate::cli::common::print;
 use godiff::baseline::Baseline;
 use godiff::config::Settings;
-use godiff::run::{RunDirectory, RunStatus, Summary, read_metrics};
+use godiff::run::{RunDirectory, RunStatus, Segment, Summary, read_metrics};
 use godiff::{Error, Result};
 use std::path::Path;
 
@@ -18,6 +18,9 @@ pub fn describe(folder: &Path) -> Result<()> {
     print(format!("{}: {method}, {}", folder.display(), standing(folder, summary.status)))?;
     print(format!("godiff {version}, {device}, seed {seed}"))?;
     settings.iter().try_for_each(|settings| print(task(settings)))?;
+    // A file of a later version does not hide the results either.
+    let segments = RunDirectory::segments_of(folder).unwrap_or_default();
+    segments.iter().filter_map(Segment::describe).try_for_each(print)?;
     print(format!("{samples} samples, {evaluations} evaluations in {}", time(*seconds)))?;
     if let (Some(energy), Some(iteration), Some(index)) =
         (summary.best_energy_ev, summary.best_iteration, summary.best_index)
@@ -49,6 +52,7 @@ pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
         RunStatus::Running => "killed; resume it with --resume",
         RunStatus::Done => "done",
         RunStatus::TargetFound => "ended at the target; resume it with --resume",
+        RunStatus::TimeLimit => "ended at its time limit; resume it with --resume and another --hours",
         RunStatus::Interrupted => "interrupted; resume it with --resume",
         RunStatus::Failed => "failed",
     }

@@ -102,7 +102,7 @@ fn a_folder_with_a_run_is_not_overwritten() {
     }
     let path = folder.path().join("notes");
     fs::create_dir(&path).unwrap();
-    for harmless in ["notes.txt", SUMMARY, LOCK, ".config.toml.12.unfinished"] {
+    for harmless in ["notes.txt", SUMMARY, ".lock", ".config.toml.12.unfinished"] {
         fs::write(path.join(harmless), "").unwrap();
     }
     create(&path).unwrap();

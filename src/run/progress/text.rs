@@ -95,6 +95,7 @@ pub fn conclude(summary: &Summary, iterations: u32) -> String {
         RunStatus::Running => "running",
         RunStatus::Done => "done",
         RunStatus::TargetFound => "target found; --resume continues from here",
+        RunStatus::TimeLimit => "time limit reached; --resume with another --hours continues from here",
         RunStatus::Interrupted => "interrupted; --resume continues from here",
         RunStatus::Failed => "failed",
     };

@@ -1,37 +1,78 @@
 //! The temperature falls from round to round (arXiv:2510.13448).
 
 use super::Plan;
-use crate::config::Settings;
+use crate::config::{SearchSection, Settings};
 use crate::diffusion::temperature;
 use crate::engine::RandomStream;
-use crate::run::{History, Round};
+use crate::error::Result;
+use crate::run::{History, Round, Segment};
 
-/// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`.
+/// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`. In a run that was extended, the
+/// temperatures of each further segment fall geometrically from the last one before it to the segment's own `kt_final_ev`.
 #[derive(Debug)]
 pub struct Annealing<'a> {
     settings: &'a Settings,
+    /// At least one, by their first rounds.
+    parts: Vec<Part>,
     /// Whether the model has learned forces before the first round.
     knows_forces: bool,
 }
 
 impl<'a> Annealing<'a> {
-    /// For the sections `[search]` and `[transfer]` of `settings`.
-    pub fn new(settings: &'a Settings) -> Self {
+    /// For the sections `[search]` and `[transfer]` of `settings`, in a run with these `segments`; empty for a run that was never
+    /// extended.
+    ///
+    /// # Errors
+    /// `BadInput` if the configuration of a segment cannot be read.
+    pub fn new(settings: &'a Settings, segments: &[Segment]) -> Result<Self> {
         let transfer = settings.transfer.as_ref();
         let knows_forces = transfer.is_some_and(|model| model.knows_forces(&settings.system.numbers()));
-        Annealing { settings, knows_forces }
+        let part = |segment: &Segment| -> Result<Part> {
+            let Segment { first_iteration, reached_kt_ev, .. } = *segment;
+            Ok(Part { first: first_iteration, reached_kt_ev, search: segment.search()? })
+        };
+        let whole = Part { first: 0, reached_kt_ev: None, search: settings.sections.search.clone() };
+        let parts = match segments {
+            [] => vec![whole],
+            _ => segments.iter().map(part).collect::<Result<_>>()?,
+        };
+        Ok(Annealing { settings, parts, knows_forces })
+    }
+}
+
+/// The schedule of a segment.
+#[derive(Debug)]
+struct Part {
+    /// Number of its first round.
+    first: u32,
+    /// Temperature of the round before it, eV.
+    reached_kt_ev: Option<f64>,
+    search: SearchSection,
+}
+
+impl Part {
+    fn kt_ev(&self, number: u32) -> f64 {
+        let SearchSection { iterations, kt_initial_ev, kt_final_ev, .. } = self.search;
+        match self.reached_kt_ev {
+            // The round before the segment is the first of this schedule, and is done.
+            Some(reached) => {
+                let before = |n: usize| (n + 1).saturating_sub(self.first as usize);
+                temperature(before(number as usize), before(iterations), reached, kt_final_ev)
+            }
+            None => temperature(number as usize, iterations, kt_initial_ev, kt_final_ev),
+        }
     }
 }
 
 impl Plan for Annealing<'_> {
     fn next(&mut self, history: &History) -> Option<Round> {
-        let search = &self.settings.sections.search;
         let number = history.last().map_or(0, |last| last.number + 1);
+        let part = self.parts.iter().rev().find(|part| part.first <= number)?;
         (number < self.n_rounds()).then(|| Round {
             number,
-            kt_ev: temperature(number as usize, search.iterations, search.kt_initial_ev, search.kt_final_ev),
-            stream: RandomStream { seed: search.seed, iteration: u64::from(number) },
-            n_samples: search.samples_per_iteration,
+            kt_ev: part.kt_ev(number),
+            stream: RandomStream { seed: self.settings.sections.search.seed, iteration: u64::from(number) },
+            n_samples: part.search.samples_per_iteration,
             forces_learned: self.settings.sections.guidance.is_some() && (number > 0 || self.knows_forces),
             parts: Vec::new(),
         })

@@ -238,7 +238,7 @@ impl Bench {
             Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(steps), interrupted: AtomicBool::new(false) }));
         let toml = self.settings.to_toml();
         let run = if self.folder().exists() {
-            RunDirectory::resume(&self.folder(), &toml)?
+            RunDirectory::extend(&self.folder(), &self.settings)?
         } else {
             let directory = RunDirectory::create(&self.folder(), &toml, &Summary::new(5, "toy"))?;
             Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
@@ -256,7 +256,7 @@ impl Bench {
     /// Everything that must not depend on interruptions: archive, metrics without times, best structure, model.
     pub fn results(&self) -> (Vec<Entry>, Vec<String>, Vec<u8>, ModelFile) {
         let archive = Archive::open(&self.folder().join("archive.db"), &self.settings.system).unwrap();
-        let entries = (0..3).flat_map(|iteration| archive.entries(iteration).unwrap()).collect();
+        let entries = (0..9).flat_map(|iteration| archive.entries(iteration).unwrap()).collect();
         let metrics = read_metrics(&self.folder().join("metrics.jsonl")).unwrap();
         let metrics = metrics
             .into_iter()

@@ -1,13 +1,14 @@
 //! The loop with an engine of a few lines: these tests look at questions, records and repetitions, not at what is learned.
 
 mod bench;
+mod extension;
 mod proposals;
 
 use super::drawing::missing;
 use super::*;
 use crate::archive::{Archive, Status};
 use crate::config::{Matching, Target};
-use crate::run::{Judge, read_metrics};
+use crate::run::{Judge, Stop, read_metrics};
 use bench::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -290,7 +291,7 @@ fn a_target_may_ask_for_bonds_and_energy() {
     assert!(!judge.is_target(&entry(2.7, 2.7)), "the target's energy is not known");
     let fuse = Box::leak(Box::new(Fuse { steps_left: AtomicUsize::new(9), interrupted: AtomicBool::new(false) }));
     let potential = Spring { energy: bench.energy, force: 0.0, calls: bench.calls, fuse };
-    judge.evaluate_target(&bench.settings, &potential, &fuse.interrupted).unwrap();
+    judge.evaluate_target(&bench.settings, &potential, Stop::new(&fuse.interrupted)).unwrap();
     for (distance, energy, found) in
         [(2.7, 3.2, true), (2.9, 3.2, true), (2.7, 3.3, false), (3.1, 3.1, false), (3.1, 2.0, false), (2.7, 1.0, true)]
     {

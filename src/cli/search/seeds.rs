@@ -1,0 +1,157 @@
+//! `godiff search --seeds`: one configuration with several seeds, and what they agree on.
+
+use crate::cli::common::{Compute, in_file, print, watch_interrupts};
+use crate::cli::numbers::{list, whole};
+use crate::cli::run_folder::{RUNS, RunArguments};
+use clap::Args;
+use godiff::benchmark::{Agreement, Benchmark, Entrant, Method, N_RELAXED, Resources, Watch};
+use godiff::report::{self, write_after_run};
+use godiff::run::{Reporter, RunDirectory, RunStatus};
+use godiff::{Error, Result, potential};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Several seeds.
+#[derive(Debug, Args)]
+pub struct Seeds {
+    /// Run these seeds, such as 0-9 or 0,3,5-7, and compare what they found; --out is then the folder of all runs [default: the
+    /// next free one in runs/]
+    #[arg(long, value_name = "LIST")]
+    seeds: Option<String>,
+    /// With --seeds: runs at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true)]
+    jobs: u16,
+    /// With --seeds: relax the N lowest distinct structures of every run
+    #[arg(long, value_name = "N", default_value_t = N_RELAXED as u32, value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
+    relax: u32,
+}
+
+impl Seeds {
+    /// Whether there is a list of seeds; refuses options that only such a list gives a meaning.
+    pub fn are_wanted(&self) -> Result<bool> {
+        let needless = [("--jobs", self.jobs != 1), ("--relax", self.relax as usize != N_RELAXED)];
+        match needless.into_iter().find(|(_, given)| *given && self.seeds.is_none()) {
+            Some((option, _)) => {
+                Err(Error::bad_input(format!("{option} is for several runs; name their seeds with --seeds")))
+            }
+            None => Ok(self.seeds.is_some()),
+        }
+    }
+
+    /// Does all runs that are not finished, and compares them.
+    pub fn run(&self, run: &RunArguments, compute: &Compute) -> Result<()> {
+        let seeds = list(self.seeds.as_deref().unwrap_or_default(), "--seeds")?;
+        if run.seed.is_some() {
+            return Err(Error::bad_input("--seed names one seed and --seeds several; leave one of them out"));
+        }
+        let mut entrant = Entrant::load(String::new(), Method::Search, &run.config)?;
+        let search = &mut entrant.settings.sections.search;
+        search.hours = run.hours.or(search.hours);
+
+        compute.threads.start()?;
+        let interrupted = watch_interrupts()?;
+        let resources = Resources::new(&compute.device, Some(usize::from(self.jobs)), rayon::current_num_threads())?;
+        // A potential that cannot be opened is refused before there is a folder.
+        let sections = &entrant.settings.sections;
+        potential::open(&sections.potential, Some(&entrant.settings.system), "cpu")
+            .map_err(|cause| in_file(&run.config, cause))?;
+        let folder = self.folder(run)?;
+        let benchmark = Benchmark {
+            folder: folder.clone(),
+            entrants: vec![entrant],
+            seeds,
+            to_the_end: true,
+            by_seed: true,
+            n_relaxed: self.relax as usize,
+        };
+
+        let is_silent = run.quiet || run.json;
+        let say = |line: String| {
+            if !is_silent {
+                // A log that cannot be written (full disk) does not end the runs.
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+        };
+        // The displays of several runs would write into one another.
+        let reporter = || Reporter::new(false, is_silent || self.jobs > 1);
+        let watch = Watch { say: &say, reporter: &reporter, afterwards: &write_after_run, interrupted };
+        let outcome = benchmark.run(&resources, &watch);
+        if !matches!(outcome, Ok(()) | Err(Error::Interrupted)) {
+            return outcome;
+        }
+        let agreements = benchmark.agreements()?;
+        benchmark.write_agreements(&agreements)?;
+        write_report(&folder, &say);
+        agreements.iter().try_for_each(|agreement| show(agreement, &folder, run))?;
+        outcome.and_then(|()| agreements.iter().try_for_each(|agreement| complain(agreement, &folder)))
+    }
+
+    /// The folder of all runs; refuses one that holds runs unless they are resumed.
+    fn folder(&self, run: &RunArguments) -> Result<PathBuf> {
+        let name = run.name("-seeds");
+        let folder = match (&run.out, run.resume) {
+            (Some(folder), _) => folder.clone(),
+            (None, true) => return RunDirectory::latest(Path::new(RUNS), &name),
+            (None, false) => return RunDirectory::next_folder(Path::new(RUNS), &name),
+        };
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut runs: Vec<String> = entries
+            .filter(|entry| RunDirectory::exists(&entry.path()))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        runs.sort();
+        let refused = |message: String| Err(Error::bad_file(&folder, message));
+        match (runs.first(), run.resume) {
+            _ if RunDirectory::exists(&folder) => {
+                refused("is the folder of one run; --seeds needs a folder for several, so name another one".into())
+            }
+            (Some(first), false) => {
+                refused(format!("holds runs already ({first}); continue them with --resume or name another folder"))
+            }
+            (None, true) => {
+                refused("holds no runs to resume; name the folder of the runs, or start without --resume".into())
+            }
+            _ => Ok(folder),
+        }
+    }
+}
+
+/// Writes the page about all runs. The results are complete without it.
+fn write_report(folder: &Path, say: &dyn Fn(String)) {
+    let request = report::Request { folders: vec![folder.to_owned()], ..report::Request::default() };
+    match report::write(&request) {
+        Ok(written) => written.notes.into_iter().for_each(say),
+        Err(error) => say(format!("no report.html was written: {error}")),
+    }
+}
+
+fn show(agreement: &Agreement, folder: &Path, run: &RunArguments) -> Result<()> {
+    if run.json {
+        let json = serde_json::to_string_pretty(agreement).map_err(|cause| Error::Failed(cause.to_string()))?;
+        return print(json);
+    }
+    print(agreement.text())?;
+    match agreement.minima.len() {
+        0 => print(folder.display()),
+        n => print(format!("{n} distinct minima of all seeds written to {}", folder.join("minima.xyz").display())),
+    }
+}
+
+/// An error if runs have failed.
+fn complain(agreement: &Agreement, folder: &Path) -> Result<()> {
+    let failed: Vec<String> = agreement
+        .seeds
+        .iter()
+        .filter(|seed| seed.status == RunStatus::Failed)
+        .map(|seed| seed.run.seed.to_string())
+        .collect();
+    match failed.len() {
+        0 => Ok(()),
+        n => Err(Error::Failed(format!(
+            "{}: {n} of {} runs failed (seeds {}); --resume tries them again",
+            folder.display(),
+            agreement.seeds.len(),
+            failed.join(", ")
+        ))),
+    }
+}
