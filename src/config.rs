@@ -1,8 +1,8 @@
 //! Configuration files: TOML to validated settings.
 //!
 //! [`Settings::load`] reads a file as a user writes it; [`Settings::to_toml`] writes it back with every default spelled out. A
-//! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `transfer.safetensors`).
-//! So the folder needs nothing outside itself and may be moved.
+//! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `seeds.xyz`,
+//! `transfer.safetensors`). So the folder needs nothing outside itself and may be moved.
 
 mod baseline;
 pub(crate) mod depth;
@@ -15,6 +15,7 @@ mod placement;
 mod proposals;
 mod relaxation;
 mod search;
+mod seeds;
 mod source;
 mod system;
 mod target;
@@ -32,6 +33,7 @@ pub use placement::{PlacementMethod, PlacementSettings};
 pub use proposals::ProposalSection;
 pub use relaxation::{Record, RelaxationSection};
 pub use search::{FirstSamples, SearchSection};
+pub use seeds::SeedsSection;
 pub use system::{ConfinementSection, SystemSection};
 pub use target::{Matching, Target, TargetSection};
 pub use training::{EngineSection, TrainingSection};
@@ -42,7 +44,8 @@ use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
 use crate::system::xyz::format_frames;
-use crate::system::{Structure, System};
+use crate::system::{Structure, System, Vec3};
+use seeds::read_seeds;
 use source::SourceFile;
 use std::path::{Path, PathBuf};
 use target::check_target;
@@ -53,6 +56,8 @@ const RUN_CONFIG: &str = "config.toml";
 const TEMPLATE_COPY: &str = "template.xyz";
 /// File name of the target's copy in a run folder.
 const TARGET_COPY: &str = "target.xyz";
+/// File name of the copy of the own structures in a run folder.
+const SEEDS_COPY: &str = "seeds.xyz";
 /// File name of the copy of the model to start from in a run folder.
 const TRANSFER_COPY: &str = "transfer.safetensors";
 
@@ -69,6 +74,8 @@ pub struct Settings {
     pub transfer: Option<ModelFile>,
     /// When a structure counts as found.
     pub target: Option<Target>,
+    /// The free atoms (n × 3, Å) of the structures that a search begins with.
+    pub seeds: Vec<Vec<Vec3>>,
 }
 
 impl Settings {
@@ -110,7 +117,28 @@ impl Settings {
             }
             None => None,
         };
-        Ok(Settings { sections, system, template, transfer, target })
+        let mut seeds = Vec::new();
+        if let Some(section) = &mut sections.seeds {
+            let path = source.path.parent().unwrap_or(Path::new("")).join(&section.structures);
+            seeds = read_seeds(&path, &system).map_err(|cause| source.error("seeds.structures", cause))?;
+            section.structures = SEEDS_COPY.into();
+        }
+        Ok(Settings { sections, system, template, transfer, target, seeds })
+    }
+
+    /// Takes the own structures in the file at `path` in place of those that the configuration names.
+    ///
+    /// # Errors
+    /// `BadInput` if the file cannot be read, or with the number of the first structure that is none of the system.
+    pub fn seed_with(&mut self, path: &Path) -> Result<()> {
+        self.seeds = read_seeds(path, &self.system)?;
+        self.sections.seeds = Some(SeedsSection { structures: SEEDS_COPY.into() });
+        Ok(())
+    }
+
+    /// The file with the own structures of the run in `folder`, if it has some.
+    pub fn seeds_of_run(folder: &Path) -> Option<PathBuf> {
+        Some(folder.join(SEEDS_COPY)).filter(|path| path.exists())
     }
 
     /// The configuration with every default written out, as a run folder keeps it together with [`Settings::copy_files`].
@@ -157,11 +185,14 @@ impl Settings {
     /// # Errors
     /// `BadInput` if one differs, `Storage` if one cannot be written.
     pub fn copy_files(&self, folder: &Path) -> Result<()> {
-        let template = self.template.iter().map(|structure| (TEMPLATE_COPY, structure));
-        let target = self.target.iter().map(|target| (TARGET_COPY, &target.structure));
-        for (name, structure) in template.chain(target) {
+        let one = |structure: &Structure| vec![structure.clone().into()];
+        let template = self.template.iter().map(|structure| (TEMPLATE_COPY, one(structure)));
+        let target = self.target.iter().map(|target| (TARGET_COPY, one(&target.structure)));
+        let whole = |free: &Vec<Vec3>| self.system.structure(free).into();
+        let seeds = self.sections.seeds.iter().map(|_| (SEEDS_COPY, self.seeds.iter().map(whole).collect()));
+        for (name, frames) in template.chain(target).chain(seeds) {
             let path = folder.join(name);
-            let text = format_frames(&[structure.clone().into()]);
+            let text = format_frames(&frames);
             match std::fs::read_to_string(&path) {
                 Ok(before) if before == text => {}
                 Ok(_) => return Err(another(&path, "structure")),

@@ -38,7 +38,7 @@ use crate::run::{
     Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Reporter, Resumed, Round, RunStatus, Session,
     Summary,
 };
-use drawing::{Drawing, missing};
+use drawing::{Drawing, missing, stretches};
 use lesson::{Boltzmann, Lesson, Taught};
 use plan::{Annealing, Plan};
 use std::path::Path;
@@ -153,7 +153,11 @@ impl Loop<'_> {
         reporter.iteration_started(round.number, round.kt_ev);
         history.begin(round);
         history.open().iter().for_each(|entry| reporter.recorded(entry.status, entry.energy));
-        let ranges = missing(history.open(), round.n_samples, session.potential.n_at_once());
+        let n_at_once = session.potential.n_at_once();
+        let ranges: Vec<_> = stretches(round, proposals)
+            .into_iter()
+            .flat_map(|samples| missing(history.open(), samples, n_at_once))
+            .collect();
         if !ranges.is_empty() {
             for part in &round.parts {
                 proposals[part.proposal].begin(round, history)?;

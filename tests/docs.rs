@@ -134,7 +134,7 @@ fn the_tables_name_the_defaults() {
             match (cell.as_str(), default) {
                 // Given above.
                 ("required", _) if ["free", "kind", "calculator"].contains(&key.as_str()) => {}
-                ("required", None) if ["target", "transfer"].contains(&section.as_str()) => {}
+                ("required", None) if ["seeds", "target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.
                 ("[true, true, true]", None) if key == "periodic" => {}

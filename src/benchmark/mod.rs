@@ -139,7 +139,9 @@ impl Entrant {
         }
         match method {
             Method::Search => settings.sections.forget_baselines(),
-            Method::Baseline(baseline) => baseline.resolve(&mut settings.sections),
+            Method::Baseline(baseline) => {
+                baseline.resolve(&mut settings.sections).map_err(|cause| cause.in_file(path))?;
+            }
         }
         Ok(Entrant { name, method, settings })
     }

@@ -1,6 +1,6 @@
 //! `godiff rss`, `godiff basin-hopping`, `godiff evolve`: the baselines that a search is compared with.
 
-use super::common::{Threads, in_file, print, watch_interrupts};
+use super::common::{Threads, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::baseline::{Baseline, BaselineRun};
@@ -79,12 +79,12 @@ impl Arguments {
     fn run(self, method: Baseline) -> Result<()> {
         let suffix = format!("-{}", method.name());
         let mut settings = self.run.settings(&suffix)?;
-        method.resolve(&mut settings.sections);
+        method.resolve(&mut settings.sections).map_err(|cause| cause.in_file(&self.run.config))?;
 
         self.threads.start()?;
         let interrupted = watch_interrupts()?;
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")
-            .map_err(|cause| in_file(&self.run.config, cause))?;
+            .map_err(|cause| cause.in_file(&self.run.config))?;
         let run = self.run.open(&settings, "cpu", &suffix)?;
         let folder = run.directory.path().to_owned();
 

@@ -1,6 +1,6 @@
 //! `godiff scan`: the energy landscape of one atom.
 
-use super::common::{EnergyCompute, Output, in_file, print, watch_interrupts};
+use super::common::{EnergyCompute, Output, print, watch_interrupts};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::disk::write_atomic;
@@ -53,7 +53,7 @@ impl Arguments {
         let format = self.format()?;
         let Settings { sections, system, .. } = Settings::load(&self.config)?;
         let potential = potential::open(&sections.potential, Some(&system), &self.compute.device)
-            .map_err(|cause| in_file(&self.config, cause))?;
+            .map_err(|cause| cause.in_file(&self.config))?;
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
         let settings = ScanSettings {
@@ -64,7 +64,7 @@ impl Arguments {
             ..ScanSettings::default()
         };
         let (landscape, stopped) = scan_while(&system, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))
-            .map_err(|cause| in_file(&self.config, cause))?;
+            .map_err(|cause| cause.in_file(&self.config))?;
         self.write(format, &landscape, &system)?;
         let [n_a, n_b] = landscape.grid;
         let n_evaluations = landscape.n_evaluations;

@@ -1,11 +1,12 @@
 //! `godiff search`: the whole search, new or resumed.
 
-use super::common::{Compute, in_file, print, watch_interrupts};
+use super::common::{Compute, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::report::write_after_run;
 use godiff::search::Search;
 use godiff::{Result, engine, potential};
+use std::path::PathBuf;
 
 /// Searches for the structure of lowest energy
 #[derive(Debug, Args)]
@@ -14,13 +15,20 @@ The run folder holds config.toml (with all defaults), archive.db (every sample; 
 minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends a run
 cleanly. --resume resumes it, also after a kill, and gives the same result as a run without interruption.
 
+Structures of --seed-structures have all atoms in any order, those of the template at its places. They are evaluated first, where
+they are, in addition to the samples. The run folder keeps a copy (seeds.xyz), so --resume needs no --seed-structures.
+
 Examples:
   godiff search configs/pt-adatom.toml
   godiff search configs/pt-adatom.toml --seed 3 --out runs/adatom-seed-3
-  godiff search configs/pt-adatom.toml --out runs/adatom-seed-3 --resume")]
+  godiff search configs/pt-adatom.toml --out runs/adatom-seed-3 --resume
+  godiff search configs/pt-adatom.toml --seed-structures known.xyz")]
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
+    /// Structures of your own to begin with, as [seeds] of the configuration: extended XYZ or POSCAR, one or more
+    #[arg(long, value_name = "FILE")]
+    seed_structures: Option<PathBuf>,
     #[command(flatten)]
     compute: Compute,
 }
@@ -28,6 +36,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let mut settings = self.run.settings("")?;
+        self.run.take_seeds(&mut settings, self.seed_structures.as_deref())?;
         settings.sections.forget_baselines();
 
         self.compute.threads.start()?;
@@ -35,7 +44,7 @@ impl Arguments {
         let engine = engine::open(&self.compute.device, &settings.setup())?;
         // The potential is opened after the engine, so that a wrong device is not blamed on the configuration.
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
-            .map_err(|cause| in_file(&self.run.config, cause))?;
+            .map_err(|cause| cause.in_file(&self.run.config))?;
         let run = self.run.open(&settings, &engine.device(), "")?;
         let folder = run.directory.path().to_owned();
 

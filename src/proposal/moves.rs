@@ -53,14 +53,7 @@ pub fn wrap(system: &System, position: Vec3) -> Vec3 {
 
 /// Whether free atoms may start at `position` (Å): at an allowed height and, along cell axes that do not repeat, inside the cell.
 pub fn allowed(system: &System, position: Vec3) -> bool {
-    if let Some(confinement) = system.confinement {
-        return (confinement.z_lo..=confinement.z_hi).contains(&position[2]);
-    }
-    if system.is_free_cluster() {
-        return true;
-    }
-    let fraction = system.cell.fractional(position);
-    (0..3).all(|axis| system.cell.periodic[axis] || (0.0..=1.0).contains(&fraction[axis]))
+    system.allows(position)
 }
 
 /// `position` moved to the nearest allowed height and back into the cell.

@@ -9,7 +9,7 @@ use crate::minima::Minimum;
 use crate::plot::map::{Projection, has_surface};
 use crate::plot::{escape, views};
 use crate::run::RunStatus;
-use crate::system::elements::symbol;
+use crate::system::elements::formula;
 use crate::system::{Structure, System, Vec3};
 
 /// The page of `run`. If one atom is free, `landscape` is drawn under its map.
@@ -32,15 +32,6 @@ pub fn status_name(status: RunStatus) -> (&'static str, &'static str) {
         RunStatus::Interrupted => ("interrupted", ""),
         RunStatus::Failed => ("failed", ""),
     }
-}
-
-/// The formula of `numbers` in their order: Pt7, Au2Cu.
-pub fn formula(numbers: &[u8]) -> String {
-    let part = |same: &[u8]| {
-        let count = if same.len() > 1 { same.len().to_string() } else { String::new() };
-        format!("{}{count}", symbol(same[0]).unwrap_or("X"))
-    };
-    numbers.chunk_by(|a, b| a == b).map(part).collect()
 }
 
 /// The system in a few words.
@@ -86,7 +77,7 @@ fn header(page: &mut Page, run: &RunData) {
     let facts = [
         ("lowest energy", energy(best_sample.and_then(|sample| sample.energy), 4), found),
         ("target", target.0, target.1),
-        ("evaluations", count(summary.evaluations), format!("of {} samples", count(summary.samples))),
+        ("evaluations", count(summary.evaluations), samples(run)),
         ("accepted", share(counts.ok, counts.samples()), rejected(&counts)),
         ("time", duration(summary.seconds), iterations(run)),
     ];
@@ -99,6 +90,14 @@ fn header(page: &mut Page, run: &RunData) {
         page.pictures.push(top);
     }
     page.add("</section>");
+}
+
+fn samples(run: &RunData) -> String {
+    let own = match run.settings.seeds.len() as u64 {
+        0 => String::new(),
+        n => format!(", {} of them your own", count(n)),
+    };
+    format!("of {} samples{own}", count(run.summary.samples))
 }
 
 fn share(part: u64, whole: u64) -> String {

@@ -2,7 +2,7 @@
 
 use super::progress::Phase;
 use super::{Judge, Reporter, Round};
-use crate::archive::{Archive, Entry, Status};
+use crate::archive::{Archive, Entry, Origin, Status};
 use crate::disk::{storage_error, write_atomic};
 use crate::error::{Result, stop_if};
 use crate::gpu::profiler_range;
@@ -64,8 +64,8 @@ impl RoundEvaluation<'_> {
             Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
             _ => (None, None),
         };
-        let (iteration, index) = (self.round.archive_key(), index as u32);
-        Entry { iteration, index, kt_ev: self.round.kt_ev, status, free_positions, energy, forces }
+        let (iteration, kt_ev, origin) = (self.round.archive_key(), self.round.kt_ev, self.round.origin(index));
+        Entry { iteration, index: index as u32, kt_ev, status, origin, free_positions, energy, forces }
     }
 
     /// Records structures with atoms too close; gives the rest with their indices.
@@ -74,6 +74,7 @@ impl RoundEvaluation<'_> {
         for (index, free) in (first..).zip(drawn) {
             if self.judge.too_close(&free) {
                 self.reporter.recorded(Status::TooClose, None);
+                self.tell_own(index, Status::TooClose);
                 rejected.push(self.entry(index, Status::TooClose, free, None));
             } else {
                 accepted.push((index, self.system.structure(&free)));
@@ -84,6 +85,20 @@ impl RoundEvaluation<'_> {
         self.work.recorded.extend(rejected);
         self.work.n_handed_over += accepted.len();
         Ok(accepted)
+    }
+
+    /// Tells the user that one of their own structures does not count, unless they hear that anyway.
+    fn tell_own(&self, index: usize, status: Status) {
+        let why = match status {
+            Status::Ok | Status::Failed => return,
+            Status::TooClose => "it is not evaluated, because atoms are nearer than search.min_distance_angstrom",
+            Status::BelowFloor => "its energy is below search.energy_floor_ev",
+            Status::AboveCeiling => "its energy is above search.energy_ceiling_ev",
+            Status::NotFinite => "its energy or its forces are not finite",
+        };
+        if self.round.origin(index) == Some(Origin::Own) {
+            self.reporter.message(&format!("the search does not learn from structure {} of [seeds]: {why}", index + 1));
+        }
     }
 
     /// Passes the potential's messages on to the user.
@@ -140,7 +155,10 @@ impl Exchange for RoundEvaluation<'_> {
                 entries.push(self.entry(index, self.judge.status(&answer), free, Some(answer)));
             }
             self.archive.record(&entries)?;
-            entries.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
+            for entry in &entries {
+                self.reporter.recorded(entry.status, entry.energy);
+                self.tell_own(entry.index as usize, entry.status);
+            }
             self.work.recorded.extend(entries);
         }
         // Also without an answer: where one takes minutes, the times shown must keep up.

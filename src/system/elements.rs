@@ -98,6 +98,15 @@ pub fn parse_formula(formula: &str) -> Result<Vec<u8>> {
     Ok(numbers)
 }
 
+/// The formula of `numbers` in their order: Pt7, Au2Cu.
+pub fn formula(numbers: &[u8]) -> String {
+    let part = |same: &[u8]| {
+        let count = if same.len() > 1 { same.len().to_string() } else { String::new() };
+        format!("{}{count}", symbol(same[0]).unwrap_or("X"))
+    };
+    numbers.chunk_by(|a, b| a == b).map(part).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ mod files;
 mod graph;
 mod images;
 mod matching;
+mod parts;
 pub mod poscar;
 mod structure;
 pub mod vector;

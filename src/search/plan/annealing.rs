@@ -6,7 +6,8 @@ use crate::diffusion::temperature;
 use crate::engine::RandomStream;
 use crate::run::{History, Round};
 
-/// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`.
+/// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`. The first one takes the
+/// structures of `[seeds]` in addition.
 #[derive(Debug)]
 pub struct Annealing<'a> {
     settings: &'a Settings,
@@ -15,7 +16,7 @@ pub struct Annealing<'a> {
 }
 
 impl<'a> Annealing<'a> {
-    /// For the sections `[search]` and `[transfer]` of `settings`.
+    /// For the sections `[search]`, `[seeds]` and `[transfer]` of `settings`.
     pub fn new(settings: &'a Settings) -> Self {
         let transfer = settings.transfer.as_ref();
         let knows_forces = transfer.is_some_and(|model| model.knows_forces(&settings.system.numbers()));
@@ -27,11 +28,12 @@ impl Plan for Annealing<'_> {
     fn next(&mut self, history: &History) -> Option<Round> {
         let search = &self.settings.sections.search;
         let number = history.last().map_or(0, |last| last.number + 1);
+        let n_seeds = if number == 0 { self.settings.seeds.len() } else { 0 };
         (number < self.n_rounds()).then(|| Round {
             number,
             kt_ev: temperature(number as usize, search.iterations, search.kt_initial_ev, search.kt_final_ev),
             stream: RandomStream { seed: search.seed, iteration: u64::from(number) },
-            n_samples: search.samples_per_iteration,
+            n_samples: n_seeds + search.samples_per_iteration,
             forces_learned: self.settings.sections.guidance.is_some() && (number > 0 || self.knows_forces),
             parts: Vec::new(),
         })

@@ -2,6 +2,7 @@
 
 mod bench;
 mod proposals;
+mod seeds;
 
 use super::drawing::missing;
 use super::*;
@@ -281,6 +282,7 @@ fn a_target_may_ask_for_bonds_and_energy() {
         index: 0,
         kt_ev: 1.0,
         status: Status::Ok,
+        origin: None,
         free_positions: pair(distance),
         energy: Some(energy),
         forces: None,
@@ -306,12 +308,15 @@ fn missing_structures_come_in_ranges() {
         index,
         kt_ev: 1.0,
         status: Status::Ok,
+        origin: None,
         free_positions: vec![],
         energy: None,
         forces: None,
     };
-    assert_eq!(missing(&[], 3, None), vec![0..3]);
-    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7, None), [2..4, 5..7]);
-    assert!(missing(&[entry(0), entry(1)], 2, Some(1)).is_empty());
-    assert_eq!(missing(&[], 300, Some(1000)), [0..128, 128..256, 256..300]);
+    assert_eq!(missing(&[], 0..3, None), vec![0..3]);
+    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 0..7, None), [2..4, 5..7]);
+    assert!(missing(&[entry(0), entry(1)], 0..2, Some(1)).is_empty());
+    assert_eq!(missing(&[], 0..300, Some(1000)), [0..128, 128..256, 256..300]);
+    assert_eq!(missing(&[entry(0), entry(3)], 2..6, None), [2..3, 4..6]);
+    assert_eq!(missing(&[entry(2), entry(3)], 2..4, None), []);
 }
