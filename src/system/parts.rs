@@ -23,7 +23,6 @@ impl System {
     /// `BadInput` with part of a sentence about the structure: another cell, another number of atoms, no atom where the template
     /// has one, other free elements than the formula, or a free atom at a place that is not allowed.
     pub fn free_atoms_of(&self, structure: &Structure) -> Result<Vec<Vec3>> {
-        self.check_cell(&structure.cell)?;
         if structure.n_atoms() != self.n_atoms() {
             return refuse(format!(
                 "has {} atoms where the system has {}: {} of the template and {} free",
@@ -33,6 +32,7 @@ impl System {
                 self.n_free()
             ));
         }
+        self.check_cell(&structure.cell)?;
         let is_template = self.template_in(structure)?;
         let rest: Vec<usize> = (0..structure.n_atoms()).filter(|&k| !is_template[k]).collect();
         let order = self.free_order(structure, &rest)?;
