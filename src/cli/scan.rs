@@ -59,7 +59,7 @@ impl Arguments {
         let settings = ScanSettings {
             grid: self.grid,
             relax: !self.no_relax,
-            min_distance_angstrom: sections.search.min_distance_angstrom,
+            shortest: sections.search.shortest_distance(),
             energy_floor_ev: sections.search.energy_floor_ev,
             ..ScanSettings::default()
         };

@@ -66,8 +66,8 @@ impl<'a> Hop<'a> {
         let from = &self.from[weighted(&mut random, &self.weights)];
         let relocated =
             if uniform(&mut random) < RELOCATE_SHARE { relocate(&self.placement, from, &mut random) } else { None };
-        let (reach, min_distance) = (self.section.hop_angstrom, self.settings.sections.search.min_distance_angstrom);
-        relocated.unwrap_or_else(|| shake(&self.settings.system, from, reach, min_distance, &mut random))
+        let (reach, shortest) = (self.section.hop_angstrom, self.settings.sections.search.shortest_distance());
+        relocated.unwrap_or_else(|| shake(&self.settings.system, from, reach, shortest, &mut random))
     }
 
     fn random(&self, round: &Round, index: usize, attempt: usize) -> Random {

@@ -3,7 +3,7 @@
 use super::placement::Placement;
 use crate::random::normal_pair;
 use crate::system::vector::{norm, scale};
-use crate::system::{System, Vec3};
+use crate::system::{ShortestDistance, System, Vec3};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::Rng;
 
@@ -64,13 +64,13 @@ pub fn confine(system: &System, mut position: Vec3) -> Vec3 {
     wrap(system, position)
 }
 
-/// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `min_distance` Å.
-pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, random: &mut Random) -> Vec<Vec3> {
+/// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `shortest`.
+pub fn shake(system: &System, free: &[Vec3], step: f64, shortest: ShortestDistance, random: &mut Random) -> Vec<Vec3> {
     let mut shaken = Vec::new();
     for _ in 0..TRIES {
         let moved = |r: &Vec3| confine(system, r.map(|x| x + step * (2.0 * uniform(random) - 1.0)));
         shaken = free.iter().map(moved).collect();
-        if system.closest_contact(&shaken) >= min_distance {
+        if system.has_room(&shaken, shortest) {
             break;
         }
     }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::engine::RandomStream;
 use crate::random::{Purpose, host_generator};
-use crate::system::Vec3;
 use crate::system::elements::covalent_radius;
 use crate::system::vector::{norm, sub};
+use crate::system::{ShortestDistance, Vec3};
 use tempfile::TempDir;
 
 /// Free atoms `free` above nine of copper; `placement` is the section's text.
@@ -125,7 +125,7 @@ fn moves_stay_in_bounds() {
     let confinement = system.confinement.unwrap();
     let mut random = host_generator(1, Purpose::Move, 0);
     for _ in 0..100 {
-        let shaken = shake(system, &free, 1.5, 1.0, &mut random);
+        let shaken = shake(system, &free, 1.5, ShortestDistance::Same(1.0), &mut random);
         assert!(system.closest_contact(&shaken) >= 1.0);
         for (before, after) in free.iter().zip(&shaken) {
             assert!((confinement.z_lo..=confinement.z_hi).contains(&after[2]));

@@ -8,7 +8,7 @@ use crate::error::{Result, stop_if};
 use crate::gpu::profiler_range;
 use crate::potential::{Answer, Exchange, Potential};
 use crate::system::xyz::{Frame, format_frames};
-use crate::system::{Structure, System, Vec3};
+use crate::system::{Contact, Structure, System, Vec3};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -72,9 +72,12 @@ impl RoundEvaluation<'_> {
     fn judge(&mut self, (first, drawn): Drawn) -> Result<Vec<(usize, Structure)>> {
         let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
         for (index, free) in (first..).zip(drawn) {
-            if self.judge.too_close(&free) {
+            if let Some(contact) = self.judge.too_close(&free) {
                 self.reporter.recorded(Status::TooClose, None);
-                self.tell_own(index, Status::TooClose);
+                let Contact { distance, shortest, .. } = contact;
+                let [a, b] = contact.atoms.map(|atom| atom + 1);
+                let pair = format!("{} (atoms {a} and {b} in seeds.xyz)", contact.pair());
+                self.tell_own(index, &format!("{pair} are {distance:.2} Å apart, nearer than {shortest:.2} Å"));
                 rejected.push(self.entry(index, Status::TooClose, free, None));
             } else {
                 accepted.push((index, self.system.structure(&free)));
@@ -87,15 +90,8 @@ impl RoundEvaluation<'_> {
         Ok(accepted)
     }
 
-    /// Tells the user that one of their own structures does not count, unless they hear that anyway.
-    fn tell_own(&self, index: usize, status: Status) {
-        let why = match status {
-            Status::Ok | Status::Failed => return,
-            Status::TooClose => "it is not evaluated, because atoms are nearer than search.min_distance_angstrom",
-            Status::BelowFloor => "its energy is below search.energy_floor_ev",
-            Status::AboveCeiling => "its energy is above search.energy_ceiling_ev",
-            Status::NotFinite => "its energy or its forces are not finite",
-        };
+    /// Tells the user why sample `index` does not count, if it is one of their own structures.
+    fn tell_own(&self, index: usize, why: &str) {
         if self.round.origin(index) == Some(Origin::Own) {
             self.reporter.message(&format!("the search does not learn from structure {} of [seeds]: {why}", index + 1));
         }
@@ -117,6 +113,16 @@ impl RoundEvaluation<'_> {
         self.reporter
             .message(&format!("a structure of iteration {number} failed: {reason}; kept as {}", path.display()));
         Ok(())
+    }
+}
+
+/// Why the search does not learn from an evaluated structure of this status. Failures are told in any case.
+fn unusable(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Ok | Status::TooClose | Status::Failed => None,
+        Status::BelowFloor => Some("its energy is below search.energy_floor_ev"),
+        Status::AboveCeiling => Some("its energy is above search.energy_ceiling_ev"),
+        Status::NotFinite => Some("its energy or a force is not finite"),
     }
 }
 
@@ -157,7 +163,9 @@ impl Exchange for RoundEvaluation<'_> {
             self.archive.record(&entries)?;
             for entry in &entries {
                 self.reporter.recorded(entry.status, entry.energy);
-                self.tell_own(entry.index as usize, entry.status);
+                if let Some(why) = unusable(entry.status) {
+                    self.tell_own(entry.index as usize, why);
+                }
             }
             self.work.recorded.extend(entries);
         }

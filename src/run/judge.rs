@@ -6,14 +6,14 @@ use crate::config::{Settings, Target};
 use crate::error::stop_if;
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
-use crate::system::{BondGraph, Structure, System, Vec3};
+use crate::system::{BondGraph, Contact, ShortestDistance, Structure, System, Vec3};
 use std::sync::atomic::AtomicBool;
 
 /// The criteria of one run.
 #[derive(Debug)]
 pub struct Judge {
     system: System,
-    min_distance: f64,
+    shortest: ShortestDistance,
     energy_floor: f64,
     energy_ceiling: f64,
     sought: Option<Sought>,
@@ -40,7 +40,7 @@ impl Judge {
         });
         Judge {
             system: settings.system.clone(),
-            min_distance: search.min_distance_angstrom,
+            shortest: search.shortest_distance(),
             energy_floor: search.energy_floor_ev.unwrap_or(f64::NEG_INFINITY),
             energy_ceiling: search.energy_ceiling_ev.unwrap_or(f64::INFINITY),
             sought,
@@ -65,9 +65,14 @@ impl Judge {
         Ok(())
     }
 
-    /// True if a free atom is nearer than the minimum distance to another atom, periodic images included.
-    pub fn too_close(&self, free: &[Vec3]) -> bool {
-        self.system.closest_contact(free) < self.min_distance
+    /// The worst pair if a free atom at `free` (n × 3, Å) is too close to another atom, periodic images included.
+    pub fn too_close(&self, free: &[Vec3]) -> Option<Contact> {
+        self.system.worst_contact(free, self.shortest)
+    }
+
+    /// The shortest distance that two atoms may have.
+    pub fn shortest(&self) -> ShortestDistance {
+        self.shortest
     }
 
     /// The status of an evaluated structure.

@@ -256,16 +256,37 @@ fn bounds_decide_the_status() {
     }
 }
 
+/// Two Pt atoms in a cell of 9 Å are rarely 6 Å apart. The user hears of it once.
+#[test]
+fn most_samples_rejected_is_told_with_the_pair() {
+    let mut bench = Bench::new();
+    bench.settings.sections.search.samples_per_iteration = 40;
+    bench.settings.sections.search.min_distance_angstrom = Some(6.0);
+    bench.run(NEVER).unwrap();
+    let n_close = bench.results().0[..40].iter().filter(|entry| entry.status == Status::TooClose).count();
+    assert!(n_close > 20 && n_close < 40, "{n_close}");
+    let said = bench.said.text();
+    let sentence = format!(
+        "\niteration 1: {n_close} of 40 samples have atoms that are too close, {n_close} of them Pt and Pt nearer than 6.00 Å; give \
+         the free atoms more room, or lower search.min_distance_angstrom = 6, or leave it out to let it follow from the elements\n"
+    );
+    assert!(said.contains(&sentence), "{said}");
+    assert_eq!(said.matches("that are too close").count(), 1, "{said}");
+    let calm = Bench::new();
+    calm.run(NEVER).unwrap();
+    assert!(!calm.said.text().contains("that are too close"), "{}", calm.said.text());
+}
+
 #[test]
 fn distances_count_across_the_boundary() {
     let bench = Bench::new();
     let judge = Judge::new(&bench.settings);
     let pair = |x: f64| [[0.1, 4.0, 4.0], [x, 4.0, 4.0]];
-    assert!(judge.too_close(&pair(3.0)), "2.9 Å");
-    assert!(!judge.too_close(&pair(3.2)), "3.1 Å");
-    assert!(judge.too_close(&pair(6.2)), "2.9 Å to the image");
-    assert!(!judge.too_close(&pair(6.0)), "3.1 Å to the image");
-    assert!(judge.too_close(&pair(0.1)), "the same place");
+    assert!(judge.too_close(&pair(3.0)).is_some(), "2.9 Å");
+    assert!(judge.too_close(&pair(3.2)).is_none(), "3.1 Å");
+    assert!(judge.too_close(&pair(6.2)).is_some(), "2.9 Å to the image");
+    assert!(judge.too_close(&pair(6.0)).is_none(), "3.1 Å to the image");
+    assert!(judge.too_close(&pair(0.1)).is_some(), "the same place");
 }
 
 /// A structure counts if it is bonded alike and low enough, and none counts before the target's energy is known.
