@@ -43,11 +43,12 @@ use crate::disk::write_atomic;
 use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
-use crate::system::xyz::format_frames;
-use crate::system::{Structure, System, Vec3};
+use crate::system::xyz::{Frame, format_frames};
+use crate::system::{Structure, System, Vec3, read_frame};
 use seeds::read_seeds;
 use source::SourceFile;
 use std::path::{Path, PathBuf};
+use system::template_extras;
 use target::check_target;
 
 /// File name of the configuration in a run folder.
@@ -70,6 +71,8 @@ pub struct Settings {
     pub system: System,
     /// The template as read.
     pub template: Option<Structure>,
+    /// What the file of the template says beyond that, in words, if it might matter: constraints, moments, charges.
+    pub template_extras: Vec<String>,
     /// The model to start from.
     pub transfer: Option<ModelFile>,
     /// When a structure counts as found.
@@ -101,6 +104,8 @@ impl Settings {
             Some(name) => Some(copy_of(&source, "system.template", name, TEMPLATE_COPY)?),
             None => None,
         };
+        let template_extras = template.as_ref().map_or_else(Vec::new, template_extras);
+        let template = template.map(|frame| frame.structure);
         let system = sections.system.build(template.as_ref(), &source)?;
         let transfer = match &sections.transfer {
             Some(section) => Some(section.read(&sections, &source)?),
@@ -111,7 +116,7 @@ impl Settings {
         }
         let target = match &mut sections.target {
             Some(section) => {
-                let structure = copy_of(&source, "target.structure", &mut section.structure, TARGET_COPY)?;
+                let structure = copy_of(&source, "target.structure", &mut section.structure, TARGET_COPY)?.structure;
                 check_target(&structure, &system).map_err(|message| source.error("target.structure", message))?;
                 Some(Target { structure, matching: section.matching })
             }
@@ -123,7 +128,7 @@ impl Settings {
             seeds = read_seeds(&path, &system).map_err(|cause| source.error("seeds.structures", cause))?;
             section.structures = SEEDS_COPY.into();
         }
-        Ok(Settings { sections, system, template, transfer, target, seeds })
+        Ok(Settings { sections, system, template, template_extras, transfer, target, seeds })
     }
 
     /// Takes the own structures in the file at `path` in place of those that the configuration names.
@@ -218,9 +223,9 @@ fn another(path: &Path, kind: &str) -> Error {
 }
 
 /// Reads the structure that `key` names, and replaces the key's value by the name of its copy.
-fn copy_of(source: &SourceFile, key: &str, name: &mut PathBuf, copy: &str) -> Result<Structure> {
+fn copy_of(source: &SourceFile, key: &str, name: &mut PathBuf, copy: &str) -> Result<Frame> {
     let path = source.path.parent().unwrap_or(Path::new("")).join(&*name);
-    let structure = crate::system::read_structure(&path).map_err(|cause| source.error(key, cause))?;
+    let frame = read_frame(&path).map_err(|cause| source.error(key, cause))?;
     *name = copy.into();
-    Ok(structure)
+    Ok(frame)
 }

@@ -5,7 +5,7 @@ use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::baseline::{Baseline, BaselineRun};
 use godiff::report::write_after_run;
-use godiff::{Result, potential};
+use godiff::{Result, check, potential};
 
 /// Random structure search: relaxations from random structures
 #[derive(Debug, Args)]
@@ -85,7 +85,10 @@ impl Arguments {
         let interrupted = watch_interrupts()?;
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")
             .map_err(|cause| cause.in_file(&self.run.config))?;
-        let run = self.run.open(&settings, "cpu", &suffix)?;
+        let mut run = self.run.open(&settings, "cpu", &suffix)?;
+        if self.run.is_new() {
+            run.notes.extend(check::short(&settings, method.budget(&settings.sections)));
+        }
         let folder = run.directory.path().to_owned();
 
         let reporter = self.run.reporter();

@@ -55,6 +55,11 @@ impl RunArguments {
         given.or(before.as_deref()).map_or(Ok(()), |path| settings.seed_with(path))
     }
 
+    /// Whether the run starts now, and is not resumed.
+    pub fn is_new(&self) -> bool {
+        !self.resume
+    }
+
     /// Opens the folder and copies the files that `settings` names into it.
     pub fn open(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
         let run = match self.resume {

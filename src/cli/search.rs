@@ -5,7 +5,7 @@ use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::report::write_after_run;
 use godiff::search::Search;
-use godiff::{Result, engine, potential};
+use godiff::{Result, check, engine, potential};
 use std::path::PathBuf;
 
 /// Searches for the structure of lowest energy
@@ -45,7 +45,10 @@ impl Arguments {
         // The potential is opened after the engine, so that a wrong device is not blamed on the configuration.
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
             .map_err(|cause| cause.in_file(&self.run.config))?;
-        let run = self.run.open(&settings, &engine.device(), "")?;
+        let mut run = self.run.open(&settings, &engine.device(), "")?;
+        if self.run.is_new() {
+            run.notes.extend(check::short(&settings, check::Facts::of(&settings).most_evaluations));
+        }
         let folder = run.directory.path().to_owned();
 
         let reporter = self.run.reporter();

@@ -3,6 +3,7 @@
 use super::source::SourceFile;
 use crate::error::Result;
 use crate::system::elements::parse_formula;
+use crate::system::xyz::{Frame, Values};
 use crate::system::{Cell, ConfinementSpec, Structure, System};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -71,4 +72,24 @@ impl SystemSection {
         parse_formula(&self.free).map_err(|cause| source.error("system.free", cause))?;
         System::new(template, &self.free, confinement, cell).map_err(|cause| source.error("system", cause))
     }
+}
+
+/// Columns of a template's file that a potential might need.
+const PHYSICS: [&str; 5] = ["initial_magmoms", "magmoms", "initial_charges", "charges", "charge"];
+
+/// What the file of a template says beyond elements, positions and cell, in words, if it might matter to the user: which atoms may
+/// move, magnetic moments, charges.
+pub(super) fn template_extras(frame: &Frame) -> Vec<String> {
+    let n_atoms = frame.structure.n_atoms();
+    let n_free = frame.structure.fixed.iter().filter(|fixed| !**fixed).count();
+    let mixed = n_free < n_atoms && n_free > 0 || frame.partly_fixed().is_some();
+    let constraints = mixed.then(|| format!("the constraints ({n_free} of {n_atoms} atoms are free there)"));
+    let is_set = |values: &Values| match values {
+        Values::Real(values) => values.iter().any(|&x| x != 0.0),
+        Values::Integer(values) => values.iter().any(|&x| x != 0),
+        Values::Flag(_) | Values::Text(_) => false,
+    };
+    let column = |name: &&str| frame.column(name).is_some_and(|column| is_set(&column.values));
+    let columns = PHYSICS.into_iter().filter(column).map(|name| format!("the column {name}"));
+    constraints.into_iter().chain(columns).collect()
 }

@@ -4,6 +4,7 @@ use super::data::RunData;
 use super::page::{Page, count, duration, energy};
 use super::plots;
 use crate::archive::{Counts, Status};
+use crate::check::warnings;
 use crate::landscape::Landscape;
 use crate::minima::Minimum;
 use crate::plot::map::{Projection, has_surface};
@@ -59,6 +60,9 @@ fn header(page: &mut Page, run: &RunData) {
         summary.device
     );
     page.add(&format!("<p class=\"lead\">{}</p>", escape(&what)));
+    for warning in warnings(&run.settings) {
+        page.add(&format!("<p>Warning: {}</p>", escape(&warning)));
+    }
     let best_sample = run.best();
     let found = best_sample.map_or("no structure counts yet".into(), |sample| {
         format!(

@@ -17,7 +17,7 @@ pub mod xyz;
 pub use build::ConfinementSpec;
 pub use cell::Cell;
 pub use contacts::{Contact, ShortestDistance};
-pub use files::{Format, read_frames, read_structure, read_structures};
+pub use files::{Format, read_frame, read_frames, read_structure, read_structures};
 pub use graph::{Edge, PairSearch, radius_graph};
 pub use images::{Image, Images, image_range};
 pub use matching::{BondGraph, same_bond_graph};
