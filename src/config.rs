@@ -141,11 +141,6 @@ impl Settings {
         Ok(())
     }
 
-    /// The file with the own structures of the run in `folder`, if it has some.
-    pub fn seeds_of_run(folder: &Path) -> Option<PathBuf> {
-        Some(folder.join(SEEDS_COPY)).filter(|path| path.exists())
-    }
-
     /// The configuration with every default written out, as a run folder keeps it together with [`Settings::copy_files`].
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.sections).expect("sections hold only tables, numbers, strings and booleans")
@@ -155,6 +150,12 @@ impl Settings {
     pub fn seed_of_run(folder: &Path) -> Option<u64> {
         let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
         u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
+    }
+
+    /// The file with the own structures of the run in `folder`, if it has some.
+    pub fn seeds_of_run(folder: &Path) -> Option<PathBuf> {
+        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
+        table.get("seeds").map(|_| folder.join(SEEDS_COPY))
     }
 
     /// The part of the configuration that an engine needs.

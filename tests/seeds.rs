@@ -216,9 +216,12 @@ fn an_own_structure_with_atoms_too_close_is_told() {
     let output = godiff(place.path(), &["search", "c.toml", "--seed-structures", "known.xyz", "--out", "run"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
-    let sentence = "the search does not learn from structure 2 of [seeds]: Cu and Au (atoms 10 and 11 in seeds.xyz) are 0.21 Å apart, \
-                    nearer than 1.34 Å\n";
+    let sentence = "the search does not learn from structure 2 of seeds.xyz: Cu and Au (atoms 10 and 11) are 0.21 Å apart, nearer \
+                    than 1.34 Å\n";
     assert!(said.contains(sentence), "{said}");
+    let said = succeeds(place.path(), &["check", "c.toml", "--seed-structures", "known.xyz", "--no-potential"]);
+    let sentence = "warning: own structure 2 will not be evaluated: Cu and Au (atoms 10 and 11) are 0.21 Å apart, nearer than 1.34 Å\n";
+    assert!(said.ends_with(sentence), "{said}");
     let rows = stored(&place.path().join("run"));
     assert_eq!((rows[1].status.as_str(), rows[1].structure.energy), ("too_close", None));
 }

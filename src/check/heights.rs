@@ -55,7 +55,7 @@ impl Extent {
 
     /// Empty height between the template and its next image, Å; `None` without c.
     pub fn vacuum(&self) -> Option<f64> {
-        (self.period > 0.0).then(|| self.period - (self.top - self.bottom))
+        (self.period > 0.0).then_some(self.period - (self.top - self.bottom))
     }
 
     /// Whether the end of the cell along c cuts the template into two pieces.

@@ -13,7 +13,7 @@ pub use timing::{Timing, time_one_energy};
 
 use crate::config::Settings;
 use crate::system::elements::{covalent_radius, formula};
-use crate::system::{Confinement, System};
+use crate::system::{Confinement, Contact, System, Vec3};
 use serde::Serialize;
 
 /// A task in numbers.
@@ -109,6 +109,17 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings.extend(heights::warnings(system));
     warnings.extend(template::unused(&settings.template_extras));
     warnings
+}
+
+/// Own structures that the search will reject, a sentence each. The search says so itself when it comes to them.
+pub fn rejected_seeds(settings: &Settings) -> Vec<String> {
+    let shortest = settings.sections.search.shortest_distance();
+    let contact = |free: &Vec<Vec3>| settings.system.worst_contact(free, shortest);
+    let numbered = (1..).zip(&settings.seeds).filter_map(|(number, free)| Some((number, contact(free)?)));
+    let sentence = |(number, contact): (usize, Contact)| {
+        format!("own structure {number} will not be evaluated: {}", contact.describe())
+    };
+    numbered.map(sentence).collect()
 }
 
 /// What a user reads when a run of at most `most_evaluations` starts: the system in a line, and each warning.

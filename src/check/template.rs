@@ -47,7 +47,9 @@ fn bond(system: &System, i: usize, j: usize) -> f64 {
 /// Axes along which the template would be bonded to its next image, if the cell repeated there.
 pub fn does_not_repeat(system: &System) -> Option<String> {
     let Cell { vectors, periodic } = system.cell;
-    let cut: Vec<usize> = (0..3).filter(|&k| !periodic[k] && continues(system, vectors[k])).collect();
+    // Under a confinement c is the direction of the vacuum.
+    let n_axes = if system.confinement.is_some() { 2 } else { 3 };
+    let cut: Vec<usize> = (0..n_axes).filter(|&k| !periodic[k] && continues(system, vectors[k])).collect();
     if cut.is_empty() {
         return None;
     }

@@ -150,7 +150,7 @@ fn a_slab_that_the_cell_cuts_is_noticed() {
     let sentence = format!(
         "the end of the cell cuts the template: 9 of its 27 atoms lie above 18.04 Å and the others below 3.92 Å; {remedy}"
     );
-    assert_eq!(said(system(&wrapped, "Pt", above(1.0, 4.0))), [sentence.clone()]);
+    assert_eq!(said(system(&wrapped, "Pt", above(1.0, 4.0))), std::slice::from_ref(&sentence));
     wrapped.cell.periodic = ALL;
     assert_eq!(said(system(&wrapped, "Pt", above(1.0, 4.0))), [sentence]);
     // Where c repeats, the gap in the middle is the vacuum, and absolute heights in it are right.

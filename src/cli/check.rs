@@ -2,7 +2,7 @@
 
 use super::common::{Compute, print, watch_interrupts};
 use clap::Args;
-use godiff::check::{Facts, Timing, time_one_energy, warnings};
+use godiff::check::{Facts, Timing, rejected_seeds, time_one_energy, warnings};
 use godiff::config::Settings;
 use godiff::run::progress::text::duration;
 use godiff::{Result, engine, potential};
@@ -44,6 +44,7 @@ impl Arguments {
         self.compute.threads.start()?;
         engine::open(&self.compute.device, &settings.setup())?;
         let (facts, mut warnings) = (Facts::of(&settings), warnings(&settings));
+        warnings.extend(rejected_seeds(&settings));
         let mut timing = None;
         if !self.no_potential {
             let interrupted = watch_interrupts()?;

@@ -83,7 +83,11 @@ pub(super) fn template_extras(frame: &Frame) -> Vec<String> {
     let n_atoms = frame.structure.n_atoms();
     let n_free = frame.structure.fixed.iter().filter(|fixed| !**fixed).count();
     let mixed = n_free < n_atoms && n_free > 0 || frame.partly_fixed().is_some();
-    let constraints = mixed.then(|| format!("the constraints ({n_free} of {n_atoms} atoms are free there)"));
+    let which = match frame.partly_fixed() {
+        Some(_) => "some atoms are fixed along some axes there".to_owned(),
+        None => format!("{n_free} of {n_atoms} atoms are free there"),
+    };
+    let constraints = mixed.then(|| format!("the constraints ({which})"));
     let is_set = |values: &Values| match values {
         Values::Real(values) => values.iter().any(|&x| x != 0.0),
         Values::Integer(values) => values.iter().any(|&x| x != 0),

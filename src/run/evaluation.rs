@@ -8,7 +8,7 @@ use crate::error::{Result, stop_if};
 use crate::gpu::profiler_range;
 use crate::potential::{Answer, Exchange, Potential};
 use crate::system::xyz::{Frame, format_frames};
-use crate::system::{Contact, Structure, System, Vec3};
+use crate::system::{Structure, System, Vec3};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -74,10 +74,7 @@ impl RoundEvaluation<'_> {
         for (index, free) in (first..).zip(drawn) {
             if let Some(contact) = self.judge.too_close(&free) {
                 self.reporter.recorded(Status::TooClose, None);
-                let Contact { distance, shortest, .. } = contact;
-                let [a, b] = contact.atoms.map(|atom| atom + 1);
-                let pair = format!("{} (atoms {a} and {b} in seeds.xyz)", contact.pair());
-                self.tell_own(index, &format!("{pair} are {distance:.2} Å apart, nearer than {shortest:.2} Å"));
+                self.tell_own(index, &contact.describe());
                 rejected.push(self.entry(index, Status::TooClose, free, None));
             } else {
                 accepted.push((index, self.system.structure(&free)));
@@ -93,7 +90,8 @@ impl RoundEvaluation<'_> {
     /// Tells the user why sample `index` does not count, if it is one of their own structures.
     fn tell_own(&self, index: usize, why: &str) {
         if self.round.origin(index) == Some(Origin::Own) {
-            self.reporter.message(&format!("the search does not learn from structure {} of [seeds]: {why}", index + 1));
+            self.reporter
+                .message(&format!("the search does not learn from structure {} of seeds.xyz: {why}", index + 1));
         }
     }
 

@@ -51,6 +51,13 @@ impl Contact {
         let [a, b] = self.numbers.map(|number| symbol(number).unwrap_or("?"));
         format!("{a} and {b}")
     }
+
+    /// "H and O (atoms 3 and 1) are 0.40 Å apart, nearer than 0.48 Å": atoms count from 1.
+    pub fn describe(&self) -> String {
+        let Contact { distance, shortest, .. } = self;
+        let [a, b] = self.atoms.map(|atom| atom + 1);
+        format!("{} (atoms {a} and {b}) are {distance:.2} Å apart, nearer than {shortest:.2} Å", self.pair())
+    }
 }
 
 impl System {
@@ -152,6 +159,7 @@ mod tests {
         let close = [[1.5, 0.1, 0.7], [1.5, 3.15, 0.7], [1.5, 1.8, 6.0]];
         let contact = system.worst_contact(&close, by_elements).unwrap();
         assert_eq!((contact.atoms, contact.numbers), ([2, 1], [1, 8]));
+        assert_eq!(contact.describe(), "H and O (atoms 3 and 2) are 0.45 Å apart, nearer than 0.48 Å");
         assert!((contact.distance - 0.45).abs() < 1e-12 && (contact.shortest - 0.485).abs() < 1e-12, "{contact:?}");
         // Images of one atom are 3 Å apart.
         let contact =
