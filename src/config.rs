@@ -1,8 +1,8 @@
 //! Configuration files: TOML to validated settings.
 //!
 //! [`Settings::load`] reads a file as a user writes it; [`Settings::to_toml`] writes it back with every default spelled out. A
-//! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `transfer.safetensors`).
-//! So the folder needs nothing outside itself and may be moved.
+//! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `seeds.xyz`,
+//! `transfer.safetensors`). So the folder needs nothing outside itself and may be moved.
 
 mod baseline;
 pub(crate) mod depth;
@@ -17,6 +17,7 @@ mod placement;
 mod proposals;
 mod relaxation;
 mod search;
+mod seeds;
 mod source;
 mod system;
 mod target;
@@ -36,6 +37,7 @@ pub use placement::{PlacementMethod, PlacementSettings};
 pub use proposals::ProposalSection;
 pub use relaxation::{Record, RelaxationSection};
 pub use search::{FirstSamples, SearchSection};
+pub use seeds::SeedsSection;
 pub use system::{ConfinementSection, SystemSection};
 pub use target::{Matching, Target, TargetSection};
 pub use training::{EngineSection, TrainingSection};
@@ -46,9 +48,11 @@ use crate::engine::{ReverseSettings, Setup, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::model::{ModelFile, Precision, RadialBasis};
 use crate::system::xyz::{Frame, format_frames};
-use crate::system::{Structure, System, read_frame};
+use crate::system::{Structure, System, Vec3, read_frame};
+use seeds::read_seeds;
 use source::SourceFile;
 use std::path::{Path, PathBuf};
+use system::template_extras;
 use target::check_target;
 
 /// File name of the configuration in a run folder.
@@ -57,11 +61,8 @@ const RUN_CONFIG: &str = "config.toml";
 const TEMPLATE_COPY: &str = "template.xyz";
 /// File name of the target's copy in a run folder.
 const TARGET_COPY: &str = "target.xyz";
-/// File names of the molecules' copies in a run folder, by their number from 1.
-fn fragment_copy(number: usize) -> String {
-    format!("fragment-{number}.xyz")
-}
-
+/// File name of the copy of the own structures in a run folder.
+const SEEDS_COPY: &str = "seeds.xyz";
 /// File name of the copy of the model to start from in a run folder.
 const TRANSFER_COPY: &str = "transfer.safetensors";
 
@@ -74,12 +75,16 @@ pub struct Settings {
     pub system: System,
     /// The template, its mobile atoms last.
     pub template: Option<Structure>,
+    /// What the file of the template says beyond that, in words, if it might matter: constraints, moments, charges.
+    pub template_extras: Vec<String>,
     /// The molecules' structures, one for each section `[[fragments]]`.
     pub fragments: Vec<Structure>,
     /// The model to start from.
     pub transfer: Option<ModelFile>,
     /// When a structure counts as found.
     pub target: Option<Target>,
+    /// The free atoms (n × 3, Å) of the structures that a search begins with.
+    pub seeds: Vec<Vec<Vec3>>,
 }
 
 impl Settings {
@@ -105,6 +110,7 @@ impl Settings {
             Some(name) => Some(copy_of(&source, "system.template", name, TEMPLATE_COPY)?),
             None => None,
         };
+        let template_extras = template.as_ref().map_or_else(Vec::new, |template| template_extras(template, &sections));
         let order = sections.system.order(template.as_ref(), &source)?;
         let template = template.map(|template| template.structure.reordered(&order));
         let (mut fragments, mut molecules) = (Vec::new(), Vec::new());
@@ -130,7 +136,23 @@ impl Settings {
             }
             None => None,
         };
-        Ok(Settings { sections, system, template, fragments, transfer, target })
+        let mut seeds = Vec::new();
+        if let Some(section) = &mut sections.seeds {
+            let path = source.path.parent().unwrap_or(Path::new("")).join(&section.structures);
+            seeds = read_seeds(&path, &system).map_err(|cause| source.error("seeds.structures", cause))?;
+            section.structures = SEEDS_COPY.into();
+        }
+        Ok(Settings { sections, system, template, template_extras, fragments, transfer, target, seeds })
+    }
+
+    /// Takes the own structures in the file at `path` in place of those that the configuration names.
+    ///
+    /// # Errors
+    /// `BadInput` if the file cannot be read, or with the number of the first structure that is none of the system.
+    pub fn seed_with(&mut self, path: &Path) -> Result<()> {
+        self.seeds = read_seeds(path, &self.system)?;
+        self.sections.seeds = Some(SeedsSection { structures: SEEDS_COPY.into() });
+        Ok(())
     }
 
     /// The configuration with every default written out, as a run folder keeps it together with [`Settings::copy_files`].
@@ -142,6 +164,12 @@ impl Settings {
     pub fn seed_of_run(folder: &Path) -> Option<u64> {
         let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
         u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
+    }
+
+    /// The file with the own structures of the run in `folder`, if it has some.
+    pub fn seeds_of_run(folder: &Path) -> Option<PathBuf> {
+        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
+        table.get("seeds").map(|_| folder.join(SEEDS_COPY))
     }
 
     /// The part of the configuration that an engine needs.
@@ -213,7 +241,10 @@ impl Settings {
     fn given(&self) -> impl Iterator<Item = (String, String)> {
         let template = self.template.iter().map(|structure| (TEMPLATE_COPY.to_owned(), copied(structure)));
         let fragment = |(structure, number): (&Structure, usize)| (fragment_copy(number), copied(structure));
-        template.chain(self.fragments.iter().zip(1..).map(fragment))
+        let whole = move |free: &Vec<Vec3>| self.system.structure(free).into();
+        let seeds = move || format_frames(&self.seeds.iter().map(whole).collect::<Vec<Frame>>());
+        let seeds = self.sections.seeds.iter().map(move |_| (SEEDS_COPY.to_owned(), seeds()));
+        template.chain(self.fragments.iter().zip(1..).map(fragment)).chain(seeds)
     }
 
     /// Refuses a run folder whose copies of the structures and of the model to start from differ from these; the target may differ.
@@ -233,6 +264,11 @@ impl Settings {
             _ => Ok(()),
         }
     }
+}
+
+/// File names of the molecules' copies in a run folder, by their number from 1.
+fn fragment_copy(number: usize) -> String {
+    format!("fragment-{number}.xyz")
 }
 
 /// `structure` as the copy in a run folder.

@@ -52,6 +52,14 @@ impl Error {
         Error::BadInput(format!("{}: {message}", path.display()))
     }
 
+    /// This error with the name of the file `path`, if that file has to be corrected.
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Error::BadInput(message) => Error::bad_file(path, message),
+            other => other,
+        }
+    }
+
     /// A storage failure on `path`: "PATH: message".
     pub fn storage(path: &Path, message: impl std::fmt::Display) -> Self {
         Error::Storage(format!("{}: {message}", path.display()))

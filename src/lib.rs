@@ -14,6 +14,7 @@
 //! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;
+//! - [`check`]: a look at a task before its search;
 //! - [`landscape`]: the energy of one atom over its template;
 //! - [`archive`], [`buffer`], [`run`]: the records of a run, its training structures, its folder;
 //! - [`report`], [`plot`]: the page about a run, and its pictures.
@@ -48,6 +49,7 @@ pub mod baseline;
 pub mod benchmark;
 pub mod buffer;
 pub mod campaign;
+pub mod check;
 pub mod config;
 pub mod diffusion;
 pub mod disk;

@@ -35,12 +35,13 @@ use crate::potential::Potential;
 use crate::proposal::{Proposals, registered, share_out};
 use crate::run::progress::Phase;
 use crate::run::{
-    Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Reporter, Resumed, Round, RunStatus, Session,
-    Summary,
+    Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Rejections, Reporter, Resumed, Round,
+    RunStatus, Session, Summary,
 };
-use drawing::{Drawing, missing};
+use drawing::{Drawing, missing, stretches};
 use lesson::{Boltzmann, Lesson, Taught};
 use plan::{Annealing, Plan};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -63,6 +64,8 @@ struct Loop<'a> {
     plan: Box<dyn Plan + 'a>,
     proposals: Proposals<'a>,
     lesson: Box<dyn Lesson + 'a>,
+    /// Pairs of elements that the user knows to come too close.
+    told: BTreeSet<[u8; 2]>,
 }
 
 impl<'a> Search<'a> {
@@ -90,6 +93,7 @@ impl<'a> Search<'a> {
             plan: Box::new(Annealing::new(settings, session.directory.segments())?),
             proposals: registered(settings),
             lesson: Box::new(Boltzmann::new(settings)),
+            told: BTreeSet::new(),
         };
         Ok(Search { session, rounds })
     }
@@ -153,7 +157,11 @@ impl Loop<'_> {
         reporter.iteration_started(round.number, round.kt_ev);
         history.begin(round);
         history.open().iter().for_each(|entry| reporter.recorded(entry.status, entry.energy));
-        let ranges = missing(history.open(), round.n_samples, session.potential.n_at_once());
+        let n_at_once = session.potential.n_at_once();
+        let ranges: Vec<_> = stretches(round, proposals)
+            .into_iter()
+            .flat_map(|samples| missing(history.open(), samples, n_at_once))
+            .collect();
         if !ranges.is_empty() {
             for part in &round.parts {
                 proposals[part.proposal].begin(round, history)?;
@@ -165,7 +173,18 @@ impl Loop<'_> {
         history.recorded(recorded);
         outcome?;
         history.sampled(round);
+        self.tell_rejections(session);
         self.check_barren(session.reporter)
+    }
+
+    /// Tells the user which elements come too close, once for each pair, where that rejects most samples.
+    fn tell_rejections(&mut self, session: &Session) {
+        let Some(number) = self.history.last().map(|last| last.number) else { return };
+        if let Some(rejections) = Rejections::of(&session.judge, number, self.history.open())
+            && self.told.insert(rejections.elements)
+        {
+            session.reporter.message(&rejections.sentence);
+        }
     }
 
     /// Refuses to learn from nothing: an error if the first round, or several in a row, have no structure that counts.

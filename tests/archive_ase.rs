@@ -45,6 +45,7 @@ fn entries(system: &System) -> Vec<Entry> {
             index,
             kt_ev: 5.0 * 0.3f64.powf(f64::from(iteration)),
             status,
+            origin: None,
             free_positions: (0..system.n_free()).map(vector).collect(),
             energy: answered.then(|| if status == Status::NotFinite { f64::NAN } else { f64::from(index) / 7.0 - 0.5 }),
             forces: answered.then(|| (0..system.n_atoms()).map(vector).collect()),

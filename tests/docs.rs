@@ -144,7 +144,7 @@ fn the_tables_name_the_defaults() {
                 ("required", _) if key == "file" => {}
                 ("none", Some(_)) if ["template", "mobile"].contains(&key.as_str()) => {}
                 ("false", None) if key == "keep_bonded" => {}
-                ("required", None) if ["target", "transfer"].contains(&section.as_str()) => {}
+                ("required", None) if ["seeds", "target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.
                 ("[true, true, true]", None) if key == "periodic" => {}

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 17] = [
     &["run"],
     &["minima", "landscape"],
     &["plot", "proposal"],
-    &["search", "baseline"],
+    &["search", "baseline", "check"],
     &["benchmark"],
     &["campaign", "report"],
     &["cli"],

@@ -239,7 +239,7 @@ fn an_archive_is_exported_as_table_and_as_poscar() {
     assert_eq!(said, format!("{} rows written to all.csv\n", frames.len()));
     let table = fs::read_to_string(place.path().join("all.csv")).unwrap();
     let mut lines = table.lines();
-    assert_eq!(lines.next(), Some("iteration,index,kt_ev,status,energy_ev,n_free_atoms,fingerprint"));
+    assert_eq!(lines.next(), Some("iteration,index,kt_ev,status,energy_ev,n_free_atoms,fingerprint,origin"));
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), frames.len());
     for (row, frame) in rows.iter().zip(&frames) {
@@ -251,7 +251,7 @@ fn an_archive_is_exported_as_table_and_as_poscar() {
         };
         assert_eq!(row[..4], ["iteration", "index", "kt_ev", "status"].map(written));
         assert_eq!(row[4].parse().ok(), frame.structure.energy);
-        assert_eq!((row[5], row[6].len()), ("1", 16));
+        assert_eq!((row[5], row[6].len(), row[7]), ("1", 16, ""));
         // One atom has no bonds: all are alike.
         assert_eq!(row[6], rows[0][6]);
     }

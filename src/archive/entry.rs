@@ -62,6 +62,28 @@ impl Status {
     }
 }
 
+/// Where a sample comes from, if the archive notes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// One of the user's own structures (`[seeds]`).
+    Own,
+}
+
+impl Origin {
+    /// The text in the archive.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Own => "own",
+        }
+    }
+
+    /// The origin with this text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        (text == Origin::Own.as_str()).then_some(Origin::Own)
+    }
+}
+
 /// One sampled structure with its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -73,6 +95,8 @@ pub struct Entry {
     pub kt_ev: f64,
     /// What became of it.
     pub status: Status,
+    /// Where it comes from, if that is noted.
+    pub origin: Option<Origin>,
     /// Positions of the n free atoms, Å.
     pub free_positions: Vec<Vec3>,
     /// Potential energy, eV.

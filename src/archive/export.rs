@@ -1,6 +1,6 @@
 //! Reading an archive without its configuration.
 
-use super::entry::Status;
+use super::entry::{Origin, Status};
 use super::rows::{damaged, fixed_atoms, key_value_pairs, vectors};
 use super::sentences::storage_error;
 use super::{ArchiveFile, schema};
@@ -35,6 +35,8 @@ pub struct Stored {
     pub kt_ev: f64,
     /// What became of it.
     pub status: Status,
+    /// Where it comes from, if that is noted.
+    pub origin: Option<Origin>,
     /// All atoms with energy and forces where they are known.
     pub structure: Structure,
 }
@@ -97,5 +99,5 @@ pub(super) fn read(file: &ArchiveFile, row: &Row) -> rusqlite::Result<Stored> {
     if structure.forces.as_ref().is_some_and(|forces| forces.len() != n_atoms) {
         return Err(broken("forces"));
     }
-    Ok(Stored { iteration, index, kt_ev: pairs.kt_ev, status: pairs.status, structure })
+    Ok(Stored { iteration, index, kt_ev: pairs.kt_ev, status: pairs.status, origin: pairs.origin, structure })
 }

@@ -14,7 +14,7 @@ mod rows;
 mod schema;
 mod sentences;
 
-pub use entry::{Counts, EVALUATIONS_AN_ITERATION, Entry, Status};
+pub use entry::{Counts, EVALUATIONS_AN_ITERATION, Entry, Origin, Status};
 pub use export::{Selection, Stored, export};
 pub use reader::{Listed, Reader};
 

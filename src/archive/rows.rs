@@ -3,12 +3,12 @@
 //! Arrays are little-endian blobs, positions and forces N × 3 f64, the cell 3 × 3 f64 by rows, numbers N i32; the
 //! periodicity is a bit field 1, 2, 4; times are years since 1 January 2000.
 
-use super::entry::{Entry, Status};
+use super::entry::{Entry, Origin, Status};
 use super::schema::Key;
 use crate::system::{Cell, System, Vec3};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 use rusqlite::{Connection, Row, params};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -29,6 +29,14 @@ pub struct KeyValuePairs {
     pub kt_ev: f64,
     /// What became of the structure.
     pub status: Status,
+    /// Where the structure comes from. A user may have added a key of this name with another text.
+    #[serde(default, deserialize_with = "known_origin", skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+fn known_origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Origin>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(Origin::from_text))
 }
 
 /// The columns that are the same in all rows of an archive, encoded once.
@@ -95,6 +103,7 @@ impl SharedColumns {
                 sample: entry.index,
                 kt_ev: entry.kt_ev,
                 status: entry.status,
+                origin: entry.origin,
             };
             let added = system.execute(params![
                 key.unique_id(entry.iteration, entry.index),
@@ -130,6 +139,10 @@ impl SharedColumns {
             for name in ["iteration", "sample", "kt_ev", "status"] {
                 keys.execute(params![name, id])?;
             }
+            if let Some(origin) = entry.origin {
+                text.execute(params!["origin", origin.as_str(), id])?;
+                keys.execute(params!["origin", id])?;
+            }
         }
         Ok(())
     }
@@ -137,7 +150,7 @@ impl SharedColumns {
     /// The entry in a row of [`ENTRY_COLUMNS`].
     pub fn read_entry(&self, row: &Row, key: Key) -> rusqlite::Result<Entry> {
         let (iteration, index) = key.parse(row.get_ref(0)?.as_str()?)?;
-        let KeyValuePairs { kt_ev, status, .. } = key_value_pairs(row, 1)?;
+        let KeyValuePairs { kt_ev, status, origin, .. } = key_value_pairs(row, 1)?;
         let n_atoms = self.n_template + self.n_free;
         let positions = vectors(row, 2)?.filter(|positions| positions.len() == n_atoms);
         let forces = vectors(row, 4)?;
@@ -146,7 +159,7 @@ impl SharedColumns {
             return Err(damaged(format!("positions or forces of iteration {iteration}, sample {index}")));
         };
         let free_positions = positions.split_off(self.n_template);
-        Ok(Entry { iteration, index, kt_ev, status, free_positions, energy: row.get(3)?, forces })
+        Ok(Entry { iteration, index, kt_ev, status, origin, free_positions, energy: row.get(3)?, forces })
     }
 
     /// The first property (numbers, cell, pbc, positions) in which a row differs from these, if it does.

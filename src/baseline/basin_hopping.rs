@@ -6,12 +6,12 @@ use crate::config::{BasinHoppingSettings, Settings};
 use crate::error::Result;
 use crate::proposal::{Placement, relocate, shake, uniform};
 use crate::random::{Purpose, host_generator};
-use crate::system::Vec3;
+use crate::system::{ShortestDistance, Vec3};
 
 pub struct BasinHopping<'a> {
     settings: BasinHoppingSettings,
     placement: Placement<'a>,
-    min_distance: f64,
+    shortest: ShortestDistance,
     seed: u64,
     walkers: Vec<Walk>,
 }
@@ -36,7 +36,7 @@ impl<'a> BasinHopping<'a> {
         BasinHopping {
             settings: own,
             placement: Placement::new(settings),
-            min_distance: search.min_distance_angstrom,
+            shortest: search.shortest_distance(),
             seed: search.seed,
             walkers: vec![Walk::default(); own.walkers],
         }
@@ -59,7 +59,7 @@ impl Strategy for BasinHopping<'_> {
         {
             return Ok(moved);
         }
-        Ok(shake(self.placement.system(), free, step_angstrom, self.min_distance, &mut random))
+        Ok(shake(self.placement.system(), free, step_angstrom, self.shortest, &mut random))
     }
 
     fn relaxed(&mut self, slot: usize, minimum: Option<Minimum>) {

@@ -6,7 +6,7 @@ use crate::config::{EvolutionSettings, Settings};
 use crate::error::Result;
 use crate::proposal::{Placement, Random, below, exchange, relocate, shake, splice, uniform, weighted};
 use crate::random::{Purpose, host_generator};
-use crate::system::{BondGraph, System, Vec3};
+use crate::system::{BondGraph, ShortestDistance, System, Vec3};
 
 /// Cuts tried before a mutant replaces offspring with overlapping halves.
 const TRIES: usize = 50;
@@ -14,7 +14,7 @@ const TRIES: usize = 50;
 pub struct Evolution<'a> {
     settings: EvolutionSettings,
     placement: Placement<'a>,
-    min_distance: f64,
+    shortest: ShortestDistance,
     seed: u64,
     /// By ascending energy.
     population: Vec<Minimum>,
@@ -26,7 +26,7 @@ impl<'a> Evolution<'a> {
         Evolution {
             settings: settings.sections.evolution.unwrap_or_default(),
             placement: Placement::new(settings),
-            min_distance: search.min_distance_angstrom,
+            shortest: search.shortest_distance(),
             seed: search.seed,
             population: Vec::new(),
         }
@@ -48,7 +48,7 @@ impl<'a> Evolution<'a> {
         let parents = [first, second].map(|k| &self.population[k].free[..]);
         (0..TRIES)
             .map(|_| splice(self.system(), parents, random))
-            .find(|child| self.system().closest_contact(child) >= self.min_distance)
+            .find(|child| self.system().has_room(child, self.shortest))
     }
 
     fn mutant(&self, random: &mut Random) -> Vec<Vec3> {
@@ -59,7 +59,7 @@ impl<'a> Evolution<'a> {
             1 => exchange(self.system(), free, random).or_else(|| relocate(&self.placement, free, random)),
             _ => None,
         };
-        mutated.unwrap_or_else(|| shake(self.system(), free, self.settings.step_angstrom, self.min_distance, random))
+        mutated.unwrap_or_else(|| shake(self.system(), free, self.settings.step_angstrom, self.shortest, random))
     }
 
     /// Whether two minima are one: the same bonds at nearly the same energy.

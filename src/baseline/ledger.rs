@@ -179,7 +179,8 @@ impl Ledger {
                 };
                 let free_positions = structures[k].positions[n_template..].to_vec();
                 let index = first + places[k] as u32;
-                let entry = Entry { iteration, index, kt_ev: *kt_ev, status, free_positions, energy, forces };
+                let (kt_ev, origin) = (*kt_ev, None);
+                let entry = Entry { iteration, index, kt_ev, status, origin, free_positions, energy, forces };
                 if *record == Record::All {
                     unsaved.push(entry.clone());
                 }

@@ -21,7 +21,7 @@ mod tests;
 
 use crate::archive::Status;
 use crate::config::{File, Record, Settings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::potential::relax::{RelaxSettings, Walker};
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::run::{Activity, Afterwards, Reporter, Resumed, RunStatus, Session, Summary};
@@ -57,7 +57,17 @@ impl Baseline {
     }
 
     /// Reduces `sections` to the keys that this method reads of the baselines' sections, with all defaults.
-    pub fn resolve(self, sections: &mut File) {
+    ///
+    /// # Errors
+    /// `BadInput` for own structures to begin with, which only a search takes.
+    pub fn resolve(self, sections: &mut File) -> Result<()> {
+        if sections.seeds.is_some() {
+            return Err(Error::bad_input(format!(
+                "[seeds] is for godiff search alone: {} starts from random structures; give it a configuration without this \
+                 section",
+                self.name()
+            )));
+        }
         let (random_search, basin_hopping, evolution) =
             (sections.random_search, sections.basin_hopping, sections.evolution);
         sections.forget_baselines();
@@ -68,6 +78,7 @@ impl Baseline {
         }
         sections.placement.get_or_insert_default();
         sections.relaxation.get_or_insert_default();
+        Ok(())
     }
 
     /// Evaluations after which a run with these sections ends.

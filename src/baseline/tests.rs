@@ -60,7 +60,7 @@ fn settings(method: Baseline, replaced: &[(&str, &str)]) -> Settings {
     let triangle = "Cu 1.0 1.0 7.0\nAu 3.4 1.0 7.0\nAu 2.2 3.1 7.0\n";
     std::fs::write(folder.path().join("target.xyz"), format!("12\n{lattice}\n{slab}{triangle}")).unwrap();
     let mut settings = Settings::load(&folder.path().join("config.toml")).unwrap();
-    method.resolve(&mut settings.sections);
+    method.resolve(&mut settings.sections).unwrap();
     settings
 }
 

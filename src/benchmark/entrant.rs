@@ -115,7 +115,9 @@ impl Entrant {
         let mut settings = Settings::load(path)?;
         match method {
             Method::Search => settings.sections.forget_baselines(),
-            Method::Baseline(baseline) => baseline.resolve(&mut settings.sections),
+            Method::Baseline(baseline) => {
+                baseline.resolve(&mut settings.sections).map_err(|cause| cause.in_file(path))?;
+            }
         }
         Ok(Entrant { name, method, settings })
     }

@@ -341,7 +341,7 @@ mod tests {
         fs::write(place.path().join("thesis.tex"), "").unwrap();
         refused(place.path(), &["rss"], false, "holds other files already");
         let mut other = entrants(&["rss"]);
-        other[0].settings.sections.search.min_distance_angstrom = 1.5;
+        other[0].settings.sections.search.min_distance_angstrom = Some(1.5);
         let error = Campaign::plan(&folder, other, &[0], false).unwrap_err();
         assert!(error.to_string().contains("runs of another configuration under the name smoke-rss"), "{error}");
 

@@ -1,11 +1,11 @@
 //! `godiff rss`, `godiff basin-hopping`, `godiff evolve`: the baselines that a search is compared with.
 
-use super::common::{Threads, in_file, print, watch_interrupts};
+use super::common::{Threads, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::baseline::{Baseline, BaselineRun};
 use godiff::report::write_after_run;
-use godiff::{Result, potential};
+use godiff::{Result, check, potential};
 
 /// Random structure search: relaxations from random structures
 #[derive(Debug, Args)]
@@ -79,13 +79,16 @@ impl Arguments {
     fn run(self, method: Baseline) -> Result<()> {
         let suffix = format!("-{}", method.name());
         let mut settings = self.run.settings(&suffix)?;
-        method.resolve(&mut settings.sections);
+        method.resolve(&mut settings.sections).map_err(|cause| cause.in_file(&self.run.config))?;
 
         self.threads.start()?;
         let interrupted = watch_interrupts()?;
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")
-            .map_err(|cause| in_file(&self.run.config, cause))?;
-        let run = self.run.open(&settings, "cpu", &suffix)?;
+            .map_err(|cause| cause.in_file(&self.run.config))?;
+        let mut run = self.run.open(&settings, "cpu", &suffix)?;
+        if self.run.is_new() {
+            run.notes.extend(check::short(&settings, method.budget(&settings.sections)));
+        }
         let folder = run.directory.path().to_owned();
 
         let reporter = self.run.reporter();

@@ -116,14 +116,6 @@ fn end_at_once() -> ! {
     std::process::exit(i32::from(Error::Interrupted.exit_code()));
 }
 
-/// `cause` with the name of the file, if the file has to be corrected.
-pub fn in_file(path: &Path, cause: Error) -> Error {
-    match cause {
-        Error::BadInput(message) => Error::bad_file(path, message),
-        other => other,
-    }
-}
-
 /// Writes `text` and a line end to standard output; a reader that went away is no error.
 pub fn print(text: impl std::fmt::Display) -> Result<()> {
     print_bytes(format!("{text}\n").as_bytes())

@@ -3,7 +3,7 @@
 use super::common::{Output, print, print_bytes};
 use super::numbers::{LARGEST, whole};
 use clap::Args;
-use godiff::archive::{Selection, Stored, export};
+use godiff::archive::{Origin, Selection, Stored, export};
 use godiff::disk::write_growing;
 use godiff::system::xyz::Frame;
 use godiff::system::{BondGraph, Format};
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 /// up to the order of like atoms. Bonds are shorter than 1.1 times the sum of the covalent radii.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each frame contains iteration, index, kt_ev and status. A table has the columns iteration, index, kt_ev, status, energy_ev (empty
-if there is none), n_free_atoms and fingerprint.
+Each frame contains iteration, index, kt_ev, status, and origin=own if it is one of your own structures. A table has the columns
+iteration, index, kt_ev, status, energy_ev (empty if there is none), n_free_atoms, fingerprint and origin (own or empty).
 
 Examples:
   godiff export runs/pt-adatom-001 -o lowest.xyz --lowest 10
@@ -39,7 +39,7 @@ pub struct Arguments {
 }
 
 /// The first row of a table.
-const HEADER: &str = "iteration,index,kt_ev,status,energy_ev,n_free_atoms,fingerprint\n";
+const HEADER: &str = "iteration,index,kt_ev,status,energy_ev,n_free_atoms,fingerprint,origin\n";
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
@@ -100,21 +100,25 @@ impl Arguments {
 }
 
 fn frame(stored: Stored) -> Frame {
-    Frame::from(stored.structure)
+    let frame = Frame::from(stored.structure)
         .with_info("iteration", i64::from(stored.iteration))
         .with_info("index", i64::from(stored.index))
         .with_info("kt_ev", stored.kt_ev)
-        .with_info("status", stored.status.as_str())
+        .with_info("status", stored.status.as_str());
+    match stored.origin {
+        Some(origin) => frame.with_info("origin", origin.as_str()),
+        None => frame,
+    }
 }
 
 /// A structure's line of the table; no entry needs quotes.
 fn row(stored: &Stored) -> String {
-    let Stored { iteration, index, kt_ev, status, structure } = stored;
+    let Stored { iteration, index, kt_ev, status, origin, structure } = stored;
     let free: Vec<usize> = (0..structure.n_atoms()).filter(|&k| !structure.fixed[k]).collect();
     let numbers: Vec<u8> = free.iter().map(|&k| structure.numbers[k]).collect();
     let positions: Vec<_> = free.iter().map(|&k| structure.positions[k]).collect();
     let fingerprint = BondGraph::new(&structure.cell, &numbers, &positions).fingerprint();
     let energy = structure.energy.map_or(String::new(), |energy| format!("{energy:?}"));
-    let (status, n_free) = (status.as_str(), free.len());
-    format!("{iteration},{index},{kt_ev:?},{status},{energy},{n_free},{fingerprint:016x}\n")
+    let (status, n_free, origin) = (status.as_str(), free.len(), origin.map_or("", Origin::as_str));
+    format!("{iteration},{index},{kt_ev:?},{status},{energy},{n_free},{fingerprint:016x},{origin}\n")
 }

@@ -1,6 +1,6 @@
 //! `godiff minima`: the distinct structures of runs.
 
-use super::common::{EnergyCompute, Output, in_file, potential_settings, print, watch_interrupts};
+use super::common::{EnergyCompute, Output, potential_settings, print, watch_interrupts};
 use super::numbers::{real, whole};
 use clap::Args;
 use godiff::config::Settings;
@@ -127,7 +127,7 @@ impl Arguments {
         }
         let settings = Settings::load(&config)?;
         potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
-            .map_err(|cause| in_file(&config, cause))
+            .map_err(|cause| cause.in_file(&config))
     }
 }
 

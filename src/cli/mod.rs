@@ -3,6 +3,7 @@
 mod baseline;
 mod benchmark;
 mod campaign;
+mod check;
 mod common;
 mod completions;
 mod devices;
@@ -39,6 +40,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Search(search::Arguments),
     Rss(baseline::RandomSearch),
     BasinHopping(baseline::BasinHopping),
@@ -64,6 +66,7 @@ impl Cli {
     /// Runs the requested command.
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::Check(arguments) => arguments.run(),
             Command::Search(arguments) => arguments.run(),
             Command::Rss(arguments) => arguments.run(),
             Command::BasinHopping(arguments) => arguments.run(),

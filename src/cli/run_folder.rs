@@ -56,6 +56,20 @@ impl RunArguments {
         Ok(settings)
     }
 
+    /// Takes the own structures in the file `given` into `settings`. A resumed run keeps its own without being told.
+    pub fn take_seeds(&self, settings: &mut Settings, given: Option<&Path>) -> Result<()> {
+        let before = match self.resume && settings.sections.seeds.is_none() {
+            true => Settings::seeds_of_run(&self.folder_to_resume("")?),
+            false => None,
+        };
+        given.or(before.as_deref()).map_or(Ok(()), |path| settings.seed_with(path))
+    }
+
+    /// Whether the run starts now, and is not resumed.
+    pub fn is_new(&self) -> bool {
+        !self.resume
+    }
+
     /// Opens the folder and copies the files that `settings` names into it.
     pub fn open(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
         let run = match self.resume {

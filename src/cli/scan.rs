@@ -1,6 +1,6 @@
 //! `godiff scan`: the energy landscape of one atom.
 
-use super::common::{EnergyCompute, Output, in_file, print, watch_interrupts};
+use super::common::{EnergyCompute, Output, print, watch_interrupts};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::disk::write_atomic;
@@ -54,18 +54,18 @@ impl Arguments {
         let Settings { sections, system, .. } = Settings::load(&self.config)?;
         let system = system.holding_mobile(&system.mobile.homes);
         let potential = potential::open(&sections.potential, Some(&system), &self.compute.device)
-            .map_err(|cause| in_file(&self.config, cause))?;
+            .map_err(|cause| cause.in_file(&self.config))?;
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
         let settings = ScanSettings {
             grid: self.grid,
             relax: !self.no_relax,
-            min_distance_angstrom: sections.search.min_distance_angstrom,
+            shortest: sections.search.shortest_distance(),
             energy_floor_ev: sections.search.energy_floor_ev,
             ..ScanSettings::default()
         };
         let (landscape, stopped) = scan_while(&system, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))
-            .map_err(|cause| in_file(&self.config, cause))?;
+            .map_err(|cause| cause.in_file(&self.config))?;
         self.write(format, &landscape, &system)?;
         let [n_a, n_b] = landscape.grid;
         let n_evaluations = landscape.n_evaluations;

@@ -2,13 +2,14 @@
 
 mod seeds;
 
-use super::common::{Compute, in_file, print, watch_interrupts};
+use super::common::{Compute, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
 use godiff::report::write_after_run;
 use godiff::search::Search;
-use godiff::{Result, engine, potential};
+use godiff::{Result, check, engine, potential};
 use seeds::Seeds;
+use std::path::PathBuf;
 
 /// Searches for the structure of lowest energy
 #[derive(Debug, Args)]
@@ -23,14 +24,21 @@ lowest minimum of each seed and how many seeds agree on the lowest of all. minim
 and which seeds found each, seeds.json the table, report.html a page about all runs. --resume continues all runs that are not
 finished; a longer list adds seeds.
 
+Structures of --seed-structures have all atoms in any order, those of the template at its places. They are evaluated first, where
+they are, in addition to the samples. The run folder keeps a copy (seeds.xyz), so --resume needs no --seed-structures.
+
 Examples:
   godiff search configs/pt-adatom.toml
   godiff search configs/pt-adatom.toml --seed 3 --out runs/adatom-seed-3
   godiff search configs/pt-adatom.toml --out runs/adatom-seed-3 --resume
-  godiff search configs/pt-adatom.toml --seeds 0-9 --jobs 2 --out runs/adatom-seeds")]
+  godiff search configs/pt-adatom.toml --seeds 0-9 --jobs 2 --out runs/adatom-seeds
+  godiff search configs/pt-adatom.toml --seed-structures known.xyz")]
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
+    /// Structures of your own to begin with, as [seeds] of the configuration: extended XYZ or POSCAR, one or more
+    #[arg(long, value_name = "FILE")]
+    seed_structures: Option<PathBuf>,
     #[command(flatten)]
     seeds: Seeds,
     #[command(flatten)]
@@ -40,9 +48,10 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         if self.seeds.are_wanted()? {
-            return self.seeds.run(&self.run, &self.compute);
+            return self.seeds.run(&self.run, self.seed_structures.as_deref(), &self.compute);
         }
         let mut settings = self.run.settings("")?;
+        self.run.take_seeds(&mut settings, self.seed_structures.as_deref())?;
         settings.sections.forget_baselines();
 
         self.compute.threads.start()?;
@@ -50,8 +59,11 @@ impl Arguments {
         let engine = engine::open(&self.compute.device, &settings.setup())?;
         // The potential is opened after the engine, so that a wrong device is not blamed on the configuration.
         let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
-            .map_err(|cause| in_file(&self.run.config, cause))?;
-        let run = self.run.open(&settings, &engine.device(), "")?;
+            .map_err(|cause| cause.in_file(&self.run.config))?;
+        let mut run = self.run.open(&settings, &engine.device(), "")?;
+        if self.run.is_new() {
+            run.notes.extend(check::short(&settings, check::Facts::of(&settings).most_evaluations));
+        }
         let folder = run.directory.path().to_owned();
 
         let reporter = self.run.reporter();

@@ -5,7 +5,7 @@ use super::source::SourceFile;
 use super::{
     BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
     ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
-    SystemSection, TargetSection, TrainingSection, TransferSection,
+    SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::Result;
 use crate::potential::PotentialSettings;
@@ -54,6 +54,9 @@ pub struct File {
     /// The model to start from, if it is not an untrained one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferSection>,
+    /// Structures of the user's own that the search begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<SeedsSection>,
     /// When a search counts as successful, if the answer is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSection>,

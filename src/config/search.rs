@@ -2,6 +2,7 @@
 
 use super::keys::{Keys, LARGEST_COUNT};
 use crate::error::Result;
+use crate::system::ShortestDistance;
 use serde::{Deserialize, Serialize};
 
 /// `[search]`.
@@ -22,8 +23,10 @@ pub struct SearchSection {
     pub kt_initial_ev: f64,
     /// Last temperature kT, eV.
     pub kt_final_ev: f64,
-    /// A structure is not evaluated if a free atom is nearer to any other atom than this, Å.
-    pub min_distance_angstrom: f64,
+    /// A structure is not evaluated if a free atom is nearer to any other atom than this, Å. Without it, the shortest distance of
+    /// two atoms follows from their elements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_distance_angstrom: Option<f64>,
     /// Energies below this, eV, count as failures of the potential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_floor_ev: Option<f64>,
@@ -45,7 +48,7 @@ impl Default for SearchSection {
             buffer: 64,
             kt_initial_ev: 5.0,
             kt_final_ev: 0.02,
-            min_distance_angstrom: 1.0,
+            min_distance_angstrom: None,
             energy_floor_ev: None,
             energy_ceiling_ev: None,
             hours: None,
@@ -64,6 +67,11 @@ pub enum FirstSamples {
 }
 
 impl SearchSection {
+    /// The shortest distance that two atoms may have.
+    pub fn shortest_distance(&self) -> ShortestDistance {
+        self.min_distance_angstrom.map_or_else(ShortestDistance::default, ShortestDistance::Same)
+    }
+
     pub(super) fn check(&self, keys: Keys) -> Result<()> {
         keys.require(self.seed <= i64::MAX as u64, "seed", format!("{} is above {}", self.seed, i64::MAX))?;
         keys.count("iterations", self.iterations, LARGEST_COUNT)?;
@@ -83,7 +91,7 @@ impl SearchSection {
         let message =
             format!("{} is above kt_initial_ev = {}: the temperature falls", self.kt_final_ev, self.kt_initial_ev);
         keys.require(falls, "kt_final_ev", message)?;
-        keys.not_negative("min_distance_angstrom", self.min_distance_angstrom)?;
+        self.min_distance_angstrom.map_or(Ok(()), |distance| keys.not_negative("min_distance_angstrom", distance))?;
         match (self.energy_floor_ev, self.energy_ceiling_ev) {
             (Some(floor), Some(ceiling)) => {
                 let message = format!("{floor} must be below energy_ceiling_ev = {ceiling}");

@@ -1,11 +1,12 @@
 //! `[system]`.
 
-use super::MobileSection;
 use super::keys::Keys;
 use super::source::SourceFile;
+use super::{File, MobileSection};
 use crate::error::{Error, Result};
+use crate::potential::PotentialSettings;
 use crate::system::elements::parse_formula;
-use crate::system::xyz::Frame;
+use crate::system::xyz::{Frame, Values};
 use crate::system::{Cell, ConfinementSpec, Mobile, Molecule, Molecules, Structure, System, check_mobile, fixed_first};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -128,4 +129,33 @@ impl SystemSection {
             _ => Ok(system),
         }
     }
+}
+
+/// Columns of a template's file that a potential might need. Only calculators of ASE get them.
+const INPUTS: [&str; 2] = ["initial_magmoms", "initial_charges"];
+
+/// Results of an earlier calculation that may be meant as [`INPUTS`].
+const RESULTS: [&str; 3] = ["magmoms", "charges", "charge"];
+
+/// What the file of a template says in vain, in words, if it might matter to the user: which atoms may move, magnetic moments,
+/// charges. `sections` are as they were written.
+pub(super) fn template_extras(frame: &Frame, sections: &File) -> Vec<String> {
+    let n_atoms = frame.structure.n_atoms();
+    let n_free = frame.structure.fixed.iter().filter(|fixed| !**fixed).count();
+    let used = sections.system.mobile.as_ref().is_some_and(|mobile| mobile.constraints == Some(true));
+    let mixed = !used && (n_free < n_atoms && n_free > 0 || frame.partly_fixed().is_some());
+    let which = match frame.partly_fixed() {
+        Some(_) => "some atoms are fixed along some axes there".to_owned(),
+        None => format!("{n_free} of {n_atoms} atoms are free there"),
+    };
+    let constraints = mixed.then(|| format!("the constraints ({which})"));
+    let is_set = |values: &Values| match values {
+        Values::Real(values) => values.iter().any(|&x| x != 0.0),
+        Values::Integer(values) => values.iter().any(|&x| x != 0),
+        Values::Flag(_) | Values::Text(_) => false,
+    };
+    let column = |name: &&str| frame.column(name).is_some_and(|column| is_set(&column.values));
+    let inputs: &[&str] = if matches!(sections.potential, PotentialSettings::Ase(_)) { &[] } else { &INPUTS };
+    let columns = inputs.iter().copied().chain(RESULTS).filter(column).map(|name| format!("the column {name}"));
+    constraints.into_iter().chain(columns).collect()
 }

@@ -49,7 +49,7 @@ fn keys_left_out_take_the_documented_defaults() {
     assert_eq!((diffusion.sigma_min_angstrom, diffusion.sigma_max_angstrom, diffusion.rho), (0.01, 1.0, 1));
     assert_eq!((diffusion.steps, diffusion.t_min, diffusion.score_scale), (300, 0.005, 1.0));
     assert_eq!((search.iterations, search.samples_per_iteration, search.buffer), (20, 128, 64));
-    assert_eq!((search.kt_initial_ev, search.kt_final_ev, search.min_distance_angstrom), (5.0, 0.02, 1.0));
+    assert_eq!((search.kt_initial_ev, search.kt_final_ev, search.min_distance_angstrom), (5.0, 0.02, None));
     assert_eq!((search.energy_floor_ev, search.energy_ceiling_ev), (None, None));
     assert_eq!((training.steps_per_iteration, training.batch, training.learning_rate), (2000, 16, 1e-3));
     assert_eq!((training.weight_decay, training.gradient_clip), (0.01, 10.0));

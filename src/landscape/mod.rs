@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::potential::relax::RelaxSettings;
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::system::vector::{add, norm, scale};
-use crate::system::{Confinement, Structure, System, Vec3};
+use crate::system::{Confinement, ShortestDistance, Structure, System, Vec3};
 use serde::{Deserialize, Serialize};
 
 /// Largest distance of neighbouring grid points, Å, unless a grid is given.
@@ -38,8 +38,8 @@ pub struct ScanSettings {
     pub relax: bool,
     /// A height counts as relaxed if the force along z is not larger, eV/Å.
     pub fmax_ev_per_angstrom: f64,
-    /// Places nearer to another atom, Å, are not evaluated.
-    pub min_distance_angstrom: f64,
+    /// Places nearer to another atom are not evaluated.
+    pub shortest: ShortestDistance,
     /// Energies below this, eV, count as failures of the potential.
     pub energy_floor_ev: Option<f64>,
 }
@@ -50,7 +50,7 @@ impl Default for ScanSettings {
             grid: None,
             relax: true,
             fmax_ev_per_angstrom: RelaxSettings::default().fmax_ev_per_angstrom,
-            min_distance_angstrom: 1.0,
+            shortest: ShortestDistance::default(),
             energy_floor_ev: None,
         }
     }
@@ -305,7 +305,7 @@ impl Scan<'_> {
         }
         let place = |&(k, z): &(usize, f64)| [columns[k].site[0], columns[k].site[1], z];
         let places: Vec<Vec3> = trials.iter().map(place).collect();
-        let has_room = |&k: &usize| self.system.closest_contact(&[places[k]]) >= self.settings.min_distance_angstrom;
+        let has_room = |&k: &usize| self.system.has_room(&[places[k]], self.settings.shortest);
         let open: Vec<usize> = (0..trials.len()).filter(has_room).collect();
         let structures: Vec<Structure> = open.iter().map(|&k| self.system.structure(&[places[k]])).collect();
         let mut found: Vec<Option<Sample>> = vec![None; trials.len()];

@@ -1,7 +1,7 @@
 use super::*;
 use crate::potential::Emt;
 use crate::potential::relax::relax;
-use crate::system::{Cell, ConfinementSpec, read_structure};
+use crate::system::{Cell, ConfinementSpec, ShortestDistance, read_structure};
 use std::path::Path;
 
 fn adatom() -> System {
@@ -107,7 +107,7 @@ fn heights_follow_a_known_surface() {
     }
     assert_eq!(landscape.lowest(), Some(0));
     // At its best height at the origin, the atom is too close to the one template atom there.
-    let far = ScanSettings { min_distance_angstrom: 3.1, ..settings };
+    let far = ScanSettings { shortest: ShortestDistance::Same(3.1), ..settings };
     let kept_off = scan(&wells([0.5, 4.0]), &Wells, &far, NEVER).unwrap();
     assert!(kept_off.heights_angstrom[0] >= 3.1 && kept_off.energies_ev[0] > landscape.energies_ev[0] + 0.015);
     assert!(kept_off.heights_angstrom[0] < 3.101, "{}", kept_off.heights_angstrom[0]);

@@ -194,6 +194,7 @@ fn run_of(system: &System, rows: &[(Status, f64, Vec<Vec3>)]) -> TempDir {
             index: (k % 10) as u32,
             kt_ev: 1.0,
             status: *status,
+            origin: None,
             free_positions: free.clone(),
             energy: evaluated.then_some(*energy),
             forces: evaluated.then_some(forces),

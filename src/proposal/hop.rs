@@ -74,8 +74,8 @@ impl<'a> Hop<'a> {
         } else {
             None
         };
-        let (reach, min_distance) = (self.section.hop_angstrom, self.settings.sections.search.min_distance_angstrom);
-        moved.unwrap_or_else(|| shake(system, from, reach, min_distance, &mut random))
+        let (reach, shortest) = (self.section.hop_angstrom, self.settings.sections.search.shortest_distance());
+        moved.unwrap_or_else(|| shake(system, from, reach, shortest, &mut random))
     }
 
     fn random(&self, round: &Round, index: usize, attempt: usize) -> Random {

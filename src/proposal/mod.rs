@@ -8,6 +8,7 @@ mod moves;
 mod placed;
 mod placement;
 mod reverse;
+mod seeds;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,10 @@ pub use moves::{Random, allowed, below, exchange, relocate, shake, uniform, weig
 pub use placed::Placed;
 pub use placement::Placement;
 pub use reverse::Reverse;
+pub use seeds::Seeds;
 pub use splice::splice;
 
+use crate::archive::Origin;
 use crate::config::Settings;
 use crate::engine::{Engine, FreePositions, Progress};
 use crate::error::Result;
@@ -50,9 +53,19 @@ pub trait Proposal: Send {
         progress: Progress,
     ) -> Result<Vec<FreePositions>>;
 
+    /// Whether its samples are relaxed on learned forces, once there are any, before they are evaluated.
+    fn relaxes(&self) -> bool {
+        true
+    }
+
+    /// What the archive notes about the origin of its samples.
+    fn origin(&self) -> Option<Origin> {
+        None
+    }
+
     /// Another start for the relaxation of sample `index` of `round`, for the `attempt`th time (from 1). The sample came to rest
     /// at `at_rest` (n × 3, Å) on learned forces; gives a start if an evaluation there would bring nothing new. Called for every
-    /// sample of a round in which the proposal draws.
+    /// sample that was relaxed in a round in which the proposal draws.
     fn again(
         &mut self,
         _round: &Round,
@@ -69,19 +82,20 @@ pub type Proposals<'a> = Vec<Box<dyn Proposal + 'a>>;
 
 /// The proposals that a search of `settings` may use. Earlier ones claim first; the last draws all samples that are left.
 pub fn registered(settings: &Settings) -> Proposals<'_> {
-    vec![Box::new(Hop::new(settings)), Box::new(Placed::new(settings)), Box::new(Reverse)]
+    let (seeds, hop, placed) = (Seeds::new(settings), Hop::new(settings), Placed::new(settings));
+    vec![Box::new(seeds), Box::new(hop), Box::new(placed), Box::new(Reverse)]
 }
 
 /// Divides the samples of `round` among `proposals`, in their order.
 pub fn share_out(round: &mut Round, proposals: &[Box<dyn Proposal + '_>]) {
     let mut next = 0;
     round.parts.clear();
-    for (proposal, claims) in proposals.iter().enumerate() {
+    for (number, proposal) in proposals.iter().enumerate() {
         let n_left = round.n_samples - next;
-        let samples = next..next + claims.claim(round, n_left).min(n_left);
+        let samples = next..next + proposal.claim(round, n_left).min(n_left);
         next = samples.end;
         if !samples.is_empty() {
-            round.parts.push(Part { proposal, samples });
+            round.parts.push(Part { proposal: number, samples, origin: proposal.origin() });
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::placement::Placement;
 use crate::random::normal_pair;
 use crate::system::vector::{add, cross, dot, norm, scale, sub};
-use crate::system::{System, Vec3};
+use crate::system::{ShortestDistance, System, Vec3};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::Rng;
 
@@ -54,14 +54,7 @@ pub fn direction(random: &mut Random) -> Vec3 {
 
 /// Whether free atoms may start at `position` (Å): at an allowed height and, along cell axes that do not repeat, inside the cell.
 pub fn allowed(system: &System, position: Vec3) -> bool {
-    if let Some(confinement) = system.confinement {
-        return (confinement.z_lo..=confinement.z_hi).contains(&position[2]);
-    }
-    if system.is_free_cluster() {
-        return true;
-    }
-    let fraction = system.cell.fractional(position);
-    (0..3).all(|axis| system.cell.periodic[axis] || (0.0..=1.0).contains(&fraction[axis]))
+    system.allows(position)
 }
 
 /// The atoms at `free` (n × 3, Å) moved to the nearest allowed heights and back into the cell.
@@ -86,10 +79,10 @@ fn groups(system: &System, free: &[Vec3], random: &mut Random) -> Vec<Vec<usize>
     (system.n_mobile()..free.len()).map(|atom| vec![atom]).collect()
 }
 
-/// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `min_distance` Å; in
+/// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `shortest`; in
 /// half of the cases every molecule as a whole, turned so that its atoms move by about as much. Mobile atoms move by no more
 /// than the width of their noise.
-pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, random: &mut Random) -> Vec<Vec3> {
+pub fn shake(system: &System, free: &[Vec3], step: f64, shortest: ShortestDistance, random: &mut Random) -> Vec<Vec3> {
     let mut shaken = Vec::new();
     let mut groups = groups(system, free, random);
     groups.retain(|group| group.len() > 1);
@@ -100,7 +93,7 @@ pub fn shake(system: &System, free: &[Vec3], step: f64, min_distance: f64, rando
         };
         shaken = free.iter().enumerate().map(moved).collect();
         groups.iter().for_each(|group| shake_whole(system, free, group, step, &mut shaken, random));
-        if system.closest_contact(&shaken) >= min_distance {
+        if system.has_room(&shaken, shortest) {
             break;
         }
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::random::{Noise, Purpose, host_generator};
 use crate::system::elements::covalent_radius;
 use crate::system::vector::{add, scale, sub};
-use crate::system::{Images, System, Vec3};
+use crate::system::{Images, ShortestDistance, System, Vec3};
 
 /// Places tried for an atom before the structure is started again.
 const TRIES_AN_ATOM: u32 = 500;
@@ -49,8 +49,7 @@ struct Reach {
 pub struct Placement<'a> {
     system: &'a System,
     settings: PlacementSettings,
-    /// Smallest distance between two atoms, Å.
-    min_distance: f64,
+    shortest: ShortestDistance,
     images: Images,
     seed: u64,
 }
@@ -62,7 +61,7 @@ impl<'a> Placement<'a> {
         Placement {
             system: &settings.system,
             settings: settings.sections.placement.unwrap_or_default(),
-            min_distance: search.min_distance_angstrom,
+            shortest: search.shortest_distance(),
             images: Images::new(&settings.system.cell),
             seed: search.seed,
         }
@@ -85,10 +84,14 @@ impl<'a> Placement<'a> {
                 return Ok(free);
             }
         }
+        let distance = match self.shortest {
+            ShortestDistance::Same(distance) => format!(" or search.min_distance_angstrom = {distance}"),
+            ShortestDistance::OfRadii(_) => String::new(),
+        };
         Err(Error::Failed(format!(
             "no room was found for the free atoms in {TRIES_A_STRUCTURE} random structures; give them more room, or lower \
-             placement.shortest_bond = {} or search.min_distance_angstrom = {}",
-            self.settings.shortest_bond, self.min_distance
+             placement.shortest_bond = {}{distance}",
+            self.settings.shortest_bond
         )))
     }
 
@@ -230,7 +233,8 @@ impl<'a> Placement<'a> {
     /// `placed`.
     fn fits(&self, atom: Placed, position: Vec3, mobile: &[Vec3], placed: &[(usize, Vec3)]) -> bool {
         let far = |number: u8, other: Vec3, shortest: f64, gap: f64| {
-            let bond = (shortest * self.bond(self.number(atom.index), number) + gap).max(self.min_distance);
+            let bond = (shortest * self.bond(self.number(atom.index), number) + gap)
+                .max(self.shortest.of(self.number(atom.index), number));
             self.images.nearest(sub(other, position)).squared >= bond * bond
         };
         let far_from = |other: usize, at: Vec3| {

@@ -5,7 +5,7 @@ use crate::engine::RandomStream;
 use crate::random::{Purpose, host_generator};
 use crate::system::elements::covalent_radius;
 use crate::system::vector::{norm, sub};
-use crate::system::{Cell, Molecule, Molecules, Structure, System, Vec3};
+use crate::system::{Cell, Molecule, Molecules, ShortestDistance, Structure, System, Vec3};
 use tempfile::TempDir;
 
 /// Free atoms `free` above nine of copper; `placement` is the section's text.
@@ -125,7 +125,7 @@ fn moves_stay_in_bounds() {
     let confinement = system.confinement.unwrap();
     let mut random = host_generator(1, Purpose::Move, 0);
     for _ in 0..100 {
-        let shaken = shake(system, &free, 1.5, 1.0, &mut random);
+        let shaken = shake(system, &free, 1.5, ShortestDistance::Same(1.0), &mut random);
         assert!(system.closest_contact(&shaken) >= 1.0);
         for (before, after) in free.iter().zip(&shaken) {
             assert!((confinement.z_lo..=confinement.z_hi).contains(&after[2]));
@@ -158,7 +158,7 @@ fn mobile_atoms_belong_to_the_template() {
     let mut random = host_generator(1, Purpose::Move, 0);
     let mut n_exchanged = 0;
     for _ in 0..200 {
-        let shaken = shake(system, &free, 1.5, 1.0, &mut random);
+        let shaken = shake(system, &free, 1.5, ShortestDistance::Same(1.0), &mut random);
         assert!(shaken[..n_mobile].iter().zip(homes).all(|(x, home)| reach(x, home) <= 0.2 * 3f64.sqrt() + 1e-12));
         assert!(shaken[..n_mobile].iter().zip(homes).all(|(x, home)| x != home));
         let moved = relocate(&placement, &free, &mut random).unwrap();
@@ -214,7 +214,7 @@ fn molecules_are_moved_as_wholes_by_half_of_the_moves() {
     let whole = |moved: &[Vec3]| lengths(system, moved).iter().all(|length| (length - 1.15).abs() < 1e-9);
     let (mut n_whole, mut n_turned, mut n_relocated) = (0, 0, 0);
     for _ in 0..300 {
-        let shaken = shake(system, &free, 0.3, 0.5, &mut random);
+        let shaken = shake(system, &free, 0.3, ShortestDistance::Same(0.5), &mut random);
         if whole(&shaken) {
             n_whole += 1;
             let along = |free: &[Vec3]| system.cell.minimum_image(sub(free[3], free[2]));
@@ -300,7 +300,7 @@ fn samples_are_shared_out_in_order() {
     ] {
         let proposals = wants.map(|n| Box::new(Wants(n)) as Box<dyn Proposal>);
         share_out(&mut round, &proposals);
-        let expected = expected.into_iter().map(|(proposal, samples)| Part { proposal, samples });
+        let expected = expected.into_iter().map(|(proposal, samples)| Part { proposal, samples, origin: None });
         assert_eq!(round.parts, expected.collect::<Vec<_>>());
     }
 }

@@ -4,6 +4,7 @@ use super::data::RunData;
 use super::page::{Page, count, duration, energy};
 use super::plots;
 use crate::archive::{Counts, Status};
+use crate::check::warnings;
 use crate::landscape::Landscape;
 use crate::minima::Minimum;
 use crate::plot::map::{Projection, has_surface};
@@ -65,6 +66,9 @@ fn header(page: &mut Page, run: &RunData) {
     for extension in &run.extensions {
         page.add(&format!("<p>This run was {}.</p>", escape(extension)));
     }
+    for warning in warnings(&run.settings) {
+        page.add(&format!("<p>Warning: {}</p>", escape(&warning)));
+    }
     let best_sample = run.best();
     let found = best_sample.map_or("no structure counts yet".into(), |sample| {
         format!(
@@ -83,7 +87,7 @@ fn header(page: &mut Page, run: &RunData) {
     let facts = [
         ("lowest energy", energy(best_sample.and_then(|sample| sample.energy), 4), found),
         ("target", target.0, target.1),
-        ("evaluations", count(summary.evaluations), format!("of {} samples", count(summary.samples))),
+        ("evaluations", count(summary.evaluations), samples(run)),
         ("accepted", share(counts.ok, counts.samples()), rejected(&counts)),
         ("time", duration(summary.seconds), iterations(run)),
     ];
@@ -96,6 +100,14 @@ fn header(page: &mut Page, run: &RunData) {
         page.pictures.push(top);
     }
     page.add("</section>");
+}
+
+fn samples(run: &RunData) -> String {
+    let own = match run.settings.seeds.len() as u64 {
+        0 => String::new(),
+        n => format!(", {} of them your own", count(n)),
+    };
+    format!("of {} samples{own}", count(run.summary.samples))
 }
 
 fn share(part: u64, whole: u64) -> String {

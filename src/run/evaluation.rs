@@ -2,7 +2,7 @@
 
 use super::progress::Phase;
 use super::{Judge, Reporter, Round, Stop};
-use crate::archive::{Archive, Entry, Status};
+use crate::archive::{Archive, Entry, Origin, Status};
 use crate::disk::{storage_error, write_atomic};
 use crate::error::{Result, stop_if};
 use crate::gpu::profiler_range;
@@ -64,16 +64,18 @@ impl RoundEvaluation<'_> {
             Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
             _ => (None, None),
         };
-        let (iteration, index) = (self.round.archive_key(), index as u32);
-        Entry { iteration, index, kt_ev: self.round.kt_ev, status, free_positions, energy, forces }
+        let (iteration, kt_ev, origin) = (self.round.archive_key(), self.round.kt_ev, self.round.origin(index));
+        Entry { iteration, index: index as u32, kt_ev, status, origin, free_positions, energy, forces }
     }
 
     /// Records structures that need no evaluation, since they do not count; gives the rest with their indices.
     fn judge(&mut self, (first, drawn): Drawn) -> Result<Vec<(usize, Structure)>> {
         let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
         for (index, free) in (first..).zip(drawn) {
-            if let Some(status) = self.judge.rejects(&free) {
+            if let Some(rejection) = self.judge.rejects(&free) {
+                let status = rejection.status();
                 self.reporter.recorded(status, None);
+                self.tell_own(index, &rejection.describe());
                 rejected.push(self.entry(index, status, free, None));
             } else {
                 accepted.push((index, self.system.structure(&free)));
@@ -84,6 +86,14 @@ impl RoundEvaluation<'_> {
         self.work.recorded.extend(rejected);
         self.work.n_handed_over += accepted.len();
         Ok(accepted)
+    }
+
+    /// Tells the user why sample `index` does not count, if it is one of their own structures.
+    fn tell_own(&self, index: usize, why: &str) {
+        if self.round.origin(index) == Some(Origin::Own) {
+            self.reporter
+                .message(&format!("the search does not learn from structure {} of seeds.xyz: {why}", index + 1));
+        }
     }
 
     /// Passes the potential's messages on to the user.
@@ -102,6 +112,16 @@ impl RoundEvaluation<'_> {
         self.reporter
             .message(&format!("a structure of iteration {number} failed: {reason}; kept as {}", path.display()));
         Ok(())
+    }
+}
+
+/// Why the search does not learn from an evaluated structure of this status. Failures are told in any case.
+fn unusable(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Ok | Status::TooClose | Status::FallenApart | Status::Failed => None,
+        Status::BelowFloor => Some("its energy is below search.energy_floor_ev"),
+        Status::AboveCeiling => Some("its energy is above search.energy_ceiling_ev"),
+        Status::NotFinite => Some("its energy or a force is not finite"),
     }
 }
 
@@ -140,7 +160,12 @@ impl Exchange for RoundEvaluation<'_> {
                 entries.push(self.entry(index, self.judge.status(&answer), free, Some(answer)));
             }
             self.archive.record(&entries)?;
-            entries.iter().for_each(|entry| self.reporter.recorded(entry.status, entry.energy));
+            for entry in &entries {
+                self.reporter.recorded(entry.status, entry.energy);
+                if let Some(why) = unusable(entry.status) {
+                    self.tell_own(entry.index as usize, why);
+                }
+            }
             self.work.recorded.extend(entries);
         }
         // Also without an answer: where one takes minutes, the times shown must keep up.

@@ -5,16 +5,43 @@ use crate::archive::{Entry, Status};
 use crate::config::{Settings, Target};
 use crate::error::{Error, Result};
 use crate::potential::{Answer, Potential};
-use crate::system::{BondGraph, Structure, System, Vec3};
+use crate::system::{BondGraph, Contact, ShortestDistance, Structure, System, Vec3};
 
 /// The criteria of one run.
 #[derive(Debug)]
 pub struct Judge {
     system: System,
-    min_distance: f64,
+    shortest: ShortestDistance,
     energy_floor: f64,
     energy_ceiling: f64,
     sought: Option<Sought>,
+}
+
+/// Why a structure is not worth an evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rejection {
+    /// Two atoms are too close; this pair is the worst one.
+    TooClose(Contact),
+    /// A molecule that must stay whole is not.
+    FallenApart,
+}
+
+impl Rejection {
+    /// The status of the structure.
+    pub fn status(&self) -> Status {
+        match self {
+            Rejection::TooClose(_) => Status::TooClose,
+            Rejection::FallenApart => Status::FallenApart,
+        }
+    }
+
+    /// In words, as the end of a sentence about a structure.
+    pub fn describe(&self) -> String {
+        match self {
+            Rejection::TooClose(contact) => contact.describe(),
+            Rejection::FallenApart => "a molecule of it has fallen apart".into(),
+        }
+    }
 }
 
 /// The criteria of `[target]`.
@@ -38,7 +65,7 @@ impl Judge {
         });
         Judge {
             system: settings.system.clone(),
-            min_distance: search.min_distance_angstrom,
+            shortest: search.shortest_distance(),
             energy_floor: search.energy_floor_ev.unwrap_or(f64::NEG_INFINITY),
             energy_ceiling: search.energy_ceiling_ev.unwrap_or(f64::INFINITY),
             sought,
@@ -58,18 +85,22 @@ impl Judge {
         Ok(())
     }
 
-    /// The status of a structure that is not worth an evaluation: a free atom is nearer than the minimum distance to another atom,
-    /// periodic images included, or a molecule that must stay whole is not.
-    pub fn rejects(&self, free: &[Vec3]) -> Option<Status> {
-        if self.system.closest_contact(free) < self.min_distance {
-            return Some(Status::TooClose);
+    /// Why a structure with the atoms that move at `free` (n × 3, Å) is not worth an evaluation, if it is not.
+    pub fn rejects(&self, free: &[Vec3]) -> Option<Rejection> {
+        match self.system.worst_contact(free, self.shortest) {
+            Some(contact) => Some(Rejection::TooClose(contact)),
+            None => self.has_fallen_apart(free).then_some(Rejection::FallenApart),
         }
-        self.has_fallen_apart(free).then_some(Status::FallenApart)
     }
 
     /// Whether a molecule that must stay whole is not.
     pub fn has_fallen_apart(&self, free: &[Vec3]) -> bool {
         self.system.molecules.keep_bonded && !self.system.molecules_are_whole(free)
+    }
+
+    /// The shortest distance that two atoms may have.
+    pub fn shortest(&self) -> ShortestDistance {
+        self.shortest
     }
 
     /// The status of an evaluated structure.

@@ -37,6 +37,8 @@ pub struct Session<'a> {
     pub progress: SearchProgress,
     /// Whether the run ends when it finds the target.
     stop_at_target: bool,
+    /// What the user should read when the run starts.
+    notes: Vec<String>,
     device: String,
     started: Instant,
     /// Wall-clock time before the checkpoint, s.
@@ -97,7 +99,6 @@ impl<'a> Session<'a> {
         if let Some(Checkpoint { progress, .. }) = &checkpoint {
             archive.check_complete(progress.iterations_done, progress.samples)?;
         }
-        notes.iter().for_each(|note| reporter.message(note));
         let (progress, model) = match checkpoint {
             Some(checkpoint) => (checkpoint.progress, Some(checkpoint.model)),
             None => (SearchProgress::new(seed), None),
@@ -113,6 +114,7 @@ impl<'a> Session<'a> {
             reporter,
             stop: Stop::new(interrupted),
             stop_at_target: false,
+            notes,
             progress,
             device,
             started: Instant::now(),
@@ -147,6 +149,7 @@ impl<'a> Session<'a> {
             first_iteration: self.progress.iterations_done,
             best_ev: self.archive.best()?.and_then(|entry| entry.energy),
         });
+        std::mem::take(&mut self.notes).iter().for_each(|note| self.reporter.message(note));
         self.set_limit();
         let is_done = self.directory.summary().is_some_and(|summary| summary.status == RunStatus::Done);
         if self.stop.is_by_time() && !is_done {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::profiler_range;
 use crate::proposal::Proposal;
 use crate::run::progress::Phase;
-use crate::run::{Drawn, Reporter, Round};
+use crate::run::{Drawn, Part, Reporter, Round};
 use std::ops::Range;
 use std::sync::mpsc::Sender;
 
@@ -28,17 +28,18 @@ pub(super) struct Drawing<'a, 'p> {
 }
 
 impl Drawing<'_, '_> {
-    /// Draws the samples in `ranges`, range by range, and sends each sample when it is done; ends early with the error of
-    /// `stop`.
+    /// Draws the samples in `ranges`, range by range, and sends each range when it is done; ends early with the error of `stop`.
+    /// No range reaches beyond one of [`stretches`].
     pub fn draw(
         &mut self,
         ranges: &[Range<usize>],
         sender: &Sender<Drawn>,
         stop: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        let (n_reverse, relaxation) = (self.settings.sections.diffusion.steps, self.relaxation());
+        let n_reverse = self.settings.sections.diffusion.steps;
         for range in ranges {
             let _range = profiler_range("sample");
+            let relaxation = self.relaxation(range.start);
             self.reporter.phase(Phase::Sample, n_reverse + relaxation.map_or(0, |(n_steps, _)| n_steps));
             let reporter = self.reporter;
             let mut advance = |step| {
@@ -65,9 +66,13 @@ impl Drawing<'_, '_> {
         Ok(())
     }
 
-    /// Steps of the relaxation on learned forces, and how far each may go; `None` where samples do not relax.
-    fn relaxation(&self) -> Option<(usize, CorrectorSettings)> {
+    /// Steps of the relaxation on learned forces of sample `index`, and how far each may go; `None` if it does not relax.
+    fn relaxation(&self, index: usize) -> Option<(usize, CorrectorSettings)> {
         let sections = &self.settings.sections;
+        let part = self.round.parts.iter().find(|part| part.samples.contains(&index))?;
+        if !self.proposals[part.proposal].relaxes() {
+            return None;
+        }
         let guidance = sections.guidance.filter(|_| self.round.forces_learned)?;
         Some((sections.proposals.unwrap_or_default().relax_steps, guidance.settings().corrector()))
     }
@@ -117,12 +122,21 @@ impl Drawing<'_, '_> {
     }
 }
 
-/// The indices below `n_samples` that are not recorded, in ranges. No range is longer than the number that suits a potential
-/// which works on `n_at_once` structures at a time.
-pub(super) fn missing(recorded: &[Entry], n_samples: usize, n_at_once: Option<usize>) -> Vec<Range<usize>> {
+/// The samples of `round`, divided where samples that relax on learned forces and samples that do not relax meet.
+pub(super) fn stretches(round: &Round, proposals: &[Box<dyn Proposal + '_>]) -> Vec<Range<usize>> {
+    let relaxes = |part: &&Part| proposals[part.proposal].relaxes();
+    let parts: Vec<&Part> = round.parts.iter().collect();
+    let alike = parts.chunk_by(|a, b| relaxes(a) == relaxes(b));
+    alike.map(|parts| parts[0].samples.start..parts[parts.len() - 1].samples.end).collect()
+}
+
+/// The indices in `samples` that are not recorded, in ranges. No range is longer than the number that suits a potential which
+/// works on `n_at_once` structures at a time.
+pub(super) fn missing(recorded: &[Entry], samples: Range<usize>, n_at_once: Option<usize>) -> Vec<Range<usize>> {
     let n_at_once = n_at_once.map_or(SAMPLES_AT_ONCE, |n| n.clamp(FEWEST_AT_ONCE, SAMPLES_AT_ONCE));
-    let ends = recorded.iter().map(|entry| entry.index as usize).chain([n_samples]);
-    let starts = std::iter::once(0).chain(recorded.iter().map(|entry| entry.index as usize + 1));
+    let recorded = recorded.iter().map(|entry| entry.index as usize).filter(|index| samples.contains(index));
+    let ends = recorded.clone().chain([samples.end]);
+    let starts = std::iter::once(samples.start).chain(recorded.map(|index| index + 1));
     let gaps = starts.zip(ends).map(|(start, end)| start..end);
     gaps.flat_map(|gap| {
         let end = gap.end;

@@ -117,18 +117,18 @@ pub fn read_structures(path: &Path) -> Result<Vec<Structure>> {
     Ok(read_frames(path)?.into_iter().map(|frame| frame.structure).collect())
 }
 
-/// The one structure of a file, such as a template or a target.
+/// The one structure of a file, such as a target.
 ///
 /// # Errors
-/// `BadInput` as [`read_structures`], and for a file with more than one structure.
+/// Those of [`read_frame`].
 pub fn read_structure(path: &Path) -> Result<Structure> {
     Ok(read_frame(path)?.structure)
 }
 
-/// The one structure of a file with its further keys and columns.
+/// The one structure of a file, such as a template, with its further keys and columns.
 ///
 /// # Errors
-/// `BadInput` as [`read_structure`].
+/// `BadInput` as [`read_frames`], and for a file with more than one structure.
 pub fn read_frame(path: &Path) -> Result<Frame> {
     let mut frames = read_frames(path)?;
     match (frames.pop(), frames.len()) {

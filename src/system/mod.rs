@@ -2,6 +2,7 @@
 
 mod build;
 mod cell;
+mod contacts;
 pub mod elements;
 mod extras;
 mod files;
@@ -10,6 +11,7 @@ mod images;
 mod matching;
 mod mobile;
 mod molecules;
+mod parts;
 pub mod poscar;
 mod structure;
 pub mod vector;
@@ -17,6 +19,7 @@ pub mod xyz;
 
 pub use build::ConfinementSpec;
 pub use cell::Cell;
+pub use contacts::{Contact, ShortestDistance};
 pub use extras::Extras;
 pub use files::{Format, read_frame, read_frames, read_structure, read_structures};
 pub use graph::{Edge, PairSearch, radius_graph};
@@ -104,22 +107,5 @@ impl System {
     pub fn is_free_cluster(&self) -> bool {
         let placed = self.n_template() > 0 || self.n_mobile() > 0 || self.confinement.is_some();
         !placed && !self.cell.periodic.contains(&true)
-    }
-
-    /// The smallest distance, Å, of any free atom to any other atom, periodic images and its own ones included, with the free
-    /// atoms at `free` (n positions, Å). Infinite for an atom alone in space.
-    pub fn closest_contact(&self, free: &[Vec3]) -> f64 {
-        assert_eq!(free.len(), self.n_free(), "one position per free atom");
-        if free.is_empty() {
-            return f64::INFINITY;
-        }
-        let images = Images::new(&self.cell);
-        let mut closest = images.shortest_lattice_vector();
-        for (k, &position) in free.iter().enumerate() {
-            for &other in self.template_positions.iter().chain(&free[..k]) {
-                closest = closest.min(images.nearest(vector::sub(other, position)).squared.sqrt());
-            }
-        }
-        closest
     }
 }

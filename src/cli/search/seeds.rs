@@ -1,10 +1,11 @@
 //! `godiff search --seeds`: one configuration with several seeds, and what they agree on.
 
-use crate::cli::common::{Compute, in_file, print, watch_interrupts};
+use crate::cli::common::{Compute, print, watch_interrupts};
 use crate::cli::numbers::{list, whole};
 use crate::cli::run_folder::{RUNS, RunArguments};
 use clap::Args;
 use godiff::benchmark::{Agreement, Benchmark, Entrant, Method, N_RELAXED, Resources, Watch};
+use godiff::config::Settings;
 use godiff::report::{self, write_after_run};
 use godiff::run::{Reporter, RunDirectory, RunStatus};
 use godiff::{Error, Result, potential};
@@ -38,8 +39,8 @@ impl Seeds {
         }
     }
 
-    /// Does all runs that are not finished, and compares them.
-    pub fn run(&self, run: &RunArguments, compute: &Compute) -> Result<()> {
+    /// Does all runs that are not finished, each with the own structures in the file `own` if there is one, and compares them.
+    pub fn run(&self, run: &RunArguments, own: Option<&Path>, compute: &Compute) -> Result<()> {
         let seeds = list(self.seeds.as_deref().unwrap_or_default(), "--seeds")?;
         if run.seed.is_some() {
             return Err(Error::bad_input("--seed names one seed and --seeds several; leave one of them out"));
@@ -54,8 +55,12 @@ impl Seeds {
         // A potential that cannot be opened is refused before there is a folder.
         let sections = &entrant.settings.sections;
         potential::open(&sections.potential, Some(&entrant.settings.system), "cpu")
-            .map_err(|cause| in_file(&run.config, cause))?;
+            .map_err(|cause| cause.in_file(&run.config))?;
         let folder = self.folder(run)?;
+        // Resumed runs keep their own structures without being told.
+        let known = seeds.iter().find_map(|seed| Settings::seeds_of_run(&folder.join(format!("seed-{seed}"))));
+        let kept = known.filter(|_| run.resume && entrant.settings.sections.seeds.is_none());
+        own.or(kept.as_deref()).map_or(Ok(()), |path| entrant.settings.seed_with(path))?;
         let benchmark = Benchmark {
             folder: folder.clone(),
             entrants: vec![entrant],

@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::run::{History, Round, Segment};
 
 /// One round at each temperature of the geometric schedule from `kt_initial_ev` to `kt_final_ev`. In a run that was extended, the
-/// temperatures of each further segment fall geometrically from the last one before it to the segment's own `kt_final_ev`.
+/// temperatures of each further segment fall geometrically from the last one before it to the segment's own `kt_final_ev`. The
+/// first round takes the structures of `[seeds]` in addition.
 #[derive(Debug)]
 pub struct Annealing<'a> {
     settings: &'a Settings,
@@ -19,8 +20,8 @@ pub struct Annealing<'a> {
 }
 
 impl<'a> Annealing<'a> {
-    /// For the sections `[search]` and `[transfer]` of `settings`, in a run with these `segments`; empty for a run that was never
-    /// extended.
+    /// For the sections `[search]`, `[seeds]` and `[transfer]` of `settings`, in a run with these `segments`; empty for a run that
+    /// was never extended.
     ///
     /// # Errors
     /// `BadInput` if the configuration of a segment cannot be read.
@@ -68,11 +69,12 @@ impl Plan for Annealing<'_> {
     fn next(&mut self, history: &History) -> Option<Round> {
         let number = history.last().map_or(0, |last| last.number + 1);
         let part = self.parts.iter().rev().find(|part| part.first <= number)?;
+        let n_seeds = if number == 0 { self.settings.seeds.len() } else { 0 };
         (number < self.n_rounds()).then(|| Round {
             number,
             kt_ev: part.kt_ev(number),
             stream: RandomStream { seed: self.settings.sections.search.seed, iteration: u64::from(number) },
-            n_samples: part.search.samples_per_iteration,
+            n_samples: n_seeds + part.search.samples_per_iteration,
             forces_learned: self.settings.sections.guidance.is_some() && (number > 0 || self.knows_forces),
             parts: Vec::new(),
         })

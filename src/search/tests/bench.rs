@@ -14,8 +14,8 @@ use crate::run::{RunDirectory, read_metrics};
 use crate::search::*;
 use crate::system::{Structure, System, Vec3};
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 pub const CONFIG: &str = "
@@ -203,6 +203,28 @@ pub struct Bench {
     pub force: f64,
     pub diverges_at: Option<u64>,
     pub stop_at_target: bool,
+    /// What the user reads.
+    pub said: Said,
+}
+
+/// Text that a reporter has written.
+#[derive(Clone, Default)]
+pub struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Bench {
@@ -225,6 +247,7 @@ impl Bench {
             force: 0.5,
             diverges_at: None,
             stop_at_target: false,
+            said: Said::default(),
         }
     }
 
@@ -243,7 +266,7 @@ impl Bench {
             let directory = RunDirectory::create(&self.folder(), &toml, &Summary::new(5, "toy"))?;
             Resumed { directory, seed: 5, checkpoint: None, notes: vec![] }
         };
-        let reporter = Reporter::quiet();
+        let reporter = Reporter::lines(self.said.clone());
         let state = first_model(&self.settings, &reporter);
         let system = self.settings.system.clone();
         let engine = Toy { system, state, diverges_at: self.diverges_at, heard: self.heard, fuse };

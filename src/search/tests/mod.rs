@@ -3,12 +3,13 @@
 mod bench;
 mod extension;
 mod proposals;
+mod seeds;
 
 use super::drawing::missing;
 use super::*;
 use crate::archive::{Archive, Status};
 use crate::config::{Matching, Target};
-use crate::run::{Judge, Stop, read_metrics};
+use crate::run::{Judge, Rejection, Stop, read_metrics};
 use bench::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -256,12 +257,33 @@ fn bounds_decide_the_status() {
     }
 }
 
+/// Two Pt atoms in a cell of 9 Å are rarely 6 Å apart. The user hears of it once.
+#[test]
+fn most_samples_rejected_is_told_with_the_pair() {
+    let mut bench = Bench::new();
+    bench.settings.sections.search.samples_per_iteration = 40;
+    bench.settings.sections.search.min_distance_angstrom = Some(6.0);
+    bench.run(NEVER).unwrap();
+    let n_close = bench.results().0[..40].iter().filter(|entry| entry.status == Status::TooClose).count();
+    assert!(n_close > 20 && n_close < 40, "{n_close}");
+    let said = bench.said.text();
+    let sentence = format!(
+        "\niteration 1: {n_close} of 40 samples have atoms that are too close, {n_close} of them Pt and Pt nearer than 6.00 Å; give \
+         the free atoms more room, or lower search.min_distance_angstrom = 6, or leave it out to let it follow from the elements\n"
+    );
+    assert!(said.contains(&sentence), "{said}");
+    assert_eq!(said.matches("that are too close").count(), 1, "{said}");
+    let calm = Bench::new();
+    calm.run(NEVER).unwrap();
+    assert!(!calm.said.text().contains("that are too close"), "{}", calm.said.text());
+}
+
 #[test]
 fn distances_count_across_the_boundary() {
     let bench = Bench::new();
     let judge = Judge::new(&bench.settings);
     let pair = |x: f64| [[0.1, 4.0, 4.0], [x, 4.0, 4.0]];
-    let too_close = |free: &[[f64; 3]]| judge.rejects(free) == Some(Status::TooClose);
+    let too_close = |free: &[[f64; 3]]| matches!(judge.rejects(free), Some(Rejection::TooClose(_)));
     assert!(too_close(&pair(3.0)), "2.9 Å");
     assert!(!too_close(&pair(3.2)), "3.1 Å");
     assert!(too_close(&pair(6.2)), "2.9 Å to the image");
@@ -283,6 +305,7 @@ fn a_target_may_ask_for_bonds_and_energy() {
         index: 0,
         kt_ev: 1.0,
         status: Status::Ok,
+        origin: None,
         free_positions: pair(distance),
         energy: Some(energy),
         forces: None,
@@ -308,12 +331,15 @@ fn missing_structures_come_in_ranges() {
         index,
         kt_ev: 1.0,
         status: Status::Ok,
+        origin: None,
         free_positions: vec![],
         energy: None,
         forces: None,
     };
-    assert_eq!(missing(&[], 3, None), vec![0..3]);
-    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 7, None), [2..4, 5..7]);
-    assert!(missing(&[entry(0), entry(1)], 2, Some(1)).is_empty());
-    assert_eq!(missing(&[], 300, Some(1000)), [0..128, 128..256, 256..300]);
+    assert_eq!(missing(&[], 0..3, None), vec![0..3]);
+    assert_eq!(missing(&[entry(0), entry(1), entry(4)], 0..7, None), [2..4, 5..7]);
+    assert!(missing(&[entry(0), entry(1)], 0..2, Some(1)).is_empty());
+    assert_eq!(missing(&[], 0..300, Some(1000)), [0..128, 128..256, 256..300]);
+    assert_eq!(missing(&[entry(0), entry(3)], 2..6, None), [2..3, 4..6]);
+    assert_eq!(missing(&[entry(2), entry(3)], 2..4, None), Vec::<Range<usize>>::new());
 }

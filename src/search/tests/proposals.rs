@@ -35,7 +35,7 @@ fn placed_atoms_take_the_place_of_the_first_samples() {
 #[test]
 fn atoms_without_room_end_a_search_with_a_sentence() {
     let mut bench = bench_from_placed_atoms();
-    bench.settings.sections.search.min_distance_angstrom = 8.0;
+    bench.settings.sections.search.min_distance_angstrom = Some(8.0);
     let error = bench.run(NEVER).unwrap_err();
     assert_eq!(error.exit_code(), 1);
     assert!(error.to_string().starts_with("no room was found for the free atoms in 100 random structures"), "{error}");
