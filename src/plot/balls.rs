@@ -3,11 +3,13 @@
 use super::style::N_SHADES;
 use super::svg::Picture;
 use crate::system::elements::covalent_radius;
-use crate::system::vector::{add, scale, sub};
-use crate::system::{Cell, Images, System, Vec3};
+use crate::system::vector::{add, norm, scale, sub};
+use crate::system::{BOND_FACTOR, Cell, Images, System, Vec3};
 
 /// Radius of a ball in covalent radii.
-const BALL: f64 = 1.0;
+const BALL: f64 = 0.8;
+/// Width of a bond, Å.
+const STICK: f64 = 0.45;
 /// Room around the free atoms, Å.
 const MARGIN: f64 = 2.2;
 /// Widest part of a surface that is shown, Å.
@@ -148,25 +150,57 @@ pub fn images_along_the_surface(cell: &Cell, position: Vec3, [left, right, botto
     shifts(0).flat_map(|i| shifts(1).map(move |j| (i, j))).map(shift).collect()
 }
 
-fn draw(mut balls: Vec<Ball>, [left, right, bottom, top]: [f64; 4], name: String, label: String) -> Picture {
+/// The bonds of free atoms among `balls`: the ends of each on the surfaces of its two balls, Å.
+fn sticks(balls: &[Ball]) -> Vec<[Vec3; 2]> {
+    let mut sticks = Vec::new();
+    for (i, a) in balls.iter().enumerate().filter(|(_, ball)| ball.shade == 0) {
+        // Two free atoms meet twice here, and have one bond.
+        for (_, b) in balls.iter().enumerate().filter(|(j, ball)| ball.shade > 0 || *j < i) {
+            let radii = [a, b].map(|ball| covalent_radius(ball.number));
+            let (way, length) = (sub(b.at, a.at), norm(sub(b.at, a.at)));
+            let [start, end] = [BALL * radii[0] / length, 1.0 - BALL * radii[1] / length];
+            if length < BOND_FACTOR * (radii[0] + radii[1]) && start < end {
+                sticks.push([start, end].map(|share| add(a.at, scale(share, way))));
+            }
+        }
+    }
+    sticks
+}
+
+fn draw(balls: Vec<Ball>, [left, right, bottom, top]: [f64; 4], name: String, label: String) -> Picture {
     let unit = WIDTH / (right - left).max(1.0);
     let mut picture = Picture::new(name, label, WIDTH, ((top - bottom) * unit).max(1.0));
-    balls.sort_by(|a, b| a.at[2].total_cmp(&b.at[2]));
-    for Ball { at: [x, y, _], number, shade } in balls {
-        let (x, y, radius) = ((x - left) * unit, (top - y) * unit, BALL * covalent_radius(number) * unit);
+    let on_paper = |[x, y, _]: Vec3| [(x - left) * unit, (top - y) * unit];
+    let mut parts: Vec<(f64, String)> = Vec::new();
+    for [from, to] in sticks(&balls) {
+        let ([x, y], [u, v]) = (on_paper(from), on_paper(to));
+        let line = |class: &str, width: f64| {
+            format!(
+                "<path class=\"{class}\" stroke=\"currentColor\" stroke-width=\"{:.1}\" d=\"M{x:.1} {y:.1}L{u:.1} {v:.1}\"/>",
+                width * unit
+            )
+        };
+        parts.push(((from[2] + to[2]) / 2.0, line("ink", STICK) + &line("frame", 0.6 * STICK)));
+    }
+    for Ball { at, number, shade } in balls {
+        let ([x, y], radius) = (on_paper(at), BALL * covalent_radius(number) * unit);
         let rim = if shade == 0 { " class=\"ink\" stroke=\"currentColor\" stroke-width=\"1.2\"" } else { "" };
         picture.elements.insert(number);
-        picture.add(format_args!(
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"url(#ball-{number}-{shade})\"{rim}/>"
+        parts.push((
+            at[2],
+            format!(
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"url(#ball-{number}-{shade})\"{rim}/>"
+            ),
         ));
     }
+    parts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    parts.iter().for_each(|(_, markup)| picture.add(markup));
     picture
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::vector::norm;
 
     /// A square surface of side 10 Å with one template atom.
     fn system(n_free: usize) -> System {
