@@ -1,6 +1,6 @@
 //! Planning: the list of runs, and the files for a scheduler.
 
-use crate::cli::common::watch_interrupts;
+use crate::cli::common::{note, watch_interrupts};
 use crate::cli::numbers::whole;
 use clap::{Args, ValueEnum};
 use godiff::benchmark::{Entrant, Resources};
@@ -139,7 +139,7 @@ impl Plan {
         let at_once = self.at_once.map(usize::from).or(on_cpu.then_some((n_cores / n_cpus).max(1)));
         let n_devices = Place::list(device)?.len();
         let resources = Resources::new(device, at_once, n_cpus * at_once.unwrap_or(n_devices))?;
-        let outcome = campaign.work(tasks, &resources, &|line| eprintln!("{line}"), &write_after_run, interrupted);
+        let outcome = campaign.work(tasks, &resources, &|line| note(&line), &write_after_run, interrupted);
         super::status::show(campaign, false)?;
         super::status::write(campaign)?;
         outcome

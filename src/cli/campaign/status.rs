@@ -1,9 +1,10 @@
 //! `godiff campaign status`: the status of the runs, and the tables so far.
 
-use crate::cli::common::print;
+use crate::cli::common::{note, print};
 use clap::Args;
 use godiff::benchmark::{Results, text};
 use godiff::campaign::{Campaign, RunState, States};
+use godiff::report::write_after_benchmark;
 use godiff::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -13,8 +14,8 @@ use std::path::PathBuf;
 #[command(after_help = "\
 The command reads only summaries, so it does not disturb tasks. The lock of a run shows whether a
 process works on it. On file systems without locks between machines, a run on another machine counts
-as stopped. --write puts results.json, results.md, energy.svg and success.svg into the folder, as
-godiff benchmark does.
+as stopped. --write puts results.json, results.md, energy.svg, success.svg and report.html into the
+folder, as godiff benchmark does.
 
 Examples:
   godiff campaign status pt7
@@ -82,5 +83,7 @@ pub fn show(campaign: &Campaign, json: bool) -> Result<()> {
 /// Writes the benchmark's table and curves into the campaign's folder.
 pub fn write(campaign: &Campaign) -> Result<()> {
     let benchmark = campaign.benchmark();
-    benchmark.write(&benchmark.results()?)
+    benchmark.write(&benchmark.results()?)?;
+    write_after_benchmark(&benchmark.folder).iter().for_each(|line| note(line));
+    Ok(())
 }

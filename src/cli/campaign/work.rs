@@ -1,7 +1,7 @@
 //! `godiff campaign run`: runs tasks.
 
 use super::plan::numbers;
-use crate::cli::common::{Threads, watch_interrupts};
+use crate::cli::common::{Threads, note, watch_interrupts};
 use crate::cli::numbers::whole;
 use clap::Args;
 use godiff::benchmark::Resources;
@@ -56,7 +56,7 @@ impl Arguments {
         let interrupted = watch_interrupts()?;
         let side_by_side = self.side_by_side.map(usize::from).or(named.then_some(tasks.len()));
         let resources = Resources::new(&self.device, side_by_side, rayon::current_num_threads())?;
-        campaign.work(&tasks, &resources, &|line| eprintln!("{line}"), &write_after_run, interrupted)
+        campaign.work(&tasks, &resources, &|line| note(&line), &write_after_run, interrupted)
     }
 
     fn tasks_listed(&self, list: &str, campaign: &Campaign) -> Result<Vec<usize>> {
