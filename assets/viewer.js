@@ -106,6 +106,7 @@
   const mix = (a, b, share) => a.map((u, k) => Math.round(u + share * (b[k] - u)));
   const css = (colour) => `rgb(${colour.join()})`;
   let [paper, ink, soft] = [[255, 255, 255], [0, 0, 0], [90, 90, 90]];
+  // Balls and the colours of bonds, made when they are first needed.
   const sprites = new Map();
 
   function readColours() {
@@ -141,7 +142,8 @@
   function measure() {
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     const pixels = window.devicePixelRatio || 1;
-    [canvas.width, canvas.height] = [Math.round(width * pixels), Math.round(height * pixels)];
+    const [across, down] = [Math.round(width * pixels), Math.round(height * pixels)];
+    if (canvas.width !== across || canvas.height !== down) [canvas.width, canvas.height] = [across, down];
     context.setTransform(pixels, 0, 0, pixels, 0, 0);
     return [width, height, zoom * Math.min(width, height) / (2 * scene.reach)];
   }
@@ -173,7 +175,10 @@
         if (picked.includes(atom)) circle(x, y, r + 2);
       }]);
     });
-    if (controls.bonds.checked) scene.bonds.forEach(([i, j]) => items.push(...halves(scene.atoms, places, i, j, radius, unit, fade)));
+    if (controls.bonds.checked) {
+      scene.bonds.filter(([i, j]) => inside(places[i]) || inside(places[j])).forEach(([i, j]) => (
+        items.push(...halves(scene.atoms, places, i, j, radius, unit, fade))));
+    }
     if (controls.cell.checked) {
       scene.edges.forEach((ends) => {
         const [from, to] = ends.map(project);
@@ -211,13 +216,21 @@
       if (start >= 0.5) return [];
       const point = (share) => places[a].map((u, k) => u + share * (places[b][k] - u));
       const [from, to] = [point(0.97 * start), point(0.5)];
-      const base = mix(rgb(elements[atoms[a].species].colour), paper, fade(places[a][2], atoms[a].isFree && atoms[b].isFree) / N_FADES);
+      const [rim, body] = stickColours(atoms[a].species, fade(places[a][2], atoms[a].isFree && atoms[b].isFree));
       return [[(from[2] + to[2]) / 2, () => {
-        line(from, to, thickness, css(mix(base, [0, 0, 0], 0.45)));
-        line(from, to, 0.7 * thickness, css(mix(base, [0, 0, 0], 0.12)));
-        line(from, to, 0.25 * thickness, css(mix(base, [255, 255, 255], 0.5)));
+        line(from, to, thickness, rim);
+        line(from, to, 0.65 * thickness, body);
       }]];
     });
+  }
+
+  function stickColours(species, fade) {
+    const key = `stick ${species} ${fade}`;
+    if (!sprites.has(key)) {
+      const base = mix(rgb(elements[species].colour), paper, fade / N_FADES);
+      sprites.set(key, [css(mix(base, [0, 0, 0], 0.45)), css(mix(base, [255, 255, 255], 0.2))]);
+    }
+    return sprites.get(key);
   }
 
   // The directions x, y, z in the lower left corner.
@@ -255,6 +268,7 @@
   function rebuild() {
     scene = build(structure, controls.images.checked);
     picked = [];
+    status.textContent = '';
     redraw();
   }
 
@@ -267,7 +281,6 @@
     [link.href, link.download, link.textContent] = [source.href, source.download, source.download];
     byId('viewer-title').textContent = holder.dataset.title;
     canvas.setAttribute('aria-label', holder.dataset.title);
-    status.textContent = '';
     controls.images.disabled = !(structure.lattice && structure.periodic.includes(true));
     controls.cell.disabled = edgesOf(structure.lattice).length === 0;
     rebuild();

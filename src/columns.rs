@@ -4,6 +4,8 @@
 pub const USUAL: usize = 80;
 /// Spaces before the rest of a line that was broken.
 const INDENT: usize = 4;
+/// Where lines are broken first: between the values of a row, then between clauses.
+const GAPS: [&str; 3] = ["  ", "; ", ", "];
 
 /// Lines of a table: the first column begins at the left, the others end at the right; a head may have two lines. Where this is
 /// wider than a usual terminal, the first cell of a row has a line of its own.
@@ -36,8 +38,8 @@ fn widest<const N: usize>(rows: &[[String; N]], column: usize) -> usize {
     rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
 }
 
-/// `text` with its lines broken so that none is longer than `columns`: at two spaces, where there are some in the second half of
-/// the room, else at one. A word that is longer than the room stays whole.
+/// `text` with its lines broken so that none is longer than `columns`: between two parts of it ([`GAPS`]) in the second half of the
+/// room, else at any space. A word that is longer than the room stays whole.
 pub fn wrapped(text: &str, columns: usize) -> String {
     text.lines().map(|line| broken(line, columns)).collect::<Vec<_>>().join("\n")
 }
@@ -48,7 +50,8 @@ fn broken(line: &str, columns: usize) -> String {
         let room = columns.saturating_sub(indent);
         let end = rest.char_indices().nth(room + 1).map_or(rest.len(), |(end, _)| end);
         let within = &rest[..end];
-        let gap = within.rfind("  ").filter(|&at| rest[..at].chars().count() > room / 2);
+        let late = |at: &usize| within[..*at].chars().count() > room / 2;
+        let gap = GAPS.iter().find_map(|gap| within.rfind(gap).map(|at| at + gap.len() - 1).filter(late));
         let Some(at) = gap.or_else(|| within.rfind(' ')).or_else(|| rest.find(' ')).filter(|&at| at > 0) else { break };
         lines.push(format!("{:indent$}{}", "", rest[..at].trim_end()));
         (rest, indent) = (rest[at..].trim_start(), INDENT);

@@ -125,6 +125,16 @@ mod tests {
         assert!(!PROGRAM.contains("</script") && !PROGRAM.contains("]]>") && !PROGRAM.contains("<!--"));
     }
 
+    /// Node.js reads the program, where there is one.
+    #[test]
+    fn the_program_is_javascript() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/viewer.js");
+        match std::process::Command::new("node").arg("--check").arg(path).output() {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+            Err(_) => eprintln!("skipped: there is no Node.js"),
+        }
+    }
+
     /// The program finds every element that it asks for.
     #[test]
     fn dialog_and_program_fit() {
