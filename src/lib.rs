@@ -17,7 +17,7 @@
 //! - [`check`]: a look at a task before its search;
 //! - [`landscape`]: the energy of one atom over its template;
 //! - [`archive`], [`buffer`], [`run`]: the records of a run, its training structures, its folder;
-//! - [`report`], [`plot`]: the page about a run, and its pictures.
+//! - [`report`], [`plot`]: the page about a run, and its pictures; [`columns`]: tables on a screen.
 //!
 //! Units are Å, eV and eV/Å throughout; temperatures are kT in eV. Lattice vectors are rows. Every error is one sentence for
 //! the user, with the exit code of its kind: [`Error`].
@@ -50,6 +50,7 @@ pub mod benchmark;
 pub mod buffer;
 pub mod campaign;
 pub mod check;
+pub mod columns;
 pub mod config;
 pub mod diffusion;
 pub mod disk;

@@ -73,10 +73,15 @@ fn killed_benchmarks_end_like_one_left_alone() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let whole = started.elapsed();
     let table = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(table.lines().count(), 11, "{table}");
+    assert_eq!(table.lines().count(), 17, "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains("in pairs of the same seed with smoke\n"), "{table}");
     assert!(table.contains("smoke-basin-hopping") && table.contains("/3"), "{table}");
-    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 12);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 13, "{said}");
+    let written = alone.join("report.html");
+    assert_eq!(said.lines().last(), Some(format!("report: {}", written.display()).as_str()));
+    assert!(fs::read_to_string(written).unwrap().contains("<h1>12 runs</h1>"));
     let page = place.path().join("page.html");
     assert!(run(&["report", alone.to_str().unwrap(), "--out", page.to_str().unwrap()]).status.success());
     let page = fs::read_to_string(&page).unwrap();
@@ -124,9 +129,10 @@ fn killed_benchmarks_end_like_one_left_alone() {
         assert_eq!((&summary["status"], &summary["samples"]), (&status.into(), &samples.into()));
     }
 
-    // A finished benchmark only shows its table; more runs are added to it.
+    // A finished benchmark only shows its table and its page; more runs are added to it.
     let again = call(&killed, "1").output().unwrap();
-    assert_eq!((String::from_utf8(again.stdout).unwrap(), again.stderr.len()), (table, 0));
+    let said = format!("report: {}\n", killed.join("report.html").display());
+    assert_eq!([again.stdout, again.stderr].map(|bytes| String::from_utf8(bytes).unwrap()), [table, said]);
     let folder = killed.to_str().unwrap();
     let more = run(&["benchmark", &entrants[1], "--runs", "4", "--out", folder, "--device", "cpu", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&more.stdout).unwrap();

@@ -75,7 +75,7 @@ fn tasks_are_killed_and_go_on_like_local_runs_and_benchmarks() {
     let benchmark =
         ["benchmark", &search, &rss, "--runs", "3", "--to-the-end", "--device", "cpu", "--out", text(&moved)];
     let (code, said) = outcome(godiff(&benchmark));
-    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert_eq!((code, said), (Some(0), format!("report: {}\n", moved.join("report.html").display())));
     let rows = table.split_once('\n').unwrap().1;
     assert_eq!(succeed(godiff(&benchmark)), rows);
     fs::remove_file(moved.join("results.json")).unwrap();

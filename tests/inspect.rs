@@ -66,7 +66,7 @@ fn a_run_that_goes_on_is_told_from_one_that_was_killed() {
     let said = godiff(place.path(), &["inspect", "run"]);
     assert!(said.starts_with("run: search, killed; resume it with --resume\n"), "{said}");
     assert!(
-        said.contains("\nPt on 20 template atoms, potential EMT; 3 iterations of 12 samples, kT 5 to 0.1 eV\n"),
+        said.contains("\nPt on 20 template atoms, potential EMT\n3 iterations of 12 samples, kT 5 to 0.1 eV\n"),
         "{said}"
     );
 }
@@ -81,7 +81,7 @@ fn iterations_and_samples_count_from_1() {
         serde_json::from_str(&fs::read_to_string(place.path().join("run/summary.json")).unwrap()).unwrap();
     let (iteration, index) = (summary["best_iteration"].as_u64().unwrap(), summary["best_index"].as_u64().unwrap());
     let expected = format!(
-        "iteration {}, sample {} (in archive.db iteration={iteration},sample={index})",
+        "iteration {}, sample {}\n(in archive.db iteration={iteration},sample={index})",
         iteration + 1,
         index + 1
     );
@@ -102,11 +102,12 @@ fn a_folder_of_runs_is_a_table() {
     godiff(place.path(), &["rss", &config, "--quiet"]);
     let said = godiff(place.path(), &["inspect", "runs/short-rss-001"]);
     assert!(said.starts_with("runs/short-rss-001: rss, done\n"), "{said}");
-    assert!(said.contains("potential EMT; 1500 evaluations\n"), "{said}");
+    assert!(said.contains("potential EMT\n1500 evaluations\n"), "{said}");
     let table = |path: &str| -> Vec<Vec<String>> {
         let said = godiff(place.path(), &["inspect", path]);
         said.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
+    assert!(godiff(place.path(), &["inspect", "runs"]).lines().all(|line| line.chars().count() <= 80));
     let rows = table("runs");
     assert_eq!(rows[0], ["run", "evaluations", "lowest/eV", "target", "at", "time", "status"]);
     assert_eq!((rows[1][0].as_str(), rows[1].last().unwrap().as_str()), ("short-001", "done"));

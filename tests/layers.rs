@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The floors from the ground up. Modules on one floor do not know each other.
 const FLOORS: [&[&str]; 17] = [
     &["error", "version"],
-    &["disk", "lbfgs", "random", "statistics"],
+    &["columns", "disk", "lbfgs", "random", "statistics"],
     &["system", "buffer"],
     &["diffusion"],
     &["model"],

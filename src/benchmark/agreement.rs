@@ -5,8 +5,8 @@
 //! minima is the lowest of all seeds.
 
 use super::relaxed::Relaxed;
-use super::table::aligned;
 use super::{Method, Outcome};
+use crate::columns::aligned;
 use crate::config::Settings;
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
@@ -78,6 +78,17 @@ pub struct Agreement {
 /// Heads of the table's columns.
 pub const SEED_HEADS: [&str; 7] =
     ["seed", "status", "evaluations", "best sample / eV", "lowest minimum / eV", "agrees", "relaxation evaluations"];
+
+/// The same on a screen.
+const SCREEN_SEED_HEADS: [[&str; 2]; 7] = [
+    ["", "seed"],
+    ["", "status"],
+    ["", "evaluations"],
+    ["best", "sample/eV"],
+    ["lowest", "minimum/eV"],
+    ["", "agrees"],
+    ["evaluations", "to relax"],
+];
 
 impl Agreement {
     /// What the runs of `settings` in the folders `runs`, by their seeds, have found so far.
@@ -186,7 +197,7 @@ impl Agreement {
     /// The table in columns of equal width, and the conclusion.
     pub fn text(&self) -> String {
         let title = if self.name.is_empty() { String::new() } else { format!("{}\n", self.name) };
-        format!("{title}{}\n{}", aligned(&SEED_HEADS, self.rows().into_iter()), self.conclusion())
+        format!("{title}{}\n{}", aligned(&SCREEN_SEED_HEADS, self.rows().into_iter()), self.conclusion())
     }
 
     /// Writes `seeds.json` and, if there are any, the minima as `minima.xyz` into `folder`.

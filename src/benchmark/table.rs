@@ -1,6 +1,7 @@
 //! The table of a benchmark, for the screen and as Markdown.
 
 use super::{Pairs, Results, Row};
+use crate::columns::aligned;
 
 /// Heads of the columns.
 pub const HEADS: [&str; 8] = [
@@ -30,11 +31,36 @@ pub fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// The table in columns of equal width. With several methods, a second table compares each with the first.
+/// The heads of the columns on the screen, in two lines each.
+const SCREEN_HEADS: [[&str; 2]; 8] = [
+    ["", "method"],
+    ["longest", "run"],
+    ["", "success"],
+    ["95%", "interval"],
+    ["mean", "hit"],
+    ["", "spread"],
+    ["all runs", "per hit"],
+    ["mean", "lowest/eV"],
+];
+/// The same for the table of pairs.
+const SCREEN_PAIR_HEADS: [[&str; 2]; 6] =
+    [["", "method"], ["", "pairs"], ["", "difference"], ["standard", "error"], ["", "fewer"], ["", "more"]];
+
+/// The table in columns of equal width, for a usual terminal. Then a line for each method with unfinished runs. With several
+/// methods, a second table compares each with the first.
 pub fn text(results: &[Results]) -> String {
-    let mut text = aligned(&HEADS, results.iter().map(|results| cells(&results.row)));
+    let short = |row: &Row| {
+        let mut cells = cells(row);
+        cells[2] = format!("{}/{}", row.n_hits, row.n_runs);
+        cells[3] = cells[3].replace(" to ", "–");
+        cells
+    };
+    let mut text = aligned(&SCREEN_HEADS, results.iter().map(|results| short(&results.row)));
+    for row in results.iter().map(|results| &results.row).filter(|row| row.n_unfinished > 0) {
+        text += &format!("\n{}: unfinished and not counted: {}", row.name, row.n_unfinished);
+    }
     if let Some((title, rows)) = pairs(results) {
-        text += &format!("\n\n{title}\n{}", aligned(&PAIR_HEADS, rows.into_iter()));
+        text += &format!("\n\n{title}\n{}", aligned(&SCREEN_PAIR_HEADS, rows.into_iter()));
     }
     text
 }
@@ -67,20 +93,6 @@ pub fn pairs(results: &[Results]) -> Option<(String, Vec<[String; 6]>)> {
         ]
     };
     Some((title, pairs.iter().map(row).collect()))
-}
-
-pub(super) fn aligned<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let lines: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let line = |cells: &[String; N]| {
-        let padded = cells.iter().zip(&widths).enumerate();
-        let columns: Vec<String> = padded
-            .map(|(k, (cell, &width))| if k == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
-            .collect();
-        columns.join("  ")
-    };
-    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn piped<const N: usize>(heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
@@ -118,19 +130,35 @@ mod tests {
 
     #[test]
     fn the_screen_shows_columns() {
-        let table = "\
-method   evaluations  success  95% interval  mean success evaluation  spread  evaluations per hit  mean lowest energy / eV
-pt7-rss        10000      1/2  0.09 to 0.91                     7816       -                17816                  25.0000";
+        let table = "         longest                 95%  mean          all runs       mean
+method       run  success   interval   hit  spread   per hit  lowest/eV
+pt7-rss    10000      1/2  0.09–0.91  7816       -     17816    25.0000";
         assert_eq!(text(&[one()]), table);
         let (more, pairs) = (
-            "\npt7            10000      2/2  0.34 to 1.00                      908     130                  908                  25.0000",
+            "\npt7        10000      2/2  0.34–1.00   908     130       908    25.0000",
             "
 
 Evaluations to the target, in pairs of the same seed with pt7-rss
-method  pairs  difference  standard error  fewer  more
-pt7         2       -8000            1000      2     0",
+                           standard
+method  pairs  difference     error  fewer  more
+pt7         2       -8000      1000      2     0",
         );
         assert_eq!(text(&two()), format!("{table}{more}{pairs}"));
+    }
+
+    /// A name that leaves no room for the numbers has a line of its own.
+    #[test]
+    fn the_screen_has_80_columns() {
+        let mut long = results("seven-platinum-atoms-basin-hopping", Method::Search, &[Some(7816), None]);
+        long.row.n_unfinished = 3;
+        let table = "        longest                 95%  mean          all runs       mean
+method      run  success   interval   hit  spread   per hit  lowest/eV
+seven-platinum-atoms-basin-hopping
+          10000      1/2  0.09–0.91  7816       -     17816    25.0000
+seven-platinum-atoms-basin-hopping: unfinished and not counted: 3";
+        assert_eq!(text(std::slice::from_ref(&long)), table);
+        let text = text(&compare_with_first(vec![one(), long]));
+        assert!(text.lines().all(|line| line.chars().count() <= crate::columns::USUAL), "{text}");
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 mod kernels;
 
-use super::common::{Threads, print, watch_interrupts};
+use super::common::{Threads, note, print, watch_interrupts};
 use super::numbers::whole;
 use clap::Args;
 use godiff::benchmark::{Benchmark, Entrant, N_RELAXED, Resources, Results, Watch, text};
-use godiff::report::write_after_run;
+use godiff::report::{write_after_benchmark, write_after_run};
 use godiff::run::Reporter;
 use godiff::{Error, Result};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Compares methods over seeds: evaluations, success, evaluations per hit. With --kernels, times the kernels of a GPU
@@ -17,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …;
 every method runs with a seed before the next seed. Methods: search (GO-Diff), rss, basin-hopping, evolve. The folder
-holds a run folder for every run, results.json, results.md, energy.svg and success.svg. The same command resumes an
+holds a run folder for every run, results.json, results.md, energy.svg, success.svg and a page, report.html. The same command resumes an
 interrupted benchmark, adds runs with a larger --runs, and otherwise shows the table. A run ends when it succeeds, a search
 after the iteration that finds the target; with --to-the-end runs use their whole budget, also those that ended before.
 Every method is compared with the first one in pairs of the same seed, so name the method to beat first.
@@ -97,8 +96,7 @@ impl Arguments {
             Resources::new(self.device.as_deref().unwrap_or("auto"), self.side_by_side.map(usize::from), n_threads)?;
         let say = |line: String| {
             if !self.quiet && !self.json {
-                // A log that cannot be written (full disk) does not end the runs.
-                let _ = writeln!(std::io::stderr(), "{line}");
+                note(&line);
             }
         };
         let watch = Watch { say: &say, reporter: &Reporter::quiet, afterwards: &write_after_run, interrupted };
@@ -108,6 +106,7 @@ impl Arguments {
         }
         let results = benchmark.results()?;
         benchmark.write(&results)?;
+        write_after_benchmark(&benchmark.folder).into_iter().for_each(say);
         self.show(&results)?;
         outcome
     }

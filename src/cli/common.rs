@@ -2,6 +2,7 @@
 
 use super::numbers::{LARGEST, whole};
 use clap::Args;
+use godiff::columns::wrapped;
 use godiff::config::Settings;
 use godiff::disk::{write_atomic, write_growing};
 use godiff::potential::{self, Potential, PotentialSettings};
@@ -11,6 +12,7 @@ use godiff::{Error, Result};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use terminal_size::{Width, terminal_size_of};
 
 /// Where to compute.
 #[derive(Debug, Args)]
@@ -119,6 +121,14 @@ fn end_at_once() -> ! {
 /// Writes `text` and a line end to standard output; a reader that went away is no error.
 pub fn print(text: impl std::fmt::Display) -> Result<()> {
     print_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes `text` and a line end to standard error. On a terminal, its lines are broken where the terminal ends. A log that cannot
+/// be written (full disk) is no error.
+pub fn note(text: &str) {
+    let columns = terminal_size_of(std::io::stderr()).map(|(Width(columns), _)| usize::from(columns));
+    let text = columns.map_or(text.to_owned(), |columns| wrapped(text, columns));
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes `bytes` to standard output; a reader that went away is no error.

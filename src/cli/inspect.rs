@@ -122,7 +122,7 @@ fn describe_checkpoint(checkpoint: &Checkpoint) -> String {
 /// The place of the lowest energy, counted as people and as files count. `iteration` and `index` are from 0.
 fn lowest_energy(energy_ev: f64, iteration: u32, index: u32) -> String {
     format!(
-        "lowest energy {energy_ev:.6} eV: iteration {}, sample {} (in archive.db iteration={iteration},sample={index})",
+        "lowest energy {energy_ev:.6} eV: iteration {}, sample {}\n(in archive.db iteration={iteration},sample={index})",
         iteration + 1,
         index + 1
     )

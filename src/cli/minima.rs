@@ -110,7 +110,7 @@ impl Arguments {
             return Err(Error::Evaluator(message));
         }
         print(format!(
-            "{n_starts} structures relaxed in {} evaluations, {} of them unconverged, {} left out as the potential failed",
+            "{n_starts} structures relaxed in {} evaluations: {} unconverged, {} without an energy",
             relaxation.n_evaluations, relaxation.n_unconverged, relaxation.n_failed
         ))?;
         Ok((relaxation.minima, relaxation.stopped))

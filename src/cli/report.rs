@@ -1,6 +1,6 @@
 //! `godiff report`: one page about a run, several runs or a benchmark.
 
-use super::common::print;
+use super::common::{note, print};
 use clap::Args;
 use godiff::Result;
 use godiff::report::{Request, write};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Writes a page with plots and pictures about a run, several runs or a benchmark
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The page is one HTML file that needs neither network nor scripts. For one run it shows the outcome, the course of energies,
+The page is one HTML file that needs no other file and no network. Its structures can be turned and saved. For one run it shows the outcome, the course of energies,
 the places of the free atoms, losses, times, the lowest structures and the settings. For several runs, or a folder of runs
 such as a benchmark's, it shows tables and curves that compare them. Every search writes report.html into its run folder when
 it ends. This command writes it again, also for a running or killed run.
@@ -38,7 +38,7 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let Arguments { folders, out, plots, scan } = self;
         let written = write(&Request { folders, out, plots, scan })?;
-        written.notes.iter().for_each(|note| eprintln!("{note}"));
+        written.notes.iter().for_each(|text| note(text));
         print(written.page.display())
     }
 }

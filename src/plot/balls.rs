@@ -3,11 +3,15 @@
 use super::style::N_SHADES;
 use super::svg::Picture;
 use crate::system::elements::covalent_radius;
-use crate::system::vector::{add, scale, sub};
-use crate::system::{Cell, Images, System, Vec3};
+use crate::system::vector::{add, norm, scale, sub};
+use crate::system::{BOND_FACTOR, Cell, Images, System, Vec3};
 
-/// Radius of a ball in covalent radii.
+/// Radius of a template atom's ball in covalent radii.
 const BALL: f64 = 1.0;
+/// Radius of a free atom's ball in covalent radii: small enough to show its bonds.
+const FREE_BALL: f64 = 0.8;
+/// Width of a bond, Å.
+const STICK: f64 = 0.45;
 /// Room around the free atoms, Å.
 const MARGIN: f64 = 2.2;
 /// Widest part of a surface that is shown, Å.
@@ -25,6 +29,13 @@ struct Ball {
     at: Vec3,
     number: u8,
     shade: usize,
+}
+
+impl Ball {
+    /// Radius, Å.
+    fn radius(&self) -> f64 {
+        covalent_radius(self.number) * if self.shade == 0 { FREE_BALL } else { BALL }
+    }
 }
 
 /// The structure of `system` with the free atoms at `free` (n positions, Å) from above (a to the right) and from the side. The
@@ -52,7 +63,7 @@ pub fn views(system: &System, free: &[Vec3], name: &str, label: &str) -> [Pictur
         .chain(atoms().map(|atom| from_side(atom, 0)))
         .collect();
     let [x0, x1, ..] = window;
-    let heights = side.iter().map(|ball| (ball.at[1], BALL * covalent_radius(ball.number)));
+    let heights = side.iter().map(|ball| (ball.at[1], ball.radius()));
     let low = heights.clone().map(|(z, radius)| z - radius).fold(f64::INFINITY, f64::min);
     let high = heights.map(|(z, radius)| z + radius).fold(f64::NEG_INFINITY, f64::max);
     [
@@ -148,25 +159,58 @@ pub fn images_along_the_surface(cell: &Cell, position: Vec3, [left, right, botto
     shifts(0).flat_map(|i| shifts(1).map(move |j| (i, j))).map(shift).collect()
 }
 
-fn draw(mut balls: Vec<Ball>, [left, right, bottom, top]: [f64; 4], name: String, label: String) -> Picture {
+/// The bonds of free atoms among `balls`: the ends of each on the surfaces of its two balls, Å.
+fn sticks(balls: &[Ball]) -> Vec<[Vec3; 2]> {
+    let mut sticks = Vec::new();
+    for (i, a) in balls.iter().enumerate().filter(|(_, ball)| ball.shade == 0) {
+        // Two free atoms meet twice here, and have one bond.
+        for (_, b) in balls.iter().enumerate().filter(|(j, ball)| ball.shade > 0 || *j < i) {
+            let bond = BOND_FACTOR * (covalent_radius(a.number) + covalent_radius(b.number));
+            let (way, length) = (sub(b.at, a.at), norm(sub(b.at, a.at)));
+            let [start, end] = [a.radius() / length, 1.0 - b.radius() / length];
+            if length < bond && start < end {
+                sticks.push([start, end].map(|share| add(a.at, scale(share, way))));
+            }
+        }
+    }
+    sticks
+}
+
+fn draw(balls: Vec<Ball>, [left, right, bottom, top]: [f64; 4], name: String, label: String) -> Picture {
     let unit = WIDTH / (right - left).max(1.0);
     let mut picture = Picture::new(name, label, WIDTH, ((top - bottom) * unit).max(1.0));
-    balls.sort_by(|a, b| a.at[2].total_cmp(&b.at[2]));
-    for Ball { at: [x, y, _], number, shade } in balls {
-        let (x, y, radius) = ((x - left) * unit, (top - y) * unit, BALL * covalent_radius(number) * unit);
+    let on_paper = |[x, y, _]: Vec3| [(x - left) * unit, (top - y) * unit];
+    let mut parts: Vec<(f64, String)> = Vec::new();
+    for [from, to] in sticks(&balls) {
+        let ([x, y], [u, v]) = (on_paper(from), on_paper(to));
+        let line = |class: &str, width: f64| {
+            format!(
+                "<path class=\"{class}\" stroke=\"currentColor\" stroke-width=\"{:.1}\" d=\"M{x:.1} {y:.1}L{u:.1} {v:.1}\"/>",
+                width * unit
+            )
+        };
+        parts.push(((from[2] + to[2]) / 2.0, line("ink", STICK) + &line("frame", 0.6 * STICK)));
+    }
+    for ball in balls {
+        let ([x, y], radius) = (on_paper(ball.at), ball.radius() * unit);
+        let Ball { at, number, shade } = ball;
         let rim = if shade == 0 { " class=\"ink\" stroke=\"currentColor\" stroke-width=\"1.2\"" } else { "" };
         picture.elements.insert(number);
-        picture.add(format_args!(
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"url(#ball-{number}-{shade})\"{rim}/>"
+        parts.push((
+            at[2],
+            format!(
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"url(#ball-{number}-{shade})\"{rim}/>"
+            ),
         ));
     }
+    parts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    parts.iter().for_each(|(_, markup)| picture.add(markup));
     picture
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::vector::norm;
 
     /// A square surface of side 10 Å with one template atom.
     fn system(n_free: usize) -> System {
@@ -207,6 +251,31 @@ mod tests {
         assert!(top.contains("cx=\"48.0\" cy=\"168.0\"") && top.contains("url(#ball-79-1)"), "{top}");
         // From the side the template atom is 2 Å in front of the free one: it is left out.
         assert!(side.contains("cx=\"120.0\"") && !side.contains("ball-79"), "{side}");
+    }
+
+    /// Pt and Au are bonded below 1.1 × (1.36 + 1.36) = 2.99 Å. The stick begins and ends on the balls.
+    #[test]
+    fn free_atoms_have_their_bonds() {
+        let mut system = system(2);
+        system.template_positions = vec![[6.0, 5.0, 4.0], [6.0, 7.0, 2.0]];
+        system.template_numbers = vec![79; 2];
+        let [top, _] = views(&system, &[[3.5, 5.0, 4.0], [0.4, 5.0, 4.0]], "a", "x");
+        let top = top.inline();
+        // One bond, of two lines; none between the template's atoms, and none over 3.1 Å.
+        assert_eq!(top.matches("<path").count(), 2, "{top}");
+        let ends: Vec<f64> = top
+            .split("d=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .split(['M', 'L', ' '])
+            .skip(1)
+            .map(|u| u.parse().unwrap())
+            .collect();
+        let length = (ends[2] - ends[0]).hypot(ends[3] - ends[1]) / 24.0;
+        assert!((length - (2.5 - 0.8 * 1.36 - 1.36)).abs() < 0.01, "{length}");
     }
 
     #[test]

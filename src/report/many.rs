@@ -5,6 +5,7 @@ use super::folders::{RunFolder, name_of};
 use super::page::{Page, count, duration, energy};
 use super::run::{describe, status_name};
 use super::slug;
+use super::structures::Shown;
 use crate::archive::Archive;
 use crate::benchmark::{
     Agreement, Course, HEADS, Method, Outcome, PAIR_HEADS, Results, SEED_HEADS, cells, compare_with_first,
@@ -16,7 +17,7 @@ use crate::plot::style::N_SERIES;
 use crate::plot::{Axis, Chart, Layer, Picture, Scale, escape, views};
 use crate::run::{RunDirectory, Summary};
 use crate::statistics::sorted;
-use crate::system::Vec3;
+use crate::system::{Structure, Vec3};
 use std::path::PathBuf;
 
 /// Most runs that are drawn one by one.
@@ -215,14 +216,13 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         let Some((run, free)) = group.best().and_then(|run| Some((run, run.best.as_ref()?))) else { continue };
         let label = format!("Lowest structure of {}", group.name);
         let views = views(&run.settings.system, free, &format!("{prefix}{}-best", slug(&group.name)), &label);
-        let name = escape(&group.name);
-        let shown = escape(&energy(run.summary.best_energy_ev, 4));
-        page.add(&format!("<div class=\"card\"><h3>{shown} eV</h3>\n<div class=\"views\">"));
-        for view in views {
-            page.add(&view.inline());
-            page.pictures.push(view);
-        }
-        page.add(&format!("</div><p>{name}, seed {}</p></div>", run.summary.seed));
+        let shown = energy(run.summary.best_energy_ev, 4);
+        page.add(&format!("<div class=\"card\"><h3>{} eV</h3>", escape(&shown)));
+        let structure = Structure { energy: run.summary.best_energy_ev, ..run.settings.system.structure(free) };
+        let (title, file) = (format!("{label}, {shown} eV"), format!("{prefix}{}-best.xyz", slug(&group.name)));
+        let shown = Shown { system: &run.settings.system, frame: &structure.into(), file, title };
+        page.structure(&shown, views, &format!("{}, seed {}", group.name, run.summary.seed));
+        page.add("</div>");
     }
     page.add("</div>");
 }
@@ -301,12 +301,28 @@ fn every_run(field: &Field) -> Option<Picture> {
 
 fn runs_section(page: &mut Page, fields: &[Field]) {
     page.heading("Runs");
-    let groups = fields.iter().flat_map(|field| &field.groups);
-    let rows: Vec<Vec<String>> =
-        groups.flat_map(|group| group.runs.iter().map(|run| (&group.name, run))).map(row).collect();
+    let groups = || fields.iter().flat_map(|field| &field.groups);
+    let mut rows: Vec<Vec<String>> =
+        groups().flat_map(|group| group.runs.iter().map(|run| (&group.name, run))).map(row).collect();
+    let mut heads = vec!["run", "seed", "state", "evaluations", "lowest / eV", "target at", "time"];
     page.add("<div class=\"card\">");
-    let heads = ["run", "seed", "state", "evaluations", "lowest / eV", "target at", "time", "device", "version"];
+    // What all runs share needs no column.
+    let mut shared = Vec::new();
+    let device = |run: &Outline| run.summary.device.clone();
+    let version = |run: &Outline| format!("godiff {}", run.summary.version);
+    for (name, of) in [("device", &device as &dyn Fn(&Outline) -> String), ("version", &version)] {
+        let cells: Vec<String> = groups().flat_map(|group| &group.runs).map(of).collect();
+        if cells.windows(2).all(|pair| pair[0] == pair[1]) {
+            shared.extend(cells.into_iter().next());
+        } else {
+            heads.push(name);
+            rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+        }
+    }
     page.table(&heads, &rows);
+    if !shared.is_empty() {
+        page.add(&format!("<p class=\"shared\">All runs: {}</p>", escape(&shared.join(", "))));
+    }
     page.add("</div>");
 }
 
@@ -320,7 +336,5 @@ fn row((group, run): (&String, &Outline)) -> Vec<String> {
         energy(*best_energy_ev, 4),
         target_first_evaluation.map_or("–".into(), count),
         duration(*seconds),
-        run.summary.device.clone(),
-        run.summary.version.clone(),
     ]
 }

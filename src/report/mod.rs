@@ -8,6 +8,7 @@ mod many;
 mod page;
 mod plots;
 mod run;
+mod structures;
 
 pub use data::{RunData, Sample};
 pub use folders::{RunFolder, find_runs};
@@ -100,10 +101,29 @@ pub fn write_for_run(folder: &Path) -> Result<()> {
 /// Those of [`minima::write`].
 pub fn write_after_run(folder: &Path, reporter: &Reporter) -> Result<()> {
     let minima = minima::write(folder);
-    if let Err(error) = write_for_run(folder) {
-        reporter.message(&format!("no report.html was written: {error}"));
-    }
+    let page = write_for_run(folder).map(|()| RunDirectory::report_of(folder));
+    reporter.message(&said(page));
     minima
+}
+
+/// Writes `report.html` into the folder of a benchmark. Gives the sentences for the user: where the page is and what was left out,
+/// or why there is none.
+pub fn write_after_benchmark(folder: &Path) -> Vec<String> {
+    match write(&Request { folders: vec![folder.to_owned()], ..Request::default() }) {
+        Ok(Written { page, mut notes }) => {
+            notes.push(said(Ok(page)));
+            notes
+        }
+        Err(error) => vec![said(Err(error))],
+    }
+}
+
+/// Where the page is, or why there is none.
+fn said(page: Result<PathBuf>) -> String {
+    match page {
+        Ok(page) => format!("report: {}", page.display()),
+        Err(error) => format!("no report.html was written: {error}"),
+    }
 }
 
 fn run_page(folder: &Path, scan: Option<&Path>) -> Result<Page> {

@@ -1,5 +1,6 @@
 //! A page: head, sections, tables, and the pictures on it.
 
+use super::structures::viewer;
 use crate::plot::style::{self, Scheme};
 use crate::plot::{Picture, escape};
 use crate::version::VERSION;
@@ -7,6 +8,9 @@ use std::collections::BTreeSet;
 
 /// Layout and colours of everything except the pictures.
 const STYLE: &str = include_str!("style.css");
+/// What a browser may do for the page: its own styles and program, and nothing from elsewhere.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A page under construction.
 #[derive(Debug, Default)]
@@ -15,6 +19,8 @@ pub struct Page {
     body: String,
     /// The pictures on it, in their order: `--plots` writes these as files.
     pub pictures: Vec<Picture>,
+    /// Elements of the structures that the page's viewer turns (atomic numbers).
+    pub elements: BTreeSet<u8>,
 }
 
 /// A row of a table: cells of text.
@@ -68,20 +74,29 @@ impl Page {
         self.add("</tbody></table></div>");
     }
 
+    /// Names and what belongs to them, one pair a row.
+    pub fn pairs(&mut self, pairs: &[(&str, String)]) {
+        self.add("<table class=\"pairs\"><tbody>");
+        for (name, value) in pairs {
+            self.add(&format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escape(name), escape(value)));
+        }
+        self.add("</tbody></table>");
+    }
+
     /// The whole page.
     pub fn html(&self) -> String {
         let elements: BTreeSet<u8> =
             self.pictures.iter().flat_map(|picture| picture.elements.iter().copied()).collect();
         let (title, body) = (escape(&self.title), &self.body);
         let (light, dark) = (style::rules(Scheme::Light, &elements), style::rules(Scheme::Dark, &elements));
-        let gradients = style::gradients(&elements);
+        let (gradients, viewer) = (style::gradients(&elements), viewer(&self.elements));
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
              <meta name=\"color-scheme\" content=\"light dark\"/>\n<meta name=\"generator\" content=\"godiff {VERSION}\"/>\n\
-             <title>{title}</title>\n<style>\n{light}@media (prefers-color-scheme: dark) {{\n{dark}}}\n{STYLE}</style>\n</head>\n<body>\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n<title>{title}</title>\n<style>\n{light}@media (prefers-color-scheme: dark) {{\n{dark}}}\n{STYLE}</style>\n</head>\n<body>\n\
              <svg width=\"0\" height=\"0\" class=\"definitions\" aria-hidden=\"true\">{gradients}</svg>\n<main>\n{body}\
-             <footer>written by godiff {VERSION}</footer>\n</main>\n</body>\n</html>\n"
+             <footer>written by godiff {VERSION}</footer>\n</main>\n{viewer}</body>\n</html>\n"
         )
     }
 }

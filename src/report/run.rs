@@ -3,6 +3,8 @@
 use super::data::RunData;
 use super::page::{Page, count, duration, energy};
 use super::plots;
+use super::slug;
+use super::structures::Shown;
 use crate::archive::{Counts, Status};
 use crate::check::warnings;
 use crate::landscape::Landscape;
@@ -96,8 +98,11 @@ fn header(page: &mut Page, run: &RunData) {
     if let Some(best) = best_sample {
         let [mut top, _] = views(&run.settings.system, &best.free, "best", "The structure of lowest energy");
         top.name = "best".into();
-        page.add(&format!("<div>{}<p>lowest energy, from above</p></div>", top.inline()));
-        page.pictures.push(top);
+        let structure = Structure { energy: best.energy, ..run.settings.system.structure(&best.free) };
+        let title = format!("Lowest energy, {} eV", energy(best.energy, 4));
+        let file = format!("{}-best.xyz", slug(&run.name));
+        let shown = Shown { system: &run.settings.system, frame: &structure.into(), file, title };
+        page.structure(&shown, [top], "lowest energy, from above");
     }
     page.add("</section>");
 }
@@ -191,6 +196,7 @@ fn structures(page: &mut Page, run: &RunData) {
     );
     page.add(&format!("<p class=\"lead\">{}</p>", escape(&lead)));
     page.add("<div class=\"minima\">");
+    let n = run.minima.len();
     for (k, minimum) in run.minima.iter().enumerate() {
         let rank = k + 1;
         let label = format!("Structure {rank} of lowest energy, {:.4} eV", minimum.energy_ev);
@@ -200,14 +206,15 @@ fn structures(page: &mut Page, run: &RunData) {
             _ => format!("+{:.3}", minimum.energy_ev - lowest.energy_ev),
         };
         page.add(&format!(
-            "<div class=\"card\"><h3>{} eV<span>{above}</span></h3>\n<div class=\"views\">",
+            "<div class=\"card\"><h3>{} eV<span>{above}</span></h3>",
             escape(&energy(Some(minimum.energy_ev), 4))
         ));
-        for view in views(&run.settings.system, &free, &format!("structure-{rank}"), &label) {
-            page.add(&view.inline());
-            page.pictures.push(view);
-        }
-        page.add(&format!("</div><p>{}</p></div>", escape(&history(minimum))));
+        let title = format!("Structure {rank} of {n}, {} eV", energy(Some(minimum.energy_ev), 4));
+        let file = format!("{}-structure-{rank}.xyz", slug(&run.name));
+        let shown = Shown { system: &run.settings.system, frame: &minimum.frame(1), file, title };
+        let pictures = views(&run.settings.system, &free, &format!("structure-{rank}"), &label);
+        page.structure(&shown, pictures, &history(minimum));
+        page.add("</div>");
     }
     page.add("</div>");
 }
@@ -284,7 +291,7 @@ fn settings(page: &mut Page, run: &RunData) {
         ("potential", run.settings.sections.potential.describe()),
         ("folder", whole.display().to_string()),
     ];
-    page.table(&["", ""], &rows.map(|(name, value)| vec![name.to_owned(), value]));
+    page.pairs(&rows);
     let toml = escape(&run.settings.to_toml());
     page.add(&format!(
         "<details><summary>Configuration, every default written out</summary><pre>{toml}</pre></details></div>"

@@ -5,6 +5,7 @@ use crate::archive::{Archive, Entry, Status};
 use crate::config::Settings;
 use crate::run::{IterationMetrics, RunStatus, Summary};
 use crate::system::Vec3;
+use crate::system::xyz::{Frame, parse_frames};
 use tempfile::TempDir;
 
 const CONFIG: &str = "\
@@ -84,9 +85,17 @@ fn page_of(place: &TempDir, folders: &[PathBuf]) -> String {
 fn check_form(html: &str) {
     let body = html.strip_prefix("<!DOCTYPE html>\n").expect("a page");
     let document = resvg::usvg::roxmltree::Document::parse(body).unwrap_or_else(|cause| panic!("{cause}"));
-    for absent in ["http://", "https://", "<script", "<link", "<img", "@import", "NaN", "inf "] {
-        assert!(!html.contains(absent), "{absent}");
+    // The letters of coded files mean nothing.
+    let coded =
+        |text: &'_ str| text.split("base64,").map(|part| part.trim_start_matches(is_base64)).collect::<String>();
+    for absent in ["http://", "https://", "<link", "<img", "src=", "@import", "import(", "fetch(", "NaN", "inf "] {
+        assert!(!coded(html).contains(absent), "{absent}");
     }
+    let scripts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("script")).collect();
+    let links = document.descendants().filter(|node| node.has_tag_name("a") && node.attribute("download").is_some());
+    let expected: &[_] = if links.count() > 0 { &[Some("application/json"), None] } else { &[] };
+    assert_eq!(scripts.iter().map(|node| node.attribute("type")).collect::<Vec<_>>(), expected);
+    assert!(html.contains("content=\"default-src &#39;none&#39;;") || html.contains("content=\"default-src 'none';"));
     let mut ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
     let n_ids = ids.len();
     ids.sort_unstable();
@@ -95,6 +104,67 @@ fn check_form(html: &str) {
     for reference in html.split("url(#").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         assert!(ids.binary_search(&reference).is_ok(), "#{reference} is not there");
     }
+}
+
+fn is_base64(character: char) -> bool {
+    character.is_ascii_alphanumeric() || ['+', '/', '='].contains(&character)
+}
+
+/// Every structure on `html` as its link holds it, with the name of its file.
+fn files(html: &str) -> Vec<(String, Frame)> {
+    let link = |rest: &str| {
+        let (name, rest) = rest.split_once("\" href=\"data:chemical/x-xyz;base64,").unwrap();
+        let text = String::from_utf8(from_base64(rest.split('"').next().unwrap())).unwrap();
+        let mut frames = parse_frames(&text, Path::new(name)).unwrap();
+        assert_eq!(frames.len(), 1);
+        (name.to_owned(), frames.remove(0))
+    };
+    html.split("<a download=\"").skip(1).map(link).collect()
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut n_bits) = (0u32, 0);
+    for digit in text.trim_end_matches('=').chars().map(|digit| digits.find(digit).unwrap() as u32) {
+        (bits, n_bits) = (bits << 6 | digit, n_bits + 6);
+        if n_bits >= 8 {
+            n_bits -= 8;
+            bytes.push((bits >> n_bits & 255) as u8);
+        }
+    }
+    bytes
+}
+
+/// The page alone holds every structure as a file, and the viewer is told where its free atoms are.
+#[test]
+fn structures_can_be_saved_from_the_page() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("ad atom");
+    run(&folder, "Pt2", 2, 6);
+    let html = page_of(&place, std::slice::from_ref(&folder));
+    let files = files(&html);
+    assert_eq!((files[0].0.as_str(), files[1].0.as_str()), ("ad-atom-best.xyz", "ad-atom-structure-1.xyz"));
+    for (name, frame) in &files {
+        assert_eq!(
+            (frame.structure.n_atoms(), frame.structure.fixed[19..].to_vec()),
+            (22, vec![true, false, false]),
+            "{name}"
+        );
+    }
+    // The last sample of all is the lowest one.
+    let settings = Settings::load(&folder.join("config.toml")).unwrap();
+    let last = Archive::open(&folder.join("archive.db"), &settings.system).unwrap().get(1, 5).unwrap().unwrap();
+    for (_, frame) in &files[..2] {
+        assert_eq!((frame.structure.energy, &frame.structure.positions[20..]), (last.energy, &last.free_positions[..]));
+    }
+    let free: Vec<&str> = html.split("data-free=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(free.len(), files.len());
+    assert!(
+        free.iter()
+            .all(|free| free.split(' ').count() == 2 && free.split([' ', ',']).all(|u| u.parse::<f64>().is_ok()))
+    );
+    assert_eq!(html.matches("<dialog id=\"viewer\"").count(), 1);
 }
 
 #[test]
@@ -137,8 +207,12 @@ fn hostile_names_stay_text() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("<script>alert('x')&\"");
     run(&folder, "Pt", 2, 6);
-    let html = page_of(&place, &[folder.clone(), folder]);
-    assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&amp;&quot;"));
+    for folders in [vec![folder.clone(), folder.clone()], vec![folder]] {
+        let html = page_of(&place, &folders);
+        assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&amp;&quot;"));
+        let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || ['-', '.'].contains(&c));
+        assert!(files(&html).iter().all(|(name, _)| is_plain(name)));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::vector::sub;
 use super::{Cell, Vec3};
 
 /// Two atoms are bonded within this multiple of the sum of their covalent radii.
-const BOND_FACTOR: f64 = 1.1;
+pub const BOND_FACTOR: f64 = 1.1;
 
 /// The bonded pairs of atoms, with their elements: a simple undirected graph.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub use extras::Extras;
 pub use files::{Format, read_frame, read_frames, read_structure, read_structures};
 pub use graph::{Edge, PairSearch, radius_graph};
 pub use images::{Image, Images, image_range};
-pub use matching::{BondGraph, same_bond_graph};
+pub use matching::{BOND_FACTOR, BondGraph, same_bond_graph};
 pub use mobile::{Mobile, check_mobile, fixed_first, upper_layers};
 pub use molecules::{Molecule, Molecules};
 pub use structure::Structure;

@@ -1,9 +1,10 @@
 //! `godiff campaign status`: the status of the runs, and the tables so far.
 
-use crate::cli::common::print;
+use crate::cli::common::{note, print};
 use clap::Args;
 use godiff::benchmark::{Agreement, Results, text};
 use godiff::campaign::{Campaign, RunState, States};
+use godiff::report::write_after_benchmark;
 use godiff::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -13,9 +14,9 @@ use std::path::PathBuf;
 #[command(after_help = "\
 The command reads only results, so it does not disturb tasks. The lock of a run shows whether a
 process works on it. On file systems without locks between machines, a run on another machine counts
-as stopped. --write puts results.json, results.md, energy.svg and success.svg into the folder, as
-godiff benchmark does, and minima.xyz and seeds.json into the folder of each configuration without
-[target].
+as stopped. --write puts results.json, results.md, energy.svg, success.svg and report.html into the
+folder, as godiff benchmark does, and minima.xyz and seeds.json into the folder of each configuration
+without [target].
 
 Examples:
   godiff campaign status pt7
@@ -91,5 +92,7 @@ pub fn write(campaign: &Campaign) -> Result<()> {
     if !results.is_empty() {
         benchmark.write(&results)?;
     }
-    benchmark.write_agreements(&benchmark.agreements()?)
+    benchmark.write_agreements(&benchmark.agreements()?)?;
+    write_after_benchmark(&benchmark.folder).iter().for_each(|line| note(line));
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `godiff campaign run`: runs tasks.
 
-use crate::cli::common::{Threads, watch_interrupts};
+use crate::cli::common::{Threads, note, watch_interrupts};
 use crate::cli::numbers::{list, whole};
 use clap::Args;
 use godiff::benchmark::{Resources, Watch};
@@ -45,7 +45,7 @@ pub struct Arguments {
 
 /// Tasks say on standard error how they end; `interrupted` stops them.
 pub fn watch(interrupted: &AtomicBool) -> Watch<'_> {
-    Watch { say: &|line| eprintln!("{line}"), reporter: &Reporter::quiet, afterwards: &write_after_run, interrupted }
+    Watch { say: &|line| note(&line), reporter: &Reporter::quiet, afterwards: &write_after_run, interrupted }
 }
 
 impl Arguments {

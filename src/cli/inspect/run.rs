@@ -93,7 +93,7 @@ fn task(settings: &Settings) -> String {
             )
         }
     };
-    format!("{}{place}, potential {potential}; {effort}", settings.system.free_formula())
+    format!("{}{place}, potential {potential}\n{effort}", settings.system.free_formula())
 }
 
 /// A line for every finished iteration.
@@ -102,11 +102,11 @@ fn describe_course(folder: &Path) -> Result<()> {
     if !metrics.exists() {
         return Ok(());
     }
-    print("\niteration     kT/eV    ok/samples   lowest/eV   median/eV     best/eV          loss")?;
+    print("\niteration     kT/eV   ok/samples   lowest/eV   median/eV     best/eV       loss")?;
     let ev = |energy: Option<f64>| energy.map_or("-".to_owned(), |energy| format!("{energy:.4}"));
     read_metrics(&metrics)?.iter().try_for_each(|line| {
         print(format!(
-            "{:>9} {:>9.4} {:>13} {:>11} {:>11} {:>11} {:>13}",
+            "{:>9} {:>9.4} {:>12} {:>11} {:>11} {:>11} {:>10}",
             line.iteration + 1,
             line.kt_ev,
             format!("{}/{}", line.counts.ok, line.samples),

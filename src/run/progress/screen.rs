@@ -4,11 +4,9 @@
 //! The cursor rests behind the last line. The control sequences are those of ECMA-48 that every terminal knows: cursor up
 //! (`ESC[nA`), erase to the end of the line (`ESC[K`) and of the screen (`ESC[J`).
 
+use crate::columns;
 use std::io::{self, IsTerminal, Write};
 use terminal_size::{Width, terminal_size_of};
-
-/// Columns of a terminal that does not say how wide it is.
-const USUAL_COLUMNS: usize = 80;
 
 /// The foot of a terminal. It is erased when this is dropped.
 pub struct Screen {
@@ -22,7 +20,7 @@ impl Screen {
     pub fn of_stderr() -> Option<Self> {
         let movable = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
         let columns =
-            || terminal_size_of(io::stderr()).map_or(USUAL_COLUMNS, |(Width(columns), _)| usize::from(columns));
+            || terminal_size_of(io::stderr()).map_or(columns::USUAL, |(Width(columns), _)| usize::from(columns));
         (movable && io::stderr().is_terminal()).then(|| Screen::new(io::stderr(), columns))
     }
 

@@ -3,6 +3,7 @@
 use super::screen::Screen;
 use super::standing::Standing;
 use super::{Phase, RunInfo, text};
+use crate::columns::wrapped;
 use crate::run::metrics::IterationMetrics;
 use crate::run::summary::Summary;
 use serde::Serialize;
@@ -130,7 +131,8 @@ impl View {
     /// Writes `text` where people read it. On a terminal it stays above the lines that are redrawn.
     pub fn lines(&mut self, text: &str) {
         match self {
-            View::Screen(screen) => screen.print_above(text),
+            // The last column stays free: some terminals begin a new row there.
+            View::Screen(screen) => screen.print_above(&wrapped(text, screen.columns().saturating_sub(1))),
             View::Lines(output) => {
                 let _ = writeln!(output, "{text}").and_then(|()| output.flush());
             }
