@@ -262,6 +262,8 @@ fn campaigns_need_no_target() {
     cluster(place.path());
     let plan = ["campaign", "ar7.toml", "ar7.toml:rss", "--seeds", "0-2", "--out", "all", "--for"];
     succeeds(place.path(), &[&plan[..], &["hyperqueue"]].concat());
+    let early = succeeds(place.path(), &["campaign", "status", "all", "--write"]);
+    assert!(early.contains("6 waiting") && early.contains("no minimum is known yet; 0 evaluations"), "{early}");
     succeeds(place.path(), &["campaign", "run", "all", "--task", "0", "--device", "cpu"]);
     let status = succeeds(place.path(), &["campaign", "status", "all"]);
     assert!(status.contains("6 runs: 1 finished") && status.contains("1 of 1 seeds agree"), "{status}");

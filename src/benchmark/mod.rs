@@ -138,12 +138,17 @@ impl Benchmark {
         unknown.map(agreement).collect()
     }
 
-    /// Writes each of `agreements` into the folder of its entrant.
+    /// Writes each of `agreements` into the folder of its entrant, if it has one: some run was started.
     ///
     /// # Errors
     /// `Storage`.
     pub fn write_agreements(&self, agreements: &[Agreement]) -> Result<()> {
-        agreements.iter().try_for_each(|agreement| agreement.write(&self.folder.join(&agreement.name)))
+        agreements.iter().filter(|agreement| !agreement.seeds.is_empty()).try_for_each(|agreement| {
+            let folder = self.folder.join(&agreement.name);
+            // Removes unfinished copies of these files that a kill has left.
+            let _ = remove_unfinished(&folder);
+            agreement.write(&folder)
+        })
     }
 
     /// The results of the runs with a target so far; runs that were never started are left out.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::minima::{Minimum, Relaxation, Source, Tolerances, distinct, relaxed};
 use crate::potential;
 use crate::potential::relax::RelaxSettings;
-use crate::run::Summary;
+use crate::run::{RunDirectory, Summary};
 use crate::system::xyz::{Frame, format_frames, parse_frames};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -67,7 +67,8 @@ impl Relaxed {
     /// that is done.
     ///
     /// # Errors
-    /// `Interrupted`, and the errors of the archive and the potential; nothing is kept then.
+    /// `Interrupted`, `BadInput` if another process works in the folder, and the errors of the archive and the potential; nothing is
+    /// kept then.
     pub fn make(
         folder: &Path,
         settings: &Settings,
@@ -78,6 +79,8 @@ impl Relaxed {
         if let Some(relaxed) = Relaxed::read(folder, summary).filter(|relaxed| relaxed.structures == n) {
             return Ok(relaxed);
         }
+        // No other process relaxes the same structures.
+        let _lock = RunDirectory::hold(folder)?;
         let source = Source::of(folder);
         let starts = distinct(std::slice::from_ref(&source), source.tolerances(), n)?;
         let ended = match starts.is_empty() {

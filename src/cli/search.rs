@@ -14,15 +14,18 @@ use std::path::PathBuf;
 /// Searches for the structure of lowest energy
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The run folder holds config.toml (with all defaults), archive.db (every sample; `ase db` and `ase gui` open it), best.xyz,
-minima.xyz (the distinct structures), model.safetensors, metrics.jsonl, summary.json and checkpoint/. Ctrl-C ends a run
-cleanly. --resume resumes it, also after a kill, and gives the same result as a run without interruption.
+The run folder holds config.toml (with all defaults), archive.db (every sample; `ase db` and
+`ase gui` open it), best.xyz, minima.xyz (the distinct structures), model.safetensors, metrics.jsonl,
+summary.json and checkpoint/. Ctrl-C ends a run cleanly. --resume resumes it, also after a kill, and
+gives the same result as a run without interruption. With a larger budget in the configuration it
+extends the run; docs/configuration.md says what may change.
 
-With --seeds, one run follows the other, or --jobs of them work side by side. The folder holds a run folder for every seed,
-seed-S. When a run is finished, its lowest distinct structures are relaxed on its own potential. At the end a table shows the
-lowest minimum of each seed and how many seeds agree on the lowest of all. minima.xyz holds the distinct minima of all seeds
-and which seeds found each, seeds.json the table, report.html a page about all runs. --resume continues all runs that are not
-finished; a longer list adds seeds.
+With --seeds, one run follows the other, or --jobs of them work side by side. The folder holds a run
+folder for every seed, seed-S. When a run is finished, its lowest distinct structures are relaxed on
+its own potential. At the end a table shows the lowest minimum of each seed and how many seeds agree
+on the lowest of all. minima.xyz holds the distinct minima of all seeds and which seeds found each,
+seeds.json the table, report.html a page about all runs. --resume continues all runs that are not
+finished; a longer list adds seeds. --hours limits each run. --json prints the table alone.
 
 Structures of --seed-structures have all atoms in any order, those of the template at its places. They are evaluated first, where
 they are, in addition to the samples. The run folder keeps a copy (seeds.xyz), so --resume needs no --seed-structures.

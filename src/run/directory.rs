@@ -140,7 +140,7 @@ impl RunDirectory {
     /// `BadInput` if there is no run, it is in use, the configuration has changed, or no checkpoint is whole or of this format;
     /// `Storage` if the folder cannot be written.
     pub fn resume(path: &Path, config_toml: &str) -> Result<Resumed> {
-        let lock = RunDirectory::lock_old(path)?;
+        let lock = RunDirectory::hold(path)?;
         let segments = segments::read(&path.join(SEGMENTS))?;
         let started = Differences::started_of(path, &segments)?;
         match Differences::between(path, &started, config_toml)?.first() {
@@ -155,7 +155,7 @@ impl RunDirectory {
     /// # Errors
     /// Those of [`RunDirectory::resume`]; `BadInput` if the new budget is smaller than what is done, or the new keys change nothing.
     pub fn extend(path: &Path, settings: &Settings) -> Result<Resumed> {
-        let lock = RunDirectory::lock_old(path)?;
+        let lock = RunDirectory::hold(path)?;
         let segments = segments::read(&path.join(SEGMENTS))?;
         let started = Differences::started_of(path, &segments)?;
         let asked = Asked::new(path, settings, &segments);
@@ -170,8 +170,11 @@ impl RunDirectory {
         Ok(resumed)
     }
 
-    /// Locks the folder of an old run, and removes what a kill left half written.
-    fn lock_old(path: &Path) -> Result<File> {
+    /// Locks the folder of an old run until the file is closed, and removes what a kill left half written there.
+    ///
+    /// # Errors
+    /// `BadInput` if there is no run or it is in use, `Storage`.
+    pub fn hold(path: &Path) -> Result<File> {
         if !path.join(CONFIG).is_file() {
             return Err(Error::bad_file(
                 path,
