@@ -13,10 +13,8 @@ const GAP: f64 = 5.0;
 const NEIGHBOURS: f64 = 4.0;
 /// Largest part of the confinement without room that is not worth a warning, Å. Below a step or between atoms there is little.
 const MOST_BLOCKED: f64 = 2.5;
-/// A place within this part of the bond to an atom of the template has no room for a free atom.
-const ROOM: f64 = 0.75;
-/// A height has no room if more than this share of its places has none.
-const FULL: f64 = 0.95;
+/// A height has no room if this share of its places is nearer to an atom of the template than a bond.
+const FULL: f64 = 0.9;
 /// Distance of heights that are tried for room, Å, and places along a and b.
 const STEP: f64 = 0.25;
 const PLACES: usize = 10;
@@ -133,10 +131,11 @@ fn out_of_reach(system: &System, extent: &Extent, confinement: Confinement) -> O
             extent.top
         ));
     }
-    (z_hi <= extent.bottom).then(|| {
+    let where_it_is = if z_hi <= extent.bottom { "lies" } else { "begins" };
+    (z_lo < extent.bottom).then(|| {
         format!(
-            "the confinement from {z_lo:.2} to {z_hi:.2} Å lies below the template, which begins at {:.2} Å; z_angstrom counts from \
-             0, above_template_angstrom from the highest atom",
+            "the confinement from {z_lo:.2} to {z_hi:.2} Å {where_it_is} below the template, whose lowest atom is at {:.2} Å; \
+             z_angstrom counts from 0, above_template_angstrom from the highest atom",
             extent.bottom
         )
     })
@@ -144,17 +143,17 @@ fn out_of_reach(system: &System, extent: &Extent, confinement: Confinement) -> O
 
 /// Heights of the confinement at which the template leaves no room.
 fn inside(system: &System, extent: &Extent, confinement: Confinement) -> Option<String> {
-    let (lo, hi) = (confinement.z_lo.max(extent.bottom), confinement.z_hi.min(extent.top));
-    if hi - lo <= MOST_BLOCKED - STEP {
+    let (lo, hi) = (confinement.z_lo, confinement.z_hi.min(extent.top));
+    if lo < extent.bottom || hi - lo <= MOST_BLOCKED {
         return None;
     }
     let n_steps = ((hi - lo) / STEP) as usize;
     let full: Vec<f64> =
         (0..=n_steps).map(|k| lo + STEP * k as f64).filter(|&height| is_full(system, height)).collect();
-    let blocked = STEP * full.len() as f64;
+    let blocked = STEP * full.len().saturating_sub(1) as f64;
     (blocked > MOST_BLOCKED).then(|| {
         format!(
-            "the confinement reaches into the template: from {:.2} to {:.2} Å there is no room for free atoms (its highest atom is at \
+            "the confinement reaches into the template: from {:.2} to {:.2} Å there is hardly room for free atoms (its highest atom is at \
              {:.2} Å); raise the lower end",
             full[0],
             full[full.len() - 1],
@@ -166,7 +165,7 @@ fn inside(system: &System, extent: &Extent, confinement: Confinement) -> Option<
 /// Whether free atoms have no room at `height`, Å.
 fn is_full(system: &System, height: f64) -> bool {
     let smallest = system.free_numbers.iter().map(|&number| covalent_radius(number)).fold(f64::INFINITY, f64::min);
-    let reach = |number: u8| ROOM * (smallest + covalent_radius(number));
+    let reach = |number: u8| smallest + covalent_radius(number);
     let atoms = system.template_numbers.iter().zip(&system.template_positions);
     let near: Vec<(f64, Vec3)> = atoms
         .map(|(&number, &place)| (reach(number), place))

@@ -102,13 +102,23 @@ fn what_looks_wrong_gets_one_sentence() {
     );
     only(
         system(&slab(3, 5, 0.0, 20.0, PLANE), "Pt", ConfinementSpec::Absolute([3.0, 10.0])),
-        "the confinement reaches into the template: from 3.00 to 7.75 Å there is no room for free atoms (its highest atom is at 7.84 \
+        "the confinement reaches into the template: from 3.00 to 7.75 Å there is hardly room for free atoms (its highest atom is at 7.84 \
          Å); raise the lower end",
     );
     only(
         system(&slab(3, 3, 8.0, 25.0, PLANE), "Pt", ConfinementSpec::Absolute([1.0, 6.0])),
-        "the confinement from 1.00 to 6.00 Å lies below the template, which begins at 8.00 Å; z_angstrom counts from 0, \
+        "the confinement from 1.00 to 6.00 Å lies below the template, whose lowest atom is at 8.00 Å; z_angstrom counts \
+         from 0, above_template_angstrom from the highest atom",
+    );
+    only(
+        system(&slab(3, 1, 8.0, 25.0, PLANE), "O", above(-3.0, 3.0)),
+        "the confinement from 5.00 to 11.00 Å begins below the template, whose lowest atom is at 8.00 Å; z_angstrom counts from 0, \
          above_template_angstrom from the highest atom",
+    );
+    only(
+        system(&slab(3, 5, 0.0, 20.0, PLANE), "OH", above(-4.0, 4.0)),
+        "the confinement reaches into the template: from 3.84 to 7.84 Å there is hardly room for free atoms (its highest atom is at 7.84 \
+         Å); raise the lower end",
     );
     only(
         system(&slab(3, 3, 0.0, 25.0, PLANE), "O", above(4.0, 8.0)),
