@@ -227,8 +227,8 @@
   function stickColours(species, fade) {
     const key = `stick ${species} ${fade}`;
     if (!sprites.has(key)) {
-      const base = mix(rgb(elements[species].colour), paper, fade / N_FADES);
-      sprites.set(key, [css(mix(base, [0, 0, 0], 0.45)), css(mix(base, [255, 255, 255], 0.2))]);
+      const shade = (colour, share) => css(mix(mix(rgb(elements[species].colour), colour, share), paper, fade / N_FADES));
+      sprites.set(key, [shade([0, 0, 0], 0.5), shade([255, 255, 255], 0.2)]);
     }
     return sprites.get(key);
   }

@@ -38,8 +38,8 @@ fn widest<const N: usize>(rows: &[[String; N]], column: usize) -> usize {
     rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
 }
 
-/// `text` with its lines broken so that none is longer than `columns`: between two parts of it ([`GAPS`]) in the second half of the
-/// room, else at any space. A word that is longer than the room stays whole.
+/// `text` with its lines broken so that none is longer than `columns`: between values or clauses in the second half of the room, else
+/// at any space. A word that is longer than the room stays whole.
 pub fn wrapped(text: &str, columns: usize) -> String {
     text.lines().map(|line| broken(line, columns)).collect::<Vec<_>>().join("\n")
 }

@@ -183,6 +183,7 @@ fn a_page_shows_the_numbers_of_its_run() {
         "Energies by temperature",
         "Time per phase",
         "kt_initial_ev = 5.0",
+        "<tr><th scope=\"row\">seed</th><td>0</td></tr>",
     ] {
         assert!(html.contains(shown), "{shown} is not in\n{html}");
     }
@@ -224,14 +225,37 @@ fn several_runs_are_compared() {
     fs::create_dir_all(&broken).unwrap();
     fs::write(broken.join("config.toml"), "[system]\nfree = 1\n").unwrap();
     let html = page_of(&place, &[place.path().join("bench")]);
-    for shown in ["<h1>2 runs</h1>", "Mean lowest energy", "Every run", "left out: ", "a / seed-1"] {
+    for shown in
+        ["<h1>2 runs</h1>", "Mean lowest energy", "Every run", "left out: ", "a / seed-1", "All runs: cpu, godiff "]
+    {
         assert!(html.contains(shown), "{shown} is not in\n{html}");
     }
+    // A column is there for what differs.
+    let path = b.join("summary.json");
+    let other = fs::read_to_string(&path).unwrap().replace("\"cpu\"", "\"cuda:1\"");
+    fs::write(&path, other).unwrap();
+    let html = page_of(&place, &[place.path().join("bench")]);
+    assert!(html.contains("<th scope=\"col\">device</th>") && html.contains("All runs: godiff "), "{html}");
     // A benchmark with one started run is not that run.
     fs::remove_dir_all(&b).unwrap();
     assert!(page_of(&place, &[place.path().join("bench/a")]).contains("<h1>1 run</h1>"));
     let request = Request { folders: vec![broken], ..Request::default() };
     assert_eq!(write(&request).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_benchmark_says_where_its_page_is() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("bench");
+    fs::create_dir_all(&folder).unwrap();
+    let sentences = write_after_benchmark(&folder);
+    assert!(
+        sentences[0].starts_with("no report.html was written: ") && sentences[0].contains("holds no run"),
+        "{sentences:?}"
+    );
+    run(&folder.join("a/seed-0"), "Pt", 2, 6);
+    assert_eq!(write_after_benchmark(&folder), [format!("report: {}", folder.join("report.html").display())]);
+    assert!(folder.join("report.html").is_file());
 }
 
 /// A kill in the first moment leaves such a folder; the second run has only started.
