@@ -137,6 +137,14 @@ fn a_check_refuses_what_a_search_refuses() {
     fs::write(place.path().join("w.toml"), text.replace("'Pt'", "'W'").replace("[3.0, 1.0]", "[1.0, 3.0]")).unwrap();
     refuses(place.path(), &["check", "w.toml"], 2, "w.toml: ");
     refuses(place.path(), &["search", "w.toml"], 2, "w.toml: ");
+    // A potential that cannot start hides no warning.
+    let ase = "kind = 'ase'\ncalculator = 'a:B'\npython = 'no-such-python'";
+    let text = text.replace("kind = 'emt'", ase).replace("[3.0, 1.0]", "[1.0, 30.0]");
+    fs::write(place.path().join("ase.toml"), text).unwrap();
+    let output = godiff(place.path(), &["check", "ase.toml"]);
+    let (shown, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.code() == Some(3) && said.contains("\"no-such-python\" cannot be started"), "{said}");
+    assert!(shown.ends_with(NEXT_IMAGE), "{shown}");
     let known = ["check", "w.toml", "--seed-structures", "slab.xyz"];
     refuses(
         place.path(),

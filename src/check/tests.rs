@@ -210,7 +210,8 @@ impl Potential for Says {
 fn one_energy_is_asked_for() {
     let text = "[system]\nfree = 'Pt3'\n[potential]\nkind = 'emt'\n";
     let settings = Settings::parse(text, Path::new("c.toml")).unwrap();
-    let ask = |answer: Answer, interrupted| time_one_energy(&settings, &Says(answer), &AtomicBool::new(interrupted));
+    let ask =
+        |answer: Answer, interrupted| time_one_energy(&settings, &Says(answer), &AtomicBool::new(interrupted), &|_| {});
     let energy = |energy| Answer::Done(Evaluation { energy, forces: vec![[0.0; 3]; 3] });
     let (timing, warning) = ask(energy(2.5), false).unwrap();
     let timing = timing.unwrap();
@@ -224,7 +225,7 @@ fn one_energy_is_asked_for() {
 
     let mut narrow = settings.clone();
     narrow.sections.search.min_distance_angstrom = Some(1000.0);
-    let (timing, warning) = time_one_energy(&narrow, &Says(energy(1.0)), &AtomicBool::new(false)).unwrap();
+    let (timing, warning) = time_one_energy(&narrow, &Says(energy(1.0)), &AtomicBool::new(false), &|_| {}).unwrap();
     assert_eq!(timing, None);
     assert!(warning.unwrap().starts_with("no room was found for the free atoms in 100 random structures; "));
 }

@@ -25,7 +25,7 @@ pub struct Timing {
 }
 
 /// Asks `potential` for the energy of the first own structure, or of atoms placed at random. The second part of the result is
-/// a warning.
+/// a warning. `tell` hears what the potential has to say meanwhile, such as where it waits for clients.
 ///
 /// # Errors
 /// Those of the potential, `Interrupted`.
@@ -33,6 +33,7 @@ pub fn time_one_energy(
     settings: &Settings,
     potential: &dyn Potential,
     interrupted: &AtomicBool,
+    tell: &dyn Fn(&str),
 ) -> Result<(Option<Timing>, Option<String>)> {
     let placed = settings.seeds.first().cloned().map_or_else(|| Placement::new(settings).structure(0), Ok);
     let structure = match placed {
@@ -43,6 +44,7 @@ pub fn time_one_energy(
         let (mut answer, started) = (None, Instant::now());
         potential.evaluate(std::slice::from_ref(&structure), &mut |answers| {
             answer = answers.into_iter().map(|(_, answer)| answer).next().or(answer.take());
+            potential.notes().iter().for_each(|note| tell(note));
             stop_if(interrupted)
         })?;
         Ok((started.elapsed().as_secs_f64(), answer))

@@ -12,8 +12,8 @@ use std::time::Duration;
 /// Describes the task of a configuration, times one energy, and says what looks wrong
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Nothing is written. A search shows the same warnings when it starts. The exit code is 0 even with warnings, and 2 for what a
-search would refuse.
+Nothing is written. A search shows the same warnings when it starts. The exit code is 0 even with warnings, 2 for what a
+search would refuse, 3 if the potential fails.
 
 Examples:
   godiff check configs/pt-adatom.toml
@@ -43,29 +43,37 @@ impl Arguments {
         }
         self.compute.threads.start()?;
         engine::open(&self.compute.device, &settings.setup())?;
-        let (facts, mut warnings) = (Facts::of(&settings), warnings(&settings));
-        warnings.extend(rejected_seeds(&settings));
-        let mut timing = None;
-        if !self.no_potential {
-            let interrupted = watch_interrupts()?;
-            let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
-                .map_err(|cause| cause.in_file(&self.config))?;
-            let (timed, warning) = time_one_energy(&settings, &*potential, interrupted)?;
-            warnings.extend(warning);
-            timing = timed;
-        }
+        let facts = Facts::of(&settings);
+        let show = |(name, text): (&str, String)| if self.json { Ok(()) } else { print(format!("{name:<14}{text}")) };
+        rows(&settings, &facts).into_iter().try_for_each(show)?;
+        let timed = if self.no_potential { Ok((None, None)) } else { self.time(&settings) };
+        let (timing, warning, outcome) = match timed {
+            Ok((timing, warning)) => (timing, warning, Ok(())),
+            Err(cause) => (None, None, Err(cause)),
+        };
+        show(("potential", potential_row(&settings, &facts, timing.as_ref())))?;
+        let warnings: Vec<String> =
+            warnings(&settings).into_iter().chain(rejected_seeds(&settings)).chain(warning).collect();
         if self.json {
             let object = serde_json::json!({ "system": facts, "energy": timing, "warnings": warnings });
-            return print(serde_json::to_string_pretty(&object).expect("numbers and text are JSON"));
+            print(serde_json::to_string_pretty(&object).expect("numbers and text are JSON"))?;
+        } else {
+            warnings.iter().try_for_each(|warning| print(format!("warning: {warning}")))?;
         }
-        rows(&settings, &facts, timing.as_ref())
-            .into_iter()
-            .try_for_each(|(name, text)| print(format!("{name:<14}{text}")))?;
-        warnings.iter().try_for_each(|warning| print(format!("warning: {warning}")))
+        // A potential that cannot be used hides no warning.
+        outcome
+    }
+
+    /// One energy, and what is wrong with it.
+    fn time(&self, settings: &Settings) -> Result<(Option<Timing>, Option<String>)> {
+        let interrupted = watch_interrupts()?;
+        let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
+            .map_err(|cause| cause.in_file(&self.config))?;
+        time_one_energy(settings, &*potential, interrupted, &|note| eprintln!("{note}"))
     }
 }
 
-fn rows(settings: &Settings, facts: &Facts, timing: Option<&Timing>) -> Vec<(&'static str, String)> {
+fn rows(settings: &Settings, facts: &Facts) -> Vec<(&'static str, String)> {
     let search = &settings.sections.search;
     let atoms = facts.n_template_atoms + facts.n_free_atoms;
     let own = match facts.n_own_structures {
@@ -76,28 +84,22 @@ fn rows(settings: &Settings, facts: &Facts, timing: Option<&Timing>) -> Vec<(&'s
         "at most {}: {} iterations of {} samples{own}",
         facts.most_evaluations, search.iterations, search.samples_per_iteration
     );
-    let potential = settings.sections.potential.describe();
-    let energy = match timing {
-        None => potential,
-        Some(timing) => {
-            let start = if timing.includes_start { ", with the start of the potential" } else { "" };
-            let all = timing.seconds * facts.most_evaluations as f64;
-            format!(
-                "{potential}: {} for one energy with forces{start}; {} for all, one after the other",
-                seconds(timing.seconds),
-                seconds(all)
-            )
-        }
-    };
     let rows = [
         ("system", Some(format!("{}, {atoms} atoms ({} of them free)", facts.system(), facts.n_free_atoms))),
         ("cell", Some(facts.cell())),
         ("vacuum", facts.vacuum_angstrom.map(|vacuum| format!("{vacuum:.2} Å along c"))),
         ("free atoms", facts.heights()),
         ("evaluations", Some(evaluations)),
-        ("potential", Some(energy)),
     ];
     rows.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+}
+
+fn potential_row(settings: &Settings, facts: &Facts, timing: Option<&Timing>) -> String {
+    let potential = settings.sections.potential.describe();
+    let Some(&Timing { seconds: time, includes_start, .. }) = timing else { return potential };
+    let start = if includes_start { ", with the start of the potential" } else { "" };
+    let all = seconds(time * facts.most_evaluations as f64);
+    format!("{potential}: {} for one energy with forces{start}; {all} for all, one after the other", seconds(time))
 }
 
 /// A time in s, in readable units.
