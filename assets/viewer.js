@@ -366,19 +366,11 @@
     close: () => dialog.close(),
   };
   const keys = {
-    ArrowLeft: () => rotate(-0.1, 0),
-    ArrowRight: () => rotate(0.1, 0),
-    ArrowUp: () => rotate(0, -0.1),
-    ArrowDown: () => rotate(0, 0.1),
-    '+': actions.larger,
-    '=': actions.larger,
-    '-': actions.smaller,
-    0: actions.reset,
-    t: actions.top,
-    f: actions.front,
-    s: actions.side,
-    PageUp: actions.previous,
-    PageDown: actions.next,
+    ArrowLeft: () => rotate(-0.1, 0), ArrowRight: () => rotate(0.1, 0),
+    ArrowUp: () => rotate(0, -0.1), ArrowDown: () => rotate(0, 0.1),
+    '+': actions.larger, '=': actions.larger, '-': actions.smaller,
+    0: actions.reset, t: actions.top, f: actions.front, s: actions.side,
+    PageUp: actions.previous, PageDown: actions.next,
   };
   canvas.addEventListener('keydown', (event) => {
     const action = event.ctrlKey || event.metaKey || event.altKey ? null : keys[event.key];
