@@ -223,3 +223,41 @@ fn several_devices_share_the_runs() {
         assert!(rows == alone, "seed {seed}");
     }
 }
+
+/// A calculator of one's own and a relative interpreter, from another folder: planning says what stays, and `PYTHONPATH` mends it.
+#[test]
+fn own_calculators_run_elsewhere() {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(python) = std::env::var("GODIFF_PYTHON") else {
+        eprintln!("skipped: set GODIFF_PYTHON to a Python with ase and numpy");
+        return;
+    };
+    let folder = TempDir::new().unwrap();
+    let place = folder.path();
+    fs::create_dir(place.join("bin")).unwrap();
+    let wrapper = place.join("bin/python");
+    fs::write(&wrapper, format!("#!/bin/sh\nexec {python:?} \"$@\"\n")).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(place.join("mine.py"), "from ase.calculators.emt import EMT\n\n\nclass Mine(EMT):\n    pass\n").unwrap();
+    let potential = "kind = 'ase'\ncalculator = 'mine:Mine'\npython = 'bin/python'\n";
+    let config = format!(
+        "[system]\nfree = 'Pt3'\n[potential]\n{potential}[random_search]\nevaluations = 20\nside_by_side = 2\n"
+    );
+    fs::write(place.join("own.toml"), config).unwrap();
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_godiff"));
+    plan.current_dir(place).args(["campaign", "own.toml:rss", "--runs", "1", "--out", "camp", "--for", "slurm"]);
+    let (code, said) = outcome(plan);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("own-rss: the module mine of the calculator lies in "), "{said}");
+    assert!(said.contains("start the tasks in that folder, or put it into PYTHONPATH where they run"), "{said}");
+    let run = |path: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_godiff"));
+        command.current_dir("/").args(["campaign", "run", text(&place.join("camp")), "--task", "0"]);
+        path.map(|path| command.env("PYTHONPATH", path));
+        outcome(command)
+    };
+    let (code, said) = run(None);
+    assert!(code == Some(3) && said.contains("No module named 'mine'"), "{code:?} {said}");
+    let (code, said) = run(Some(place));
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Place;
 use crate::system::System;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use toml::Table;
 
 /// Number of structures in a call, if the worker evaluates batches at once.
@@ -57,6 +58,25 @@ impl AseSettings {
             arguments: Table::new(),
             calculator,
         }
+    }
+
+    /// Makes the interpreter's path absolute if it is relative to the folder `here`, so that it holds elsewhere too. Gives a
+    /// sentence about the calculator's module if Python finds it in `here`, where godiff was started, and so not elsewhere.
+    pub fn prepare_to_move(&mut self, here: &Path) -> Option<String> {
+        let python = Path::new(&self.python);
+        if python.is_relative() && python.components().count() > 1 {
+            self.python = here.join(python).to_string_lossy().into_owned();
+        }
+        let module = self.calculator.split([':', '.']).next().unwrap_or_default();
+        let file = here.join(format!("{module}.py"));
+        let is_own = !module.is_empty() && (file.is_file() || here.join(module).join("__init__.py").is_file());
+        is_own.then(|| {
+            format!(
+                "the module {module} of the calculator lies in {} and stays there; start the tasks in that folder, or put it into \
+                 PYTHONPATH where they run",
+                here.display()
+            )
+        })
     }
 
     /// The arguments for worker `number` as JSON.
@@ -127,6 +147,25 @@ fn json(value: &toml::Value, worker: &str) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only the interpreter's path can be taken along; the user hears of a module that stays.
+    #[test]
+    fn an_own_module_stays_behind() {
+        let here = tempfile::TempDir::new().unwrap();
+        std::fs::write(here.path().join("mine.py"), "").unwrap();
+        for (calculator, python, stays, taken) in [
+            ("mine:Mine", "../venv/bin/python", true, here.path().join("../venv/bin/python").to_str().unwrap()),
+            ("mine.part:Mine", "/usr/bin/python3", true, "/usr/bin/python3"),
+            ("ase.calculators.emt:EMT", "python3", false, "python3"),
+        ] {
+            let mut settings = AseSettings { python: python.into(), ..AseSettings::new(calculator.into()) };
+            let said = settings.prepare_to_move(here.path());
+            assert_eq!((said.is_some(), &*settings.python), (stays, taken), "{said:?}");
+            let sentence =
+                format!("the module mine of the calculator lies in {} and stays there;", here.path().display());
+            assert!(said.is_none_or(|said| said.starts_with(&sentence)));
+        }
+    }
 
     #[test]
     fn arguments_become_json() {

@@ -1,6 +1,6 @@
 //! Planning: the list of runs, and the files for a scheduler.
 
-use crate::cli::common::watch_interrupts;
+use crate::cli::common::{note, watch_interrupts};
 use crate::cli::numbers::{list, whole};
 use clap::{Args, ValueEnum};
 use godiff::benchmark::{Entrant, Resources};
@@ -9,6 +9,7 @@ use godiff::campaign::slurm::{Script, shell_quoted};
 use godiff::campaign::{Campaign, Planned};
 use godiff::disk::write_atomic;
 use godiff::gpu::Place;
+use godiff::potential::PotentialSettings;
 use godiff::{Error, Result};
 use std::path::PathBuf;
 
@@ -101,7 +102,13 @@ impl Plan {
         self.check_options(starter)?;
         // A wrong device is refused before anything is written.
         let device = self.device(starter)?;
-        let entrants = self.configs.iter().map(|config| Entrant::parse(config)).collect::<Result<_>>()?;
+        let mut entrants = self.configs.iter().map(|config| Entrant::parse(config)).collect::<Result<Vec<_>>>()?;
+        for entrant in &mut entrants {
+            if let PotentialSettings::Ase(settings) = &mut entrant.settings.sections.potential {
+                let stays = settings.prepare_to_move(&std::env::current_dir().unwrap_or_default());
+                stays.iter().for_each(|what| note(&format!("{}: {what}", entrant.name)));
+            }
+        }
         let seeds = match &self.seeds {
             Some(seeds) => list(seeds, "--seeds")?,
             None => (0..self.runs).collect(),
