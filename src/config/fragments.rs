@@ -81,7 +81,7 @@ mod tests {
             (
                 "",
                 "",
-                "system.free: the formula of the free atoms is missing; give for example free = \"Pt7\", or molecules in",
+                "system.free: the formula of the free atoms is empty; name them, for example \"Pt7\", or add molecules as [[frag",
             ),
             (
                 "free = 'Pt'\nkeep_bonded = true",

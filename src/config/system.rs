@@ -56,7 +56,7 @@ pub struct ConfinementSection {
 impl SystemSection {
     pub(super) fn check(&self, keys: Keys, with_molecules: bool) -> Result<()> {
         let message =
-            "the formula of the free atoms is missing; give for example free = \"Pt7\", or molecules in [[fragments]]";
+            "the formula of the free atoms is empty; name them, for example \"Pt7\", or add molecules as [[fragments]]";
         keys.require(with_molecules || !self.free.trim().is_empty(), "free", message)?;
         let message = "this is about molecules; name them in [[fragments]]";
         keys.require(with_molecules || self.keep_bonded.is_none(), "keep_bonded", message)
