@@ -198,7 +198,13 @@ impl Loop<'_> {
             reporter.message(&format!("{barren}; training uses the earlier structures"));
             return Ok(());
         }
-        let remedy = "give the free atoms more room, more samples_per_iteration, or wider bounds";
+        let remedy = match last.counts.failed {
+            0 => "give the free atoms more room, more samples_per_iteration, or wider bounds",
+            _ => {
+                "scattered atoms often have no answer: take first_samples = \"placed\", a larger min_distance_angstrom or more \
+                 samples_per_iteration"
+            }
+        };
         Err(Error::Failed(format!("{barren}; {remedy}")))
     }
 

@@ -317,12 +317,13 @@ fn a_worker_that_lost_its_gpu_is_started_again() {
     assert_eq!(place.n_told("run", "the GPU is lost to this process"), 1);
 }
 
-/// Five structures in a row at which the calculator raises are the end, unless the configuration says otherwise.
+/// Structures in a row at which the calculator raises are the end where the configuration says so. Otherwise an iteration without any
+/// answer is.
 #[test]
 fn exceptions_in_a_row_end_the_search_when_the_user_says() {
     let Some(python) = python() else { return };
     let potential = |more: &str| format!("{FAULTY}\n{more}\narguments = {{ raise_in = 1 }}");
-    let place = Place::new(&python, &potential(""), SAMPLES);
+    let place = Place::new(&python, &potential("end_after_failures = 5"), SAMPLES);
     let ended = |n: usize| {
         format!(
             "the potential failed at {n} structures in a row, the last time because it raised RuntimeError: no convergence in 60 \
@@ -335,6 +336,15 @@ fn exceptions_in_a_row_end_the_search_when_the_user_says() {
     let place = Place::new(&python, &potential("end_after_failures = 3"), SAMPLES);
     place.forget_target();
     place.fails(&["search", "ase.toml", "--out", "run"], &ended(3));
+    let place = Place::new(&python, &potential(""), SAMPLES);
+    place.forget_target();
+    let output = place.run(&["search", "ase.toml", "--out", "run"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("12 failed in the potential); scattered atoms often have no answer: take first_samples = "),
+        "{said}"
+    );
 }
 
 /// An energy may be an array of one number.

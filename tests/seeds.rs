@@ -276,7 +276,7 @@ fn campaigns_need_no_target() {
     let local = succeeds(place.path(), &[&plan[..], &["local", "--device", "cpu"]].concat());
     assert!(fs::read(place.path().join("all/ar7/seed-0/archive.db")).unwrap() == archive);
     assert!(local.starts_with("6 runs: 6 finished, 0 running"), "{local}");
-    assert!(local.contains("\nar7\nseed  ") && local.contains("\n\nar7-rss\nseed  "), "{local}");
+    assert!(local.contains("\nar7\n  ") && local.contains("\n\nar7-rss\n  "), "{local}");
     assert_eq!(local.matches(" of 3 seeds agree on the lowest minimum, ").count(), 2, "{local}");
     assert!(!local.contains("success"), "no target, no success: {local}");
     for name in ["ar7", "ar7-rss"] {

@@ -26,11 +26,24 @@ const RESULTS: [&str; 15] = [
 const CHARGES: &str = "charge";
 
 /// Keys that godiff writes about a structure's history.
-const HISTORY: [&str; 11] =
-    ["iteration", "index", "kt_ev", "status", "reason", "time", "count", "relaxed", "n_runs", "symmetry", "score"];
+const HISTORY: [&str; 13] = [
+    "iteration",
+    "index",
+    "kt_ev",
+    "status",
+    "reason",
+    "time",
+    "count",
+    "relaxed",
+    "n_runs",
+    "origin",
+    "seeds",
+    "symmetry",
+    "score",
+];
 
 /// Beginnings of such keys: `lowest_run`, `first_evaluation`, `layer_group`, …
-const HISTORY_BEGINS: [&str; 4] = ["lowest_", "first_", "layer_group", "space_group"];
+const HISTORY_BEGINS: [&str; 5] = ["lowest_", "first_", "last_", "layer_group", "space_group"];
 
 /// Keys of the comment line and columns of the atom lines that do not belong to the structure itself.
 #[derive(Debug, Clone, PartialEq, Default)]

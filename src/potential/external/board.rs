@@ -286,7 +286,8 @@ impl Board {
     pub fn failed(&self, round: u64, id: WorkerId, tasks: Vec<Task>, why: &str) {
         let mut state = self.lock();
         if round == state.round {
-            state.count_failure(id, &tasks, why);
+            let allowed = state.limits.failures;
+            state.count_failure(id, &tasks, allowed, why);
             for mut task in tasks {
                 task.failed_at.push(id);
                 if task.failed_at.len() >= ATTEMPTS {
@@ -308,7 +309,8 @@ impl Board {
         if round == state.round
             && let Some((first, why)) = tasks.first()
         {
-            state.count_failure(id, std::slice::from_ref(first), why);
+            let allowed = if others_may_know { state.limits.failures } else { state.limits.refusals };
+            state.count_failure(id, std::slice::from_ref(first), allowed, why);
             for (mut task, why) in tasks {
                 task.failed_at.push(id);
                 let asked_all = state.workers.iter().all(|worker| task.failed_at.contains(worker));
@@ -339,20 +341,21 @@ impl Board {
 }
 
 impl State {
-    /// Worker `id` had no numbers for `tasks`, which were in one call. This is one failure, whatever its size. Too many in a row
-    /// end the search.
-    fn count_failure(&mut self, id: WorkerId, tasks: &[Task], why: &str) {
+    /// Worker `id` had no numbers for `tasks`, which were in one call. This is one failure, whatever its size. The search ends if
+    /// there are more than `allowed` in a row.
+    fn count_failure(&mut self, id: WorkerId, tasks: &[Task], allowed: usize, why: &str) {
         self.failed_in_a_row.extend(tasks.first().map(|task| task.number));
         self.culprits.insert(id);
         let n_failures = self.failed_in_a_row.len();
         let all_had_a_share = self.workers.is_subset(&self.culprits);
-        let enough = self.limits.failures.saturating_mul(if all_had_a_share { 1 } else { TIMES_OF_ANYBODY });
+        let enough = allowed.saturating_mul(if all_had_a_share { 1 } else { TIMES_OF_ANYBODY });
         if n_failures >= enough {
             self.fatal.get_or_insert_with(|| {
                 format!(
                     "the potential failed at {n_failures} structures in a row, the last time because it {why}; mend it and resume \
                      (a search with --resume, which keeps everything evaluated so far), or allow more in a new run with \
-                     potential.end_after_failures"
+                     potential.end_after_failures; scattered atoms often have no answer: first_samples = \"placed\" and a larger \
+                     min_distance_angstrom in [search] help"
                 )
             });
         }

@@ -11,8 +11,10 @@ const TIMES_MEDIAN: u32 = 10;
 const REMEMBERED: usize = 101;
 /// Number of calls after which the median counts.
 const KNOWN_AFTER: usize = 3;
-/// Number of failed structures in a row that end everything, unless the user gives one.
+/// Number of failed structures in a row that end everything, unless the user gives one: a worker died, hung or sent nonsense.
 const FAILURES: usize = 5;
+/// The same for structures at which a calculator raised an exception. Scattered atoms often have no converged answer.
+const REFUSALS: usize = 50;
 /// Pauses after failures in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -26,6 +28,8 @@ pub struct Limits {
     given: Option<Duration>,
     /// Number of failed structures in a row after which no answer is expected any more, if every worker had one of them.
     pub failures: usize,
+    /// The same for structures at which the calculator of godiff's own worker raised an exception.
+    pub refusals: usize,
     recent: VecDeque<Duration>,
 }
 
@@ -37,13 +41,14 @@ impl Limits {
             startup: duration(startup_seconds),
             given: call_seconds.map(duration),
             failures: FAILURES,
+            refusals: REFUSALS,
             recent: VecDeque::new(),
         }
     }
 
     /// These limits, with `failures` as the allowed number of failures in a row, if it is given.
     pub fn ending_after(self, failures: Option<usize>) -> Self {
-        Limits { failures: failures.unwrap_or(FAILURES), ..self }
+        Limits { failures: failures.unwrap_or(FAILURES), refusals: failures.unwrap_or(REFUSALS), ..self }
     }
 
     /// A call took `time`.

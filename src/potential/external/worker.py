@@ -52,6 +52,9 @@ def one_by_one(calculator, structures):
     results = []
     for atoms in structures:
         try:
+            # An answer must not depend on the structures before. Some calculators start from the density of the last one, and ASE's
+            # do not see that the charge of the same atoms has changed.
+            getattr(calculator, "reset", lambda: None)()
             atoms.calc = calculator
             forces = np.asarray(atoms.get_forces(apply_constraint=False), float).reshape(len(atoms), 3)
             # Some calculators give an array with one number.
@@ -127,10 +130,6 @@ class Evaluator:
         self.calculator = calculator
         self.batched = together(calculator)
 
-    def forget(self):
-        """ASE's calculators keep their last results, and do not see that the charge of the same atoms has changed."""
-        getattr(self.calculator, "reset", lambda: None)()
-
     def __call__(self, structures):
         if self.batched is not None and len(structures) > 1:
             try:
@@ -205,7 +204,6 @@ def serve(connection, evaluate):
             connection.integer()
             text, _, extras = connection.receive(connection.integer()).decode().partition(",extras:")
             extras = json.loads(extras or "{}")
-            evaluate.forget()
             settings = dict(part.strip().split(":", 1) for part in text.split(",") if ":" in part)
             numbers = [int(number) for number in settings["numbers"].split()]
             pbc = [flag == "1" for flag in settings["pbc"].split()]

@@ -162,10 +162,10 @@ fn clients_are_asked_once_each() {
 /// The user sets how many refusals in a row end the search.
 #[test]
 fn failures_end_it_when_the_user_says() {
-    for (given, enough) in [(None, 5), (Some(2), 2), (Some(9), 9)] {
+    for (given, enough) in [(None, 50), (Some(2), 2), (Some(9), 9)] {
         let board = Board::new(Limits::new(600.0, None).ending_after(given), None);
         board.open_round();
-        board.add((0..20).map(|k| (k, structure(78))).collect());
+        board.add((0..60).map(|k| (k, structure(78))).collect());
         let a = board.joined(None);
         for number in 0..enough {
             assert!(!board.closing(), "{given:?} {number}");
@@ -176,7 +176,10 @@ fn failures_end_it_when_the_user_says() {
         let message = board.collect(NOW).unwrap_err().to_string();
         let expected =
             format!("the potential failed at {enough} structures in a row, the last time because it raised Alarm: no;");
-        assert!(message.starts_with(&expected) && message.ends_with("with potential.end_after_failures"), "{message}");
+        assert!(
+            message.starts_with(&expected) && message.ends_with("min_distance_angstrom in [search] help"),
+            "{message}"
+        );
     }
 }
 
