@@ -290,5 +290,5 @@ fn the_first_hour_runs() {
         Command::new("sh").args(["-e", "-c", &script]).current_dir(folder.path()).env("PATH", path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("au3-target-rss") && said.contains("100 structures written to samples.xyz"), "{said}");
+    assert!(said.contains("au3-target-evolve") && said.contains("100 structures written to samples.xyz"), "{said}");
 }

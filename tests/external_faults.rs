@@ -424,7 +424,7 @@ fn five_failures_in_a_row_end_the_evaluation() {
     assert_eq!(error.exit_code(), 3);
     let expected = "the potential failed at 5 structures in a row, the last time because it sent forces for 4 atoms instead \
                     of 3; mend it and resume (a search with --resume, which keeps everything evaluated so far), or allow more in a \
-                    new run with potential.end_after_failures";
+                    new run with potential.end_after_failures; scattered atoms often have no answer: first_samples = \"placed\" and a larger min_distance_angstrom in [search] help";
     assert_eq!(error.to_string(), expected);
 }
 
