@@ -26,7 +26,7 @@ const STRUCTURE_KEYS: [&str; 4] = ["Lattice", "Properties", "pbc", "energy"];
 /// Columns that belong to the structure itself.
 const STRUCTURE_COLUMNS: [&str; 5] = ["species", "Z", "pos", "forces", "move_mask"];
 
-/// One frame: a structure, with the further keys and columns of the file in its [`Extras`].
+/// One frame: a structure, with the further keys and columns of the file in its [`Extras`](super::Extras).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
     /// Atoms, cell, energy, forces, fixed atoms, further keys and columns.
