@@ -29,10 +29,14 @@ def for_older(text):
 
 def run(program, config, command, folder, older):
     copy = config.parent / f".same-bits-{config.name}"
-    copy.write_text(for_older(config.read_text()) if older else config.read_text())
+    arguments = [program, command, copy, "--seed", SEED, "--out", folder, "--threads", "1", "--quiet"]
+    arguments += ["--device", "cpu"] if command == "search" else []
     try:
-        arguments = [program, command, copy, "--seed", SEED, "--out", folder, "--threads", "1", "--quiet"]
-        subprocess.run([*arguments, *(["--device", "cpu"] if command == "search" else [])], check=True)
+        copy.write_text(config.read_text())
+        # Exit code 2: a key that this program does not know.
+        if subprocess.run(arguments, check=False, capture_output=older).returncode == 2 and older:
+            copy.write_text(for_older(config.read_text()))
+            subprocess.run(arguments, check=True)
     finally:
         copy.unlink()
 
