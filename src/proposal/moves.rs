@@ -70,10 +70,10 @@ fn confine(system: &System, atom: usize, mut position: Vec3) -> Vec3 {
     system.wrap(atom, position)
 }
 
-/// The groups of atoms that a move treats as one, of the structure with the moving atoms at `free` (n × 3, Å): in half of the
+/// The groups of atoms that a move treats as one, of the structure with the moving atoms at `free` (n × 3, Å): in `share` of the
 /// moves each molecule as a whole, else every atom alone. Mobile atoms are in none.
-fn groups(system: &System, free: &[Vec3], random: &mut Random) -> Vec<Vec<usize>> {
-    if !system.molecules.all.is_empty() && uniform(random) < WHOLE_SHARE {
+fn groups(system: &System, free: &[Vec3], share: f64, random: &mut Random) -> Vec<Vec<usize>> {
+    if !system.molecules.all.is_empty() && uniform(random) < share {
         return system.groups_by_bonds(free);
     }
     (system.n_mobile()..free.len()).map(|atom| vec![atom]).collect()
@@ -84,7 +84,7 @@ fn groups(system: &System, free: &[Vec3], random: &mut Random) -> Vec<Vec<usize>
 /// than the width of their noise.
 pub fn shake(system: &System, free: &[Vec3], step: f64, shortest: ShortestDistance, random: &mut Random) -> Vec<Vec3> {
     let mut shaken = Vec::new();
-    let mut groups = groups(system, free, random);
+    let mut groups = groups(system, free, WHOLE_SHARE, random);
     groups.retain(|group| group.len() > 1);
     for _ in 0..TRIES {
         let moved = |(atom, r): (usize, &Vec3)| {
@@ -98,6 +98,14 @@ pub fn shake(system: &System, free: &[Vec3], step: f64, shortest: ShortestDistan
         }
     }
     shaken
+}
+
+/// Displaces the atoms of molecules by normal numbers of this `width`, Å.
+pub(super) fn vibrate(system: &System, free: &mut [Vec3], width: f64, random: &mut Random) {
+    for (atom, position) in free.iter_mut().enumerate().skip(system.n_single()) {
+        let mut normal = || normal_pair(1.0 - uniform(random), uniform(random))[0];
+        *position = confine(system, atom, position.map(|x| x + width * normal()));
+    }
 }
 
 /// Puts the atoms of `group` where they are after one common displacement from `free` of up to `step` Å along each axis, and a turn.
@@ -165,7 +173,9 @@ pub(super) fn turned(rotation: &[Vec3; 3], r: Vec3) -> Vec3 {
 pub fn relocate(placement: &Placement, free: &[Vec3], random: &mut Random) -> Option<Vec<Vec3>> {
     let system = placement.system();
     let mut moved = confined(system, free);
-    let groups = groups(system, &moved, random);
+    // An atom of a molecule that must stay whole has nowhere else to go.
+    let share = if system.molecules.keep_bonded { 1.0 } else { WHOLE_SHARE };
+    let groups = groups(system, &moved, share, random);
     let bonds: Vec<usize> = groups.iter().map(|group| placement.bonds(group, &moved)).collect();
     let fewest = bonds.iter().copied().min().unwrap_or(0);
     let looseness: Vec<f64> = bonds.iter().map(|&n| libm::exp(-((n - fewest) as f64))).collect();
