@@ -115,6 +115,19 @@ mod tests {
         );
     }
 
+    /// A search that uses the constraints does not warn that they are unused, nor does the report of its run.
+    #[test]
+    fn constraints_that_are_used_are_no_reason_to_warn() {
+        let (folder, run) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        assert_eq!(load(folder.path(), "", "").unwrap().template_extras.len(), 1);
+        assert_eq!(load(folder.path(), "mobile = { indices = [1] }", "").unwrap().template_extras.len(), 1);
+        let settings = load(folder.path(), "mobile = { constraints = true }", "").unwrap();
+        settings.copy_files(run.path()).unwrap();
+        std::fs::write(run.path().join("config.toml"), settings.to_toml()).unwrap();
+        let again = Settings::load(&run.path().join("config.toml")).unwrap();
+        assert_eq!((settings.template_extras, again.template_extras), (vec![], vec![]));
+    }
+
     /// The copies in the run folder have the order of structures, and the configuration there names the atoms by it.
     #[test]
     fn run_folders_hold_the_order_of_structures() {

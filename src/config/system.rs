@@ -141,8 +141,12 @@ const RESULTS: [&str; 3] = ["magmoms", "charges", "charge"];
 /// charges. `sections` are as they were written.
 pub(super) fn template_extras(frame: &Frame, sections: &File) -> Vec<String> {
     let n_atoms = frame.structure.n_atoms();
-    let n_free = frame.structure.fixed.iter().filter(|fixed| !**fixed).count();
-    let used = sections.system.mobile.as_ref().is_some_and(|mobile| mobile.constraints == Some(true));
+    let free: Vec<usize> = (0..n_atoms).filter(|&atom| !frame.structure.fixed[atom]).collect();
+    let n_free = free.len();
+    // A run folder names the mobile atoms by their indices.
+    let names_them =
+        |mobile: &MobileSection| mobile.constraints == Some(true) || mobile.indices.as_ref() == Some(&free);
+    let used = sections.system.mobile.as_ref().is_some_and(names_them);
     let mixed = !used && (n_free < n_atoms && n_free > 0 || frame.partly_fixed().is_some());
     let which = match frame.partly_fixed() {
         Some(_) => "some atoms are fixed along some axes there".to_owned(),
