@@ -40,9 +40,9 @@ __device__ __forceinline__ Vector score_at(const ReverseArguments& arguments, u6
     return {double(score[0]), double(score[1]), double(score[2])};
 }
 
-// Start positions: mobile atoms are normal around their places; under confinement the others are uniform over the cell in the plane and over the heights; those of a free cluster are
-// normal and centred; otherwise they are uniform over the cell. Sets the steps to 0. Blocks of `per_block` structures; shared
-// memory for a free cluster alone: (n + 1)·per_block × 3 doubles.
+// Start positions: mobile atoms are normal around their places. Under confinement the others are uniform over the cell in the plane
+// and over the heights; those of a free cluster are normal and centred; otherwise they are uniform over the cell. Sets the steps to
+// 0. Blocks of `per_block` structures; shared memory for a free cluster alone: (n + 1)·per_block × 3 doubles.
 KERNEL(128, prior, ReverseArguments) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
     const unsigned n_here = min(arguments.per_block, arguments.n_structures - first);

@@ -12,28 +12,17 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-const CONFIG: &str = "
+const CONFIG: &str = concat!(
+    "
 [system]
 template = 'slab.xyz'
 free = 'CuAu'
 confinement = { above_template_angstrom = [0.5, 5.0] }
 [potential]
 kind = 'emt'
-[model]
-features = 4
-blocks = 1
-radial_functions = 4
-cutoff_angstrom = 4.0
-[diffusion]
-steps = 5
-[search]
-iterations = 2
-samples_per_iteration = 4
-buffer = 4
-[training]
-steps_per_iteration = 2
-batch = 2
-";
+",
+    include_str!("common/tiny.toml"),
+);
 
 /// A folder with the configuration, its slab, and two own structures in `known.xyz`: the second lists its atoms in another order.
 fn place() -> TempDir {

@@ -18,29 +18,19 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A cluster of seven atoms, which has four minima, and a search so short that its seeds end in different ones.
-const CLUSTER: &str = "
+const CLUSTER: &str = concat!(
+    "
 [system]
 free = 'Ar7'
 [potential]
 kind = 'lennard-jones'
 sigma_angstrom = 2.7
-[model]
-features = 4
-blocks = 1
-radial_functions = 4
-cutoff_angstrom = 4.0
-[diffusion]
-steps = 5
-[search]
-iterations = 2
-samples_per_iteration = 4
-buffer = 4
-[training]
-steps_per_iteration = 2
-batch = 2
-[random_search]
+",
+    include_str!("common/tiny.toml"),
+    "[random_search]
 evaluations = 900
-";
+",
+);
 
 fn cluster(place: &Path) -> PathBuf {
     let path = place.join("ar7.toml");

@@ -58,13 +58,12 @@ fn not_fixed(template: &Frame) -> Result<Vec<usize>> {
             atom + 1
         )));
     }
-    let fixed = &template.structure.fixed;
-    let free: Vec<usize> = (0..fixed.len()).filter(|&atom| !fixed[atom]).collect();
+    let free = template.structure.not_fixed();
     match free.len() {
         0 => Err(Error::bad_input(
             "the template's file fixes all atoms, so none may move; free some or leave the key out",
         )),
-        n if n == fixed.len() => Err(Error::bad_input(
+        n if n == template.structure.n_atoms() => Err(Error::bad_input(
             "the template's file fixes no atom; mark the fixed ones there (a FixAtoms constraint, selective dynamics), or give \
              { layers = 1 } or { indices = […] }",
         )),

@@ -141,7 +141,7 @@ const RESULTS: [&str; 3] = ["magmoms", "charges", "charge"];
 /// charges. `sections` are as they were written.
 pub(super) fn template_extras(frame: &Frame, sections: &File) -> Vec<String> {
     let n_atoms = frame.structure.n_atoms();
-    let free: Vec<usize> = (0..n_atoms).filter(|&atom| !frame.structure.fixed[atom]).collect();
+    let free = frame.structure.not_fixed();
     let n_free = free.len();
     // A run folder names the mobile atoms by their indices.
     let names_them =

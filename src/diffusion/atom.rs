@@ -27,7 +27,8 @@ pub struct AtomProcess<'a> {
 impl<'a> AtomProcess<'a> {
     /// The process of moving atom `atom` of `system` with the noise levels `sde`.
     pub fn of(system: &'a System, sde: &Sde, atom: usize) -> Self {
-        AtomProcess { factor: factor(system, sde, atom), confinement: system.confinement_of(atom) }
+        let factor = if system.is_mobile(atom) { mobile_factor(system, sde) } else { 1.0 };
+        AtomProcess { factor, confinement: system.confinement_of(atom) }
     }
 
     /// s, 1/Å, from the model's output.
@@ -39,11 +40,6 @@ impl<'a> AtomProcess<'a> {
     pub fn diffusion_squared(&self, g2: f64) -> f64 {
         self.factor * self.factor * g2
     }
-}
-
-/// f of moving atom `atom`.
-fn factor(system: &System, sde: &Sde, atom: usize) -> f64 {
-    if system.is_mobile(atom) { mobile_factor(system, sde) } else { 1.0 }
 }
 
 /// f of the mobile atoms of `system`.

@@ -52,11 +52,6 @@ pub fn direction(random: &mut Random) -> Vec3 {
     }
 }
 
-/// Whether free atoms may start at `position` (Å): at an allowed height and, along cell axes that do not repeat, inside the cell.
-pub fn allowed(system: &System, position: Vec3) -> bool {
-    system.allows(position)
-}
-
 /// The atoms at `free` (n × 3, Å) moved to the nearest allowed heights and back into the cell.
 pub fn confined(system: &System, free: &[Vec3]) -> Vec<Vec3> {
     free.iter().enumerate().map(|(atom, &position)| confine(system, atom, position)).collect()

@@ -241,7 +241,7 @@ impl<'a> Placement<'a> {
             let Reach { shortest, gap, .. } = self.reach(atom, other);
             far(self.number(other), at, shortest, gap)
         };
-        super::moves::allowed(self.system, position)
+        self.system.allows(position)
             && placed.iter().all(|&(other, at)| far_from(other, at))
             && self.template(mobile).all(|(number, at)| far(number, at, self.settings.shortest_bond, 0.0))
     }

@@ -12,10 +12,13 @@ use std::collections::BTreeMap;
 /// others than the system.
 pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Vec<Vec3> {
     let in_plane = system.confinement.is_some() || system.n_template() > 0 || system.n_mobile() > 0;
-    let alike = |free: &[Vec3]| kinds(system, &system.groups_by_bonds(free)) == kinds(system, &system.groups());
-    let wholes = parents.iter().all(|free| alike(free));
-    let slots = if wholes { system.groups() } else { one_by_one(system) };
-    let groups = parents.map(|free| if wholes { system.groups_by_bonds(free) } else { one_by_one(system) });
+    let (mut slots, mut groups) = (system.groups(), parents.map(|free| system.groups_by_bonds(free)));
+    let mut wanted = kinds(system, &slots);
+    if groups.iter().any(|groups| kinds(system, groups) != wanted) {
+        slots = one_by_one(system);
+        groups = [slots.clone(), slots.clone()];
+        wanted = kinds(system, &slots);
+    }
     let moving: Vec<usize> = (system.n_mobile()..system.n_free()).collect();
     let [first, second] = parents.map(|free| whole(system, free, &moving));
     let turn = if system.is_free_cluster() { mirrored_or_not(random) } else { IDENTITY };
@@ -54,7 +57,6 @@ pub fn splice(system: &System, parents: [&[Vec3]; 2], random: &mut Random) -> Ve
     for &group in by_height(0).iter().take(n_first) {
         taken.entry(kind(system, &groups[0][group])).or_default().push(group_of(0, group, first.centre));
     }
-    let wanted = kinds(system, &slots);
     for &group in by_height(1).iter().rev() {
         let kind = kind(system, &groups[1][group]);
         let of_kind = taken.entry(kind.clone()).or_default();

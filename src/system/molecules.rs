@@ -19,6 +19,8 @@ pub struct Molecule {
     pub numbers: Vec<u8>,
     /// Positions of its atoms around their centre, m × 3, Å.
     pub shape: Vec<Vec3>,
+    /// Its bonds.
+    bonds: BondGraph,
 }
 
 /// The molecules of a system. Their atoms are the last ones of [`System::free_numbers`], molecule by molecule.
@@ -37,7 +39,8 @@ impl Molecule {
     /// `BadInput` for atoms that bonds do not connect.
     pub fn new(structure: &Structure) -> Result<Self> {
         let Structure { cell, numbers, positions, .. } = structure;
-        let n_pieces = BondGraph::within(BOND_FACTOR, cell, numbers, positions).pieces().len();
+        let bonds = BondGraph::within(BOND_FACTOR, cell, numbers, positions);
+        let n_pieces = bonds.pieces().len();
         if n_pieces > 1 {
             return Err(Error::bad_input(format!(
                 "its atoms are no molecule but {n_pieces} pieces (bonds reach to {BOND_FACTOR} times the sum of the covalent \
@@ -47,7 +50,8 @@ impl Molecule {
         // Across periodic boundaries too.
         let around: Vec<Vec3> = positions.iter().map(|&r| cell.minimum_image(sub(r, positions[0]))).collect();
         let centre = scale(1.0 / around.len() as f64, around.iter().copied().fold([0.0; 3], add));
-        Ok(Molecule { numbers: numbers.clone(), shape: around.into_iter().map(|r| sub(r, centre)).collect() })
+        let shape = around.into_iter().map(|r| sub(r, centre)).collect();
+        Ok(Molecule { numbers: numbers.clone(), shape, bonds })
     }
 }
 
@@ -104,8 +108,7 @@ impl System {
     pub fn molecules_are_whole(&self, free: &[Vec3]) -> bool {
         let mut pieces: Vec<BondGraph> = self.molecule_bonds(free).into_pieces();
         self.molecules.all.iter().all(|molecule| {
-            let graph = BondGraph::within(BOND_FACTOR, &super::Cell::NONE, &molecule.numbers, &molecule.shape);
-            let found = pieces.iter().position(|piece| piece.is_isomorphic_to(&graph));
+            let found = pieces.iter().position(|piece| piece.is_isomorphic_to(&molecule.bonds));
             found.map(|place| pieces.swap_remove(place)).is_some()
         })
     }

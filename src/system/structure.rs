@@ -49,6 +49,11 @@ impl Structure {
         Structure { extras: inputs.map(Arc::new), ..self.clone() }
     }
 
+    /// Indices of the atoms that are not fixed, ascending.
+    pub fn not_fixed(&self) -> Vec<usize> {
+        (0..self.n_atoms()).filter(|&atom| !self.fixed[atom]).collect()
+    }
+
     /// N, the number of atoms.
     pub fn n_atoms(&self) -> usize {
         self.numbers.len()
