@@ -162,14 +162,12 @@ impl Settings {
 
     /// The seed in the run folder `folder`, if it can be read.
     pub fn seed_of_run(folder: &Path) -> Option<u64> {
-        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
-        u64::try_from(table.get("search")?.get("seed")?.as_integer()?).ok()
+        u64::try_from(table_of_run(folder)?.get("search")?.get("seed")?.as_integer()?).ok()
     }
 
     /// The file with the own structures of the run in `folder`, if it has some.
     pub fn seeds_of_run(folder: &Path) -> Option<PathBuf> {
-        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
-        table.get("seeds").map(|_| folder.join(SEEDS_COPY))
+        table_of_run(folder)?.get("seeds").map(|_| folder.join(SEEDS_COPY))
     }
 
     /// The part of the configuration that an engine needs.
@@ -201,8 +199,7 @@ impl Settings {
 
     /// The time limit in the run folder `folder`, hours, if it has one that can be read.
     pub fn hours_of_run(folder: &Path) -> Option<f64> {
-        let table: toml::Table = SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()?;
-        table.get("search")?.get("hours")?.as_float()
+        table_of_run(folder)?.get("search")?.get("hours")?.as_float()
     }
 
     /// Where the run folder `folder` has the target.
@@ -264,6 +261,11 @@ impl Settings {
             _ => Ok(()),
         }
     }
+}
+
+/// The configuration in the run folder `folder`, if it can be read.
+fn table_of_run(folder: &Path) -> Option<toml::Table> {
+    SourceFile::read(&folder.join(RUN_CONFIG)).ok()?.parse().ok()
 }
 
 /// File names of the molecules' copies in a run folder, by their number from 1.

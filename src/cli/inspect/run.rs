@@ -2,7 +2,7 @@
 
 use super::{describe_archive, lowest_energy, time};
 use crate::cli::common::print;
-use godiff::baseline::Baseline;
+use godiff::benchmark::Method;
 use godiff::config::Settings;
 use godiff::run::{RunDirectory, RunStatus, Segment, Summary, read_metrics};
 use godiff::{Error, Result};
@@ -14,7 +14,7 @@ pub fn describe(folder: &Path) -> Result<()> {
     let Summary { version, seed, device, evaluations, samples, seconds, .. } = &summary;
     // A configuration that cannot be read any more, for instance by a later version, does not hide the results.
     let settings = Settings::load(&RunDirectory::config_of(folder)).ok();
-    let method = settings.as_ref().map_or("run", method);
+    let method = settings.as_ref().map_or("run", |settings| Method::of(&settings.sections).name());
     print(format!("{}: {method}, {}", folder.display(), standing(folder, summary.status)))?;
     print(format!("godiff {version}, {device}, seed {seed}"))?;
     settings.iter().try_for_each(|settings| print(task(settings)))?;
@@ -58,21 +58,6 @@ pub fn standing(folder: &Path, status: RunStatus) -> &'static str {
     }
 }
 
-fn baseline(settings: &Settings) -> Option<Baseline> {
-    let sections = &settings.sections;
-    match (&sections.random_search, &sections.basin_hopping, &sections.evolution) {
-        (Some(_), _, _) => Some(Baseline::RandomSearch),
-        (_, Some(_), _) => Some(Baseline::BasinHopping),
-        (_, _, Some(_)) => Some(Baseline::Evolution),
-        (None, None, None) => None,
-    }
-}
-
-/// The name of the run's command.
-fn method(settings: &Settings) -> &'static str {
-    baseline(settings).map_or("search", Baseline::name)
-}
-
 /// The task of a run and its effort.
 fn task(settings: &Settings) -> String {
     let sections = &settings.sections;
@@ -82,9 +67,9 @@ fn task(settings: &Settings) -> String {
         (n_fixed, n_mobile) => format!(" on {} template atoms, {n_mobile} of them mobile", n_fixed + n_mobile),
     };
     let potential = sections.potential.describe();
-    let effort = match baseline(settings) {
-        Some(baseline) => format!("{} evaluations", baseline.budget(sections)),
-        None => {
+    let effort = match Method::of(sections) {
+        Method::Baseline(baseline) => format!("{} evaluations", baseline.budget(sections)),
+        Method::Search => {
             let search = &sections.search;
             let guided = if sections.guidance.is_some() { ", guided" } else { "" };
             format!(
