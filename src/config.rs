@@ -34,7 +34,7 @@ pub use guidance::GuidanceSection;
 pub use mobile::MobileSection;
 pub use model::ModelSection;
 pub use placement::{PlacementMethod, PlacementSettings};
-pub use proposals::ProposalSection;
+pub use proposals::{HopMoves, Parents, ProposalSection};
 pub use relaxation::{Record, RelaxationSection};
 pub use search::{FirstSamples, SearchSection};
 pub use seeds::SeedsSection;

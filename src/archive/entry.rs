@@ -63,24 +63,57 @@ impl Status {
 }
 
 /// Where a sample comes from, if the archive notes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// One of the user's own structures (`[seeds]`).
     Own,
+    /// Atoms placed next to one another, as in a random structure search.
+    Placed,
+    /// The reverse process.
+    Reverse,
+    /// A hop that shook all atoms.
+    Shake,
+    /// A hop that moved one atom, or one molecule, next to another.
+    Relocate,
+    /// A hop that exchanged two unlike atoms.
+    Exchange,
+    /// A hop that cut two structures and spliced their halves.
+    Splice,
+    /// A hop that made a cluster symmetric.
+    Symmetrise,
 }
 
 impl Origin {
+    /// Every origin.
+    pub const ALL: [Origin; 8] = [
+        Origin::Own,
+        Origin::Placed,
+        Origin::Reverse,
+        Origin::Shake,
+        Origin::Relocate,
+        Origin::Exchange,
+        Origin::Splice,
+        Origin::Symmetrise,
+    ];
+
     /// The text in the archive.
     pub fn as_str(self) -> &'static str {
         match self {
             Origin::Own => "own",
+            Origin::Placed => "placed",
+            Origin::Reverse => "reverse",
+            Origin::Shake => "shake",
+            Origin::Relocate => "relocate",
+            Origin::Exchange => "exchange",
+            Origin::Splice => "splice",
+            Origin::Symmetrise => "symmetrise",
         }
     }
 
     /// The origin with this text.
     pub fn from_text(text: &str) -> Option<Self> {
-        (text == Origin::Own.as_str()).then_some(Origin::Own)
+        Origin::ALL.into_iter().find(|origin| origin.as_str() == text)
     }
 }
 

@@ -47,7 +47,7 @@ pub fn create(connection: &mut Connection, calculator: &str, seed: u64) -> rusql
         "sample": ["Sample", "Index within the iteration, from 0", ""],
         "kt_ev": ["kT", "Temperature of the iteration", "eV"],
         "status": ["Status", "What became of the sample", ""],
-        "origin": ["Origin", "own: a structure that the user gave", ""],
+        "origin": ["Origin", "Where the sample comes from; own: a structure that the user gave", ""],
     }});
     for (name, value) in [
         ("version", ASE_VERSION.to_owned()),

@@ -7,9 +7,12 @@ mod hop;
 mod moves;
 mod placed;
 mod placement;
+mod population;
 mod reverse;
 mod seeds;
+mod shares;
 mod splice;
+mod symmetrise;
 #[cfg(test)]
 mod tests;
 
@@ -58,8 +61,8 @@ pub trait Proposal: Send {
         true
     }
 
-    /// What the archive notes about the origin of its samples.
-    fn origin(&self) -> Option<Origin> {
+    /// What the archive notes about the origin of sample `index` of the round, which it has drawn.
+    fn origin(&self, _index: usize) -> Option<Origin> {
         None
     }
 
@@ -95,7 +98,7 @@ pub fn share_out(round: &mut Round, proposals: &[Box<dyn Proposal + '_>]) {
         let samples = next..next + proposal.claim(round, n_left).min(n_left);
         next = samples.end;
         if !samples.is_empty() {
-            round.parts.push(Part { proposal: number, samples, origin: proposal.origin() });
+            round.parts.push(Part { proposal: number, samples });
         }
     }
 }

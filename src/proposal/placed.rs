@@ -2,6 +2,7 @@
 
 use super::moves::vibrate;
 use super::{Placement, Proposal};
+use crate::archive::Origin;
 use crate::config::{FirstSamples, Settings};
 use crate::engine::{Engine, FreePositions, Progress};
 use crate::error::Result;
@@ -51,5 +52,9 @@ impl Proposal for Placed<'_> {
         _progress: Progress,
     ) -> Result<Vec<FreePositions>> {
         samples.map(|sample| self.sample(sample)).collect()
+    }
+
+    fn origin(&self, _index: usize) -> Option<Origin> {
+        Some(Origin::Placed)
     }
 }

@@ -1,6 +1,7 @@
 //! The reverse process of the diffusion model, from the prior on.
 
 use super::Proposal;
+use crate::archive::Origin;
 use crate::engine::{Engine, FreePositions, Progress, Sampler};
 use crate::error::Result;
 use crate::run::Round;
@@ -24,5 +25,9 @@ impl Proposal for Reverse {
     ) -> Result<Vec<FreePositions>> {
         let sampler = if round.forces_learned { Sampler::Guided } else { Sampler::Plain };
         engine.sample(round.stream, samples, sampler, progress)
+    }
+
+    fn origin(&self, _index: usize) -> Option<Origin> {
+        Some(Origin::Reverse)
     }
 }

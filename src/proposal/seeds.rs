@@ -40,7 +40,7 @@ impl Proposal for Seeds<'_> {
         false
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, _index: usize) -> Option<Origin> {
         Some(Origin::Own)
     }
 }

@@ -307,7 +307,7 @@ fn samples_are_shared_out_in_order() {
     ] {
         let proposals = wants.map(|n| Box::new(Wants(n)) as Box<dyn Proposal>);
         share_out(&mut round, &proposals);
-        let expected = expected.into_iter().map(|(proposal, samples)| Part { proposal, samples, origin: None });
+        let expected = expected.into_iter().map(|(proposal, samples)| Part { proposal, samples });
         assert_eq!(round.parts, expected.collect::<Vec<_>>());
     }
 }

@@ -15,8 +15,17 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Samples on the way to evaluation: the first one's index, and positions of the free atoms, Å.
-pub type Drawn = (usize, Vec<Vec<Vec3>>);
+/// Samples on the way to evaluation: the first one's index, and all of them.
+pub type Drawn = (usize, Vec<Sample>);
+
+/// A sample that is not evaluated yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Positions of the n free atoms, Å.
+    pub free: Vec<Vec3>,
+    /// What the archive notes about its origin.
+    pub origin: Option<Origin>,
+}
 
 /// Both ends of the potential's work on one round.
 pub(super) struct RoundEvaluation<'a> {
@@ -40,8 +49,8 @@ pub(super) struct RoundEvaluation<'a> {
 pub(super) struct Handled {
     /// Set once no more structures arrive; until then the reporter shows how they are drawn.
     all_drawn: bool,
-    /// Positions of the structures that are being evaluated.
-    positions: HashMap<usize, Vec<Vec3>>,
+    /// The samples that are being evaluated, by their index.
+    asked: HashMap<usize, Sample>,
     n_handed_over: usize,
     n_answered: usize,
     /// Time in which there was nothing to evaluate yet.
@@ -59,27 +68,27 @@ impl RoundEvaluation<'_> {
         outcome
     }
 
-    fn entry(&self, index: usize, status: Status, free_positions: Vec<Vec3>, answer: Option<Answer>) -> Entry {
+    fn entry(&self, index: usize, status: Status, sample: Sample, answer: Option<Answer>) -> Entry {
         let (energy, forces) = match answer {
             Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
             _ => (None, None),
         };
-        let (iteration, kt_ev, origin) = (self.round.archive_key(), self.round.kt_ev, self.round.origin(index));
-        Entry { iteration, index: index as u32, kt_ev, status, origin, free_positions, energy, forces }
+        let (iteration, kt_ev, Sample { free, origin }) = (self.round.archive_key(), self.round.kt_ev, sample);
+        Entry { iteration, index: index as u32, kt_ev, status, origin, free_positions: free, energy, forces }
     }
 
     /// Records structures that need no evaluation, since they do not count; gives the rest with their indices.
     fn judge(&mut self, (first, drawn): Drawn) -> Result<Vec<(usize, Structure)>> {
         let (mut rejected, mut accepted) = (Vec::new(), Vec::new());
-        for (index, free) in (first..).zip(drawn) {
-            if let Some(rejection) = self.judge.rejects(&free) {
+        for (index, sample) in (first..).zip(drawn) {
+            if let Some(rejection) = self.judge.rejects(&sample.free) {
                 let status = rejection.status();
                 self.reporter.recorded(status, None);
-                self.tell_own(index, &rejection.describe());
-                rejected.push(self.entry(index, status, free, None));
+                self.tell_own(index, sample.origin, &rejection.describe());
+                rejected.push(self.entry(index, status, sample, None));
             } else {
-                accepted.push((index, self.system.structure(&free)));
-                self.work.positions.insert(index, free);
+                accepted.push((index, self.system.structure(&sample.free)));
+                self.work.asked.insert(index, sample);
             }
         }
         self.archive.record(&rejected)?;
@@ -89,8 +98,8 @@ impl RoundEvaluation<'_> {
     }
 
     /// Tells the user why sample `index` does not count, if it is one of their own structures.
-    fn tell_own(&self, index: usize, why: &str) {
-        if self.round.origin(index) == Some(Origin::Own) {
+    fn tell_own(&self, index: usize, origin: Option<Origin>, why: &str) {
+        if origin == Some(Origin::Own) {
             self.reporter
                 .message(&format!("the search does not learn from structure {} of seeds.xyz: {why}", index + 1));
         }
@@ -103,7 +112,7 @@ impl RoundEvaluation<'_> {
 
     /// Keeps the input of an evaluation that failed.
     fn save_failure(&self, index: usize, reason: &str) -> Result<()> {
-        let Some(free) = self.work.positions.get(&index) else { return Ok(()) };
+        let Some(Sample { free, .. }) = self.work.asked.get(&index) else { return Ok(()) };
         std::fs::create_dir_all(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
         let frame = Frame::from(self.system.structure(free)).with_info("reason", reason);
         let path = failure_path(&self.failures, self.round.number, index);
@@ -156,14 +165,14 @@ impl Exchange for RoundEvaluation<'_> {
                 if let Answer::Failed(reason) = &answer {
                     self.save_failure(index, reason)?;
                 }
-                let free = self.work.positions.remove(&index).unwrap_or_default();
-                entries.push(self.entry(index, self.judge.status(&answer), free, Some(answer)));
+                let Some(sample) = self.work.asked.remove(&index) else { continue };
+                entries.push(self.entry(index, self.judge.status(&answer), sample, Some(answer)));
             }
             self.archive.record(&entries)?;
             for entry in &entries {
                 self.reporter.recorded(entry.status, entry.energy);
                 if let Some(why) = unusable(entry.status) {
-                    self.tell_own(entry.index as usize, why);
+                    self.tell_own(entry.index as usize, entry.origin, why);
                 }
             }
             self.work.recorded.extend(entries);

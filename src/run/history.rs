@@ -1,7 +1,7 @@
 //! The knowledge of a search: every recorded structure, read from the archive once and kept from then on.
 
 use super::Round;
-use crate::archive::{Archive, Counts, Entry, Status};
+use crate::archive::{Archive, Counts, Entry, Origin, Status};
 use crate::buffer::{self, Candidate};
 use crate::error::Result;
 use crate::system::Vec3;
@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub struct Known {
     /// Its key in the archive.
     pub key: (u32, u32),
+    /// Where it comes from, if the archive notes it.
+    pub origin: Option<Origin>,
     /// Potential energy, eV.
     pub energy_ev: f64,
     /// Positions of the free atoms, n × 3, Å.
@@ -143,11 +145,11 @@ impl History {
         if let Some(round) = self.rounds.last_mut() {
             *round.counts.of_mut(entry.status) += 1;
         }
-        let &Entry { iteration, index, status, energy, .. } = entry;
+        let &Entry { iteration, index, status, origin, energy, .. } = entry;
         let (Status::Ok, Some(energy_ev)) = (status, energy) else { return };
         let (positions, n_template) = (entry.free_positions.clone(), self.n_template);
         let forces = entry.forces.as_ref().map(|forces| forces[n_template..].to_vec());
         self.candidates.push(Candidate { iteration, index, energy: energy_ev });
-        self.known.push(Known { key: (iteration, index), energy_ev, positions, forces });
+        self.known.push(Known { key: (iteration, index), origin, energy_ev, positions, forces });
     }
 }

@@ -15,7 +15,7 @@ mod summary;
 
 pub use checkpoint::{Best, Checkpoint, Flaw, SearchProgress};
 pub use directory::{Resumed, RunDirectory, Segment};
-pub use evaluation::Drawn;
+pub use evaluation::{Drawn, Sample};
 pub use history::{History, Known, Sampled};
 pub use judge::{Judge, Rejection};
 #[cfg(test)]

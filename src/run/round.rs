@@ -1,6 +1,5 @@
 //! One turn of a search's loop.
 
-use crate::archive::Origin;
 use crate::engine::RandomStream;
 use std::ops::Range;
 
@@ -28,19 +27,12 @@ pub struct Part {
     pub proposal: usize,
     /// Indices of the samples within the round.
     pub samples: Range<usize>,
-    /// What the archive notes about the origin of these samples.
-    pub origin: Option<Origin>,
 }
 
 impl Round {
     /// First half of the key of its structures in the archive; the second half is the sample's index.
     pub fn archive_key(&self) -> u32 {
         self.number
-    }
-
-    /// What the archive notes about the origin of sample `index`.
-    pub fn origin(&self, index: usize) -> Option<Origin> {
-        self.parts.iter().find(|part| part.samples.contains(&index))?.origin
     }
 
     /// Number of rounds that are done after this one. It is also the number of the checkpoint after this round.

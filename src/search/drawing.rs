@@ -1,7 +1,7 @@
 //! Draws the samples of a round that are not recorded yet: proposes them, relaxes them on learned forces and sends them to be
 //! evaluated.
 
-use crate::archive::Entry;
+use crate::archive::{Entry, Origin};
 use crate::config::Settings;
 use crate::diffusion::CorrectorSettings;
 use crate::engine::{Engine, FreePositions, Progress};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::profiler_range;
 use crate::proposal::Proposal;
 use crate::run::progress::Phase;
-use crate::run::{Drawn, Part, Reporter, Round};
+use crate::run::{Drawn, Part, Reporter, Round, Sample};
 use std::ops::Range;
 use std::sync::mpsc::Sender;
 
@@ -59,11 +59,19 @@ impl Drawing<'_, '_> {
                     self.round.number + 1
                 )));
             }
-            if sender.send((range.start, structures)).is_err() {
+            let samples =
+                (range.start..).zip(structures).map(|(index, free)| Sample { free, origin: self.origin(index) });
+            if sender.send((range.start, samples.collect())).is_err() {
                 return Err(Error::Interrupted);
             }
         }
         Ok(())
+    }
+
+    /// What the archive notes about the origin of sample `index`, which is drawn.
+    fn origin(&self, index: usize) -> Option<Origin> {
+        let part = self.round.parts.iter().find(|part| part.samples.contains(&index))?;
+        self.proposals[part.proposal].origin(index)
     }
 
     /// Steps of the relaxation on learned forces of sample `index`, and how far each may go; `None` if it does not relax.

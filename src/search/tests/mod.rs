@@ -56,6 +56,15 @@ fn an_interrupted_search_that_leaves_known_minima_ends_like_one_left_alone() {
     interrupted_everywhere_in(|| Bench { force: 0.0, ..Bench::with(sections) });
 }
 
+/// Parents, and the shares of the kinds of hops, follow from the archive alone.
+#[test]
+fn an_interrupted_search_with_a_population_ends_like_one_left_alone() {
+    let population = "hop_parents = 'basins'\nhop_moves = 'learned'\n";
+    let hops = "[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.8\n";
+    interrupted_everywhere(&format!("{hops}{population}"));
+    interrupted_everywhere(&format!("{hops}{population}restart_after = 1\n"));
+}
+
 #[test]
 fn an_interrupted_search_from_placed_atoms_ends_like_one_left_alone() {
     interrupted_everywhere_in(bench_from_placed_atoms);

@@ -1,7 +1,7 @@
 //! Where the samples of a round come from, and which forces the force head gets.
 
 use super::bench::*;
-use crate::archive::{Archive, Status};
+use crate::archive::{Archive, Origin, Status};
 use crate::engine::cpu::Cpu;
 use crate::engine::{FreePositions, Progress, Sampler};
 use crate::minima::{Comparison, Tolerances};
@@ -135,6 +135,29 @@ fn hops_take_the_place_of_samples() {
         let same = plain.iter().any(|other| other.free_positions == entry.free_positions);
         assert_eq!(same, entry.index >= 2, "sample {}", entry.index);
     }
+}
+
+/// The archive says which proposal made a sample, and which kind of hop.
+#[test]
+fn origins_are_recorded() {
+    let origins = |keys: &str| {
+        let bench = Bench::with(&format!("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.6\n{keys}"));
+        bench.run(NEVER).unwrap();
+        let (entries, ..) = bench.results();
+        entries.iter().map(|entry| (entry.iteration, entry.origin.unwrap())).collect::<Vec<_>>()
+    };
+    let count = |origins: &[(u32, Origin)], origin| origins.iter().filter(|(_, other)| *other == origin).count();
+    let fixed = origins("");
+    assert!(fixed.iter().all(|(iteration, origin)| *iteration > 0 || *origin == Origin::Reverse));
+    assert_eq!(count(&fixed, Origin::Reverse), 5 + 2 + 2, "three of five hop from the second iteration on");
+    assert_eq!(count(&fixed, Origin::Shake) + count(&fixed, Origin::Relocate), 6);
+    let spliced = origins("splice_share = 1.0\n");
+    assert!(count(&spliced, Origin::Splice) > 0 && count(&spliced, Origin::Relocate) == 0);
+    let learned = origins("hop_parents = 'basins'\nhop_moves = 'learned'\n");
+    assert_eq!(count(&learned, Origin::Reverse), 9);
+    assert_eq!(count(&learned, Origin::Exchange), 0, "all atoms are alike");
+    let restarted = origins("hop_parents = 'basins'\nrestart_after = 1\n");
+    assert!(count(&restarted, Origin::Placed) >= 3, "a round of placed atoms instead of hops");
 }
 
 #[test]
