@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn only_the_lowest_basins_are_kept() {
         let members: Vec<(f64, f64, f64)> =
-            (0..300).map(|k| (2.0, 3.0 + 0.1 * f64::from(4 * k), f64::from(k))).collect();
+            (0..300).map(|k| (2.0 + 0.8 * f64::from(k % 20), 20.0 + 0.8 * f64::from(k / 20), f64::from(k))).collect();
         let (population, _) = of(&members);
         assert_eq!(population.basins.len(), MOST_BASINS);
-        let (_, ranks) = of(&[&members[..], &[(2.0, 500.0, -1.0)]].concat());
+        let (_, ranks) = of(&[&members[..], &[(2.0, 35.0, -1.0)]].concat());
         assert_eq!(ranks.last(), Some(&Some(0)));
     }
 

@@ -151,7 +151,7 @@ fn origins_are_recorded() {
     assert!(fixed.iter().all(|(iteration, origin)| *iteration > 0 || *origin == Origin::Reverse));
     assert_eq!(count(&fixed, Origin::Reverse), 5 + 2 + 2, "three of five hop from the second iteration on");
     assert_eq!(count(&fixed, Origin::Shake) + count(&fixed, Origin::Relocate), 6);
-    let spliced = origins("splice_share = 1.0\n");
+    let spliced = origins("exchange_share = 0.0\nsplice_share = 1.0\n");
     assert!(count(&spliced, Origin::Splice) > 0 && count(&spliced, Origin::Relocate) == 0);
     let learned = origins("hop_parents = 'basins'\nhop_moves = 'learned'\n");
     assert_eq!(count(&learned, Origin::Reverse), 9);
