@@ -25,6 +25,7 @@ pub use statistics::{Outcome, Row, wilson};
 pub use table::{HEADS, PAIR_HEADS, cells, markdown, pairs, text};
 
 use crate::baseline::BaselineRun;
+use crate::check;
 use crate::config::Settings;
 use crate::disk::{remove_unfinished, write_atomic};
 use crate::error::{Error, Result};
@@ -173,6 +174,24 @@ impl Benchmark {
         write_atomic(&self.folder.join("results.md"), markdown(results).as_bytes())?;
         write_atomic(&self.folder.join("energy.svg"), energy_curves(results).file().as_bytes())?;
         write_atomic(&self.folder.join("success.svg"), success_curves(results).file().as_bytes())
+    }
+
+    /// What looks wrong in the tasks, as `godiff check` says it: each sentence once, after the names of the entrants that it is about.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found: Vec<(String, Vec<&str>)> = Vec::new();
+        for entrant in &self.entrants {
+            for warning in check::warnings(&entrant.settings) {
+                match found.iter_mut().find(|(known, _)| *known == warning) {
+                    Some((_, names)) => names.push(&entrant.name),
+                    None => found.push((warning, vec![&entrant.name])),
+                }
+            }
+        }
+        let sentence = |(warning, names): (String, Vec<&str>)| match names.concat().is_empty() {
+            true => format!("warning: {warning}"),
+            false => format!("warning: {}: {warning}", names.join(", ")),
+        };
+        found.into_iter().map(sentence).collect()
     }
 
     pub(crate) fn check_names(&self) -> Result<()> {
