@@ -6,6 +6,7 @@
 mod agreement;
 mod course;
 mod entrant;
+mod journal;
 mod pairs;
 mod plot;
 mod relaxed;
