@@ -4,6 +4,7 @@
 //! again, and an interrupted one is resumed. So a benchmark that is started again ends like one that was never interrupted.
 
 mod agreement;
+mod clock;
 mod course;
 mod entrant;
 mod journal;
@@ -15,6 +16,7 @@ mod statistics;
 mod table;
 
 pub use agreement::{Agreement, SEED_HEADS, SeedResult, SharedMinimum};
+pub use clock::{CLOCK_HEADS, Quickest, clock};
 pub use course::Course;
 pub use entrant::{Entrant, Method};
 pub use pairs::Pairs;
@@ -77,6 +79,8 @@ pub struct Results {
     pub runs: Vec<Outcome>,
     /// The comparison with the first method of the benchmark; the first one has none.
     pub against_first: Option<Pairs>,
+    /// The times of one energy at which it is the quickest; null where it never is, or if it is alone.
+    pub quickest: Option<Quickest>,
     /// The lowest energies of its runs over evaluations.
     #[serde(skip)]
     pub courses: Vec<Course>,
@@ -85,12 +89,14 @@ pub struct Results {
 impl Results {
     /// The results of `runs` of `method`, compared with no other method.
     pub fn new(name: &str, method: Method, runs: Vec<Outcome>, courses: Vec<Course>) -> Self {
-        Results { row: Row::new(name, method.name(), &runs), runs, against_first: None, courses }
+        Results { row: Row::new(name, method.name(), &runs), runs, against_first: None, quickest: None, courses }
     }
 }
 
-/// Compares all but the first of `results` with the first.
+/// Compares all but the first of `results` with the first, and says when each is the quickest of all.
 pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
+    let quickest = clock::quickest(&results.iter().map(|results| &results.row).collect::<Vec<_>>());
+    results.iter_mut().zip(quickest).for_each(|(results, quickest)| results.quickest = quickest);
     if let Some((first, others)) = results.split_first_mut() {
         others.iter_mut().for_each(|other| other.against_first = Some(Pairs::new(other, first)));
     }
