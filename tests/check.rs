@@ -64,6 +64,31 @@ fn a_confinement_past_the_next_image_is_told() {
     assert!(quiet.status.success() && quiet.stderr.is_empty());
 }
 
+/// Commands that begin many runs say it once.
+#[test]
+fn many_runs_warn_once() {
+    let place = place("above_template_angstrom = [1.0, 30.0]", &slab("", |_| String::new()));
+    let text = fs::read_to_string(place.path().join("c.toml")).unwrap();
+    let once = |arguments: &[&str], warning: &str| {
+        let output = godiff(place.path(), arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        assert_eq!(said.matches("warning: ").count(), usize::from(!warning.is_empty()), "{arguments:?}: {said}");
+        assert!(said.contains(warning), "{arguments:?}: {said}");
+    };
+    once(&["search", "c.toml", "--seeds", "0-1", "--out", "seeds"], NEXT_IMAGE);
+    once(&["search", "c.toml", "--seeds", "0-2", "--out", "seeds", "--resume"], "");
+    let named = NEXT_IMAGE.replace("warning: ", "warning: c-rss, c-evolve: ");
+    once(&["campaign", "c.toml:rss", "c.toml:evolve", "--runs", "2", "--out", "camp", "--for", "hyperqueue"], &named);
+    let target = "[target]\nstructure = 'target.xyz'\nmatch = { energy_within_ev = 0.1 }\n";
+    fs::write(place.path().join("c.toml"), format!("{text}{target}")).unwrap();
+    let atom = slab("", |_| String::new()).replacen("27\n", "28\n", 1) + "Pt 1 1 7\n";
+    fs::write(place.path().join("target.xyz"), atom).unwrap();
+    let benchmark = ["benchmark", "c.toml:rss", "c.toml:evolve", "--runs", "1", "--out", "bench"];
+    once(&benchmark, &named);
+    once(&[&benchmark[..], &["--quiet"]].concat(), "");
+}
+
 #[test]
 fn a_check_describes_the_task() {
     let place =

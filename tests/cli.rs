@@ -529,6 +529,58 @@ fn scores_stand_beside_their_atoms() {
     );
 }
 
+/// The score of a mobile atom is by the width of its own noise: the model's output over that width, as free ones' over 1.
+#[test]
+fn mobile_atoms_have_scores_of_their_own() {
+    let place = TempDir::new().unwrap();
+    let config =
+        changed_smoke(place.path(), "[system]\n", "[system]\nmobile = { layers = 1 }\nmobile_noise_angstrom = 0.25\n");
+    succeeds(place.path(), &["search", config.to_str().unwrap(), "--out", "run", "--quiet"]);
+    let settings = godiff::config::Settings::load(&config).unwrap();
+    let (n_fixed, n_mobile) = (settings.system.n_template(), settings.system.n_mobile());
+    let factor = 0.25 / settings.sections.diffusion.sigma_max_angstrom;
+    assert!(n_mobile > 0 && factor < 1.0);
+    let score = |input: &str, more: &[&str], note: &str| {
+        let base = ["score", input, "--model", "run/model.safetensors", "--time", "0.3", "-o", "out.xyz"];
+        let output = godiff(place.path(), &[&base[..], more].concat());
+        assert!(output.status.success() && stderr(&output).contains(note), "{}", stderr(&output));
+        assert_eq!(stderr(&output).is_empty(), note.is_empty(), "{}", stderr(&output));
+        let mut frames = godiff::system::xyz::read_frames(&place.path().join("out.xyz")).unwrap();
+        frames.pop().unwrap().vectors("score").unwrap()
+    };
+    // The run of the model says which atoms are mobile.
+    let own = score("run/best.xyz", &[], "the mobile atoms are those of run/config.toml");
+    let named = score("run/best.xyz", &["--config", config.to_str().unwrap()], "");
+    assert_eq!(own, named);
+    let n_free = (own.len() - n_fixed).to_string();
+    let as_free = score("run/best.xyz", &["--free", &n_free], "");
+    for (atom, (own, free)) in own.iter().zip(&as_free).enumerate() {
+        let width = if (n_fixed..n_fixed + n_mobile).contains(&atom) { factor } else { 1.0 };
+        for (own, free) in own.iter().zip(free) {
+            assert!((own * width - free).abs() <= 1e-5 * free.abs() + 1e-12, "atom {atom}: {own} {free}");
+        }
+    }
+    // In another order, as the template's file might have it.
+    let best = godiff::system::read_structure(&place.path().join("run/best.xyz")).unwrap();
+    let turned = best.reordered(&(0..best.n_atoms()).rev().collect::<Vec<_>>());
+    godiff::system::xyz::write_frames(&place.path().join("turned.xyz"), &[turned.into()]).unwrap();
+    let turned = score("turned.xyz", &["--config", config.to_str().unwrap()], "");
+    let largest = own.iter().flatten().fold(0.0f64, |most, x| most.max(x.abs()));
+    for (a, b) in turned.iter().rev().flatten().zip(own.iter().flatten()) {
+        assert!((a - b).abs() < 1e-4 * largest, "{a} {b}");
+    }
+    // Structures of another system: a note, or an error where the configuration is named.
+    fs::write(place.path().join("pair.xyz"), "2\n\nPt 0 0 0\nPt 0 0 2.5\n").unwrap();
+    score("pair.xyz", &[], "so no atom counts as mobile, though the model's run has mobile atoms (run/config.toml)");
+    let refused = ["score", "pair.xyz", "--model", "run/model.safetensors", "--time", "0.3", "-o", "o.xyz", "--config"];
+    refuses(
+        place.path(),
+        &[&refused[..], &[config.to_str().unwrap()]].concat(),
+        2,
+        "pair.xyz: structure 1 has 2 atoms where",
+    );
+}
+
 /// `configs/smoke.toml` with `[guidance]`, in `place`.
 fn guided_smoke(place: &Path) -> String {
     let path = changed_smoke(place, "[target]", "[guidance]\neta = 0.4\n\n[proposals]\nrelax_steps = 2\n\n[target]");

@@ -424,6 +424,30 @@ fn the_templates_charge_and_moments_reach_the_calculator() {
     assert_eq!(best.info("charge"), Some(&godiff::system::xyz::Value::Integer(1)));
 }
 
+/// Atoms whose file gives no moment have that of their element, free ones too; a molecule's own columns come along.
+#[test]
+fn moments_by_element_reach_the_calculator() {
+    let Some(python) = python() else { return };
+    let place = Place::new(&python, "calculator = \"informed:Informed\"\nbatch = 2", SAMPLES);
+    let config = fs::read_to_string(place.path().join("ase.toml")).unwrap();
+    let config = config.split("[target]").next().unwrap();
+    let config = config.replace("[system]\n", "[system]\ninitial_moments = { Pt = 0.5, O = 2.0 }\n");
+    place.write("co.xyz", "2\nProperties=species:S:1:pos:R:3:initial_magmoms:R:1\nC 0 0 0 0.25\nO 0 0 1.15 -1\n");
+    place.write("o.xyz", "2\n\nO 0 0 0\nO 0 0 1.2\n");
+    let fragments = "[[fragments]]\nfile = 'co.xyz'\n[[fragments]]\nfile = 'o.xyz'\n";
+    place.write("ase.toml", &format!("{config}{fragments}[random_search]\nevaluations = 12\nside_by_side = 2\n"));
+    place.succeeds(&["rss", "ase.toml", "--out", "run", "--quiet"]);
+    let rows = place.archive("run");
+    assert!(!rows.is_empty());
+    for row in rows {
+        let n = row.structure.n_atoms();
+        let mut moments = vec![0.5; n - 4];
+        moments.extend([0.25, -1.0, 2.0, 2.0]);
+        let (found, expected) = (row.structure.energy.unwrap(), informed_energy(&row.structure, 0.0, &moments));
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+}
+
 /// A hang is noticed at its limit, the worker replaced and the structure given up after three attempts.
 #[test]
 fn a_hang_is_noticed() {

@@ -114,6 +114,7 @@ fn landscapes_are_written_in_three_formats() {
 
     let refused = |arguments: &[&str], sentence: &str| refuses(place, &[&["scan"], arguments].concat(), 2, sentence);
     refused(&[&config("pt-adatom.toml"), "-o", "out.txt"], "give .json, .xyz or .svg");
+    refused(&[&config("pt-adatom.toml"), "-o", "no/out.svg"], "no/out.svg: its folder is not there; make it, or name");
     refused(&[&config("pt-adatom.toml"), "-o", "out.svg", "--grid", "6"], "such as 16x10");
     refused(&[&config("pt-adatom.toml"), "-o", "out.svg", "--grid", "0x4"], "a grid of 0 × 4 points is impossible");
     refused(&[&config("pt-heptamer.toml"), "-o", "out.svg"], "one free atom, but there are 7");
@@ -124,4 +125,32 @@ fn landscapes_are_written_in_three_formats() {
         if frames[0].structure.cell.volume() > 0.0 { "give system.confinement" } else { "a lattice vector is missing" };
     refused(&["open.toml", "-o", "out.svg"], sentence);
     assert_eq!(fs::read_dir(place).unwrap().count(), 4);
+}
+
+/// Mobile atoms make room at every point, unless they are held.
+#[test]
+fn landscapes_of_mobile_atoms() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path();
+    let text = fs::read_to_string(config("pt-adatom.toml")).unwrap().replace("structures/", &config("structures/"));
+    let mobile = text.replace("[system]\n", "[system]\nmobile = { layers = 1 }\n");
+    fs::write(place.join("mobile.toml"), mobile.split("[target]").next().unwrap()).unwrap();
+    let scan = |more: &[&str], output: &str| {
+        succeeds(place, &[&["scan", "mobile.toml", "--grid", "2x2", "-o", output], more].concat());
+        Landscape::read(&place.join(output)).unwrap()
+    };
+    let relaxed = scan(&[], "relaxed.json");
+    let held = scan(&["--hold-mobile"], "held.json");
+    assert!(relaxed.mobile_angstrom.len() == 4 && held.mobile_angstrom.is_empty());
+    assert!((0..4).all(|k| relaxed.energies_ev[k] < held.energies_ev[k] - 0.01), "{relaxed:?} {held:?}");
+    succeeds(place, &["scan", "mobile.toml", "--grid", "2x2", "-o", "relaxed.xyz"]);
+    let frames = read_frames(&place.join("relaxed.xyz")).unwrap();
+    assert_eq!(energies(&frames), relaxed.energies_ev);
+    let n_mobile = relaxed.mobile_angstrom[3].len();
+    let positions = &frames[3].structure.positions;
+    let mobile = &positions[positions.len() - 1 - n_mobile..positions.len() - 1];
+    let apart =
+        mobile.iter().zip(&relaxed.mobile_angstrom[3]).flat_map(|(a, b)| (0..3).map(move |k| (a[k] - b[k]).abs()));
+    assert!(apart.fold(0.0, f64::max) < 1e-7);
+    succeeds(place, &["scan", "mobile.toml", "--grid", "2x2", "-o", "relaxed.svg"]);
 }

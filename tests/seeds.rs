@@ -224,6 +224,12 @@ fn mistakes_get_a_sentence() {
     // Without --out the latest folder is meant.
     succeeds(place.path(), &["search", "ar7.toml", "--seeds", "0-1", "--quiet", "--resume"]);
     assert!(place.path().join(folder).join("seed-1/relaxed.json").exists());
+    refuses(
+        place.path(),
+        &["minima", folder, "-o", "m.xyz"],
+        2,
+        "no such archive, but its folder holds runs; name one or more of them, such as runs/ar7-seeds-001/seed-0",
+    );
     let output = godiff(place.path(), &["benchmark", "ar7.toml"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(

@@ -229,10 +229,27 @@ impl Archive {
     }
 }
 
+/// The error for an archive that is not there. Beside it there may be the folders of several runs.
+fn missing(path: &Path) -> Error {
+    let name = path.file_name().unwrap_or_default();
+    let beside = std::fs::read_dir(crate::disk::folder_of(path)).into_iter().flatten().flatten();
+    let run = beside.map(|entry| entry.path()).filter(|folder| folder.join(name).is_file()).min();
+    Error::bad_file(
+        path,
+        match run {
+            Some(run) => format!(
+                "no such archive, but its folder holds runs; name one or more of them, such as {}",
+                run.display()
+            ),
+            None => "no such archive; name the folder of a run or its archive.db".to_owned(),
+        },
+    )
+}
+
 impl ArchiveFile {
     fn open(path: &Path) -> Result<Self> {
         if !path.exists() {
-            return Err(Error::bad_file(path, "no such archive; name the folder of a run or its archive.db"));
+            return Err(missing(path));
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let foreign = || Error::bad_file(path, "is not an archive written by godiff; give the archive.db of a run");

@@ -170,7 +170,7 @@ impl Ledger {
         let iteration = iteration(session);
         let Session { potential, judge, archive, stop, .. } = session;
         let Ledger { record, unsaved, saved, kt_ev, .. } = self;
-        potential.evaluate(structures, &mut |answers| {
+        let outcome = potential.evaluate(structures, &mut |answers| {
             for (k, answer) in answers {
                 let status = judge.status(&answer);
                 let (energy, forces) = match answer {
@@ -192,9 +192,11 @@ impl Ledger {
                 *saved = Instant::now();
             }
             stop.check()
-        })?;
-        self.evaluating += asked.elapsed();
-        Ok(())
+        });
+        let took = asked.elapsed();
+        self.evaluating += took;
+        session.add_waiting(took);
+        outcome
     }
 
     /// Counts the run's next evaluation; gives its answer back.

@@ -4,8 +4,10 @@
 //! again, and an interrupted one is resumed. So a benchmark that is started again ends like one that was never interrupted.
 
 mod agreement;
+mod clock;
 mod course;
 mod entrant;
+mod journal;
 mod pairs;
 mod plot;
 mod relaxed;
@@ -14,6 +16,7 @@ mod statistics;
 mod table;
 
 pub use agreement::{Agreement, SEED_HEADS, SeedResult, SharedMinimum};
+pub use clock::{CLOCK_HEADS, Quickest, clock};
 pub use course::Course;
 pub use entrant::{Entrant, Method};
 pub use pairs::Pairs;
@@ -25,6 +28,7 @@ pub use statistics::{Outcome, Row, wilson};
 pub use table::{HEADS, PAIR_HEADS, cells, markdown, pairs, text};
 
 use crate::baseline::BaselineRun;
+use crate::check;
 use crate::config::Settings;
 use crate::disk::{remove_unfinished, write_atomic};
 use crate::error::{Error, Result};
@@ -75,6 +79,8 @@ pub struct Results {
     pub runs: Vec<Outcome>,
     /// The comparison with the first method of the benchmark; the first one has none.
     pub against_first: Option<Pairs>,
+    /// The times of one energy at which it is the quickest; null where it never is, or if it is alone.
+    pub quickest: Option<Quickest>,
     /// The lowest energies of its runs over evaluations.
     #[serde(skip)]
     pub courses: Vec<Course>,
@@ -83,12 +89,14 @@ pub struct Results {
 impl Results {
     /// The results of `runs` of `method`, compared with no other method.
     pub fn new(name: &str, method: Method, runs: Vec<Outcome>, courses: Vec<Course>) -> Self {
-        Results { row: Row::new(name, method.name(), &runs), runs, against_first: None, courses }
+        Results { row: Row::new(name, method.name(), &runs), runs, against_first: None, quickest: None, courses }
     }
 }
 
-/// Compares all but the first of `results` with the first.
+/// Compares all but the first of `results` with the first, and says when each is the quickest of all.
 pub fn compare_with_first(mut results: Vec<Results>) -> Vec<Results> {
+    let quickest = clock::quickest(&results.iter().map(|results| &results.row).collect::<Vec<_>>());
+    results.iter_mut().zip(quickest).for_each(|(results, quickest)| results.quickest = quickest);
     if let Some((first, others)) = results.split_first_mut() {
         others.iter_mut().for_each(|other| other.against_first = Some(Pairs::new(other, first)));
     }
@@ -173,6 +181,24 @@ impl Benchmark {
         write_atomic(&self.folder.join("results.md"), markdown(results).as_bytes())?;
         write_atomic(&self.folder.join("energy.svg"), energy_curves(results).file().as_bytes())?;
         write_atomic(&self.folder.join("success.svg"), success_curves(results).file().as_bytes())
+    }
+
+    /// What looks wrong in the tasks, as `godiff check` says it: each sentence once, after the names of the entrants that it is about.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found: Vec<(String, Vec<&str>)> = Vec::new();
+        for entrant in &self.entrants {
+            for warning in check::warnings(&entrant.settings) {
+                match found.iter_mut().find(|(known, _)| *known == warning) {
+                    Some((_, names)) => names.push(&entrant.name),
+                    None => found.push((warning, vec![&entrant.name])),
+                }
+            }
+        }
+        let sentence = |(warning, names): (String, Vec<&str>)| match names.concat().is_empty() {
+            true => format!("warning: {warning}"),
+            false => format!("warning: {}: {warning}", names.join(", ")),
+        };
+        found.into_iter().map(sentence).collect()
     }
 
     pub(crate) fn check_names(&self) -> Result<()> {

@@ -58,6 +58,7 @@ mod tests {
             target_first_evaluation,
             best_energy_ev: None,
             seconds: 1.0,
+            outside_seconds: None,
         };
         Results::new(name, Method::Search, runs.iter().map(run).collect(), Vec::new())
     }

@@ -1,7 +1,9 @@
 //! What the lowest structures of a finished run relax to on its own potential: `relaxed.xyz` and `relaxed.json` in its folder.
 //!
 //! The second file is written last and belongs to the first: it makes the relaxation count as done, so that none is done twice.
+//! Until then `relaxing.journal` holds every answer of the potential, so that a kill loses none.
 
+use super::journal::Journal;
 use crate::config::Settings;
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
@@ -14,12 +16,17 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Number of distinct structures of a run that are relaxed unless said otherwise.
 pub const N_RELAXED: usize = 10;
 
 const STRUCTURES: &str = "relaxed.xyz";
 const COUNTS: &str = "relaxed.json";
+const JOURNAL: &str = "relaxing.journal";
+
+/// Answers of the potential are kept in memory up to this long before they go to the journal.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The relaxation of a run's lowest structures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,11 +71,10 @@ impl Relaxed {
     }
 
     /// Relaxes the lowest `n` distinct structures of the run in `folder`, which `settings` describe and `summary` sums up, unless
-    /// that is done.
+    /// that is done. Relaxations that were interrupted or killed go on where they were, and end as they would have.
     ///
     /// # Errors
-    /// `Interrupted`, `BadInput` if another process works in the folder, and the errors of the archive and the potential; nothing is
-    /// kept then.
+    /// `Interrupted`, `BadInput` if another process works in the folder, and the errors of the archive and the potential.
     pub fn make(
         folder: &Path,
         settings: &Settings,
@@ -89,7 +95,12 @@ impl Relaxed {
                 let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")?;
                 potential.begin(folder)?;
                 let (limits, stop) = (RelaxSettings::default(), || interrupted.load(Ordering::Relaxed));
-                relaxed(starts, &*potential, &limits, Tolerances::RELAXED, &stop)?
+                let journal = Journal::open(&*potential, folder.join(JOURNAL), SAVE_INTERVAL)?;
+                let ended = relaxed(starts, &journal, &limits, Tolerances::RELAXED, &stop);
+                if !ended.as_ref().is_ok_and(|ended| ended.stopped.is_none()) {
+                    journal.save()?;
+                }
+                ended?
             }
         };
         if let Some(error) = ended.stopped {
@@ -108,6 +119,8 @@ impl Relaxed {
         let json = serde_json::to_string_pretty(&counts).map_err(|cause| Error::Failed(cause.to_string()))?;
         write_atomic(&folder.join(STRUCTURES), text.as_bytes())?;
         write_atomic(&folder.join(COUNTS), format!("{json}\n").as_bytes())?;
+        // One that cannot be removed does no harm: it holds answers of the same potential.
+        let _ = fs::remove_file(folder.join(JOURNAL));
         Ok(counts)
     }
 }

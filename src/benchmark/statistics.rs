@@ -21,6 +21,8 @@ pub struct Outcome {
     pub best_energy_ev: Option<f64>,
     /// Wall-clock time, s.
     pub seconds: f64,
+    /// Part of it in which the run did not wait for the potential, s; null if nobody has measured it.
+    pub outside_seconds: Option<f64>,
 }
 
 impl Outcome {
@@ -33,12 +35,18 @@ impl Outcome {
             target_first_evaluation: summary.target_first_evaluation,
             best_energy_ev: summary.best_energy_ev,
             seconds: summary.seconds,
+            outside_seconds: summary.seconds_outside_potential.0,
         }
     }
 
     /// Evaluations until success, or all of them.
     pub fn cost(&self) -> u64 {
         self.target_first_evaluation.unwrap_or(self.evaluations)
+    }
+
+    /// The share of the run until success, or 1: evaluations are taken to be spread evenly over its time.
+    fn share(&self) -> f64 {
+        if self.evaluations == 0 { 1.0 } else { self.cost() as f64 / self.evaluations as f64 }
     }
 }
 
@@ -67,6 +75,10 @@ pub struct Row {
     pub evaluations_per_hit: Option<f64>,
     /// Mean of the runs' lowest energies, eV.
     pub mean_best_energy_ev: Option<f64>,
+    /// Seconds of all runs, until success or the end, divided by the successes; null without one.
+    pub seconds_per_hit: Option<f64>,
+    /// The same without those in which a run waited for the potential; null also if a run has not measured them.
+    pub outside_seconds_per_hit: Option<f64>,
 }
 
 impl Row {
@@ -78,6 +90,9 @@ impl Row {
         let energies: Vec<f64> = finished.iter().filter_map(|run| run.best_energy_ev).collect();
         let cost: u64 = finished.iter().map(|run| run.cost()).sum();
         let n_hits = successes.len();
+        let seconds: f64 = finished.iter().map(|run| run.share() * run.seconds).sum();
+        let outside: Option<f64> = finished.iter().map(|run| Some(run.share() * run.outside_seconds?)).sum();
+        let per_hit = |total: f64| (n_hits > 0).then(|| total / n_hits as f64);
         Row {
             name: name.to_owned(),
             method: method.to_owned(),
@@ -88,8 +103,10 @@ impl Row {
             success_interval: (!finished.is_empty()).then(|| wilson(n_hits, finished.len())),
             mean_success_evaluation: mean(&successes),
             success_evaluation_spread: standard_deviation(&successes),
-            evaluations_per_hit: (n_hits > 0).then(|| cost as f64 / n_hits as f64),
+            evaluations_per_hit: per_hit(cost as f64),
             mean_best_energy_ev: mean(&energies),
+            seconds_per_hit: per_hit(seconds),
+            outside_seconds_per_hit: outside.and_then(per_hit),
         }
     }
 }
@@ -129,6 +146,7 @@ mod tests {
             target_first_evaluation: target,
             best_energy_ev: energy,
             seconds: 1.0,
+            outside_seconds: Some(0.25),
         }
     }
 
@@ -146,6 +164,11 @@ mod tests {
         // (300 + 2000 + 700 + 500)/3
         assert!((row.evaluations_per_hit.unwrap() - 3500.0 / 3.0).abs() < 1e-12);
         assert_eq!(row.mean_best_energy_ev, Some(26.5));
+        // (300/1000 + 1 + 1 + 500/2000)/3, and a quarter of it.
+        assert!((row.seconds_per_hit.unwrap() - 0.85).abs() < 1e-12);
+        assert!((row.outside_seconds_per_hit.unwrap() - 0.2125).abs() < 1e-12);
+        runs[0].outside_seconds = None;
+        assert_eq!(Row::new("pt7", "rss", &runs).outside_seconds_per_hit, None);
         let [low, high] = row.success_interval.unwrap();
         assert!((low - 0.300642).abs() < 1e-6 && (high - 0.954413).abs() < 1e-6, "{low} {high}");
     }

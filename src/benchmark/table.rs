@@ -1,5 +1,6 @@
 //! The table of a benchmark, for the screen and as Markdown.
 
+use super::clock::{CLOCK_HEADS, SCREEN_CLOCK_HEADS, clock};
 use super::{Pairs, Results, Row};
 use crate::columns::aligned;
 
@@ -47,7 +48,7 @@ const SCREEN_PAIR_HEADS: [[&str; 2]; 6] =
     [["", "method"], ["", "pairs"], ["", "difference"], ["standard", "error"], ["", "fewer"], ["", "more"]];
 
 /// The table in columns of equal width, for a usual terminal. Then a line for each method with unfinished runs. With several
-/// methods, a second table compares each with the first.
+/// methods, a second table compares each with the first. The last table is about seconds.
 pub fn text(results: &[Results]) -> String {
     let short = |row: &Row| {
         let mut cells = cells(row);
@@ -62,6 +63,9 @@ pub fn text(results: &[Results]) -> String {
     if let Some((title, rows)) = pairs(results) {
         text += &format!("\n\n{title}\n{}", aligned(&SCREEN_PAIR_HEADS, rows.into_iter()));
     }
+    if let Some((title, rows)) = clock(results) {
+        text += &format!("\n\n{title}\n{}", aligned(&SCREEN_CLOCK_HEADS, rows.into_iter()));
+    }
     text
 }
 
@@ -70,6 +74,9 @@ pub fn markdown(results: &[Results]) -> String {
     let mut text = piped(&HEADS, results.iter().map(|results| cells(&results.row)));
     if let Some((title, rows)) = pairs(results) {
         text += &format!("\n{title}:\n\n{}", piped(&PAIR_HEADS, rows.into_iter()));
+    }
+    if let Some((title, rows)) = clock(results) {
+        text += &format!("\n{title}:\n\n{}", piped(&CLOCK_HEADS, rows.into_iter()));
     }
     text
 }
@@ -116,6 +123,7 @@ mod tests {
             target_first_evaluation,
             best_energy_ev: Some(25.0),
             seconds: 1.0,
+            outside_seconds: None,
         };
         Results::new(name, method, (0..).zip(targets).map(run).collect(), Vec::new())
     }
@@ -144,6 +152,39 @@ method  pairs  difference     error  fewer  more
 pt7         2       -8000      1000      2     0",
         );
         assert_eq!(text(&two()), format!("{table}{more}{pairs}"));
+    }
+
+    /// GO-Diff needs 816 + 1000 evaluations and 60 s for two hits, random search 7816 + 10,000 and 3 s for one:
+    /// (30 − 3)/(17816 − 908) s.
+    #[test]
+    fn the_last_table_is_about_seconds() {
+        let timed = |mut results: Results, outside: f64| {
+            results.runs.iter_mut().for_each(|run| {
+                let until_success = run.cost() as f64 / run.evaluations as f64;
+                run.outside_seconds = Some(outside / results.row.n_runs as f64 / until_success);
+                run.seconds = 2.0 * outside / results.row.n_runs as f64 / until_success;
+            });
+            Results::new(&results.row.name, Method::Search, results.runs, Vec::new())
+        };
+        let [rss, search] = two().try_into().unwrap();
+        let both = compare_with_first(vec![timed(rss.clone(), 3.0), timed(search, 60.0)]);
+        let table = "\n\nSeconds per hit, and the time of one energy at which a method is the quickest
+         seconds  outside the  evaluations  quickest if an
+method   per hit    potential      per hit    energy takes
+pt7-rss     6.00         3.00        17816    below 1.6 ms
+pt7         60.0         30.0          908    above 1.6 ms";
+        assert!(text(&both).ends_with(table), "{}", text(&both));
+        let rows = "| pt7-rss | 6.00 | 3.00 | 17816 | below 1.6 ms |\n| pt7 | 60.0 | 30.0 | 908 | above 1.6 ms |\n";
+        assert!(markdown(&both).ends_with(rows), "{}", markdown(&both));
+        let quickest = both[1].quickest.unwrap();
+        assert!((quickest.above_seconds - 27.0 / 16908.0).abs() < 1e-12 && quickest.below_seconds.is_none());
+        // With fewer seconds and evaluations there is no break-even.
+        let [rss, search] = two().try_into().unwrap();
+        let better = compare_with_first(vec![timed(rss, 3.0), timed(search, 2.0)]);
+        assert!(text(&better).contains("never\n") && text(&better).ends_with("any time"), "{}", text(&better));
+        let alone = text(&compare_with_first(vec![timed(one(), 3.0)]));
+        assert!(alone.ends_with("17816               -"), "{alone}");
+        assert!(text(&both).lines().all(|line| line.chars().count() <= crate::columns::USUAL));
     }
 
     /// A name that leaves no room for the numbers has a line of its own.

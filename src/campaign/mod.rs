@@ -19,6 +19,7 @@ pub use status::{RunState, States};
 use crate::benchmark::{Benchmark, Entrant, Method, N_RELAXED};
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
+use crate::run::RunDirectory;
 use manifest::{ListedEntrant, ListedRun, Manifest};
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
@@ -220,7 +221,7 @@ impl Campaign {
         }
         let known = self.benchmark.entrants.iter().position(|known| known.name == entrant.name);
         if let Some(number) = known
-            && self.benchmark.entrants[number].settings.to_toml() != entrant.settings.to_toml()
+            && !RunDirectory::is_same_run(&self.benchmark.entrants[number].settings, &entrant.settings)
         {
             let message = format!(
                 "the campaign has runs of another configuration under the name {}; give the new one another file name, or \

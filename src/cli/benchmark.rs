@@ -99,6 +99,7 @@ impl Arguments {
                 note(&line);
             }
         };
+        benchmark.warnings().into_iter().for_each(say);
         let watch = Watch { say: &say, reporter: &Reporter::quiet, afterwards: &write_after_run, interrupted };
         let outcome = benchmark.run(&resources, &watch);
         if !matches!(outcome, Ok(()) | Err(Error::Interrupted)) {

@@ -4,7 +4,7 @@ use super::numbers::{LARGEST, whole};
 use clap::Args;
 use godiff::columns::wrapped;
 use godiff::config::Settings;
-use godiff::disk::{write_atomic, write_growing};
+use godiff::disk::{folder_of, write_atomic, write_growing};
 use godiff::potential::{self, Potential, PotentialSettings};
 use godiff::system::xyz::{Frame, format_frames};
 use godiff::system::{Format, Vec3, read_frames};
@@ -156,6 +156,14 @@ pub fn potential_settings(name: &str) -> Result<PotentialSettings> {
     }
 }
 
+/// Refuses the path of an output whose folder is not there, before anything is computed for it.
+pub fn folder_of_output(path: &Path) -> Result<()> {
+    match folder_of(path).is_dir() {
+        true => Ok(()),
+        false => Err(Error::bad_file(path, "its folder is not there; make it, or name another place with -o")),
+    }
+}
+
 /// A file that structures are written to, in the format of its name.
 pub struct Output<'a> {
     path: &'a Path,
@@ -165,6 +173,7 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// The file at `path`; refuses names without a known format before anything is computed.
     pub fn new(path: &'a Path) -> Result<Self> {
+        folder_of_output(path)?;
         Ok(Output { path, format: Format::to_write(path)? })
     }
 
@@ -220,6 +229,11 @@ pub struct FreeAtoms {
 }
 
 impl FreeAtoms {
+    /// Whether the user says which atoms may move.
+    pub fn are_named(&self) -> bool {
+        self.free.is_some()
+    }
+
     /// Marks the atoms of `frames` as fixed or free.
     pub fn mark(&self, frames: &mut [Frame]) -> Result<()> {
         for (k, frame) in frames.iter_mut().enumerate() {

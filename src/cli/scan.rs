@@ -1,6 +1,6 @@
 //! `godiff scan`: the energy landscape of one atom.
 
-use super::common::{EnergyCompute, Output, print, watch_interrupts};
+use super::common::{EnergyCompute, Output, folder_of_output, note, print, watch_interrupts};
 use clap::Args;
 use godiff::config::Settings;
 use godiff::disk::write_atomic;
@@ -12,11 +12,11 @@ use std::sync::atomic::Ordering;
 
 /// Scans the energy of one free atom over its template: at each point of a grid, the atom is at the height of lowest energy
 ///
-/// At every point the scan tries heights across the confinement, at most 0.5 Å apart, and relaxes the best along z. Nothing else
-/// moves, mobile atoms of the template neither.
+/// At every point the scan tries heights across the confinement, at most 0.5 Å apart, and relaxes the best along z. Mobile atoms of
+/// the template are relaxed with it, from their places in the template; nothing else moves.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A point takes some 15 evaluations. The ending of the file's name decides about the format: JSON (grid, a, b, energies_ev,
+A point takes some 15 evaluations, with mobile atoms some 30. The ending of the file's name decides about the format: JSON (grid, a, b, energies_ev,
 heights_angstrom), extended XYZ (a structure for each point) or a picture. An interrupted scan writes the points that it has
 finished.
 
@@ -30,9 +30,12 @@ pub struct Arguments {
     /// Points along the lattice vectors a and b [default: at most 0.25 Å apart]
     #[arg(long, value_name = "NxM", value_parser = parse_grid)]
     grid: Option<[usize; 2]>,
-    /// Leave the atom at the best of the tried heights
+    /// Leave the atom at the best of the tried heights, and mobile atoms at their places in the template
     #[arg(long)]
     no_relax: bool,
+    /// Keep mobile atoms at their places in the template
+    #[arg(long)]
+    hold_mobile: bool,
     /// The file to write: .json, .xyz or .svg
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
@@ -51,8 +54,10 @@ enum Format {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let format = self.format()?;
+        folder_of_output(&self.output)?;
         let Settings { sections, system, .. } = Settings::load(&self.config)?;
-        let system = system.holding_mobile(&system.mobile.homes);
+        let held = system.holding_mobile(&system.mobile.homes);
+        let system = if self.hold_mobile { held.clone() } else { system };
         let potential = potential::open(&sections.potential, Some(&system), &self.compute.device)
             .map_err(|cause| cause.in_file(&self.config))?;
         self.compute.threads.start()?;
@@ -66,7 +71,8 @@ impl Arguments {
         };
         let (landscape, stopped) = scan_while(&system, &*potential, &settings, &|| interrupted.load(Ordering::Relaxed))
             .map_err(|cause| cause.in_file(&self.config))?;
-        self.write(format, &landscape, &system)?;
+        // The picture shows the mobile atoms at their places in the template.
+        self.write(format, &landscape, if matches!(format, Format::Svg) { &held } else { &system })?;
         let [n_a, n_b] = landscape.grid;
         let n_evaluations = landscape.n_evaluations;
         if let Some(index) = landscape.lowest() {
@@ -77,6 +83,11 @@ impl Arguments {
         let n_known = landscape.energies_ev.iter().filter(|energy| energy.is_finite()).count();
         let known = if stopped.is_some() { format!("{n_known} of ") } else { String::new() };
         print(format!("{known}{n_a} x {n_b} points in {n_evaluations} evaluations written to {path}"))?;
+        match landscape.n_unconverged {
+            0 => {}
+            1 => note("the relaxation of one point ended before its forces were small"),
+            n => note(&format!("the relaxations of {n} points ended before their forces were small")),
+        }
         stopped.map_or(Ok(()), Err)
     }
 

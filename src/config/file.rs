@@ -84,6 +84,12 @@ impl File {
     /// `BadInput` with the line of the first key or value that cannot be used.
     pub(super) fn read(source: &SourceFile) -> Result<Self> {
         refuse_moved(source)?;
+        let table: toml::Table = source.parse()?;
+        if table.get("fragments").is_some_and(toml::Value::is_table) {
+            let message =
+                "write the name of this section in two pairs of brackets, [[fragments]]: there may be several";
+            return Err(source.error("fragments", message));
+        }
         let mut sections: File = source.parse()?;
         sections.check(source)?;
         sections.training.fill_in();
@@ -99,6 +105,10 @@ impl File {
         let keys = |section| Keys::new(source, section);
         let guided = self.guidance.is_some();
         self.system.check(keys("system"), !self.fragments.is_empty())?;
+        let knows_moments =
+            self.system.initial_moments.is_none() || matches!(self.potential, PotentialSettings::Ase(_));
+        let message = "only calculators of ASE know magnetic moments (kind = \"ase\"); leave this key out";
+        keys("system").require(knows_moments, "initial_moments", message)?;
         self.fragments.iter().try_for_each(|section| section.check(keys("fragments")))?;
         self.model.check(keys("model"), guided)?;
         self.diffusion.check(keys("diffusion"))?;

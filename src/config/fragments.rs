@@ -74,6 +74,20 @@ mod tests {
         assert_eq!((alone.system.n_single(), alone.system.n_free(), alone.system.molecules.keep_bonded), (0, 2, false));
     }
 
+    /// Columns of a molecule's file survive the copy in the run folder.
+    #[test]
+    fn columns_of_fragments_come_along() {
+        let (folder, run) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let tagged = "2\nProperties=species:S:1:pos:R:3:tags:I:1 charge=1\nC 0 0 0 4\nO 0 0 1.13 5\n";
+        std::fs::write(folder.path().join("tagged.xyz"), tagged).unwrap();
+        let settings = load(folder.path(), "free = 'Pt'", "[[fragments]]\nfile = 'tagged.xyz'\n").unwrap();
+        let extras = settings.system.extras.clone().unwrap();
+        assert_eq!(extras.to_json(), "{\"arrays\":{\"tags\":[0,4,5]},\"info\":{}}");
+        settings.copy_files(run.path()).unwrap();
+        std::fs::write(run.path().join("config.toml"), settings.to_toml()).unwrap();
+        assert_eq!(Settings::load(&run.path().join("config.toml")).unwrap().system, settings.system);
+    }
+
     #[test]
     fn fragments_that_nobody_can_mean_are_refused() {
         let folder = TempDir::new().unwrap();
@@ -92,6 +106,7 @@ mod tests {
             ("", "[[fragments]]\nfile = 'pieces.xyz'", "fragments: pieces.xyz: its atoms are no molecule but 2 pieces"),
             ("", "[[fragments]]\nfile = 'none.xyz'", "none.xyz: cannot be read"),
             ("", "[[fragments]]\ncount = 2", "missing key `file`"),
+            ("", "[fragments]\nfile = 'co.xyz'", "in two pairs of brackets, [[fragments]]: there may be several"),
         ] {
             let error = load(folder.path(), system, rest).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{error}");

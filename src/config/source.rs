@@ -28,6 +28,9 @@ impl SourceFile {
     pub fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(SourceFile::new(text, path)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+                Err(Error::bad_file(path, "is not text in UTF-8; save the configuration as plain text in UTF-8"))
+            }
             Err(cause) => Err(Error::bad_input(format!("cannot read the configuration {}: {cause}", path.display()))),
         }
     }

@@ -5,10 +5,13 @@ use super::source::SourceFile;
 use super::{File, MobileSection};
 use crate::error::{Error, Result};
 use crate::potential::PotentialSettings;
-use crate::system::elements::parse_formula;
+use crate::system::elements::{atomic_number, parse_formula};
 use crate::system::xyz::{Frame, Values};
-use crate::system::{Cell, ConfinementSpec, Mobile, Molecule, Molecules, Structure, System, check_mobile, fixed_first};
+use crate::system::{
+    Cell, ConfinementSpec, MOMENTS, Mobile, Molecule, Molecules, Structure, System, check_mobile, fixed_first,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `[system]`: template, free atoms, confinement; cell and periodicity if there is no template.
@@ -36,6 +39,9 @@ pub struct SystemSection {
     /// Standard deviation of the mobile atoms' noise at diffusion time 1, Å; 0.3 if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mobile_noise_angstrom: Option<f64>,
+    /// Initial magnetic moments of atoms by element, µB, such as `{ Fe = 2.2 }`: for atoms whose file gives none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_moments: Option<BTreeMap<String, f64>>,
     /// Whether structures count only if the molecules of `[[fragments]]` are whole; `false` if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_bonded: Option<bool>,
@@ -122,6 +128,15 @@ impl SystemSection {
         let molecules = Molecules { all: molecules, keep_bonded: self.keep_bonded == Some(true) };
         let system = System::of_numbers(template, free, molecules, confinement, cell);
         let system = system.map_err(|cause| source.error("system", cause))?;
+        let system = match &self.initial_moments {
+            Some(moments) => {
+                let of_template = template.and_then(Structure::extras).and_then(|extras| extras.column(MOMENTS));
+                let moments = by_number(moments);
+                moments.and_then(|moments| system.with_initial_moments(&moments, of_template.is_some()))
+            }
+            None => Ok(system),
+        };
+        let system = system.map_err(|cause| source.error("system.initial_moments", cause))?;
         match (&self.mobile, self.mobile_noise_angstrom) {
             (Some(MobileSection { indices: Some(indices), .. }), Some(noise)) => {
                 system.with_mobile(indices, noise).map_err(|cause| source.error("system.mobile_noise_angstrom", cause))
@@ -129,6 +144,15 @@ impl SystemSection {
             _ => Ok(system),
         }
     }
+}
+
+/// Moments by atomic number instead of symbol.
+fn by_number(moments: &BTreeMap<String, f64>) -> Result<BTreeMap<u8, f64>> {
+    let known = |(symbol, &moment): (&String, &f64)| match atomic_number(symbol) {
+        Some(number) => Ok((number, moment)),
+        None => Err(Error::bad_input(format!("there is no element {symbol}; write symbols, as in {{ Fe = 2.2 }}"))),
+    };
+    moments.iter().map(known).collect()
 }
 
 /// Columns of a template's file that a potential might need. Only calculators of ASE get them.

@@ -94,3 +94,49 @@ fn proposals_are_the_reverse_process_by_default() {
     assert_eq!((proposals.relax_steps, proposals.hop_share), (0, 0.0));
     assert_eq!((proposals.hop_angstrom, proposals.exchange_share, proposals.hop_tries), (1.5, 0.25, 5));
 }
+
+#[test]
+fn configurations_are_text() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, b"\xff\xfe[\0s\0").unwrap();
+    let error = Settings::load(&path).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().ends_with("c.toml: is not text in UTF-8; save the configuration as plain text in UTF-8"));
+}
+
+/// Initial moments by element: kept in the run folder, checked, and for calculators of ASE alone.
+#[test]
+fn initial_moments_are_checked() {
+    let (folder, run) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = folder.path().join("c.toml");
+    let load = |moments: &str, potential: &str| {
+        let text = format!("[system]\nfree = 'Fe2O'\ninitial_moments = {moments}\n[potential]\n{potential}\n");
+        std::fs::write(&path, text).unwrap();
+        Settings::load(&path)
+    };
+    let ase = "kind = 'ase'\ncalculator = 'a:B'";
+    let settings = load("{ Fe = 2.2 }", ase).unwrap();
+    assert_eq!(
+        settings.system.extras.as_ref().unwrap().to_json(),
+        "{\"arrays\":{\"initial_magmoms\":[2.2,2.2,0.0]},\"info\":{}}"
+    );
+    std::fs::write(run.path().join(RUN_CONFIG), settings.to_toml()).unwrap();
+    let again = Settings::load(&run.path().join(RUN_CONFIG)).unwrap();
+    assert_eq!((&again.sections, &again.system), (&settings.sections, &settings.system));
+    for (moments, potential, sentence) in [
+        (
+            "{ Fx = 2.2 }",
+            ase,
+            "c.toml, line 3: system.initial_moments: there is no element Fx; write symbols, as in { Fe",
+        ),
+        ("{ Ni = 2.2 }", ase, "system.initial_moments: the system has no Ni; leave it out"),
+        ("{ Fe = nan }", ase, "system.initial_moments.Fe is nan: write a finite number"),
+        ("{ Fe = '2' }", ase, "line 3"),
+        ("{ Fe = 2.2 }", "kind = 'emt'", "system.initial_moments: only calculators of ASE know magnetic moments"),
+    ] {
+        let error = load(moments, potential).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(sentence), "{error}\n  not {sentence}");
+    }
+}

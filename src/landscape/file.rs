@@ -65,6 +65,8 @@ mod tests {
             b: [4.0, 7.0, 0.0],
             energies_ev: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
             heights_angstrom: vec![1.0; 6],
+            mobile_angstrom: vec![],
+            n_unconverged: 0,
             n_evaluations: 6,
         };
         assert_eq!(landscape.at(0.0, 0.0), Some(1.0));

@@ -1,6 +1,8 @@
 //! The energy landscape of one free atom over its template: a grid over the cell, with the height of lowest energy at each point.
+//! Mobile atoms of the template make room for it there.
 
 mod file;
+mod relaxation;
 mod svg;
 #[cfg(test)]
 mod tests;
@@ -12,6 +14,7 @@ use crate::potential::relax::RelaxSettings;
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::system::vector::{add, norm, scale};
 use crate::system::{Confinement, ShortestDistance, Structure, System, Vec3};
+use relaxation::{Rest, relax_points};
 use serde::{Deserialize, Serialize};
 
 /// Largest distance of neighbouring grid points, Å, unless a grid is given.
@@ -34,9 +37,10 @@ const SLOW_BATCHES: usize = 4;
 pub struct ScanSettings {
     /// Number of points along a and b; without it they are 0.25 Å apart or a little less.
     pub grid: Option<[usize; 2]>,
-    /// Whether the height is relaxed. Otherwise it is the best of those tried, at most 0.5 Å apart.
+    /// Whether the height is relaxed, and with it the mobile atoms. Otherwise it is the best of those tried, at most 0.5 Å apart,
+    /// with the mobile atoms at their places in the template.
     pub relax: bool,
-    /// A height counts as relaxed if the force along z is not larger, eV/Å.
+    /// A height counts as relaxed if the force along z is not larger, and likewise those on mobile atoms, eV/Å.
     pub fmax_ev_per_angstrom: f64,
     /// Places nearer to another atom are not evaluated.
     pub shortest: ShortestDistance,
@@ -71,8 +75,18 @@ pub struct Landscape {
     /// Height z of the atom there, Å; not a number likewise.
     #[serde(with = "numbers_or_null")]
     pub heights_angstrom: Vec<f64>,
+    /// Places of the m mobile atoms there, Å: a list for each point, empty where the atom does not fit. Empty without mobile atoms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mobile_angstrom: Vec<Vec<Vec3>>,
+    /// Points at which forces on mobile atoms or on the atom along z were still larger than asked when the relaxation ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_unconverged: usize,
     /// Evaluations of the potential that the scan needed.
     pub n_evaluations: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Landscape {
@@ -91,14 +105,17 @@ impl Landscape {
     /// The whole structure with the atom at point `index`, and its energy; `None` without energy.
     pub fn structure(&self, system: &System, index: usize) -> Option<Structure> {
         let energy = self.energies_ev[index].is_finite().then(|| self.energies_ev[index])?;
-        Some(Structure { energy: Some(energy), ..system.structure(&[self.position(index)]) })
+        let mobile = self.mobile_angstrom.get(index).unwrap_or(&system.mobile.homes);
+        let moving: Vec<Vec3> = mobile.iter().copied().chain([self.position(index)]).collect();
+        Some(Structure { energy: Some(energy), ..system.structure(&moving) })
     }
 }
 
-/// Scans the landscape of the one free atom of `system`. `interrupted` is checked before every batch and with its answers.
+/// Scans the landscape of the one free atom of `system`. The atom is held at each point in the plane; its height and the mobile
+/// atoms are relaxed together. `interrupted` is checked before every batch and with its answers.
 ///
 /// # Errors
-/// `BadInput` for a system without template or confinement or with more than one free atom, for an impossible grid, and if the
+/// `BadInput` for a system without fixed atoms or confinement or with more than one free atom, for an impossible grid, and if the
 /// potential refuses the system; `Evaluator` if it has no energy at any point or cannot evaluate any more; `Interrupted`.
 pub fn scan(
     system: &System,
@@ -137,12 +154,19 @@ pub fn scan_while(
     let mut columns: Vec<Column> = (0..grid[0] * grid[1]).map(column).collect();
     let stopped = scan.all(&mut columns, &heights(confinement)).err();
     let known = |column: &Column| column.best.filter(|_| column.is_final);
+    let mobile = |column: &Column| match known(column) {
+        Some(_) => column.mobile.clone().unwrap_or_else(|| system.mobile.homes.clone()),
+        None => Vec::new(),
+    };
+    let with_mobile = system.n_mobile() > 0;
     let landscape = Landscape {
         grid,
         a,
         b,
         energies_ev: columns.iter().map(|column| known(column).map_or(f64::NAN, |best| best.energy)).collect(),
         heights_angstrom: columns.iter().map(|column| known(column).map_or(f64::NAN, |best| best.z)).collect(),
+        mobile_angstrom: if with_mobile { columns.iter().map(mobile).collect() } else { Vec::new() },
+        n_unconverged: columns.iter().filter(|column| known(column).is_some() && column.is_unconverged).count(),
         n_evaluations: scan.n_evaluations,
     };
     match (landscape.lowest(), stopped) {
@@ -159,11 +183,16 @@ pub fn scan_while(
 /// The heights allowed in a system whose landscape can be drawn.
 fn check(system: &System) -> Result<Confinement> {
     let refuse = |message: String| Err(Error::bad_input(message));
-    if system.n_template() == 0 {
+    if system.n_template() + system.n_mobile() == 0 {
         return refuse("a landscape needs a template; give one in [system]".into());
     }
-    if system.n_free() != 1 {
-        let n = system.n_free();
+    if system.n_template() == 0 {
+        return refuse(
+            "a landscape needs fixed atoms, but all of the template are mobile; fix some in system.mobile".into(),
+        );
+    }
+    if system.formula_numbers().len() != 1 {
+        let n = system.formula_numbers().len();
         return refuse(format!("a landscape needs exactly one free atom, but there are {n}; name one in system.free"));
     }
     // A system with confinement has a and b in the xy plane.
@@ -207,11 +236,16 @@ struct Column {
     other: Option<Sample>,
     /// Whether the best height is the end of the search.
     is_final: bool,
+    /// The relaxed places of the mobile atoms, Å; until then they are those of the template.
+    mobile: Option<Vec<Vec3>>,
+    /// Whether that relaxation ended before the forces were small.
+    is_unconverged: bool,
 }
 
 impl Column {
     fn new(site: Vec3, Confinement { z_lo, z_hi }: Confinement) -> Self {
-        Column { site, lo: z_lo, hi: z_hi, best: None, other: None, is_final: false }
+        let (mobile, is_unconverged) = (None, false);
+        Column { site, lo: z_lo, hi: z_hi, best: None, other: None, is_final: false, mobile, is_unconverged }
     }
 
     /// Narrows the bracket around the lowest energy with the sample at height `z`; a missing sample counts as higher than any
@@ -267,8 +301,10 @@ impl Scan<'_> {
         let at_once = self.potential.n_at_once().map_or(AT_ONCE, |n| (SLOW_BATCHES * n).clamp(1, AT_ONCE));
         for columns in columns.chunks_mut(at_once) {
             self.try_heights(columns, heights)?;
-            if self.settings.relax {
-                self.relax(columns)?;
+            match (self.settings.relax, self.system.n_mobile()) {
+                (false, _) => {}
+                (true, 0) => self.relax(columns)?,
+                (true, _) => self.relax_with_mobile(columns)?,
             }
             columns.iter_mut().for_each(|column| column.is_final = true);
         }
@@ -298,16 +334,43 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Relaxes the heights and the mobile atoms of `columns` together, from the best of the tried heights.
+    fn relax_with_mobile(&mut self, columns: &mut [Column]) -> Result<()> {
+        let mut open: Vec<&mut Column> = columns.iter_mut().filter(|column| column.best.is_some()).collect();
+        let start = |column: &&mut Column| {
+            let [x, y, _] = column.site;
+            let z = column.best.map_or(f64::NAN, |best| best.z);
+            self.system.mobile.homes.iter().copied().chain([[x, y, z]]).collect()
+        };
+        let starts: Vec<Vec<Vec3>> = open.iter().map(start).collect();
+        let Scan { system, potential, settings, interrupted, .. } = self;
+        let (rests, n_evaluations, stopped) =
+            relax_points(system, *potential, settings, check(system)?, &starts, interrupted)?;
+        self.n_evaluations += n_evaluations;
+        for (column, rest) in open.iter_mut().zip(rests) {
+            let Some(Rest { mut moving, energy, is_converged }) = rest else {
+                column.is_unconverged = true;
+                continue;
+            };
+            let z = moving.pop().map_or(f64::NAN, |atom| atom[2]);
+            column.best = Some(Sample { z, energy, force: 0.0 });
+            (column.mobile, column.is_unconverged, column.is_final) = (Some(moving), !is_converged, true);
+        }
+        stopped.map_or(Ok(()), Err)
+    }
+
     /// Evaluates columns at heights.
     fn evaluate(&mut self, columns: &mut [Column], trials: &[(usize, f64)]) -> Result<()> {
         if (self.interrupted)() {
             return Err(Error::Interrupted);
         }
         let place = |&(k, z): &(usize, f64)| [columns[k].site[0], columns[k].site[1], z];
-        let places: Vec<Vec3> = trials.iter().map(place).collect();
-        let has_room = |&k: &usize| self.system.has_room(&[places[k]], self.settings.shortest);
+        let homes = &self.system.mobile.homes;
+        let moving = |trial: &(usize, f64)| homes.iter().copied().chain([place(trial)]).collect();
+        let places: Vec<Vec<Vec3>> = trials.iter().map(moving).collect();
+        let has_room = |&k: &usize| self.system.has_room(&places[k], self.settings.shortest);
         let open: Vec<usize> = (0..trials.len()).filter(has_room).collect();
-        let structures: Vec<Structure> = open.iter().map(|&k| self.system.structure(&[places[k]])).collect();
+        let structures: Vec<Structure> = open.iter().map(|&k| self.system.structure(&places[k])).collect();
         let mut found: Vec<Option<Sample>> = vec![None; trials.len()];
         self.potential.evaluate(&structures, &mut |answers| {
             for (number, answer) in answers {
@@ -326,9 +389,14 @@ impl Scan<'_> {
     fn sample(&self, z: f64, answer: Answer) -> Option<Sample> {
         let Answer::Done(Evaluation { energy, forces }) = answer else { return None };
         let force = forces.last().map(|force| force[2])?;
-        let above_floor = self.settings.energy_floor_ev.is_none_or(|floor| energy >= floor);
-        (energy.is_finite() && force.is_finite() && above_floor).then_some(Sample { z, energy, force })
+        (force.is_finite() && counts(energy, &[], self.settings)).then_some(Sample { z, energy, force })
     }
+}
+
+/// Whether an answer counts.
+fn counts(energy: f64, forces: &[Vec3], settings: &ScanSettings) -> bool {
+    let above_floor = settings.energy_floor_ev.is_none_or(|floor| energy >= floor);
+    energy.is_finite() && forces.iter().flatten().all(|x| x.is_finite()) && above_floor
 }
 
 /// Numbers in JSON, with null for values that are not numbers.

@@ -173,3 +173,105 @@ fn an_interrupted_scan_keeps_its_finished_points() {
     }
     assert!(n_partial > 0);
 }
+
+/// The same with the upper layer of the template mobile.
+fn adatom_on_mobile_atoms() -> System {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/structures/pt-stepped.xyz");
+    let template = read_structure(&path).unwrap();
+    let atoms = crate::system::upper_layers(&template, 1).unwrap();
+    adatom().with_mobile(&atoms, 0.3).unwrap()
+}
+
+#[test]
+fn mobile_atoms_make_room_at_every_point() {
+    let system = adatom_on_mobile_atoms();
+    let n_mobile = system.n_mobile();
+    assert!(n_mobile > 0 && system.n_template() > 0);
+    let emt = Emt::with_system(false, &system).unwrap();
+    let settings = ScanSettings { grid: Some([5, 3]), ..ScanSettings::default() };
+    let landscape = scan(&system, &emt, &settings, NEVER).unwrap();
+    assert_eq!((landscape.mobile_angstrom.len(), landscape.n_unconverged), (15, 0));
+    // Never higher than with mobile atoms held, and by more than nothing.
+    let held = system.holding_mobile(&system.mobile.homes);
+    let rigid = scan(&held, &Emt::with_system(false, &held).unwrap(), &settings, NEVER).unwrap();
+    assert!(rigid.mobile_angstrom.is_empty() && rigid.n_unconverged == 0);
+    let gain = |k: usize| rigid.energies_ev[k] - landscape.energies_ev[k];
+    assert!((0..15).all(|k| gain(k) > 0.01), "{:?}", (0..15).map(gain).collect::<Vec<_>>());
+    // Every point is a minimum of height and mobile atoms, with the atom where the grid has it.
+    let confinement = system.confinement.unwrap();
+    for index in 0..15 {
+        let structure = landscape.structure(&system, index).unwrap();
+        let again = emt.energy_and_forces(&structure).unwrap();
+        assert!((again.energy - landscape.energies_ev[index]).abs() < 1e-9);
+        let moving = &again.forces[system.n_template()..];
+        let small = |force: &Vec3| norm(*force) < settings.fmax_ev_per_angstrom;
+        assert!(moving[..n_mobile].iter().all(small), "point {index}: {moving:?}");
+        let (z, force) = (landscape.heights_angstrom[index], moving[n_mobile][2]);
+        let at_end = z == confinement.z_lo && force < 0.0 || z == confinement.z_hi && force > 0.0;
+        assert!(at_end || force.abs() < settings.fmax_ev_per_angstrom, "point {index}: {force}");
+        let place = site(landscape.grid, [landscape.a, landscape.b], index);
+        assert_eq!(structure.positions.last(), Some(&[place[0], place[1], z]));
+        assert_eq!(structure.positions[system.n_template()..][..n_mobile], landscape.mobile_angstrom[index]);
+        assert!(system.has_room(&structure.positions[system.n_template()..], settings.shortest));
+    }
+    // The lowest point leads to a minimum that is lower than that of the rigid template.
+    let start = landscape.structure(&system, landscape.lowest().unwrap()).unwrap();
+    assert!(relax(&start, &emt, &RelaxSettings::default(), NEVER).unwrap().energy < MINIMUM - 0.01);
+
+    let text = serde_json::to_string(&landscape).unwrap();
+    let again: Landscape = serde_json::from_str(&text).unwrap();
+    let mobile = |landscape: &Landscape| landscape.mobile_angstrom.clone();
+    assert!(text.contains("\"mobile_angstrom\":[[[") && mobile(&again) == mobile(&landscape));
+}
+
+/// Where the confinement ends below or above the best height, the atom stays at its end and the mobile atoms relax.
+#[test]
+fn the_confinement_holds_with_mobile_atoms() {
+    let system = adatom_on_mobile_atoms();
+    let emt = Emt::with_system(false, &system).unwrap();
+    let settings = ScanSettings { grid: Some([2, 2]), ..ScanSettings::default() };
+    let best = scan(&system, &emt, &settings, NEVER).unwrap();
+    for shift in [-0.3, 0.3] {
+        let (lo, hi) = best.heights_angstrom.iter().fold((f64::MAX, f64::MIN), |(lo, hi), z| (z.min(lo), z.max(hi)));
+        let [z_lo, z_hi] = if shift < 0.0 { [lo - 2.0, lo + shift] } else { [hi + shift, hi + 2.0] };
+        let narrow = System { confinement: Some(Confinement { z_lo, z_hi }), ..system.clone() };
+        let landscape = scan(&narrow, &emt, &settings, NEVER).unwrap();
+        assert_eq!((landscape.n_unconverged, landscape.lowest().is_some()), (0, true));
+        for index in (0..4).filter(|&index| landscape.energies_ev[index].is_finite()) {
+            let structure = landscape.structure(&narrow, index).unwrap();
+            let forces = emt.energy_and_forces(&structure).unwrap().forces;
+            let mobile = &forces[system.n_template()..][..system.n_mobile()];
+            assert!(mobile.iter().all(|force| norm(*force) < settings.fmax_ev_per_angstrom));
+            let z = landscape.heights_angstrom[index];
+            assert!((z_lo..=z_hi).contains(&z));
+            assert!(landscape.energies_ev[index] > best.energies_ev[index]);
+        }
+        assert!(landscape.heights_angstrom.contains(if shift < 0.0 { &z_hi } else { &z_lo }));
+    }
+}
+
+#[test]
+fn scans_with_mobile_atoms_keep_finished_points_or_say_what_lacks() {
+    let system = adatom_on_mobile_atoms();
+    let emt = Emt::with_system(false, &system).unwrap();
+    let settings = ScanSettings { grid: Some([3, 2]), ..ScanSettings::default() };
+    let whole = scan(&system, &emt, &settings, NEVER).unwrap();
+    let mut n_partial = 0;
+    for n_allowed in [4, 40, 60, 70] {
+        let n_asked = std::cell::Cell::new(0);
+        let later = || n_asked.replace(n_asked.get() + 1) >= n_allowed;
+        let Ok((part, stopped)) = scan_while(&system, &emt, &settings, &later) else { continue };
+        n_partial += usize::from(stopped.is_some());
+        for k in (0..6).filter(|&k| part.energies_ev[k].is_finite()) {
+            assert_eq!(part.energies_ev[k], whole.energies_ev[k]);
+            assert_eq!(part.mobile_angstrom[k], whole.mobile_angstrom[k]);
+        }
+    }
+    assert!(n_partial > 0);
+    let flat = ScanSettings { relax: false, ..settings };
+    let unrelaxed = scan(&system, &emt, &flat, NEVER).unwrap();
+    assert!(unrelaxed.mobile_angstrom.iter().all(|places| *places == system.mobile.homes));
+    let all = adatom().with_mobile(&(0..adatom().n_template()).collect::<Vec<_>>(), 0.3).unwrap();
+    let error = scan(&all, &emt, &settings, NEVER).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("needs fixed atoms, but all of the template are"));
+}

@@ -259,7 +259,16 @@ mod tests {
     fn landscape() -> Landscape {
         let energies_ev = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let [a, b, _] = system().cell.vectors;
-        Landscape { grid: [2, 3], a, b, energies_ev, heights_angstrom: vec![8.0; 6], n_evaluations: 6 }
+        Landscape {
+            grid: [2, 3],
+            a,
+            b,
+            energies_ev,
+            heights_angstrom: vec![8.0; 6],
+            mobile_angstrom: vec![],
+            n_unconverged: 0,
+            n_evaluations: 6,
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::slug;
 use super::structures::Shown;
 use crate::archive::Archive;
 use crate::benchmark::{
-    Agreement, Course, HEADS, Method, Outcome, PAIR_HEADS, Results, SEED_HEADS, cells, compare_with_first,
-    energy_curves, pairs, success_curves,
+    Agreement, CLOCK_HEADS, Course, HEADS, Method, Outcome, PAIR_HEADS, Results, SEED_HEADS, cells, clock,
+    compare_with_first, energy_curves, pairs, success_curves,
 };
 use crate::config::Settings;
 use crate::error::Result;
@@ -188,6 +188,10 @@ fn field_section(page: &mut Page, field: &Field, several: bool) {
         if let Some((title, rows)) = pairs(&results) {
             page.add(&format!("<p>{}</p>", escape(&title)));
             page.table(&PAIR_HEADS, &rows.into_iter().map(|row| row.map(typeset).to_vec()).collect::<Vec<_>>());
+        }
+        if let Some((title, rows)) = clock(&results) {
+            page.add(&format!("<p>{}</p>", escape(&title)));
+            page.table(&CLOCK_HEADS, &rows.into_iter().map(|row| row.map(typeset).to_vec()).collect::<Vec<_>>());
         }
         page.add("</div>");
     }

@@ -271,6 +271,12 @@ impl RunDirectory {
         compare().unwrap_or(false)
     }
 
+    /// Whether two configurations ask the same of a run, as far as its method uses them.
+    pub fn is_same_run(before: &Settings, now: &Settings) -> bool {
+        let differences = Differences::between(Path::new(""), &before.to_toml(), &now.to_toml());
+        differences.is_ok_and(|differences| differences.is_empty())
+    }
+
     /// Whether `folder` holds a run that can be resumed.
     pub fn exists(folder: &Path) -> bool {
         folder.join(CONFIG).is_file()

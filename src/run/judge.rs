@@ -80,7 +80,11 @@ impl Judge {
         if let (Some(Target { structure, matching }), Some(sought)) = (&settings.target, &mut self.sought)
             && let Some((_, within)) = matching.within_ev()
         {
-            sought.highest = energy_of(structure, potential, stop)? + within;
+            // The charge, spin and moments of the samples, unless its file gives its own.
+            let has_own = structure.for_calculator().extras.is_some();
+            let extras = if has_own { structure.extras.clone() } else { settings.system.extras.clone() };
+            let asked = Structure { extras, ..structure.clone() };
+            sought.highest = energy_of(&asked, potential, stop)? + within;
         }
         Ok(())
     }

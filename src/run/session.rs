@@ -2,9 +2,10 @@
 
 use super::evaluation::{Drawn, Handled, RoundEvaluation};
 use super::progress::RunInfo;
+use super::summary::OutsideSeconds;
 use super::{
     Checkpoint, IterationMetrics, Judge, PhaseSeconds, Reporter, Resumed, Round, RunDirectory, RunStatus,
-    SearchProgress, Stop, Summary,
+    SearchProgress, Stop, Summary, read_metrics,
 };
 use crate::archive::{Archive, Entry, Status};
 use crate::config::Settings;
@@ -15,7 +16,7 @@ use crate::system::xyz::format_frames;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A run that this process works on: its folder and archive, its potential, its criteria and its results.
 pub struct Session<'a> {
@@ -43,6 +44,8 @@ pub struct Session<'a> {
     started: Instant,
     /// Wall-clock time before the checkpoint, s.
     seconds_before: f64,
+    /// Time in which the run waited for the potential, also before the checkpoint, s.
+    waited: f64,
 }
 
 /// The part of a session that depends on the method of searching.
@@ -104,7 +107,9 @@ impl<'a> Session<'a> {
             None => (SearchProgress::new(seed), None),
         };
         // A summary also knows the time of an iteration that was not closed.
-        let seconds_before = directory.summary().map_or(0.0, |summary| summary.seconds).max(progress.seconds);
+        let before = directory.summary();
+        let seconds_before = before.as_ref().map_or(0.0, |summary| summary.seconds).max(progress.seconds);
+        let waited = waited_before(&directory, before.filter(|summary| summary.seconds >= progress.seconds));
         let session = Session {
             settings,
             potential,
@@ -119,6 +124,7 @@ impl<'a> Session<'a> {
             device,
             started: Instant::now(),
             seconds_before,
+            waited,
         };
         Ok((session, model))
     }
@@ -217,7 +223,8 @@ impl<'a> Session<'a> {
         self.reporter.message("the time limit of this run is reached already; --hours sets another");
         let before = self.directory.summary();
         let summary = before.unwrap_or_else(|| self.so_far(method.open()).summary(RunStatus::TimeLimit, &self.device));
-        let summary = Summary { status: RunStatus::TimeLimit, seconds: self.seconds(), ..summary };
+        let (seconds, seconds_outside_potential) = (self.seconds(), self.seconds_outside());
+        let summary = Summary { status: RunStatus::TimeLimit, seconds, seconds_outside_potential, ..summary };
         self.directory.write_summary(&summary)?;
         self.reporter.finished(&summary);
         Ok(summary)
@@ -264,6 +271,7 @@ impl<'a> Session<'a> {
         });
         let Handled { idle, recorded, .. } = evaluation.work;
         seconds.wait += waited.as_secs_f64();
+        self.waited += waited.as_secs_f64();
         seconds.evaluate += started.elapsed().saturating_sub(idle).as_secs_f64();
         // The side that failed first made the other one stop with an interruption.
         let outcome = match (drawing, evaluating) {
@@ -316,7 +324,9 @@ impl<'a> Session<'a> {
     /// `Storage`.
     pub fn write_summary(&self, status: RunStatus, open: &[Entry]) -> Result<Summary> {
         let segments = self.directory.segments().len().max(1);
-        let summary = Summary { segments, ..self.so_far(open).summary(status, &self.device) };
+        let seconds_outside_potential = self.seconds_outside();
+        let so_far = self.so_far(open).summary(status, &self.device);
+        let summary = Summary { segments, seconds_outside_potential, ..so_far };
         self.directory.write_summary(&summary)?;
         Ok(summary)
     }
@@ -325,4 +335,22 @@ impl<'a> Session<'a> {
     fn seconds(&self) -> f64 {
         self.seconds_before + self.started.elapsed().as_secs_f64()
     }
+
+    /// Counts `time` as spent on waiting for the potential.
+    pub fn add_waiting(&mut self, time: Duration) {
+        self.waited += time.as_secs_f64();
+    }
+
+    fn seconds_outside(&self) -> OutsideSeconds {
+        OutsideSeconds(Some((self.seconds() - self.waited).max(0.0)))
+    }
+}
+
+/// Time that the run in `directory` waited for its potential until now, s: as `summary` says, or after a kill the sum over the
+/// iterations that are done.
+fn waited_before(directory: &RunDirectory, summary: Option<Summary>) -> f64 {
+    let known = summary.and_then(|summary| Some(summary.seconds - summary.seconds_outside_potential.0?));
+    // Metrics that are lost or damaged make a time less exact, and nothing else.
+    let of_iterations = || read_metrics(&directory.metrics_path()).unwrap_or_default();
+    known.unwrap_or_else(|| of_iterations().iter().map(|metrics| metrics.seconds.wait).sum())
 }

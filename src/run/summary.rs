@@ -34,6 +34,9 @@ pub struct Summary {
     pub status: RunStatus,
     /// Wall-clock time, also of the parts before a resume, s.
     pub seconds: f64,
+    /// Part of these in which the run did not wait for the potential, s. Left out in the file of a run that an earlier version made.
+    #[serde(default, skip_serializing_if = "OutsideSeconds::is_unknown")]
+    pub seconds_outside_potential: OutsideSeconds,
     /// Calls of the potential.
     pub evaluations: u64,
     /// Structures sampled, also those rejected before evaluation.
@@ -49,6 +52,23 @@ pub struct Summary {
     /// Segments of the run: 1 more than the number of times that it was extended. Left out in the file if it never was.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub segments: usize,
+}
+
+/// A measured time, if there is one, s. It is no result of a run, so all of them compare as equal.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OutsideSeconds(pub Option<f64>);
+
+impl PartialEq for OutsideSeconds {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl OutsideSeconds {
+    fn is_unknown(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 fn one() -> usize {
@@ -68,6 +88,7 @@ impl Summary {
             device: device.into(),
             status: RunStatus::Running,
             seconds: 0.0,
+            seconds_outside_potential: OutsideSeconds(None),
             evaluations: 0,
             samples: 0,
             best_energy_ev: None,

@@ -1,9 +1,11 @@
 //! Building a [`System`] from a configuration, with checks of everything that later code relies on.
 
 use super::elements::{fits_the_model, parse_formula, symbol};
+use super::extras::{Column, MOMENTS};
 use super::vector::{cross, norm, sub};
 use super::{Cell, Confinement, Extras, Images, Mobile, Molecules, Structure, System};
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Atoms closer than this, Å, are one atom given twice.
@@ -83,7 +85,33 @@ impl System {
         let system = System { extras: template.and_then(|template| extras_of(template, n_free)), ..system };
         system.check_template()?;
         system.check_bounds()?;
+        molecules.columns_after(system.extras.as_deref(), system.n_atoms())?;
         Ok(system.with_molecules(molecules))
+    }
+
+    /// The system in which atoms have the initial magnetic moments (µB) of their elements `moments`, except for those whose file
+    /// has a column of moments: the template's if `template_has_some`, and molecules. Comes before [`System::with_mobile`].
+    ///
+    /// # Errors
+    /// `BadInput` for an element that no atom has, and if a file gives moments that are not one number for each atom.
+    pub fn with_initial_moments(mut self, moments: &BTreeMap<u8, f64>, template_has_some: bool) -> Result<System> {
+        let numbers = self.numbers();
+        if let Some(number) = moments.keys().find(|number| !numbers.contains(number)) {
+            let name = symbol(*number).unwrap_or("?");
+            return Err(Error::bad_input(format!("the system has no {name}; leave it out")));
+        }
+        let has_some = |columns: &[Column]| columns.iter().any(|column| column.name == MOMENTS);
+        let single = self.n_single();
+        let of_molecules = self.molecules.all.iter();
+        let of_molecules = of_molecules.flat_map(|molecule| vec![!has_some(&molecule.columns); molecule.numbers.len()]);
+        let is_asked: Vec<bool> = std::iter::repeat_n(!template_has_some, self.n_template())
+            .chain(std::iter::repeat_n(true, single))
+            .chain(of_molecules)
+            .collect();
+        let mut extras = self.extras.as_deref().cloned().unwrap_or_default();
+        extras.set_moments(&numbers, moments, &is_asked).map_err(Error::bad_input)?;
+        self.extras = Some(Arc::new(extras));
+        Ok(self)
     }
 
     /// Refuses template atoms that coincide, periodic images included.
@@ -185,6 +213,27 @@ mod tests {
 
     const ABOVE: Option<ConfinementSpec> = Some(ConfinementSpec::AboveTemplate([1.0, 6.0]));
     const FLAT: Option<ConfinementSpec> = Some(ConfinementSpec::Absolute([1.0, 6.0]));
+
+    /// Files go before the key; mobile atoms keep theirs.
+    #[test]
+    fn moments_belong_to_elements() {
+        use crate::system::xyz::Values;
+        let moments = BTreeMap::from([(78, 0.5), (26, 2.2)]);
+        let made = |template: &Structure, has_some| {
+            let system = System::new(Some(template), "Fe2", ABOVE, None).unwrap();
+            let system = system.with_initial_moments(&moments, has_some)?.with_mobile(&[0], 0.3)?;
+            Ok::<_, Error>(system.structure(&[[0.0; 3]; 3]).extras().unwrap().column(MOMENTS).unwrap().values.clone())
+        };
+        // Structures hold the fixed Au, the mobile Pt and the free Fe.
+        assert_eq!(made(&slab(), false).unwrap(), Values::Real(vec![0.0, 0.5, 2.2, 2.2]));
+        let mut given = slab();
+        let values = Values::Real(vec![0.1, 0.2]);
+        given.extras_mut().columns.push(Column { name: MOMENTS.into(), width: 1, values });
+        assert_eq!(made(&given, true).unwrap(), Values::Real(vec![0.2, 0.1, 2.2, 2.2]));
+        let error = System::new(Some(&slab()), "Cu", ABOVE, None).unwrap().with_initial_moments(&moments, false);
+        let error = error.unwrap_err();
+        assert_eq!((error.exit_code(), error.to_string().as_str()), (2, "the system has no Fe; leave it out"));
+    }
 
     #[test]
     fn a_slab_with_free_atoms() {

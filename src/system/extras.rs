@@ -1,6 +1,10 @@
 //! Further keys and columns of a structure, as files give them: total charge, spin, initial magnetic moments, tags, names, …
 
 use super::xyz::Value;
+use std::collections::BTreeMap;
+
+/// The column of initial magnetic moments, µB, by ASE's name.
+pub const MOMENTS: &str = "initial_magmoms";
 
 /// Results of a calculation, by the names that ASE and the format's specification give them: in the comment line and in
 /// the columns.
@@ -101,6 +105,71 @@ impl Extras {
         Extras { info: self.info.clone(), columns }
     }
 
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The same keys, and columns for the `n` present atoms followed by those of `parts`: a list of columns and a number of atoms for
+    /// each. Atoms whose list lacks a column have empty entries there.
+    ///
+    /// # Errors
+    /// Part of a sentence about the first column whose entries are of another kind in another list.
+    pub fn followed_by(&self, n: usize, parts: &[(&[Column], usize)]) -> Result<Extras, String> {
+        let mut columns: Vec<Column> = self.columns.clone();
+        let mut n_before = n;
+        for &(more, n_atoms) in parts {
+            for column in &mut columns {
+                match more.iter().find(|other| other.name == column.name) {
+                    Some(other) => column.append(other)?,
+                    None => column.append_empty(n_atoms),
+                }
+            }
+            for new in more.iter().filter(|new| self.column(&new.name).is_none()) {
+                if !columns.iter().any(|column| column.name == new.name) {
+                    let mut column = new.reordered(&[], n_before);
+                    column.append(new)?;
+                    columns.push(column);
+                }
+            }
+            n_before += n_atoms;
+        }
+        Ok(Extras { info: self.info.clone(), columns })
+    }
+
+    /// Gives each atom of the elements `numbers` for which `is_asked` is true the initial magnetic moment (µB) of its element, if
+    /// `moments` has one.
+    ///
+    /// # Errors
+    /// Part of a sentence if the moments that are there are no numbers.
+    pub fn set_moments(
+        &mut self,
+        numbers: &[u8],
+        moments: &BTreeMap<u8, f64>,
+        is_asked: &[bool],
+    ) -> Result<(), String> {
+        let place = self.columns.iter().position(|column| column.name == MOMENTS);
+        let mut values: Vec<f64> = match place.map(|place| &self.columns[place]) {
+            None => vec![0.0; numbers.len()],
+            Some(Column { width: 1, values: Values::Real(values), .. }) => values.clone(),
+            Some(Column { width: 1, values: Values::Integer(values), .. }) => {
+                values.iter().map(|&value| value as f64).collect()
+            }
+            Some(_) => {
+                return Err(format!("the files give {MOMENTS} in another form than one number for each atom"));
+            }
+        };
+        for ((value, number), _) in values.iter_mut().zip(numbers).zip(is_asked).filter(|(_, asked)| **asked) {
+            *value = moments.get(number).copied().unwrap_or(*value);
+        }
+        let column = Column { name: MOMENTS.to_owned(), width: 1, values: Values::Real(values) };
+        match place {
+            Some(place) => self.columns[place] = column,
+            None => self.columns.push(column),
+        }
+        Ok(())
+    }
+
     /// `{"info": {key: value, …}, "arrays": {name: [[…], …], …}}`: arrays have a row for each atom, or a number or word where the
     /// column has one of them.
     pub fn to_json(&self) -> String {
@@ -112,6 +181,39 @@ impl Extras {
 }
 
 impl Column {
+    /// Adds the entries of `other`, a column of this name; whole numbers become real where the other has real ones.
+    fn append(&mut self, other: &Column) -> Result<(), String> {
+        if self.width != other.width {
+            return Err(format!(
+                "the column {} has {} entries an atom, and {} in another file",
+                self.name, other.width, self.width
+            ));
+        }
+        if let (Values::Integer(mine), Values::Real(_)) = (&self.values, &other.values) {
+            self.values = Values::Real(mine.iter().map(|&value| value as f64).collect());
+        }
+        match (&mut self.values, &other.values) {
+            (Values::Real(mine), Values::Real(more)) => mine.extend(more),
+            (Values::Real(mine), Values::Integer(more)) => mine.extend(more.iter().map(|&value| value as f64)),
+            (Values::Integer(mine), Values::Integer(more)) => mine.extend(more),
+            (Values::Flag(mine), Values::Flag(more)) => mine.extend(more),
+            (Values::Text(mine), Values::Text(more)) => mine.extend(more.iter().cloned()),
+            _ => return Err(format!("the column {} has entries of another kind in another file", self.name)),
+        }
+        Ok(())
+    }
+
+    /// Adds empty entries for `n` atoms.
+    fn append_empty(&mut self, n: usize) {
+        let n = n * self.width;
+        match &mut self.values {
+            Values::Real(values) => values.extend(std::iter::repeat_n(0.0, n)),
+            Values::Integer(values) => values.extend(std::iter::repeat_n(0, n)),
+            Values::Flag(values) => values.extend(std::iter::repeat_n(false, n)),
+            Values::Text(values) => values.extend(std::iter::repeat_n("X".to_owned(), n)),
+        }
+    }
+
     fn reordered(&self, order: &[usize], n_more: usize) -> Column {
         fn rows<T: Clone>(values: &[T], width: usize, order: &[usize], n_more: usize, empty: T) -> Vec<T> {
             let given = order.iter().flat_map(|&atom| values[atom * width..][..width].iter().cloned());
@@ -176,6 +278,45 @@ mod tests {
              \"info\":{\"charge\":-1,\"label\":\"slab \\\"a\\\"\"}}"
         );
         assert_eq!(Extras::default().to_json(), "{\"arrays\":{},\"info\":{}}");
+    }
+
+    #[test]
+    fn columns_of_parts_are_joined() {
+        let own = [
+            column("tags", 1, Values::Integer(vec![7])),
+            column("place", 2, Values::Integer(vec![5, 6])),
+            column("initial_magmoms", 1, Values::Integer(vec![2])),
+        ];
+        let joined = extras().followed_by(2, &[(&[], 1), (&own, 1), (&own, 1)]).unwrap();
+        assert_eq!(joined.info, extras().info);
+        let values = |name: &str| &joined.column(name).unwrap().values;
+        assert_eq!(values("tags"), &Values::Integer(vec![0, 0, 0, 7, 7]));
+        assert_eq!(values("place"), &Values::Integer(vec![1, 2, 3, 4, 0, 0, 5, 6, 5, 6]));
+        assert_eq!(values("initial_magmoms"), &Values::Real(vec![0.5, 1.5, 0.0, 2.0, 2.0]));
+        assert_eq!(values("name"), &Values::Text(["a", "b", "X", "X", "X"].map(String::from).to_vec()));
+        assert_eq!(values("known"), &Values::Flag(vec![true, false, false, false, false]));
+        for (odd, sentence) in [
+            (
+                column("place", 1, Values::Integer(vec![5])),
+                "the column place has 1 entries an atom, and 2 in another file",
+            ),
+            (column("name", 1, Values::Real(vec![5.0])), "the column name has entries of another kind in another file"),
+        ] {
+            assert_eq!(extras().followed_by(2, &[(&[odd], 1)]).unwrap_err(), sentence);
+        }
+    }
+
+    #[test]
+    fn moments_are_those_of_the_element() {
+        let moments = BTreeMap::from([(26, 2.2), (8, -0.5)]);
+        let mut made = Extras::default();
+        made.set_moments(&[26, 78, 8], &moments, &[true, true, true]).unwrap();
+        assert_eq!(made.column(MOMENTS).unwrap().values, Values::Real(vec![2.2, 0.0, -0.5]));
+        let mut given = extras();
+        given.set_moments(&[26, 26], &moments, &[false, true]).unwrap();
+        assert_eq!(given.column(MOMENTS).unwrap().values, Values::Real(vec![0.5, 2.2]));
+        let mut vectors = Extras { columns: vec![column(MOMENTS, 3, Values::Real(vec![0.0; 3]))], ..Extras::default() };
+        assert!(vectors.set_moments(&[26], &moments, &[true]).unwrap_err().contains("in another form than one number"));
     }
 
     #[test]

@@ -150,7 +150,11 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         .map_err(|error| Error::bad_file(path, format!("cannot be read: {error}; check the path and its permissions")))
 }
 
-fn text(bytes: Vec<u8>, path: &Path) -> Result<String> {
+/// `bytes` as text, without the mark at the start with which some editors say that it is UTF-8.
+fn text(mut bytes: Vec<u8>, path: &Path) -> Result<String> {
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(..'\u{feff}'.len_utf8());
+    }
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&byte| byte == b'\n').count();
         Error::bad_file(path, format!("line {line}: is not text in UTF-8; give a plain text structure file"))
@@ -180,6 +184,20 @@ pub(super) fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Editors of Windows put a mark before the text.
+    #[test]
+    fn a_mark_before_the_text_is_skipped() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let poscar = "Cu\n1.0\n 4 0 0\n 0 4 0\n 0 0 4\nCu\n1\nDirect\n0 0 0\n";
+        for (name, text) in [("a.xyz", "1\n\nCu 0 0 0\n"), ("POSCAR", poscar)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let plain = read_structures(&path).unwrap();
+            std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+            assert_eq!(read_structures(&path).unwrap(), plain, "{name}");
+        }
+    }
 
     #[test]
     fn format_follows_the_name() {

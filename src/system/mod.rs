@@ -20,7 +20,7 @@ pub mod xyz;
 pub use build::ConfinementSpec;
 pub use cell::Cell;
 pub use contacts::{Contact, ShortestDistance};
-pub use extras::Extras;
+pub use extras::{Extras, MOMENTS};
 pub use files::{Format, read_frame, read_frames, read_structure, read_structures};
 pub use graph::{Edge, PairSearch, radius_graph};
 pub use images::{Image, Images, image_range};
@@ -64,7 +64,8 @@ pub struct System {
     pub molecules: Molecules,
     /// Heights allowed for the free atoms of the formula.
     pub confinement: Option<Confinement>,
-    /// Further keys and columns of all structures: those of the template, with empty entries for the free atoms.
+    /// Further keys and columns of all structures: those of the template, with empty entries for the free atoms, and
+    /// those of the molecules' files.
     pub extras: Option<Arc<Extras>>,
 }
 

@@ -4,6 +4,7 @@
 //! carbon belongs to which oxygen. So a molecule of a structure is what its bonds connect, whatever the order of its atoms.
 
 use super::elements::formula;
+use super::extras::Column;
 use super::vector::{add, scale, sub};
 use super::{BondGraph, Extras, Structure, System, Vec3};
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ pub struct Molecule {
     pub numbers: Vec<u8>,
     /// Positions of its atoms around their centre, m × 3, Å.
     pub shape: Vec<Vec3>,
+    /// Further columns of its file that calculators may want: charges, moments, tags, …
+    pub columns: Vec<Column>,
     /// Its bonds.
     bonds: BondGraph,
 }
@@ -51,17 +54,40 @@ impl Molecule {
         let around: Vec<Vec3> = positions.iter().map(|&r| cell.minimum_image(sub(r, positions[0]))).collect();
         let centre = scale(1.0 / around.len() as f64, around.iter().copied().fold([0.0; 3], add));
         let shape = around.into_iter().map(|r| sub(r, centre)).collect();
-        Ok(Molecule { numbers: numbers.clone(), shape, bonds })
+        let columns = structure.extras().map_or_else(Vec::new, |extras| extras.clone().inputs().columns);
+        Ok(Molecule { numbers: numbers.clone(), shape, columns, bonds })
+    }
+
+    /// Whether both have the same atoms at the same places.
+    fn is_like(&self, other: &Molecule) -> bool {
+        self.numbers == other.numbers && self.shape == other.shape
+    }
+}
+
+impl Molecules {
+    /// The columns of `extras`, those of a system's other `n` atoms, followed by those of the molecules.
+    ///
+    /// # Errors
+    /// `BadInput` if a column has entries of another kind there.
+    pub(super) fn columns_after(&self, extras: Option<&Extras>, n: usize) -> Result<Extras> {
+        let parts: Vec<(&[Column], usize)> =
+            self.all.iter().map(|molecule| (&molecule.columns[..], molecule.numbers.len())).collect();
+        let own = extras.cloned().unwrap_or_default();
+        own.followed_by(n, &parts).map_err(|cause| Error::bad_input(format!("a molecule's file: {cause}")))
     }
 }
 
 impl System {
-    /// The system with `molecules` after its other free atoms.
+    /// The system with `molecules` after its other free atoms. Columns of their files that do not fit the system's are left out,
+    /// all of them; [`System::of_numbers`] refuses such molecules.
     pub fn with_molecules(mut self, molecules: Molecules) -> System {
-        let order: Vec<usize> = (0..self.n_atoms()).collect();
+        let n = self.n_atoms();
+        let order: Vec<usize> = (0..n).collect();
         let more: Vec<u8> = molecules.all.iter().flat_map(|molecule| molecule.numbers.iter().copied()).collect();
-        let extended = |extras: Arc<Extras>| Arc::new(extras.reordered(&order, more.len()));
-        self.extras = self.extras.map(extended);
+        let own = self.extras.as_deref();
+        let alone = |_| own.map_or_else(Extras::default, |extras| extras.reordered(&order, more.len()));
+        let extended = molecules.columns_after(own, n).unwrap_or_else(alone);
+        self.extras = (extended != Extras::default()).then(|| Arc::new(extended));
         self.free_numbers.extend(more);
         self.molecules = molecules;
         self
@@ -75,7 +101,7 @@ impl System {
     /// The free atoms in a few letters: Pt7, Au2Cu + 2 CO.
     pub fn free_formula(&self) -> String {
         let single = &self.free_numbers[self.n_mobile()..self.n_single()];
-        let molecules = self.molecules.all.chunk_by(|a, b| a == b).map(|same| match same {
+        let molecules = self.molecules.all.chunk_by(Molecule::is_like).map(|same| match same {
             [one] => formula(&one.numbers),
             several => format!("{} {}", several.len(), formula(&several[0].numbers)),
         });
@@ -123,6 +149,7 @@ impl System {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::xyz::Values;
     use crate::system::{Cell, ConfinementSpec};
 
     fn molecule(atoms: &[(u8, Vec3)]) -> Molecule {
@@ -194,6 +221,40 @@ mod tests {
         let mut adsorbed = whole();
         adsorbed[1] = [4.0, 0.0, 3.2];
         assert!(system.molecules_are_whole(&adsorbed));
+    }
+
+    /// Columns of a molecule's file follow its atoms, beside those of the template; results and keys stay behind.
+    #[test]
+    fn columns_of_the_file_come_along() {
+        let mut co = Structure::new(Cell::NONE, vec![6, 8], vec![[0.0; 3], [0.0, 0.0, 1.15]]);
+        let column = |name: &str, values| Column { name: name.into(), width: 1, values };
+        co.extras_mut().columns = vec![
+            column("tags", Values::Integer(vec![3, 4])),
+            column("initial_charges", Values::Real(vec![0.2, -0.2])),
+            column("magmoms", Values::Real(vec![1.0, 1.0])),
+        ];
+        let cell =
+            Cell { vectors: [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 20.0]], periodic: [true, true, false] };
+        let mut slab = Structure::new(cell, vec![78, 79], vec![[0.0, 0.0, 1.0], [2.5, 2.5, 3.0]]);
+        slab.extras_mut().columns = vec![column("tags", Values::Integer(vec![1, 2]))];
+        let confinement = Some(ConfinementSpec::AboveTemplate([1.0, 6.0]));
+        let all = vec![Molecule::new(&co).unwrap(); 2];
+        let molecules = Molecules { all, keep_bonded: false };
+        let of = |slab: &Structure| System::of_numbers(Some(slab), vec![29], molecules.clone(), confinement, None);
+        let system = of(&slab).unwrap().with_mobile(&[0], 0.3).unwrap();
+        let extras = system.extras.clone().unwrap();
+        assert_eq!(extras.column("tags").unwrap().values, Values::Integer(vec![2, 1, 0, 3, 4, 3, 4]));
+        let charges = vec![0.0, 0.0, 0.0, 0.2, -0.2, 0.2, -0.2];
+        assert_eq!(extras.column("initial_charges").unwrap().values, Values::Real(charges));
+        assert!(extras.column("magmoms").is_none());
+        assert_eq!(system.free_formula(), "Cu + 2 CO");
+        // Without columns of the template they come along too.
+        slab.extras = None;
+        assert!(of(&slab).unwrap().extras.unwrap().column("tags").is_some());
+        slab.extras_mut().columns = vec![column("tags", Values::Text(vec!["a".into(), "b".into()]))];
+        let error = of(&slab).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(error.to_string(), "a molecule's file: the column tags has entries of another kind in another file");
     }
 
     #[test]

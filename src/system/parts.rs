@@ -23,6 +23,20 @@ impl System {
     /// `BadInput` with part of a sentence about the structure: another cell, another number of atoms, no atom where the template
     /// has one, other free elements than the formula, or a free atom at a place that is not allowed.
     pub fn free_atoms_of(&self, structure: &Structure) -> Result<Vec<Vec3>> {
+        let order = self.atoms_of(structure)?;
+        let place = |(moving, &atom): (usize, &usize)| match self.is_mobile(moving) {
+            true => Ok(structure.positions[atom]),
+            false => self.allowed_image(structure.positions[atom], atom),
+        };
+        order[self.n_template()..].iter().enumerate().map(place).collect()
+    }
+
+    /// For each atom of the system, in its order, the atom of `structure`: those of the template by their places, mobile ones as
+    /// the nearest to theirs, then the free atoms, in the order of the structure within an element.
+    ///
+    /// # Errors
+    /// Those of [`System::free_atoms_of`], except that free atoms may be anywhere.
+    pub fn atoms_of(&self, structure: &Structure) -> Result<Vec<usize>> {
         if structure.n_atoms() != self.n_atoms() {
             return refuse(format!(
                 "has {} atoms where the system has {}: {} of the template and {} free",
@@ -33,14 +47,10 @@ impl System {
             ));
         }
         self.check_cell(&structure.cell)?;
-        let is_template = self.template_in(structure)?;
-        let rest: Vec<usize> = (0..structure.n_atoms()).filter(|&k| !is_template[k]).collect();
-        let order = self.free_order(structure, &rest)?;
-        let place = |(moving, atom): (usize, usize)| match self.is_mobile(moving) {
-            true => Ok(structure.positions[atom]),
-            false => self.allowed_image(structure.positions[atom], atom),
-        };
-        order.into_iter().enumerate().map(place).collect()
+        let mut order = self.template_in(structure)?;
+        let rest: Vec<usize> = (0..structure.n_atoms()).filter(|atom| !order.contains(atom)).collect();
+        order.extend(self.free_order(structure, &rest)?);
+        Ok(order)
     }
 
     /// Whether free atoms may be at `position` (Å): at an allowed height and, along cell axes that do not repeat, inside the cell.
@@ -77,22 +87,26 @@ impl System {
         Ok(())
     }
 
-    /// For each atom of `structure` whether it is one of the template.
-    fn template_in(&self, structure: &Structure) -> Result<Vec<bool>> {
+    /// For each fixed atom of the template the atom of `structure`.
+    fn template_in(&self, structure: &Structure) -> Result<Vec<usize>> {
         let images = Images::new(&self.cell);
         let distance = |atom: usize, place: Vec3| images.nearest(sub(structure.positions[atom], place)).squared.sqrt();
         let mut taken = vec![false; structure.n_atoms()];
+        let mut order = Vec::with_capacity(self.n_template());
         for (k, (&number, &place)) in self.template_numbers.iter().zip(&self.template_positions).enumerate() {
             let fits =
                 |&atom: &usize| !taken[atom] && structure.numbers[atom] == number && distance(atom, place) <= TOLERANCE;
             // Most files list the template first, in its order.
             let found = Some(k).filter(fits).or_else(|| (0..structure.n_atoms()).find(fits));
             match found {
-                Some(atom) => taken[atom] = true,
+                Some(atom) => {
+                    taken[atom] = true;
+                    order.push(atom);
+                }
                 None => return refuse(self.missing(structure, k, &taken, &distance)),
             }
         }
-        Ok(taken)
+        Ok(order)
     }
 
     /// Part of a sentence: where the template has its atom `k`, `structure` has none.
@@ -242,6 +256,24 @@ mod tests {
         mixed.positions[2] = add(mixed.positions[2], CELL.vectors[2]);
         mixed.positions[5] = add(mixed.positions[5], CELL.vectors[2]);
         assert!(flat.free_atoms_of(&mixed).is_ok());
+    }
+
+    #[test]
+    fn every_atom_of_the_system_is_found() {
+        let system = system().with_mobile(&[0], 0.3).unwrap();
+        // Fixed: Au, Pt; mobile: Pt; free: O, Cu, O.
+        let moving = [&[[0.2, 0.0, 1.1]][..], &FREE].concat();
+        let whole = system.structure(&moving);
+        assert_eq!(system.atoms_of(&whole).unwrap(), [0, 1, 2, 3, 4, 5]);
+        let order = [5, 2, 4, 0, 3, 1];
+        let mixed = whole.reordered(&order);
+        let found = system.atoms_of(&mixed).unwrap();
+        // Its first O is the formula's first.
+        assert_eq!(found, [3, 5, 1, 0, 2, 4]);
+        assert!(found.iter().zip(system.numbers()).all(|(&atom, number)| mixed.numbers[atom] == number));
+        let mut high = whole;
+        high.positions[4][2] = 15.0;
+        assert!(system.atoms_of(&high).is_ok() && system.free_atoms_of(&high).is_err());
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Plan {
         let n_new = campaign.n_tasks() - first_new;
         let first = if n_new > 0 { first_new } else { 0 };
         let tasks: Vec<usize> = (first..campaign.n_tasks()).filter(|&task| !campaign.is_finished(task)).collect();
+        campaign.benchmark().warnings().iter().for_each(|warning| note(warning));
         let folder = campaign.folder().display();
         eprintln!("{folder}: {} runs, {n_new} of them new, {} to be done", campaign.n_tasks(), tasks.len());
         if starter == Starter::Local {

@@ -8,7 +8,7 @@ use godiff::benchmark::{Agreement, Benchmark, Entrant, Method, N_RELAXED, Resour
 use godiff::config::Settings;
 use godiff::report::{self, write_after_run};
 use godiff::run::{Reporter, RunDirectory, RunStatus};
-use godiff::{Error, Result, potential};
+use godiff::{Error, Result, check, potential};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +77,10 @@ impl Seeds {
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
         };
+        if run.is_new() {
+            let settings = &benchmark.entrants[0].settings;
+            check::short(settings, check::Facts::of(settings).most_evaluations).into_iter().for_each(say);
+        }
         // The displays of several runs would write into one another.
         let reporter = || Reporter::new(false, is_silent || self.jobs > 1);
         let watch = Watch { say: &say, reporter: &reporter, afterwards: &write_after_run, interrupted };

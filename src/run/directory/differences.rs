@@ -22,6 +22,10 @@ const EXTENDING: [&str; 6] = [
 pub const HOURS: &str = "search.hours";
 /// Sections of the baselines: a run that has one is not planned by `[search]`.
 const BASELINES: [&str; 3] = ["random_search", "basin_hopping", "evolution"];
+/// Sections that are about a model. Baselines have none.
+const OF_MODELS: [&str; 7] = ["model", "diffusion", "training", "engine", "guidance", "proposals", "transfer"];
+/// Keys of `[search]` that baselines use.
+const OF_BASELINES: [&str; 5] = ["seed", "hours", "min_distance_angstrom", "energy_floor_ev", "energy_ceiling_ev"];
 
 /// A key with two different values.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +65,8 @@ impl Differences {
         fs::read_to_string(&path).map_err(|error| Error::bad_file(&path, format!("cannot be read ({error})")))
     }
 
-    /// The keys, in alphabetical order, in which `present` differs from `started`, the configuration of the run in `folder`.
+    /// The keys, in alphabetical order, in which `present` differs from `started`, the configuration of the run in `folder`, as far
+    /// as the run's method uses them.
     ///
     /// # Errors
     /// `BadInput` if the run's configuration is damaged.
@@ -85,10 +90,22 @@ impl Differences {
         };
         let mut found = Vec::new();
         collect("", &started, &present, &mut |key, before, now| {
+            if !of_search && !baselines_use(&key) {
+                return;
+            }
             let extends = extends(&key, before, now);
             found.push(Difference { key, started: before.cloned(), present: now.cloned(), extends });
         });
         Ok(found)
+    }
+}
+
+/// Whether what a baseline does depends on `key`, "section.key".
+fn baselines_use(key: &str) -> bool {
+    match key.split_once('.') {
+        Some(("search", name)) => OF_BASELINES.contains(&name),
+        Some((section, _)) => !OF_MODELS.contains(&section),
+        None => !OF_MODELS.contains(&key),
     }
 }
 

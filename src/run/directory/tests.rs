@@ -171,6 +171,33 @@ fn a_changed_configuration_is_refused_by_its_key() {
     refused(RunDirectory::resume(folder.path(), CONFIG_TOML), "config.toml: is damaged");
 }
 
+/// A baseline has no model and no iterations, so it goes on whatever is said about them.
+#[test]
+fn what_a_baseline_does_not_use_may_change() {
+    let folder = TempDir::new().unwrap();
+    let config = format!("{CONFIG_TOML}\n[random_search]\nevaluations = 9\n\n[training]\nbatch = 4\n");
+    drop(RunDirectory::create(folder.path(), &config, &summary()).unwrap());
+    for (from, to) in [
+        ("buffer = 16", "buffer = 64\niterations = 7\nkt_initial_ev = 9.0"),
+        ("kt_final_ev = 0.02\n", ""),
+        ("[training]\nbatch = 4", "[training]\nbatch = 5\n[guidance]\neta = 0.2"),
+        ("[training]\nbatch = 4", ""),
+    ] {
+        let changed = config.replace(from, to);
+        assert_ne!(changed, config);
+        RunDirectory::resume(folder.path(), &changed).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join(CONFIG)).unwrap(), config, "the run keeps its own");
+    }
+    for (from, to, sentence) in [
+        ("buffer = 16", "energy_floor_ev = 1.0", "started without search.energy_floor_ev and now it is 1.0"),
+        ("[training]", "[relaxation]\nmax_steps = 9\n[training]", "started without relaxation.max_steps"),
+        ("evaluations = 9", "evaluations = 10", "started with random_search.evaluations = 9 and now it is 10"),
+        ("\"Pt\"", "\"Pt7\"", "started with system.free"),
+    ] {
+        refused(RunDirectory::resume(folder.path(), &config.replace(from, to)), sentence);
+    }
+}
+
 /// Someone edited `config.toml` and the configuration alike: only the checkpoint remembers.
 #[test]
 fn an_edited_configuration_is_noticed_by_the_checkpoint() {
