@@ -65,7 +65,11 @@ fn build_kernels(root: &Path) -> Result<(), Vec<String>> {
     #[cfg(feature = "emulator")]
     emulator::compile(root, &twins.assertions);
     #[cfg(feature = "cuda")]
-    kernels::build(&texts, &twins.assertions, &out)?;
+    {
+        let with_planted = cfg!(feature = "emulator");
+        let planted = if with_planted { sources::read(&root.join("tests/planted")) } else { Ok(sources::Texts::new()) };
+        kernels::build(&texts, &twins.assertions, &planted.map_err(|error| vec![error])?, &out)?;
+    }
     Ok(())
 }
 

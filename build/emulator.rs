@@ -25,6 +25,12 @@ pub fn compile(root: &Path, assertions: &BTreeMap<String, String>) {
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let emulator = root.join(EMULATOR);
     println!("cargo::rerun-if-changed={EMULATOR}");
+    if !emulator.is_dir() {
+        println!(
+            "cargo::error=the feature emulator is for tests, and the package does not contain it; take the repository"
+        );
+        return;
+    }
 
     let mut units = Vec::new();
     let mut links = Vec::new();

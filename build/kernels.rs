@@ -17,11 +17,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Compute capabilities that have their own cubin.
-const CUBINS: [u32; 4] = [80, 86, 89, 90];
+/// Compute capabilities that have their own cubin, each with the first NVRTC that knows it.
+const CUBINS: [(u32, (i32, i32)); 6] =
+    [(80, (12, 0)), (86, (12, 0)), (89, (12, 0)), (90, (12, 0)), (100, (12, 8)), (120, (12, 8))];
 
 /// Compute capability of the PTX, which drivers turn into code for all newer cards.
 const PTX: u32 = 80;
+
+/// Sources in f64 whose CPU twins do the same operations in the same order. A card must round each of them as the CPU does, so the
+/// compiler may not contract a product and a sum into one operation.
+const NOT_CONTRACTED: [&str; 6] = ["corrector", "emt", "emt_relax", "forward_noise", "radius_graph", "reverse_step"];
 
 /// Advice for installing NVRTC.
 const HOW_TO_GET: &str = "install it with `pip install nvidia-cuda-nvrtc-cu12`, or name the library or its folder in \
@@ -49,11 +54,17 @@ struct Done {
     log: String,
 }
 
-/// Builds the kernels of `texts`, each `.cu` with its `assertions`, or writes into the generated file why there are none.
+/// Builds the kernels of `texts`, each `.cu` with its `assertions`, or writes into the generated file why there are none. Those of
+/// `planted` become PTX alone, for the tests of what runs it.
 ///
 /// # Errors
 /// One text for every source that does not compile, or the reason why NVRTC is missing if it is required.
-pub fn build(texts: &Texts, assertions: &BTreeMap<String, String>, out: &Path) -> Result<(), Vec<String>> {
+pub fn build(
+    texts: &Texts,
+    assertions: &BTreeMap<String, String>,
+    planted: &Texts,
+    out: &Path,
+) -> Result<(), Vec<String>> {
     for name in VARIABLES.iter().chain(&["GODIFF_REQUIRE_CUDA"]) {
         println!("cargo::rerun-if-env-changed={name}");
     }
@@ -77,10 +88,15 @@ pub fn build(texts: &Texts, assertions: &BTreeMap<String, String>, out: &Path) -
         println!("cargo::rerun-if-changed={}", nvrtc.path.display());
     }
 
-    let sources = sources_of(texts, assertions);
-    let targets: Vec<String> = CUBINS.iter().map(|sm| format!("sm_{sm}")).chain([format!("compute_{PTX}")]).collect();
+    let sources = sources_of(texts, texts, assertions);
+    let planted = sources_of(planted, texts, &BTreeMap::new());
+    let known = CUBINS.iter().filter(|(_, first)| nvrtc.version >= *first);
+    let targets: Vec<String> = known.map(|(sm, _)| format!("sm_{sm}")).chain([format!("compute_{PTX}")]).collect();
     let tasks: Vec<Task> =
         sources.iter().flat_map(|source| targets.iter().map(move |target| Task { source, target })).collect();
+    let n_tasks = tasks.len();
+    let ptx = targets.last().map_or("", String::as_str);
+    let tasks: Vec<Task> = tasks.into_iter().chain(planted.iter().map(|source| Task { source, target: ptx })).collect();
     let cache = cache_folder(out);
     fs::create_dir_all(&cache).map_err(|cause| vec![at(&cache, cause)])?;
     let done = in_parallel(&tasks, |task| compile(&nvrtc, *task, &cache));
@@ -97,19 +113,22 @@ pub fn build(texts: &Texts, assertions: &BTreeMap<String, String>, out: &Path) -
         return Err(errors.into_iter().map(text).collect());
     }
     let done: Vec<Done> = done.into_iter().filter_map(Result::ok).collect();
+    let (done, done_planted) = done.split_at(n_tasks);
     let modules: Vec<(&Source, &[Done])> = sources.iter().zip(done.chunks(targets.len())).collect();
-    write(generate(&nvrtc, &modules, &targets, out).map_err(|cause| vec![cause])?)
+    let text = generate(&nvrtc, &modules, &targets, out).map_err(|cause| vec![cause])?;
+    write(text + &generate_planted(&planted, done_planted, out).map_err(|cause| vec![cause])?)
 }
 
 fn at(path: &Path, cause: impl std::fmt::Display) -> String {
     format!("{}: {cause}", path.display())
 }
 
-/// Every `.cu` of `texts`, in the order of names, with the assertions of its arguments' twins at its end.
-fn sources_of(texts: &Texts, assertions: &BTreeMap<String, String>) -> Vec<Source> {
+/// Every `.cu` of `texts`, in the order of names, with those of `headers` that it includes and the assertions of its arguments'
+/// twins at its end.
+fn sources_of(texts: &Texts, headers: &Texts, assertions: &BTreeMap<String, String>) -> Vec<Source> {
     let sources = texts.iter().filter_map(|(name, text)| {
         let stem = name.strip_suffix(".cu")?.to_owned();
-        let headers = included(text, texts).into_iter().map(|name| (name.to_owned(), texts[name].clone()));
+        let headers = included(text, headers).into_iter().map(|name| (name.to_owned(), headers[name].clone()));
         let assertions = assertions.get(name).map_or("", String::as_str);
         Some(Source { stem, text: format!("{text}{assertions}"), headers: headers.collect() })
     });
@@ -147,13 +166,16 @@ fn in_parallel<T: Sync, R: Send>(tasks: &[T], work: impl Fn(&T) -> R + Sync) -> 
 
 /// The result of `task`, from the cache if it has it.
 fn compile(nvrtc: &Nvrtc, task: Task, cache: &Path) -> Result<Done, String> {
-    let options = [
+    let mut options = vec![
         format!("--gpu-architecture={}", task.target),
         "--std=c++17".to_owned(),
         // Functions without a mark are for the device.
         "-default-device".to_owned(),
         "--ptxas-options=-v".to_owned(),
     ];
+    if NOT_CONTRACTED.contains(&task.source.stem.as_str()) {
+        options.push("--fmad=false".to_owned());
+    }
     let mut hasher = DefaultHasher::new();
     (nvrtc.version, &options, &task.source.text, &task.source.headers).hash(&mut hasher);
     let name = format!("{}-{}-{:016x}", task.source.stem, task.target, hasher.finish());
@@ -184,7 +206,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn generated_without_nvrtc() -> String {
     "/// No compiler.\npub const NVRTC: Option<(u32, u32)> = None;\n\
-     /// No kernels.\npub static MODULES: &[Module] = &[];\n"
+     /// No kernels.\npub static MODULES: &[Module] = &[];\n\
+     /// No kernels.\n#[cfg(feature = \"emulator\")]\npub static PLANTED: &[(&str, &[u8])] = &[];\n"
         .to_owned()
 }
 
@@ -222,7 +245,7 @@ fn generate(nvrtc: &Nvrtc, modules: &[(&Source, &[Done])], targets: &[String], o
                     entry.name
                 ));
             }
-            line(kernel(stem, &entry, &assembled)?);
+            line(kernel(stem, &entry, targets, &assembled)?);
         }
         line("    ] },".to_owned());
     }
@@ -230,13 +253,33 @@ fn generate(nvrtc: &Nvrtc, modules: &[(&Source, &[Done])], targets: &[String], o
     Ok(text)
 }
 
-/// The text of one kernel of the generated file. `assembled` is in the order of [`CUBINS`].
-fn kernel(stem: &str, entry: &Entry, assembled: &[BTreeMap<String, Resources>]) -> Result<String, String> {
+/// Writes the PTX of planted kernels into `out` and returns their part of the generated file.
+fn generate_planted(planted: &[Source], done: &[Done], out: &Path) -> Result<String, String> {
+    let mut text = "/// PTX of kernels with planted bugs.\n#[cfg(feature = \"emulator\")]\n\
+                    pub static PLANTED: &[(&str, &[u8])] = &[\n"
+        .to_owned();
+    for (source, done) in planted.iter().zip(done) {
+        let path = out.join(format!("planted_{}.ptx", source.stem));
+        fs::write(&path, &done.image).map_err(|cause| at(&path, cause))?;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    ({:?}, include_bytes!({path:?})),", source.stem);
+    }
+    Ok(text + "];\n")
+}
+
+/// The text of one kernel of the generated file. `assembled` is in the order of `targets`, without the last, the PTX.
+fn kernel(
+    stem: &str,
+    entry: &Entry,
+    targets: &[String],
+    assembled: &[BTreeMap<String, Resources>],
+) -> Result<String, String> {
     let Entry { name, argument_bytes, max_threads } = entry;
     let mut text = format!(
         "        Kernel {{ name: {name:?}, argument_bytes: {argument_bytes}, max_threads: {max_threads}, assembled: &["
     );
-    for (architecture, kernels) in CUBINS.iter().zip(assembled) {
+    for (target, kernels) in targets.iter().zip(assembled) {
+        let architecture = target.trim_start_matches("sm_");
         let Resources { registers, stack, spill_stores, spill_loads, shared } = kernels.get(name).ok_or_else(|| {
             format!("kernels/{stem}.cu: the assembler does not report on {name} for sm_{architecture}")
         })?;

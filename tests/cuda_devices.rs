@@ -90,6 +90,8 @@ fn a_driver_without_a_usable_card_is_refused() {
         (("FAKE_CUDA_INIT", "34"), "libcuda.so is the CUDA toolkit's stub, not a driver; install the NVIDIA driver"),
         (("FAKE_CUDA_INIT", "803"), "the parts of the NVIDIA driver differ in version; restart the machine"),
         (("FAKE_CUDA_INIT", "12"), "the NVIDIA driver does not start (CUDA error 12); see nvidia-smi"),
+        // A code of a later driver.
+        (("FAKE_CUDA_INIT", "4242"), "the NVIDIA driver does not start (CUDA error 4242); see nvidia-smi"),
         (("FAKE_CUDA_VERSION", "11080"), "the NVIDIA driver supports CUDA 11.8 and godiff needs 1"),
     ];
     for (setting, sentence) in cases {
@@ -103,6 +105,11 @@ fn a_driver_without_a_usable_card_is_refused() {
     let said = refused(driver.path(), &[("FAKE_CUDA_CAPABILITY", "61")], "cuda:0");
     assert!(
         said.contains("device 'cuda:0': Fake Card 0 has compute capability 6.1; take a card with 8.0 or newer"),
+        "{said}"
+    );
+    let said = refused(driver.path(), &[("FAKE_CUDA_RETAIN", "46")], "cuda");
+    assert!(
+        said.contains("device 'cuda:0': another program has the card to itself (its compute mode is exclusive)"),
         "{said}"
     );
     let said = refused(driver.path(), &[], "cuda:1");

@@ -30,7 +30,10 @@ const HEAD: &str = "# Registers a thread\n\nOf every kernel on every architectur
 fn table((major, minor): (u32, u32)) -> String {
     let mut text = format!("{HEAD}{major}.{minor}. `tests/kernel_report.rs` compares, with\n");
     text += "`GODIFF_BLESS=1` it writes; it also refuses any spill and any stack.\n\n";
-    text += "| file | kernel | threads | sm_80 | sm_86 | sm_89 | sm_90 |\n|---|---|---|---|---|---|---|\n";
+    let architectures: Vec<u32> =
+        kernels().next().map_or(&[][..], |(_, kernel)| kernel.assembled).iter().map(|a| a.architecture).collect();
+    let head: String = architectures.iter().map(|architecture| format!(" sm_{architecture} |")).collect();
+    let _ = writeln!(text, "| file | kernel | threads |{head}\n|---|---|---|{}", "---|".repeat(architectures.len()));
     for (file, kernel) in kernels() {
         let _ = write!(text, "| {file} | `{}` | {} |", kernel.name, kernel.max_threads);
         for assembled in kernel.assembled {

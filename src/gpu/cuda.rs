@@ -1,10 +1,9 @@
 //! The backend `cuda`: a real card, used through the driver API with `cudarc`.
 //!
 //! libcuda is loaded at the first use of a card, so one binary runs with and without a driver. Every return code is checked.
-//! `cudarc` declares the codes as an enumeration up to 999. A newer driver's codes lie in this range, and they are only compared
-//! and passed on.
 
 mod card;
+mod driver;
 mod sentence;
 mod stream;
 #[cfg(test)]
@@ -14,7 +13,8 @@ use super::{Properties, RawDevice};
 use crate::error::{Error, Result};
 use crate::gpu::kernels;
 use card::{Card, Context};
-use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::sys;
+use driver::Code;
 use sentence::{Refusal, cannot_start, too_old};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_int};
@@ -122,16 +122,16 @@ fn start_driver(needed: c_int) -> std::result::Result<usize, String> {
     }
     let mut version = 0;
     // SAFETY: writes one integer; allowed before `cuInit`, and part of every libcuda.
-    refusal(unsafe { sys::cuDriverGetVersion(&mut version) }).map_err(|refusal| cannot_start(&refusal))?;
+    refusal(unsafe { driver::cuDriverGetVersion(&mut version) }).map_err(|refusal| cannot_start(&refusal))?;
     let needed = needed.max(OLDEST_DRIVER);
     if version < needed {
         return Err(too_old(version, needed));
     }
     // SAFETY: no pointers; may be called again.
-    refusal(unsafe { sys::cuInit(0) }).map_err(|refusal| cannot_start(&refusal))?;
+    refusal(unsafe { driver::cuInit(0) }).map_err(|refusal| cannot_start(&refusal))?;
     let mut n_cards = 0;
     // SAFETY: writes one integer.
-    refusal(unsafe { sys::cuDeviceGetCount(&mut n_cards) }).map_err(|refusal| cannot_start(&refusal))?;
+    refusal(unsafe { driver::cuDeviceGetCount(&mut n_cards) }).map_err(|refusal| cannot_start(&refusal))?;
     match usize::try_from(n_cards) {
         Ok(n_cards) if n_cards > 0 => Ok(n_cards),
         _ => Err(cannot_start(&Refusal { code: sentence::code::NO_DEVICE, name: String::new() })),
@@ -145,16 +145,19 @@ fn properties(index: usize) -> Result<Properties> {
     let attribute = |which| -> Result<usize> {
         let mut value = 0;
         // SAFETY: writes one integer; the handle is of this driver.
-        checked(unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) }, "cuDeviceGetAttribute")?;
+        checked(unsafe { driver::cuDeviceGetAttribute(&mut value, which, device) }, "cuDeviceGetAttribute")?;
         Ok(usize::try_from(value).unwrap_or(0))
     };
     let mut name = [0_u8; 256];
     // SAFETY: writes at most as many characters as the length says, the last one zero.
-    checked(unsafe { sys::cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as c_int, device) }, "cuDeviceGetName")?;
+    checked(
+        unsafe { driver::cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as c_int, device) },
+        "cuDeviceGetName",
+    )?;
     let name = CStr::from_bytes_until_nul(&name).map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let mut memory = 0;
     // SAFETY: writes one integer.
-    checked(unsafe { sys::cuDeviceTotalMem_v2(&mut memory, device) }, "cuDeviceTotalMem")?;
+    checked(unsafe { driver::cuDeviceTotalMem_v2(&mut memory, device) }, "cuDeviceTotalMem")?;
     let kilohertz = |which| Ok::<f64, Error>(attribute(which)? as f64 * 1e3);
     let bus_bytes = attribute(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)? as f64 / 8.0;
     Ok(Properties {
@@ -176,18 +179,18 @@ fn properties(index: usize) -> Result<Properties> {
 fn handle(index: usize) -> Result<sys::CUdevice> {
     let mut device = 0;
     // SAFETY: writes one integer.
-    checked(unsafe { sys::cuDeviceGet(&mut device, index as c_int) }, "cuDeviceGet")?;
+    checked(unsafe { driver::cuDeviceGet(&mut device, index as c_int) }, "cuDeviceGet")?;
     Ok(device)
 }
 
 /// `Err` for every code but success, with its name.
-fn refusal(code: CUresult) -> std::result::Result<(), Refusal> {
-    if code == CUresult::CUDA_SUCCESS {
+fn refusal(code: Code) -> std::result::Result<(), Refusal> {
+    if code == driver::SUCCESS {
         return Ok(());
     }
     let mut name = ptr::null();
     // SAFETY: writes a pointer to a static string, or null for a code that this driver does not know.
-    let known = unsafe { sys::cuGetErrorName(code, &mut name) } == CUresult::CUDA_SUCCESS && !name.is_null();
+    let known = unsafe { driver::cuGetErrorName(code, &mut name) } == driver::SUCCESS && !name.is_null();
     let number = code as u32;
     let name = match known {
         // SAFETY: not null, so a static string that ends in zero.
@@ -198,6 +201,6 @@ fn refusal(code: CUresult) -> std::result::Result<(), Refusal> {
 }
 
 /// `Failed` for every code but success; `during` names the operation.
-fn checked(code: CUresult, during: &str) -> Result<()> {
+fn checked(code: Code, during: &str) -> Result<()> {
     refusal(code).map_err(|refusal| sentence::at_work(&refusal, during))
 }

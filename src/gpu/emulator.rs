@@ -5,13 +5,20 @@
 //! - `order`: `forward`, `reverse` or `random`, the order of threads that are all ready to run;
 //! - `memory`: bytes of device memory; an allocation beyond them fails;
 //! - a number alone: the index of this emulator among several; each is a separate device;
-//! - `fail_launch`: number of the launch, from 1, that ends like a kernel fault; all later calls fail too.
+//! - `fail_launch`: number of the launch, from 1, that ends like a kernel fault; all later calls fail too;
+//! - `ptx`: `compare` runs every launch as C++ and as the PTX that this build embeds, and ends it where the results differ by more
+//!   than the stated bounds; `only` runs it as PTX alone.
 
+mod compiled;
 mod ffi;
+mod ptx;
+
+pub use compiled::{CompiledLaunches, bounds, compiled_launches};
 
 use super::sentence::{CHECKPOINT_IS_KEPT, out_of_memory};
 use super::{Properties, RawDevice, RawGraph, RawStream, Shape};
 use crate::error::{Error, Result};
+use compiled::{Allocation, Allocations, Mode};
 use ffi::{Launch, Memory, Outcome};
 use std::any::Any;
 use std::collections::HashMap;
@@ -47,6 +54,7 @@ pub fn open(name: &str) -> Result<Arc<dyn RawDevice>> {
         launches: AtomicU64::new(0),
         lost: Mutex::default(),
         captures: Mutex::default(),
+        allocations: Mutex::default(),
     };
     Ok(Arc::new(Emulator { settings, properties, memory: Memory::new(), state }))
 }
@@ -58,6 +66,7 @@ struct Settings {
     memory: usize,
     fail_launch: Option<u64>,
     index: Option<u32>,
+    ptx: Mode,
 }
 
 /// The order of threads that are all ready to run; the numbers are those of scheduler.hpp.
@@ -70,8 +79,9 @@ enum Order {
 
 impl Settings {
     fn read(name: &str) -> Result<Self> {
-        let mut settings = Settings { order: Order::Forward, memory: MEMORY, fail_launch: None, index: None };
-        for key in ["order", "memory", "fail_launch"] {
+        let mut settings =
+            Settings { order: Order::Forward, memory: MEMORY, fail_launch: None, index: None, ptx: Mode::Off };
+        for key in ["order", "memory", "fail_launch", "ptx"] {
             let variable = format!("GODIFF_EMULATOR_{}", key.to_uppercase());
             if let Ok(value) = std::env::var(&variable) {
                 settings
@@ -84,7 +94,8 @@ impl Settings {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             settings.set(key, value).map_err(|()| {
                 Error::bad_input(format!(
-                    "device '{name}': '{option}' is not known; use order=forward|reverse|random, memory=BYTES, fail_launch=NUMBER"
+                    "device '{name}': '{option}' is not known; use order=forward|reverse|random, memory=BYTES, fail_launch=NUMBER, \
+                     ptx=off|compare|only"
                 ))
             })?;
         }
@@ -98,6 +109,9 @@ impl Settings {
             ("order", "random") => self.order = Order::Random,
             ("memory", bytes) => self.memory = bytes.parse().map_err(drop)?,
             ("fail_launch", number) => self.fail_launch = Some(number.parse().map_err(drop)?),
+            ("ptx", "off") => self.ptx = Mode::Off,
+            ("ptx", "compare") => self.ptx = Mode::Compare,
+            ("ptx", "only") => self.ptx = Mode::Only,
             (index, "") if self.index.is_none() => self.index = Some(index.parse().map_err(drop)?),
             _ => return Err(()),
         }
@@ -121,6 +135,8 @@ struct State {
     lost: Mutex<Option<String>>,
     /// For each thread that captures: a call that it made although no capture may contain it.
     captures: Mutex<HashMap<ThreadId, Option<&'static str>>>,
+    /// What is allocated.
+    allocations: Mutex<Allocations>,
 }
 
 /// The value behind `mutex`. A panic leaves nothing under these locks half done.
@@ -165,7 +181,7 @@ impl Emulator {
         check(in_range, "copy or fill")
     }
 
-    fn run_kernel(&self, kernel: &str, shape: Shape, arguments: &[u8]) -> Result<()> {
+    fn run_kernel(&self, kernel: &'static str, shape: Shape, arguments: &[u8]) -> Result<()> {
         let number = self.state.launches.fetch_add(1, Ordering::Relaxed) + 1;
         if self.settings.fail_launch == Some(number) {
             return Err(self.lose(format!("kernel {kernel} failed, as fail_launch={number} asked")));
@@ -177,11 +193,36 @@ impl Emulator {
             )));
         }
         let launch = Launch { kernel, shape, arguments, order: self.settings.order as i32, seed: SEED ^ number };
-        match self.memory.launch(&launch) {
+        match self.settings.ptx {
+            Mode::Off => self.run_cpp(&launch),
+            Mode::Compare => self.run_both(kernel, &launch),
+            Mode::Only => self.run_ptx(&launch),
+        }
+    }
+
+    fn run_cpp(&self, launch: &Launch) -> Result<()> {
+        match self.memory.launch(launch) {
             Outcome::Done => Ok(()),
             Outcome::Refused(sentence) => Err(Error::Failed(sentence)),
             Outcome::Fault(sentence) => Err(self.lose(sentence)),
         }
+    }
+
+    fn run_ptx(&self, launch: &Launch) -> Result<()> {
+        let mut regions = compiled::copies(&self.memory, &lock(&self.state.allocations));
+        compiled::run(launch.kernel, launch.shape, launch.arguments, &mut regions)
+            .map_err(|sentence| self.lose(sentence))?;
+        check(regions.iter().all(|region| self.memory.write(region.address, &region.bytes)), "result of a kernel")
+    }
+
+    /// Runs a launch as PTX on copies and as C++, whose results stay.
+    fn run_both(&self, kernel: &'static str, launch: &Launch) -> Result<()> {
+        let allocations = lock(&self.state.allocations).clone();
+        let mut ptx = compiled::copies(&self.memory, &allocations);
+        let done = compiled::run(kernel, launch.shape, launch.arguments, &mut ptx);
+        self.run_cpp(launch)?;
+        let cpp = compiled::copies(&self.memory, &allocations);
+        done.and_then(|()| compiled::compare(kernel, &ptx, &cpp, &allocations)).map_err(|sentence| self.lose(sentence))
     }
 }
 
@@ -218,7 +259,10 @@ impl RawDevice for Emulator {
         let fits = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= total);
         let taken = self.state.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         match taken.ok().and_then(|_| self.memory.allocate(bytes)) {
-            Some(address) => Ok(address),
+            Some(address) => {
+                lock(&self.state.allocations).insert(address, Allocation { bytes, element: "u8" });
+                Ok(address)
+            }
             None => {
                 if taken.is_ok() {
                     self.state.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -229,6 +273,12 @@ impl RawDevice for Emulator {
         }
     }
 
+    fn note_element(&self, address: u64, element: &'static str) {
+        if let Some(allocation) = lock(&self.state.allocations).get_mut(&address) {
+            allocation.element = element;
+        }
+    }
+
     fn free(&self, address: u64, bytes: usize) {
         if bytes == 0 {
             return;
@@ -236,6 +286,7 @@ impl RawDevice for Emulator {
         if let Some(spoilt) = lock(&self.state.captures).get_mut(&std::thread::current().id()) {
             spoilt.get_or_insert("freeing memory");
         }
+        lock(&self.state.allocations).remove(&address);
         if self.memory.free(address) {
             self.state.used.fetch_sub(bytes, Ordering::Relaxed);
         }

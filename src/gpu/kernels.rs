@@ -79,6 +79,15 @@ pub fn modules() -> &'static [Module] {
     return &[];
 }
 
+/// PTX of the kernels with planted bugs (`tests/planted/`), by the name of the file; none without NVRTC.
+#[cfg(feature = "emulator")]
+pub fn planted() -> &'static [(&'static str, &'static [u8])] {
+    #[cfg(feature = "cuda")]
+    return embedded::PLANTED;
+    #[cfg(not(feature = "cuda"))]
+    return &[];
+}
+
 /// Major and minor version of the NVRTC that compiled the kernels; `None` if there was none.
 pub fn nvrtc_version() -> Option<(u32, u32)> {
     #[cfg(feature = "cuda")]
@@ -111,11 +120,13 @@ mod tests {
         const fn image(target: Target) -> Image {
             Image { target, bytes: &[] }
         }
-        static IMAGES: [Image; 5] = [
+        static IMAGES: [Image; 7] = [
             image(Target::Cubin(80)),
             image(Target::Cubin(86)),
             image(Target::Cubin(89)),
             image(Target::Cubin(90)),
+            image(Target::Cubin(100)),
+            image(Target::Cubin(120)),
             image(Target::Ptx(80)),
         ];
         let module = Module { name: "m", images: &IMAGES, kernels: &[] };
@@ -125,8 +136,11 @@ mod tests {
         // Orin runs the code for 8.6; a capability in between runs the code for the one below.
         assert_eq!(target((8, 7)), Some(Target::Cubin(86)));
         assert_eq!(target((9, 0)), Some(Target::Cubin(90)));
-        assert_eq!(target((10, 0)), Some(Target::Ptx(80)));
-        assert_eq!(target((12, 0)), Some(Target::Ptx(80)));
+        assert_eq!(target((10, 0)), Some(Target::Cubin(100)));
+        assert_eq!(target((10, 3)), Some(Target::Cubin(100)));
+        assert_eq!(target((12, 1)), Some(Target::Cubin(120)));
+        assert_eq!(target((11, 0)), Some(Target::Ptx(80)));
+        assert_eq!(target((13, 0)), Some(Target::Ptx(80)));
         assert_eq!(target((7, 5)), None);
     }
 }

@@ -17,6 +17,8 @@ mod place;
 mod sentence;
 
 pub use arguments::{Arguments, Entry};
+#[cfg(feature = "emulator")]
+pub use emulator::{CompiledLaunches, bounds, compiled_launches};
 pub use nvtx::{Range, profiler_range};
 pub use place::Place;
 
@@ -156,6 +158,8 @@ trait RawDevice: Send + Sync {
     fn memory(&self) -> Result<(usize, usize)>;
     fn allocate(&self, bytes: usize) -> Result<u64>;
     fn free(&self, address: u64, bytes: usize);
+    /// Tells the type of an allocation's elements, for backends that compare results.
+    fn note_element(&self, _address: u64, _element: &'static str) {}
 }
 
 /// An in-order queue of one backend.
@@ -289,6 +293,7 @@ impl Stream {
     pub fn zeros<T: Pod>(&self, len: usize) -> Result<Buffer<T>> {
         let bytes = len * size_of::<T>();
         let address = self.device.0.allocate(bytes)?;
+        self.device.0.note_element(address, std::any::type_name::<T>());
         let buffer = Buffer { device: self.device.clone(), address, len, _element: PhantomData };
         self.raw.borrow_mut().fill_zero(address, bytes)?;
         Ok(buffer)

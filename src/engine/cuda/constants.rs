@@ -4,7 +4,6 @@
 use super::arrangement::{Arrangement, padded};
 use super::block::{TILE, TemplateEdges, backward_shared_bytes, forward_shared_bytes};
 use super::filters::MAX_BLOCKS;
-use super::first_block::template_backward_shared_bytes;
 use crate::engine::Setup;
 use crate::engine::cpu::graph::TemplateGraph;
 use crate::error::{Error, Result};
@@ -37,6 +36,10 @@ pub struct Sizes {
     pub n_parameters: usize,
 }
 
+/// The most filter rows of a template whose gradient tiles gather in shared memory: as many as fit into what the update of a tile
+/// needs anyway. It does not depend on the card, so neither do the bits of a training.
+pub const FEW_ROWS: usize = 6;
+
 /// The constant part of the network on the device.
 pub struct Constants {
     /// Sizes.
@@ -45,7 +48,7 @@ pub struct Constants {
     pub arrangement: Arrangement,
     /// Cutoff radius, Å.
     pub cutoff: f64,
-    /// True if the template has few enough filter rows for tiles to gather their gradient in shared memory.
+    /// True if the template has few enough filter rows for tiles to gather their gradient in shared memory ([`FEW_ROWS`]).
     pub few_template_rows: bool,
     /// \[P\] see [`Arrangement::plain_at`].
     pub plain_at: Buffer<u32>,
@@ -147,8 +150,7 @@ impl Constants {
             )));
         }
         let rows = graph.distances.len();
-        let few_template_rows =
-            backward_shared_bytes(features, TILE, rows).max(template_backward_shared_bytes(features, rows)) <= room;
+        let few_template_rows = rows <= FEW_ROWS;
 
         let edges: Vec<[f32; 4]> = graph.edges.iter().map(|edge| with_bits(edge.unit, edge.sender)).collect();
         let (row_starts, row_edges) = edges_by_row(&graph, sizes.n_template);
@@ -191,6 +193,23 @@ impl Constants {
             edge_starts: self.edge_starts.pointer(),
             groups: self.groups.pointer(),
             edges: self.edges.pointer(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cuda::first_block::template_backward_shared_bytes;
+
+    /// Gathering the gradients of few rows asks for no more shared memory than a tile has anyway.
+    #[test]
+    fn few_rows_cost_no_shared_memory() {
+        for features in [4, 64, 96] {
+            let update = backward_shared_bytes(features, TILE, 0);
+            assert_eq!(backward_shared_bytes(features, TILE, FEW_ROWS), update);
+            assert!(backward_shared_bytes(features, TILE, FEW_ROWS + 1) > update);
+            assert!(template_backward_shared_bytes(features, FEW_ROWS) < update);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One card: its context, its memory and the kernels loaded on it.
 
 use super::super::sentence::out_of_memory;
-use super::sentence::cannot_load;
+use super::driver;
+use super::sentence::{cannot_load, cannot_open};
 use super::stream::Queue;
 use super::{Properties, RawDevice, checked, handle, refusal, sentence};
 use crate::error::{Error, Result};
@@ -29,23 +30,29 @@ impl Context {
     /// The context of the card `index`, which must exist.
     pub fn retain(index: usize) -> Result<Self> {
         let device = handle(index)?;
+        // A thread that waits sleeps instead of spinning, which leaves its core to evaluators and other searches. Other code of this
+        // process may have opened the card already; then it keeps its own way, which is no error.
+        let waits = sys::CUctx_flags_enum::CU_CTX_SCHED_BLOCKING_SYNC as u32;
+        // SAFETY: no pointers.
+        let _ = unsafe { driver::cuDevicePrimaryCtxSetFlags_v2(device, waits) };
         let mut context = ptr::null_mut();
         // SAFETY: writes one handle; released in `drop`.
-        checked(unsafe { sys::cuDevicePrimaryCtxRetain(&mut context, device) }, "cuDevicePrimaryCtxRetain")?;
+        refusal(unsafe { driver::cuDevicePrimaryCtxRetain(&mut context, device) })
+            .map_err(|refusal| cannot_open(&refusal, index))?;
         Ok(Context { device, context })
     }
 
     /// Makes this context current for the calls of this thread, since the thread may have served another card before.
     pub fn enter(&self) -> Result<()> {
         // SAFETY: the context is retained.
-        checked(unsafe { sys::cuCtxSetCurrent(self.context) }, "cuCtxSetCurrent")
+        checked(unsafe { driver::cuCtxSetCurrent(self.context) }, "cuCtxSetCurrent")
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: retained once, released once. A `drop` cannot report an error.
-        let _ = unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.device) };
+        let _ = unsafe { driver::cuDevicePrimaryCtxRelease_v2(self.device) };
     }
 }
 
@@ -94,7 +101,7 @@ impl Card {
         bytemuck::cast_slice_mut(&mut aligned)[..image.bytes.len()].copy_from_slice(image.bytes);
         let mut handle = ptr::null_mut();
         // SAFETY: the image is a whole cubin, with its length in its header, or text that ends in zero; it is copied.
-        refusal(unsafe { sys::cuModuleLoadData(&mut handle, aligned.as_ptr().cast()) })
+        refusal(unsafe { driver::cuModuleLoadData(&mut handle, aligned.as_ptr().cast()) })
             .map_err(|refusal| cannot_load(&refusal, module.name, &self.properties.name))?;
         self.modules.push(handle);
         for kernel in module.kernels {
@@ -112,19 +119,19 @@ impl Card {
             .map_err(|_| Error::Failed(format!("internal error: kernel name {:?}", kernel.name)))?;
         let mut function = ptr::null_mut();
         // SAFETY: the module is loaded, the name ends in zero.
-        let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
+        let code = unsafe { driver::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
         checked(code, &during("cuModuleGetFunction"))?;
         let mut fixed: c_int = 0;
         // This query also makes a driver with lazy loading load the kernel now.
         // SAFETY: writes one integer; the function is of a loaded module.
-        let code = unsafe { sys::cuFuncGetAttribute(&mut fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function) };
+        let code = unsafe { driver::cuFuncGetAttribute(&mut fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function) };
         checked(code, &during("cuFuncGetAttribute"))?;
         let fixed = usize::try_from(fixed).unwrap_or(0);
         let shared_bytes = self.properties.shared_memory_per_block.saturating_sub(fixed);
         // Beyond 48 KiB a kernel needs permission for the shared memory of its launches.
         // SAFETY: no pointers but the function.
         let code = unsafe {
-            sys::cuFuncSetAttribute(
+            driver::cuFuncSetAttribute(
                 function,
                 CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                 c_int::try_from(shared_bytes).unwrap_or(c_int::MAX),
@@ -159,7 +166,7 @@ impl Drop for Card {
             for module in &self.modules {
                 // SAFETY: loaded in this context and unloaded once. Streams and buffers keep the card alive, so none is left that
                 // could run its kernels. A dead context refuses the call and has nothing left to free.
-                let _ = unsafe { sys::cuModuleUnload(*module) };
+                let _ = unsafe { driver::cuModuleUnload(*module) };
             }
         }
     }
@@ -178,7 +185,7 @@ impl RawDevice for Card {
         self.enter()?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: writes two integers.
-        checked(unsafe { sys::cuMemGetInfo_v2(&mut free, &mut total) }, "cuMemGetInfo")?;
+        checked(unsafe { driver::cuMemGetInfo_v2(&mut free, &mut total) }, "cuMemGetInfo")?;
         Ok((free, total))
     }
 
@@ -190,7 +197,7 @@ impl RawDevice for Card {
         self.enter()?;
         let mut address = 0;
         // SAFETY: writes one address; `free` gives it back.
-        refusal(unsafe { sys::cuMemAlloc_v2(&mut address, bytes) }).map_err(|refusal| match refusal.code {
+        refusal(unsafe { driver::cuMemAlloc_v2(&mut address, bytes) }).map_err(|refusal| match refusal.code {
             sentence::code::OUT_OF_MEMORY => out_of_memory(bytes, self.memory().ok()),
             _ => sentence::at_work(&refusal, "cuMemAlloc"),
         })?;
@@ -202,7 +209,7 @@ impl RawDevice for Card {
             return;
         }
         // SAFETY: allocated by `allocate`, freed once; the driver waits for work that was queued before.
-        let done = self.enter().and_then(|()| checked(unsafe { sys::cuMemFree_v2(address) }, "cuMemFree"));
+        let done = self.enter().and_then(|()| checked(unsafe { driver::cuMemFree_v2(address) }, "cuMemFree"));
         if done.is_err() {
             self.free_failed.store(true, Ordering::Relaxed);
         }

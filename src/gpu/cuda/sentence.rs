@@ -91,6 +91,17 @@ pub fn cannot_start(refusal: &Refusal) -> String {
     }
 }
 
+/// The card `index` cannot be opened.
+pub fn cannot_open(refusal: &Refusal, index: usize) -> Error {
+    match refusal.code {
+        code::DEVICE_UNAVAILABLE => Error::BadInput(format!(
+            "device 'cuda:{index}': another program has the card to itself (its compute mode is exclusive); wait for that program, \
+             choose another card, or use --device cpu; see nvidia-smi"
+        )),
+        _ => at_work(refusal, "cuDevicePrimaryCtxRetain"),
+    }
+}
+
 /// The driver is older than `needed`. Versions are in the driver's numbering: 12040 is 12.4.
 pub fn too_old(version: i32, needed: i32) -> String {
     let readable = |version: i32| format!("{}.{}", version / 1000, version % 1000 / 10);
@@ -184,6 +195,19 @@ mod tests {
             too_old(11080, 12000),
             "the NVIDIA driver supports CUDA 11.8 and godiff needs 12.0; install a newer driver"
         );
+    }
+
+    #[test]
+    fn a_card_that_another_program_has_is_no_fault() {
+        let error = cannot_open(&refusal(46, "CUDA_ERROR_DEVICE_UNAVAILABLE"), 1);
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(
+            error.to_string(),
+            "device 'cuda:1': another program has the card to itself (its compute mode is exclusive); wait for that program, choose \
+             another card, or use --device cpu; see nvidia-smi"
+        );
+        let other = cannot_open(&refusal(2, "CUDA_ERROR_OUT_OF_MEMORY"), 0).to_string();
+        assert!(other.starts_with("the GPU has not enough memory in cuDevicePrimaryCtxRetain"), "{other}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! An in-order queue on one card, and the graphs that it captures.
 
 use super::card::Card;
+use super::driver::{self, Code};
 use super::sentence::{at_work, is_fatal};
 use super::{checked, refusal};
 use crate::error::{Error, Result};
 use crate::gpu::{RawGraph, RawStream, Shape};
-use cudarc::driver::sys::{self, CUevent, CUgraph, CUgraphExec, CUresult, CUstream};
+use cudarc::driver::sys::{self, CUevent, CUgraph, CUgraphExec, CUstream};
 use std::any::Any;
 use std::ffi::c_void;
 use std::ptr;
@@ -33,7 +34,8 @@ impl Queue {
         card.enter()?;
         let mut stream = ptr::null_mut();
         // SAFETY: writes one handle; destroyed in `drop`.
-        let code = unsafe { sys::cuStreamCreate(&mut stream, sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32) };
+        let code =
+            unsafe { driver::cuStreamCreate(&mut stream, sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32) };
         checked(code, "cuStreamCreate")?;
         Ok(Queue { card, stream, events: Vec::new(), spare: Vec::new(), capturing: false, last: None })
     }
@@ -47,7 +49,7 @@ impl Queue {
     }
 
     /// `Failed` for every code but success. `call` returned the code; a fault happened earlier, in queued work.
-    fn checked(&self, code: CUresult, call: &str) -> Result<()> {
+    fn checked(&self, code: Code, call: &str) -> Result<()> {
         refusal(code).map_err(|refusal| match self.last {
             Some(kernel) if is_fatal(refusal.code) => {
                 at_work(&refusal, &format!("kernel '{kernel}' or what was queued before it"))
@@ -58,7 +60,7 @@ impl Queue {
 
     fn wait(&mut self) -> Result<()> {
         // SAFETY: the stream is alive.
-        self.checked(unsafe { sys::cuStreamSynchronize(self.stream) }, "cuStreamSynchronize")
+        self.checked(unsafe { driver::cuStreamSynchronize(self.stream) }, "cuStreamSynchronize")
     }
 }
 
@@ -67,10 +69,10 @@ impl Drop for Queue {
         if self.card.enter().is_ok() {
             for event in &self.events {
                 // SAFETY: created in this context, destroyed once. A `drop` cannot report a failure.
-                let _ = unsafe { sys::cuEventDestroy_v2(*event) };
+                let _ = unsafe { driver::cuEventDestroy_v2(*event) };
             }
             // SAFETY: as above; queued work still runs to its end.
-            let _ = unsafe { sys::cuStreamDestroy_v2(self.stream) };
+            let _ = unsafe { driver::cuStreamDestroy_v2(self.stream) };
         }
     }
 }
@@ -82,7 +84,7 @@ impl RawStream for Queue {
             return Ok(());
         }
         // SAFETY: `bytes` is readable, and the device range lies in one buffer, as the caller checked.
-        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), self.stream) };
+        let code = unsafe { driver::cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), self.stream) };
         self.checked(code, "cuMemcpyHtoDAsync")?;
         // The driver may read pageable memory until the copy is done.
         self.wait()
@@ -93,7 +95,7 @@ impl RawStream for Queue {
         if !bytes.is_empty() {
             // SAFETY: `bytes` is writable until `wait` returns, and the device range lies in one buffer, as the caller checked.
             let code =
-                unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream) };
+                unsafe { driver::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream) };
             let queued = self.checked(code, "cuMemcpyDtoHAsync");
             // Even after a refused copy the code waits: nothing may write to `bytes` later.
             return self.wait().and(queued);
@@ -107,7 +109,7 @@ impl RawStream for Queue {
             return Ok(());
         }
         // SAFETY: both ranges lie in buffers, as the caller checked; the addresses are of this context.
-        self.checked(unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) }, "cuMemcpyDtoDAsync")
+        self.checked(unsafe { driver::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) }, "cuMemcpyDtoDAsync")
     }
 
     fn fill_zero(&mut self, address: u64, bytes: usize) -> Result<()> {
@@ -116,7 +118,7 @@ impl RawStream for Queue {
             return Ok(());
         }
         // SAFETY: the range is a whole buffer.
-        self.checked(unsafe { sys::cuMemsetD8Async(address, 0, bytes, self.stream) }, "cuMemsetD8Async")
+        self.checked(unsafe { driver::cuMemsetD8Async(address, 0, bytes, self.stream) }, "cuMemsetD8Async")
     }
 
     fn launch(&mut self, kernel: &'static str, shape: Shape, arguments: &[u8]) -> Result<()> {
@@ -148,7 +150,7 @@ impl RawStream for Queue {
         // SAFETY: the list ends as it must. The call copies the arguments, which have as many bytes as the kernel takes. The
         // engine is responsible for the addresses in them; a later call reports a wrong one as a fault.
         let code = unsafe {
-            sys::cuLaunchKernel(
+            driver::cuLaunchKernel(
                 loaded.function,
                 blocks_x,
                 blocks_y,
@@ -178,7 +180,7 @@ impl RawStream for Queue {
         // Only this thread is kept from calls that a capture does not allow; other replicas continue.
         let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is alive.
-        checked(unsafe { sys::cuStreamBeginCapture_v2(self.stream, mode) }, "cuStreamBeginCapture")?;
+        checked(unsafe { driver::cuStreamBeginCapture_v2(self.stream, mode) }, "cuStreamBeginCapture")?;
         self.capturing = true;
         Ok(())
     }
@@ -188,13 +190,13 @@ impl RawStream for Queue {
         self.capturing = false;
         let mut captured = Captured(ptr::null_mut());
         // SAFETY: writes one handle, null if the capture was broken.
-        checked(unsafe { sys::cuStreamEndCapture(self.stream, &mut captured.0) }, "cuStreamEndCapture")?;
+        checked(unsafe { driver::cuStreamEndCapture(self.stream, &mut captured.0) }, "cuStreamEndCapture")?;
         let mut n_nodes = 0;
         // SAFETY: without an array for the nodes, only their number is written.
-        checked(unsafe { sys::cuGraphGetNodes(captured.0, ptr::null_mut(), &mut n_nodes) }, "cuGraphGetNodes")?;
+        checked(unsafe { driver::cuGraphGetNodes(captured.0, ptr::null_mut(), &mut n_nodes) }, "cuGraphGetNodes")?;
         let mut executable = ptr::null_mut();
         // SAFETY: the graph is alive; writes one handle, destroyed with `Graph`.
-        let code = unsafe { sys::cuGraphInstantiateWithFlags(&mut executable, captured.0, 0) };
+        let code = unsafe { driver::cuGraphInstantiateWithFlags(&mut executable, captured.0, 0) };
         checked(code, "cuGraphInstantiate")?;
         Ok(Box::new(Graph { card: Arc::clone(&self.card), executable, n_nodes, last: self.last }))
     }
@@ -204,7 +206,7 @@ impl RawStream for Queue {
         let graph = graph.as_any().downcast_ref::<Graph>().filter(|graph| Arc::ptr_eq(&graph.card, &self.card));
         let graph = graph.ok_or_else(|| Error::Failed("internal error: replay of another device's work".to_owned()))?;
         // SAFETY: the graph is alive and of this context.
-        self.checked(unsafe { sys::cuGraphLaunch(graph.executable, self.stream) }, "cuGraphLaunch")?;
+        self.checked(unsafe { driver::cuGraphLaunch(graph.executable, self.stream) }, "cuGraphLaunch")?;
         self.last = graph.last;
         Ok(())
     }
@@ -216,23 +218,23 @@ impl RawStream for Queue {
             None => {
                 let mut event = ptr::null_mut();
                 // SAFETY: writes one handle; destroyed in `drop`.
-                checked(unsafe { sys::cuEventCreate(&mut event, 0) }, "cuEventCreate")?;
+                checked(unsafe { driver::cuEventCreate(&mut event, 0) }, "cuEventCreate")?;
                 self.events.push(event);
                 self.events.len() - 1
             }
         };
         // SAFETY: event and stream are alive and of one context.
-        checked(unsafe { sys::cuEventRecord(self.events[mark], self.stream) }, "cuEventRecord")?;
+        checked(unsafe { driver::cuEventRecord(self.events[mark], self.stream) }, "cuEventRecord")?;
         Ok(mark)
     }
 
     fn elapsed(&mut self, from: usize, to: usize) -> Result<f32> {
         self.enter_outside_capture("measurement")?;
         // SAFETY: both were recorded by `mark`.
-        self.checked(unsafe { sys::cuEventSynchronize(self.events[to]) }, "cuEventSynchronize")?;
+        self.checked(unsafe { driver::cuEventSynchronize(self.events[to]) }, "cuEventSynchronize")?;
         let mut milliseconds = 0.0;
         // SAFETY: writes one number.
-        let code = unsafe { sys::cuEventElapsedTime(&mut milliseconds, self.events[from], self.events[to]) };
+        let code = unsafe { driver::cuEventElapsedTime(&mut milliseconds, self.events[from], self.events[to]) };
         checked(code, "cuEventElapsedTime")?;
         self.spare.extend([from, to]);
         Ok(milliseconds)
@@ -246,7 +248,7 @@ impl Drop for Captured {
     fn drop(&mut self) {
         if !self.0.is_null() {
             // SAFETY: destroyed once; executables made from it do not need it.
-            let _ = unsafe { sys::cuGraphDestroy(self.0) };
+            let _ = unsafe { driver::cuGraphDestroy(self.0) };
         }
     }
 }
@@ -277,7 +279,7 @@ impl Drop for Graph {
     fn drop(&mut self) {
         if self.card.enter().is_ok() {
             // SAFETY: destroyed once; a launch under way runs to its end first.
-            let _ = unsafe { sys::cuGraphExecDestroy(self.executable) };
+            let _ = unsafe { driver::cuGraphExecDestroy(self.executable) };
         }
     }
 }
