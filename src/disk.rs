@@ -60,6 +60,15 @@ fn replace<E>(
     sync_folder(folder_of(path)).map_err(failed)
 }
 
+/// Makes the folder `path`, and those above it that are missing, with names that are durable: otherwise a power cut could take away
+/// a folder with all that was synced in it.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    let is_missing = |folder: &&Path| *folder != Path::new("") && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(path)?;
+    missing.into_iter().rev().try_for_each(|folder| sync_folder(folder_of(folder)))
+}
+
 /// Makes names in `folder` durable, if the system can.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
@@ -185,6 +194,20 @@ mod tests {
         let error = write_atomic(Path::new("/dev/full"), b"text").unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains("/dev/full: the disk is full"), "{error}");
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a/b/c");
+        for _ in 0..2 {
+            make_folder(&path).unwrap();
+            assert!(path.is_dir());
+        }
+        make_folder(Path::new(".")).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(make_folder(&folder.path().join("file")).is_err());
+        assert!(make_folder(&folder.path().join("file/d")).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod work;
 pub use status::{RunState, States};
 
 use crate::benchmark::{Benchmark, Entrant, Method, N_RELAXED};
-use crate::disk::write_atomic;
+use crate::disk::{make_folder, write_atomic};
 use crate::error::{Error, Result};
 use crate::run::RunDirectory;
 use manifest::{ListedEntrant, ListedRun, Manifest};
@@ -76,7 +76,7 @@ impl Campaign {
                 format!("cannot be used as a campaign's folder ({cause}); name another one with --out"),
             )
         };
-        fs::create_dir_all(folder.join(LOGS)).map_err(unusable)?;
+        make_folder(&folder.join(LOGS)).map_err(unusable)?;
         let lock =
             File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(unusable)?;
         match lock.try_lock() {
@@ -231,8 +231,7 @@ impl Campaign {
             return Err(Error::bad_file(&copy, message));
         }
         let own = copy.parent().unwrap_or(folder);
-        fs::create_dir_all(own)
-            .map_err(|cause| Error::storage(own, format!("cannot be made ({cause}); make room for it")))?;
+        make_folder(own).map_err(|cause| Error::storage(own, format!("cannot be made ({cause}); make room for it")))?;
         // Refuses structures and models that differ from the copies.
         entrant.settings.copy_files(own)?;
         match known {

@@ -16,7 +16,7 @@
 //! notices every change within 32 neighbouring bits.
 
 use super::summary::{RunStatus, Summary};
-use crate::disk::{folder_of, remove_unfinished, storage_error, write_atomic};
+use crate::disk::{folder_of, make_folder, remove_unfinished, storage_error, write_atomic};
 use crate::engine::{ModelState, PlateauSchedule};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -238,7 +238,7 @@ pub struct CheckpointFolder {
 impl CheckpointFolder {
     /// The folder at `path`, made if it is missing. Files that a kill left half written are removed.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&path)?;
+        make_folder(&path)?;
         remove_unfinished(&path)?;
         Ok(CheckpointFolder { path })
     }

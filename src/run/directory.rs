@@ -15,7 +15,8 @@ use super::metrics::{IterationMetrics, MetricsFile};
 use super::summary::Summary;
 use crate::config::Settings;
 use crate::disk::{
-    folder_of, output_folder_error, remove_unfinished, storage_error, sync_folder, write_atomic, write_whole,
+    folder_of, make_folder, output_folder_error, remove_unfinished, storage_error, sync_folder, write_atomic,
+    write_whole,
 };
 use crate::engine::ModelState;
 use crate::error::{Error, Result};
@@ -75,7 +76,7 @@ impl RunDirectory {
     /// `BadInput` if the folder cannot be made or written, holds a run already or is in use; `Storage` for a full disk.
     pub fn create(path: &Path, config_toml: &str, summary: &Summary) -> Result<Self> {
         let failed = |error: io::Error| output_folder_error(path, &error);
-        fs::create_dir_all(path).map_err(failed)?;
+        make_folder(path).map_err(failed)?;
         let lock = lock(path, failed)?;
         if let Some(mark) = MARKS.iter().find(|mark| path.join(mark).exists()) {
             let message =
@@ -108,12 +109,12 @@ impl RunDirectory {
     /// `BadInput` if it cannot be made, `Storage` for a full disk.
     pub fn next_folder(runs: &Path, name: &str) -> Result<PathBuf> {
         let failed = |error: io::Error| output_folder_error(runs, &error);
-        fs::create_dir_all(runs).map_err(failed)?;
+        make_folder(runs).map_err(failed)?;
         let mut number = numbered(runs, name).map_err(failed)?.last().map_or(1, |(highest, _)| highest + 1);
         loop {
             let path = runs.join(format!("{name}-{number:03}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(path),
+                Ok(()) => return sync_folder(runs).map_err(failed).map(|()| path),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(output_folder_error(&path, &error)),
             }

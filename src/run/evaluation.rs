@@ -3,7 +3,7 @@
 use super::progress::Phase;
 use super::{Judge, Reporter, Round, Stop};
 use crate::archive::{Archive, Entry, Origin, Status};
-use crate::disk::{storage_error, write_atomic};
+use crate::disk::{make_folder, storage_error, write_atomic};
 use crate::error::{Result, stop_if};
 use crate::gpu::profiler_range;
 use crate::potential::{Answer, Exchange, Potential};
@@ -113,7 +113,7 @@ impl RoundEvaluation<'_> {
     /// Keeps the input of an evaluation that failed.
     fn save_failure(&self, index: usize, reason: &str) -> Result<()> {
         let Some(Sample { free, .. }) = self.work.asked.get(&index) else { return Ok(()) };
-        std::fs::create_dir_all(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
+        make_folder(&self.failures).map_err(|cause| storage_error(&self.failures, &cause))?;
         let frame = Frame::from(self.system.structure(free)).with_info("reason", reason);
         let path = failure_path(&self.failures, self.round.number, index);
         write_atomic(&path, format_frames(&[frame]).as_bytes())?;

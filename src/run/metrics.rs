@@ -1,7 +1,7 @@
 //! `metrics.jsonl`: one line for every finished iteration.
 
 use crate::archive::Counts;
-use crate::disk::{storage_error, write_atomic};
+use crate::disk::{folder_of, storage_error, sync_folder, write_atomic};
 use crate::error::{Error, Result};
 use crate::statistics::{median, sorted};
 use serde::{Deserialize, Serialize};
@@ -147,9 +147,12 @@ impl MetricsFile {
             lines.push(b'\n');
         }
         let append = || {
+            let is_new = !self.path.exists();
             let mut file = File::options().append(true).create(true).open(&self.path)?;
             file.write_all(&lines)?;
-            file.sync_all()
+            file.sync_all()?;
+            // Nothing else need sync the folder before the checkpoint of this iteration is durable.
+            if is_new { sync_folder(folder_of(&self.path)) } else { Ok(()) }
         };
         append().map_err(|error| storage_error(&self.path, &error))
     }

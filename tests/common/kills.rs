@@ -31,6 +31,7 @@ pub fn n_kills(default: usize) -> usize {
 }
 
 /// Random shares from 0 to 1.
+#[derive(Debug)]
 pub struct Shares(Xoshiro256PlusPlus);
 
 impl Shares {
@@ -161,7 +162,8 @@ pub struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn hear(&mut self, line: &str) {
+    /// Takes in a line of `--json`.
+    pub fn hear(&mut self, line: &str) {
         // A kill may tear the last line.
         let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { return };
         let number = |key: &str| event[key].as_u64().unwrap();
@@ -270,7 +272,7 @@ impl Remains {
 }
 
 /// The rows of the archive of a killed run, read from a copy: what the kill left is for the run itself to recover.
-fn rows_of_killed(run: &Path) -> BTreeMap<(u32, u32), Stored> {
+pub fn rows_of_killed(run: &Path) -> BTreeMap<(u32, u32), Stored> {
     let copy = tempfile::tempdir().unwrap();
     for name in ["archive.db", "archive.db-journal"] {
         let _ = fs::copy(run.join(name), copy.path().join(name));

@@ -7,7 +7,7 @@ use rand::RngExt;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 /// Inputs a parser where nothing else is asked for.
@@ -118,6 +118,24 @@ impl Parser {
             }
             _ => Ok((outcome, peak)),
         }
+    }
+
+    /// Reads an input of a fuzzer that coverage guides: its first byte chooses the form and the random numbers of [`Form::pack`].
+    ///
+    /// # Errors
+    /// What is wrong with how it was read.
+    pub fn guided(&self, input: &[u8]) -> Result<(), String> {
+        let Some((&choice, rest)) = input.split_first() else { return Ok(()) };
+        let form = &self.forms[usize::from(choice) % self.forms.len()];
+        let mut bytes = (form.pack)(&mut random(0, self.name, u64::from(choice)), rest.to_vec());
+        bytes.truncate(self.longest);
+        self.judge(&bytes).map(drop)
+    }
+
+    /// The valid inputs of [`Parser::guided`].
+    pub fn guided_seeds(&self) -> impl Iterator<Item = Vec<u8>> {
+        let choices = self.forms.iter().enumerate();
+        choices.flat_map(|(choice, form)| form.seeds.iter().map(move |seed| [&[choice as u8], &seed[..]].concat()))
     }
 
     /// Reads one `input` under the same watch and within the same bounds.
@@ -242,9 +260,15 @@ fn kind(sentence: &str) -> String {
     kind
 }
 
+/// The repository. The fuzzers are a package of their own in a folder of it.
+pub fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().find(|folder| folder.join("configs").is_dir()).unwrap_or(package)
+}
+
 /// Writes an input where it can be found.
 pub fn keep(parser: &str, number: u64, input: &[u8]) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
+    let folder = root().join("target/fuzz");
     let path = folder.join(format!("{parser}-{number}"));
     std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, input)).expect("target/fuzz can be written");
     path

@@ -1,6 +1,6 @@
 //! Every parser with its valid inputs, its words, and what must hold for what it accepts.
 
-use super::engine::{Form, Pack, Parser};
+use super::engine::{Form, Pack, Parser, root};
 use super::mutate::Random;
 use godiff::config::Settings;
 use godiff::model::{ModelFile, Precision, parse_checkpoint};
@@ -25,8 +25,21 @@ use zip::write::SimpleFileOptions;
 /// What any parser may take: tables, messages, buffers.
 const KB: usize = 1000;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// All parsers of this file, by name.
+#[allow(dead_code, reason = "for the fuzzers; the tests name them")]
+pub fn all() -> Vec<(&'static str, fn() -> Parser)> {
+    vec![
+        ("configuration", configuration),
+        ("xyz", xyz),
+        ("poscar", poscar),
+        ("checkpoint", checkpoint),
+        ("model", model),
+        ("pickle", pickle),
+        ("names", names),
+        ("records", records),
+        ("ipi", ipi),
+        ("worker", worker),
+    ]
 }
 
 fn file(path: &str) -> Vec<u8> {
