@@ -41,6 +41,8 @@ parsers! {
     pickle: parsers::pickle();
     names: parsers::names();
     records: parsers::records();
+    segments: parsers::segments();
+    landscape: parsers::landscape();
     ipi: parsers::ipi();
     worker: parsers::worker();
     archive_rows: archives::rows();

@@ -11,13 +11,16 @@ mod damage;
 mod kills;
 #[path = "common/power.rs"]
 mod power;
+#[path = "common/recorded.rs"]
+mod recorded;
 #[path = "common/stand_in.rs"]
 mod stand_in;
 #[path = "common/sweep.rs"]
 mod sweep;
 
 use kills::{Results, Run, n_times, results};
-use power::{Call, Disk, Tree, read_tree, write_tree};
+use power::Disk;
+use recorded::{Call, Tree, read_tree, write_tree};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -189,8 +192,8 @@ fn baselines() {
 #[test]
 fn benchmarks() {
     let place = TempDir::new().unwrap();
-    let pair = "2\n\nAr 0 0 0\nAr 3 0 0\nAr 1.5 2.6 0\nAr 1.5 0.87 2.45\n".replacen('2', "4", 1);
-    fs::write(place.path().join("target.xyz"), pair).unwrap();
+    let tetrahedron = "4\n\nAr 0 0 0\nAr 3 0 0\nAr 1.5 2.6 0\nAr 1.5 0.87 2.45\n";
+    fs::write(place.path().join("target.xyz"), tetrahedron).unwrap();
     let target =
         "[evolution]\nevaluations = 30\n[target]\nstructure = \"target.xyz\"\nmatch = { energy_within_ev = 0.05 }\n";
     let config = configuration(place.path(), "tiny.toml", 2, target);

@@ -3,6 +3,7 @@
 use super::{Occurrence, Tolerances};
 use crate::archive::{EVALUATIONS_AN_ITERATION, Reader, Status};
 use crate::config::RelaxationSection;
+use crate::config::depth::too_deep;
 use crate::error::{Error, Result};
 use crate::potential::relax::RelaxSettings;
 use crate::run::RunDirectory;
@@ -35,8 +36,8 @@ impl Source {
     pub fn of(path: &Path) -> Source {
         let archive = if path.is_dir() { RunDirectory::archive_of(path) } else { path.to_owned() };
         let config = archive.with_file_name("config.toml");
-        let sections: Option<Sections> =
-            std::fs::read_to_string(config).ok().and_then(|text| toml::from_str(&text).ok());
+        let text = std::fs::read_to_string(config).ok().filter(|text| too_deep(text).is_none());
+        let sections: Option<Sections> = text.and_then(|text| toml::from_str(&text).ok());
         let limit = sections.and_then(|sections| {
             let Sections { random_search, basin_hopping, evolution, relaxation } = sections;
             let relaxes = random_search.or(basin_hopping).or(evolution).is_some();

@@ -1,7 +1,8 @@
 //! Resumes a recorded run from the states that a power cut may leave.
 
 use crate::kills::{Acknowledged, rows, rows_of_killed};
-use crate::power::{Call, Cut, Disk, Tree, differing, read_tree, record, write_tree};
+use crate::power::{Cut, Disk};
+use crate::recorded::{Call, Tree, differing, read_tree, record, write_tree};
 use crate::stand_in::compile;
 use godiff::archive::Stored;
 use godiff::run::Checkpoint;
@@ -64,6 +65,8 @@ pub struct Recording<'a, T: Task> {
     pub calls: Vec<Call>,
     expected: T::Outcome,
     rows: HashMap<PathBuf, BTreeMap<(u32, u32), Stored>>,
+    /// Searches have checkpoints, baselines have none.
+    has_checkpoints: bool,
 }
 
 impl<'a, T: Task> Recording<'a, T> {
@@ -87,6 +90,7 @@ impl<'a, T: Task> Recording<'a, T> {
             calls,
             expected: task.outcome(&place),
             rows: task.runs().into_iter().map(rows_of).collect(),
+            has_checkpoints: disk.present().keys().any(|path| path.extension().is_some_and(|ending| ending == "bin")),
         }
     }
 
@@ -105,10 +109,7 @@ impl<'a, T: Task> Recording<'a, T> {
     /// If one of them is not as it should be, before or after; it is kept in target/power-cuts.
     pub fn sweep(&self, n_states: usize) {
         let mut disk = Disk::new(&self.start);
-        let mut promised = Promised::default();
-        for (path, content) in &self.start {
-            promised.versions.entry(path.clone()).or_default().extend(content.clone());
-        }
+        let mut promised = self.promised_before();
         let n_places = self.calls.iter().filter(|call| changes(call)).count();
         let (mut place, mut n_done, mut kind, mut n_places_cut) = (0, 0, 0, 0);
         let mut seen = HashSet::new();
@@ -149,6 +150,20 @@ impl<'a, T: Task> Recording<'a, T> {
             "{}: {n_done} states after {n_places_cut} of {n_places} changes and syncs ({n_calls} calls)",
             self.name
         );
+    }
+
+    /// What the run had acknowledged before it was recorded: all that the first tree holds.
+    fn promised_before(&self) -> Promised {
+        let folder = memory_folder();
+        write_tree(&self.start, folder.path());
+        let keys_of = |run: PathBuf| (run.clone(), rows_of_killed(&folder.path().join(run)).into_keys().collect());
+        let versions =
+            |(path, content): (&PathBuf, &Option<Vec<u8>>)| (path.clone(), content.iter().cloned().collect());
+        Promised {
+            rows: self.task.runs().into_iter().map(keys_of).collect(),
+            versions: self.start.iter().map(versions).collect(),
+            ..Promised::default()
+        }
     }
 
     fn fail(&self, state: &Tree, number: usize, kind: usize, why: &str) -> ! {
@@ -206,7 +221,7 @@ impl<'a, T: Task> Recording<'a, T> {
             self.check_rows(run, rows, &rows_of_killed(&folder.path().join(run)))?;
         }
         if let [run] = &self.task.runs()[..] {
-            check_said(&folder.path().join(run), &promised.said)?;
+            check_said(&folder.path().join(run), &promised.said, self.has_checkpoints)?;
         }
         Ok(folder)
     }
@@ -265,7 +280,7 @@ fn check_files(state: &Tree, promised: &Promised) -> Result<(), String> {
 }
 
 /// The folder `run` holds what its process had said on standard output.
-fn check_said(run: &Path, said: &Acknowledged) -> Result<(), String> {
+fn check_said(run: &Path, said: &Acknowledged, has_checkpoints: bool) -> Result<(), String> {
     let rows = rows_of_killed(run);
     for (&iteration, &n) in &said.evaluated {
         let found = rows.keys().filter(|(of, _)| u64::from(*of) == iteration).count() as u64;
@@ -277,8 +292,6 @@ fn check_said(run: &Path, said: &Acknowledged) -> Result<(), String> {
     let whole = entries.filter(|path| path.extension().is_some_and(|extension| extension == "bin"));
     let checkpoints: Vec<_> = whole.filter_map(|path| Checkpoint::read(&path).ok()).collect();
     let newest = checkpoints.iter().map(|checkpoint| u64::from(checkpoint.progress.iterations_done)).max();
-    // Baselines have no checkpoints.
-    let has_checkpoints = !run.join("config.toml").exists() || newest.is_some();
     match newest.unwrap_or(0) < said.n_iterations && has_checkpoints {
         true => Err(format!("{} iterations were announced, {newest:?} are there", said.n_iterations)),
         false => Ok(()),

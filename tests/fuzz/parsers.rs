@@ -3,10 +3,11 @@
 use super::engine::{Form, Pack, Parser, root};
 use super::mutate::Random;
 use godiff::config::Settings;
+use godiff::landscape::Landscape;
 use godiff::model::{ModelFile, Precision, parse_checkpoint};
 use godiff::potential::PotentialSettings;
 use godiff::potential::external::ask;
-use godiff::run::{Checkpoint, Flaw, IterationMetrics, Summary, parse_metrics};
+use godiff::run::{Checkpoint, Flaw, IterationMetrics, RunDirectory, Segment, Summary, parse_metrics};
 use godiff::system::elements::parse_formula;
 use godiff::system::poscar::{format_poscar, parse_poscar};
 use godiff::system::xyz::{format_frames, parse_frames, read_frames};
@@ -37,6 +38,8 @@ pub fn all() -> Vec<(&'static str, fn() -> Parser)> {
         ("pickle", pickle),
         ("names", names),
         ("records", records),
+        ("segments", segments),
+        ("landscape", landscape),
         ("ipi", ipi),
         ("worker", worker),
     ]
@@ -335,6 +338,84 @@ pub fn records() -> Parser {
             if bytes.contains(&b'\n') { lines } else { summary }
         }),
         memory: (100 * KB, 100),
+        longest: usize::MAX,
+    }
+}
+
+/// A file that godiff reads by its name, in a folder in memory where the system has such a place.
+fn written(name: &str) -> (TempDir, PathBuf) {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
+    let path = folder.path().join(name);
+    (folder, path)
+}
+
+/// The sentence without the name of a temporary folder.
+fn without(folder: &TempDir, sentence: String) -> String {
+    sentence.replace(&*folder.path().to_string_lossy(), "")
+}
+
+/// `segments.json` of extended runs, with the configurations in it.
+pub fn segments() -> Parser {
+    let file = r#"{"format_version": 1, "segments": [
+        {"asked_unix_seconds": null, "first_iteration": 0, "reached_kt_ev": null, "evaluations": 0, "changes": [],
+         "target_checksum": null, "config": "[search]\niterations = 3\n"},
+        {"asked_unix_seconds": 1764512345, "first_iteration": 3, "reached_kt_ev": 0.1, "evaluations": 36,
+         "changes": ["search.iterations is 5 instead of 3"], "target_checksum": 77,
+         "config": "[search]\niterations = 5\nkt_final_ev = 0.05\n[target]\nstructure = 'a.xyz'\n"}]}"#;
+    let (folder, path) = written("segments.json");
+    Parser {
+        name: "segments",
+        forms: vec![Form::raw(texts(&[file]))],
+        tokens: words(
+            "{ } [ ] : , \" null \"format_version\":1 \"config\":\" \"changes\":[\"\"] \\n [search] iterations= kt_final_ev=1e999 [[a]] \
+             {a={ \"asked_unix_seconds\":18446744073709551615 -1 \\u0000 \n",
+        ),
+        read: Box::new(move |bytes| {
+            fs::write(&path, bytes).expect("the file can be written");
+            let segments = RunDirectory::segments_of(folder.path()).map_err(refused);
+            let segments = segments.map_err(|sentence| without(&folder, sentence))?;
+            for pair in segments.windows(2) {
+                let _ = pair[1].changes_target(&pair[0]);
+            }
+            for segment in &segments {
+                segment.search().map_err(refused).expect("what the reader accepts can be read");
+                let _ = segment.describe();
+            }
+            let written = serde_json::to_value(&segments).expect("segments are JSON");
+            let again: Vec<Segment> = serde_json::from_value(written).expect("what is written can be read");
+            assert_eq!(again, segments);
+            Ok(())
+        }),
+        memory: (1000 * KB, 200),
+        longest: usize::MAX,
+    }
+}
+
+/// Energy landscapes of `godiff scan`.
+pub fn landscape() -> Parser {
+    let file = r#"{"grid":[2,3],"a":[8.0,0.0,0.0],"b":[4.0,7.0,0.0],"energies_ev":[1.0,2.5,null,4.0,5.0,6.0],
+        "heights_angstrom":[1.0,1.0,1.0,1.0,1.0,1.0],"n_evaluations":6}"#;
+    let whole = file.replace("null", "3.0");
+    let (folder, path) = written("scan.json");
+    Parser {
+        name: "landscape",
+        forms: vec![Form::raw(texts(&[file, &whole]))],
+        tokens: words(
+            "{ } [ ] : , \" null \"grid\":[1,1] \"a\":[ \"energies_ev\":[] 1e999 -1 0 18446744073709551615 \n",
+        ),
+        read: Box::new(move |bytes| {
+            fs::write(&path, bytes).expect("the file can be written");
+            let landscape = Landscape::read(&path).map_err(refused).map_err(|sentence| without(&folder, sentence))?;
+            let range = landscape.range();
+            for place in [-1e308, -0.25, 0.0, 0.5, 1.0, 1e308] {
+                if let Some(energy) = landscape.at(place, 0.3 * place) {
+                    assert!(energy.is_finite() && range.is_some());
+                }
+            }
+            Ok(())
+        }),
+        memory: (1000 * KB, 100),
         longest: usize::MAX,
     }
 }

@@ -1,7 +1,8 @@
 //! Inputs that were once taken badly, each with what is said of it now.
 
 use super::engine::Parser;
-use super::parsers::{client_text, configuration, ipi, packed, pickle, poscar, xyz};
+use super::parsers::{client_text, configuration, ipi, packed, pickle, poscar, segments, xyz};
+use godiff::minima::Source;
 use std::fmt::Write;
 
 /// The pickle in an archive of its own.
@@ -62,6 +63,23 @@ fn tables_in_tables_without_end() {
             deep.as_bytes(),
             "line 3: tables and lists are nested more than 32 deep; write them with fewer dots and brackets",
         );
+    }
+}
+
+/// The configurations in `segments.json`, and the one beside an archive, were parsed at any depth: the stack overflowed.
+#[test]
+fn tables_in_tables_of_run_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    for nested in ["a.", "a = { b 0], "] {
+        let deep = format!("[search]\n{}a = 1\n", nested.repeat(20_000));
+        let segment = serde_json::json!({
+            "first_iteration": 0, "evaluations": 0, "changes": [], "config": deep,
+        });
+        let file = serde_json::json!({ "format_version": 1, "segments": [segment] }).to_string();
+        let sentence = "segments.json holds a damaged configuration (tables and lists are nested more than 32 deep";
+        refuses(segments(), file.as_bytes(), sentence);
+        std::fs::write(folder.path().join("config.toml"), deep).unwrap();
+        assert!(!Source::of(folder.path()).is_relaxed());
     }
 }
 

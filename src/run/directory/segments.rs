@@ -5,6 +5,7 @@
 //! were; the next start brings them up to date.
 
 use crate::config::SearchSection;
+use crate::config::depth::{TOO_DEEP, too_deep};
 use crate::disk::write_atomic;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -50,10 +51,14 @@ impl Segment {
             #[serde(default)]
             search: SearchSection,
         }
+        let damaged = |cause: &str| {
+            Error::bad_input(format!("segments.json holds a damaged configuration ({cause}); put it back"))
+        };
+        if too_deep(&self.config).is_some() {
+            return Err(damaged(TOO_DEEP));
+        }
         let sections: std::result::Result<Sections, _> = toml::from_str(&self.config);
-        sections.map(|sections| sections.search).map_err(|cause| {
-            Error::bad_input(format!("segments.json holds a damaged configuration ({}); put it back", cause.message()))
-        })
+        sections.map(|sections| sections.search).map_err(|cause| damaged(cause.message()))
     }
 
     /// Whether it has another target than the segment `before`.
