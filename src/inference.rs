@@ -74,7 +74,7 @@ fn sampling_setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result
 pub struct Scored {
     /// The score, N × 3, 1/Å; 0 on fixed atoms.
     pub score: Vec<Vec3>,
-    /// The learned forces, N × 3, eV/Å, if the model has a force head; 0 on fixed atoms.
+    /// The learned forces on all atoms, N × 3, eV/Å, if the model has a force head.
     pub forces: Option<Vec<Vec3>>,
 }
 

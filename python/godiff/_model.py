@@ -67,7 +67,7 @@ class Model:
         return np.array([vectors(score) for score, _ in scored])
 
     def forces(self, atoms: ase.Atoms | Iterable[ase.Atoms], *, device: str = "auto") -> np.ndarray:
-        """The learned forces: n × N × 3, eV/Å; 0 on fixed atoms. ValueError for a model without them."""
+        """The learned forces on all atoms: n × N × 3, eV/Å. ValueError for a model without them."""
         listed = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
         if not self.has_forces:
             raise ValueError(f"{self.path}: the model has no learned forces; train one with guidance=True")

@@ -117,8 +117,9 @@ pub fn search(
         (None, true) => Folder::Old(RunDirectory::latest(Path::new("runs"), &name).map_err(raised)?),
     };
     prepare(method, &mut settings).map_err(raised)?;
+    let is_heard = on_event.is_some();
     let (path, outcome) = work(py, on_event, move |desk| {
-        let reporter = Reporter::events(desk.lines());
+        let reporter = if is_heard { Reporter::events(desk.lines()) } else { Reporter::quiet() };
         let job = Job { method, settings: &settings, device: &device, folder, stop_at_target, config: None };
         let mut path = PathBuf::new();
         let outcome = job.run(&reporter, &desk.interrupted, &mut |opened| opened.clone_into(&mut path));
@@ -145,6 +146,7 @@ pub fn search_seeds(
 ) -> PyResult<(PathBuf, String, bool)> {
     let mut settings = settings.0.clone();
     prepare(Method::Search, &mut settings).map_err(raised)?;
+    let is_heard = on_event.is_some();
     let (folder, json, outcome) = work(py, on_event, move |desk| -> Result<(PathBuf, String, Result<()>)> {
         let folder = seeds_folder(out.as_deref(), Path::new("runs"), &name, resume)?;
         let resources = Resources::new(&device, Some(jobs), rayon::current_num_threads())?;
@@ -159,7 +161,7 @@ pub fn search_seeds(
         };
         let say = desk.say();
         let said = |line: String| say(serde_json::json!({ "event": "message", "text": line }).to_string());
-        let reporter = || if jobs > 1 { Reporter::quiet() } else { Reporter::events(desk.lines()) };
+        let reporter = || if is_heard && jobs == 1 { Reporter::events(desk.lines()) } else { Reporter::quiet() };
         let watch =
             Watch { say: &said, reporter: &reporter, afterwards: &write_after_run, interrupted: &desk.interrupted };
         let (agreements, outcome) = compare_seeds(&benchmark, &resources, &watch)?;

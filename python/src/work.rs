@@ -14,8 +14,18 @@ const BEAT: Duration = Duration::from_millis(50);
 const STACK: usize = 8 << 20;
 
 enum Message<T> {
-    Event(String),
+    /// A line, and what is dropped once it was heard.
+    Event(String, Sender<()>),
     Done(T),
+}
+
+/// Sends `line` and waits until it was heard, so that a callback can stop a run where it is. Nobody listens after a second Ctrl-C.
+fn tell<T>(sender: &Sender<Message<T>>, line: String) {
+    let (unheard, heard) = channel();
+    if sender.send(Message::Event(line, unheard)).is_ok() {
+        // It ends with an error, when the other end is dropped.
+        let _ = heard.recv();
+    }
 }
 
 /// What the working thread gets.
@@ -33,9 +43,8 @@ impl<T> Desk<T> {
     {
         let sender = Mutex::new(self.sender.clone());
         move |line| {
-            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
-            // Nobody listens after a second Ctrl-C.
-            let _ = sender.send(Message::Event(line));
+            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            tell(&sender, line);
         }
     }
 
@@ -56,7 +65,7 @@ impl<T> Write for Lines<T> {
         self.text.extend_from_slice(bytes);
         while let Some(end) = self.text.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.text.drain(..=end).collect();
-            let _ = self.sender.send(Message::Event(String::from_utf8_lossy(&line[..end]).into_owned()));
+            tell(&self.sender, String::from_utf8_lossy(&line[..end]).into_owned());
         }
         Ok(bytes.len())
     }
@@ -87,7 +96,7 @@ pub fn work<T: Send + 'static>(
     loop {
         match py.detach(|| next(&receiver)) {
             Ok(Message::Done(outcome)) => return failure.map_or(Ok(outcome), Err),
-            Ok(Message::Event(line)) => {
+            Ok(Message::Event(line, _unheard)) => {
                 let heard =
                     on_event.as_ref().filter(|_| failure.is_none()).map_or(Ok(()), |f| f.call1(py, (line,)).map(drop));
                 match heard {
