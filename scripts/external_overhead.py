@@ -2,12 +2,13 @@
 
     python scripts/external_overhead.py [--godiff target/release/godiff] [-n 500]
 
-Needs ase. The calculator notes when its first call began, when its last ended, and the time between that it did not compute: what
+Needs ase; the way through an object needs the Python package, and is left out without it. The calculator notes when its first call began, when its last ended, and the time between that it did not compute: what
 ASE, the socket, and godiff took. Starts do not count, and other work on the machine hardly tips the balance. "In Python" is the same
 for a plain loop.
 """
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,12 @@ for atoms in read("in.xyz", ":"):
     atoms.calc = calculator
     atoms.get_potential_energy(), atoms.get_forces()
 """
+OBJECT = """
+import godiff
+from ase.io import read
+from timed import Timed
+godiff.evaluate(read("in.xyz", ":"), Timed())
+"""
 CLIENT = f"""
 from ase.calculators.socketio import SocketClient
 from ase.io import read
@@ -59,7 +66,8 @@ SocketClient(unixsocket="{SOCKET}").run(atoms, use_stress=False)
 """
 ASE = f'kind = "ase"\ncalculator = "timed:Timed"\npython = "{sys.executable}"'
 WAYS = {
-    "in Python": None,
+    "in Python": "loop.py",
+    "object in Python": "object.py",
     "worker, batches of 16": f"{ASE}\nbatch = 16",
     "worker, single": ASE,
     "i-PI, single, ASE's client": f'kind = "i-pi"\nunix_socket = "{SOCKET}"',
@@ -68,8 +76,8 @@ WAYS = {
 
 def run(godiff, folder, potential):
     """Seconds a structure: in the calculator, and beyond it."""
-    if potential is None:
-        subprocess.run([sys.executable, "loop.py"], cwd=folder, check=True)
+    if potential.endswith(".py"):
+        subprocess.run([sys.executable, potential], cwd=folder, check=True)
     else:
         (folder / "potential.toml").write_text(f'[system]\nfree = "Pt"\n[potential]\n{potential}\n')
         command = [godiff, "evaluate", "in.xyz", "--potential", "potential.toml", "-o", "out.xyz"]
@@ -105,11 +113,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write(folder / "in.xyz", structures)
-        for name, text in [("timed.py", TIMED), ("loop.py", LOOP), ("client.py", CLIENT)]:
+        for name, text in [("timed.py", TIMED), ("loop.py", LOOP), ("object.py", OBJECT), ("client.py", CLIENT)]:
             (folder / name).write_text(text)
-        times = {way: [] for way in WAYS}
+        ways = dict(WAYS)
+        if importlib.util.find_spec("godiff") is None:
+            del ways["object in Python"]
+        times = {way: [] for way in ways}
         for _ in range(arguments.repeats):
-            for way, potential in WAYS.items():
+            for way, potential in ways.items():
                 times[way].append(run(arguments.godiff, folder, potential))
     print(f"{len(template)} atoms, {arguments.n} structures, medians of {arguments.repeats} rounds; ms a structure")
     print(f"{'':28} {'in the calculator':>18} {'beyond it':>10}")

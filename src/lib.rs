@@ -14,7 +14,8 @@
 //! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;
-//! - [`check`]: a look at a task before its search;
+//! - [`check`]: a look at a task before its search; [`job`]: a run from its configuration to its end;
+//!   [`inference`]: a trained model without a search; [`program`]: the command;
 //! - [`landscape`]: the energy of one atom over its template;
 //! - [`archive`], [`buffer`], [`run`]: the records of a run, its training structures, its folder;
 //! - [`report`], [`plot`]: the page about a run, and its pictures; [`columns`]: tables on a screen.
@@ -44,12 +45,16 @@
 //! # }
 //! ```
 
+// The commands name the library as another crate would.
+extern crate self as godiff;
+
 pub mod archive;
 pub mod baseline;
 pub mod benchmark;
 pub mod buffer;
 pub mod campaign;
 pub mod check;
+mod cli;
 pub mod columns;
 pub mod config;
 pub mod diffusion;
@@ -57,6 +62,8 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod gpu;
+pub mod inference;
+pub mod job;
 pub mod landscape;
 pub mod lbfgs;
 pub mod minima;
@@ -72,4 +79,5 @@ pub mod statistics;
 pub mod system;
 pub mod version;
 
+pub use cli::program;
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors from the ground up. Modules on one floor do not know each other.
-const FLOORS: [&[&str]; 17] = [
+const FLOORS: [&[&str]; 19] = [
     &["error", "version"],
     &["columns", "disk", "lbfgs", "random", "statistics"],
     &["system", "buffer"],
@@ -14,12 +14,14 @@ const FLOORS: [&[&str]; 17] = [
     &["engine"],
     &["potential"],
     &["archive", "config"],
+    &["inference"],
     &["run"],
     &["minima", "landscape"],
     &["plot", "proposal"],
     &["search", "baseline", "check"],
     &["benchmark"],
     &["campaign", "report"],
+    &["job"],
     &["cli"],
     &["main", "lib"],
 ];

@@ -3,9 +3,11 @@
 use super::common::{Threads, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
-use godiff::baseline::{Baseline, BaselineRun};
-use godiff::report::write_after_run;
-use godiff::{Result, check, potential};
+use godiff::Result;
+use godiff::baseline::Baseline;
+use godiff::benchmark::Method;
+use godiff::job::{self, Job};
+use std::path::PathBuf;
 
 /// Random structure search: relaxations from random structures
 #[derive(Debug, Args)]
@@ -79,21 +81,21 @@ impl Arguments {
     fn run(self, method: Baseline) -> Result<()> {
         let suffix = format!("-{}", method.name());
         let mut settings = self.run.settings(&suffix)?;
-        method.resolve(&mut settings.sections).map_err(|cause| cause.in_file(&self.run.config))?;
+        let method = Method::Baseline(method);
+        job::prepare(method, &mut settings).map_err(|cause| cause.in_file(&self.run.config))?;
 
         self.threads.start()?;
         let interrupted = watch_interrupts()?;
-        let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")
-            .map_err(|cause| cause.in_file(&self.run.config))?;
-        let mut run = self.run.open(&settings, "cpu", &suffix)?;
-        if self.run.is_new() {
-            run.notes.extend(check::short(&settings, method.budget(&settings.sections)));
-        }
-        let folder = run.directory.path().to_owned();
-
-        let reporter = self.run.reporter();
-        let stop = self.stop_at_target;
-        BaselineRun::new(method, &settings, potential, run, &reporter, stop, interrupted)?.run(&write_after_run)?;
+        let job = Job {
+            method,
+            settings: &settings,
+            device: "cpu",
+            folder: self.run.folder(&suffix)?,
+            stop_at_target: self.stop_at_target,
+            config: Some(&self.run.config),
+        };
+        let mut folder = PathBuf::new();
+        job.run(&self.run.reporter(), interrupted, &mut |path| path.clone_into(&mut folder))?;
         if self.run.json || self.run.quiet { Ok(()) } else { print(folder.display()) }
     }
 }

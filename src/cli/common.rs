@@ -5,6 +5,7 @@ use clap::Args;
 use godiff::columns::wrapped;
 use godiff::config::Settings;
 use godiff::disk::{folder_of, write_atomic, write_growing};
+use godiff::job::start_threads;
 use godiff::potential::{self, Potential, PotentialSettings};
 use godiff::system::xyz::{Frame, format_frames};
 use godiff::system::{Format, Vec3, read_frames};
@@ -67,12 +68,7 @@ pub struct Threads {
 impl Threads {
     /// Starts the pool of threads that everything in this process shares.
     pub fn start(&self) -> Result<()> {
-        // 0 is rayon's word for all cores.
-        let count = self.threads.map_or(0, usize::from);
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(count)
-            .build_global()
-            .map_err(|cause| Error::Failed(format!("cannot start {count} threads: {cause}")))
+        start_threads(self.threads.map(usize::from))
     }
 }
 

@@ -24,6 +24,39 @@ mod search;
 
 use clap::{Parser, Subcommand};
 use godiff::Result;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// The file that starts this program, where it is not the process's own executable.
+static STARTER: OnceLock<PathBuf> = OnceLock::new();
+
+/// The `godiff` command: reads the command line `arguments`, the program's name first, runs the command, and turns its error into a
+/// sentence on standard error. Returns the exit code. A process that is no `godiff` of its own (a Python interpreter) names the file
+/// that starts the program as `starter`: campaigns write it into their scripts.
+pub fn program(arguments: impl IntoIterator<Item = OsString>, starter: Option<PathBuf>) -> u8 {
+    if let Some(starter) = starter {
+        // Only the first call of a process can matter.
+        let _ = STARTER.set(starter);
+    }
+    let outcome = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.run(),
+        Err(answer) => {
+            // Help, version, or what is wrong with the arguments; a reader that went away is no error.
+            let _ = answer.print();
+            return u8::try_from(answer.exit_code()).unwrap_or(2);
+        }
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            // Where standard error is a file on a full disk there is nobody left to tell; the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "godiff: {error}");
+            error.exit_code()
+        }
+    }
+}
 
 /// Finds the lowest-energy arrangement of atoms without prior data. A diffusion model learns from its own samples with
 /// Boltzmann weights while the temperature falls (GO-Diff, arXiv:2510.13448).

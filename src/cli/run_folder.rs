@@ -4,7 +4,8 @@ use super::numbers::{LARGEST, real, whole};
 use clap::Args;
 use godiff::Result;
 use godiff::config::Settings;
-use godiff::run::{Reporter, Resumed, RunDirectory, Summary};
+use godiff::job::Folder;
+use godiff::run::{Reporter, RunDirectory};
 use std::path::{Path, PathBuf};
 
 /// Folder of runs without `--out`.
@@ -65,19 +66,13 @@ impl RunArguments {
         given.or(before.as_deref()).map_or(Ok(()), |path| settings.seed_with(path))
     }
 
-    /// Whether the run starts now, and is not resumed.
-    pub fn is_new(&self) -> bool {
-        !self.resume
-    }
-
-    /// Opens the folder and copies the files that `settings` names into it.
-    pub fn open(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
-        let run = match self.resume {
-            true => self.old_run(settings, device, suffix)?,
-            false => self.new_run(settings, device, suffix)?,
-        };
-        settings.copy_files(run.directory.path())?;
-        Ok(run)
+    /// The folder of the run.
+    pub fn folder(&self, suffix: &str) -> Result<Folder> {
+        match (self.resume, &self.out) {
+            (true, _) => self.folder_to_resume(suffix).map(Folder::Old),
+            (false, Some(folder)) => Ok(Folder::New(folder.clone())),
+            (false, None) => Ok(Folder::Next { runs: RUNS.into(), name: self.name(suffix) }),
+        }
     }
 
     /// The display of progress.
@@ -92,29 +87,6 @@ impl RunArguments {
         }
     }
 
-    /// The run to resume. Another device than before is allowed and leads to a note: a queue may assign another card.
-    fn old_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
-        let mut run = RunDirectory::extend(&self.folder_to_resume(suffix)?, settings)?;
-        let before = run.directory.summary().map(|summary| summary.device);
-        if let Some(before) = before.filter(|before| hardware(before) != hardware(device)) {
-            run.notes.push(format!(
-                "computed on {before} until now, and on {device} from here on: the search goes on all the same, but does not end \
-                 bit for bit as on one device"
-            ));
-        }
-        Ok(run)
-    }
-
-    fn new_run(&self, settings: &Settings, device: &str, suffix: &str) -> Result<Resumed> {
-        let (seed, toml) = (settings.sections.search.seed, settings.to_toml());
-        let summary = Summary::new(seed, device);
-        let directory = match &self.out {
-            Some(folder) => RunDirectory::create(folder, &toml, &summary)?,
-            None => RunDirectory::create_next(Path::new(RUNS), &self.name(suffix), &toml, &summary)?,
-        };
-        Ok(Resumed { directory, seed, checkpoint: None, notes: Vec::new() })
-    }
-
     /// The configuration's name without its ending, and the suffix.
     pub fn name(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.config.file_stem().unwrap_or_default().to_string_lossy())
@@ -127,21 +99,4 @@ fn hours(text: &str) -> std::result::Result<f64, String> {
         .ok()
         .filter(|hours| *hours > 0.0)
         .ok_or_else(|| "give a number of hours above 0, such as 12 or 0.5".into())
-}
-
-/// The parts of an engine's description that results depend on; the number of threads is none of them.
-fn hardware(device: &str) -> Vec<&str> {
-    device.split(", ").filter(|part| !part.ends_with(" threads") && !part.ends_with(" thread")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hardware;
-
-    #[test]
-    fn threads_are_no_other_hardware() {
-        assert_eq!(hardware("cpu f32, 2 threads, avx512"), hardware("cpu f32, 16 threads, avx512"));
-        assert_ne!(hardware("cpu f32, 2 threads, avx512"), hardware("cpu f32, 2 threads, avx2"));
-        assert_ne!(hardware("cpu f32, 2 threads, avx2"), hardware("cpu f64, 2 threads, avx2"));
-    }
 }

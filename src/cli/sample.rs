@@ -3,13 +3,12 @@
 use super::common::{Compute, Output, print, watch_interrupts};
 use super::numbers::{LARGEST, whole};
 use clap::Args;
+use godiff::Result;
 use godiff::config::Settings;
-use godiff::engine::{self, ModelState, RandomStream, Sampler, Setup};
-use godiff::error::stop_if;
+use godiff::inference::sample;
 use godiff::model::ModelFile;
-use godiff::system::elements::symbol;
-use godiff::{Error, Result};
-use std::path::{Path, PathBuf};
+use godiff::system::xyz::Frame;
+use std::path::PathBuf;
 
 /// Samples structures from a trained model without evaluating them; with [guidance] in the configuration they follow the
 /// predicted forces too
@@ -36,57 +35,18 @@ pub struct Arguments {
     compute: Compute,
 }
 
-/// Structures sampled at the same time.
-const AT_ONCE: usize = 128;
-
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let output = Output::new(&self.output)?;
         let settings = Settings::load(&self.config)?;
         let model = ModelFile::read(&self.model)?;
-        let setup = setup(&settings, &model, &self.model)?;
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
-        let mut engine = engine::open(&self.compute.device, &setup)?;
-        engine.restore(&ModelState::untouched(model.parameters, setup.training.learning_rate))?;
-
-        let stream = RandomStream { seed: self.seed.unwrap_or(settings.sections.search.seed), iteration: 0 };
+        let seed = self.seed.unwrap_or(settings.sections.search.seed);
         let n = self.n as usize;
-        let n_steps = settings.sections.proposals.unwrap_or_default().relax_steps;
-        let sampler = if setup.guidance.is_some() { Sampler::Guided } else { Sampler::Plain };
-        let mut frames = Vec::with_capacity(n);
-        for start in (0..n).step_by(AT_ONCE) {
-            let mut advance = |_| stop_if(interrupted);
-            let mut sampled = engine.sample(stream, start..n.min(start + AT_ONCE), sampler, &mut advance)?;
-            if let Some(guidance) = &setup.guidance {
-                engine.relax(&mut sampled, &guidance.corrector(), n_steps, &mut advance)?;
-            }
-            if !sampled.iter().flatten().flatten().all(|x| x.is_finite()) {
-                let message = format!("{}: the model sends atoms to places that are not numbers", self.model.display());
-                return Err(Error::Failed(message));
-            }
-            frames.extend(sampled.iter().map(|free| settings.system.structure(free).into()));
-        }
+        let structures = sample(&settings, (&model, &self.model), n, seed, &self.compute.device, interrupted)?;
+        let frames: Vec<Frame> = structures.into_iter().map(Frame::from).collect();
         output.write(&frames)?;
         print(format!("{n} structures written to {}", self.output.display()))
     }
-}
-
-/// The setup of `settings` for a model that was read from `path`.
-fn setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result<Setup> {
-    let setup = settings.setup();
-    if let Some(misfit) = model.misfit(&setup.sizes, &setup.sde) {
-        return Err(Error::bad_file(path, misfit));
-    }
-    if setup.guidance.is_some() && !model.sizes.force_head {
-        let message =
-            "the model has no force head, which [guidance] needs; leave that section out of the configuration";
-        return Err(Error::bad_file(path, message));
-    }
-    let unknown = settings.system.numbers().into_iter().find(|number| !model.species.contains(number));
-    if let (false, Some(number)) = (model.species.is_empty(), unknown) {
-        let element = symbol(number).unwrap_or("an unknown element");
-        return Err(Error::bad_file(path, format!("the model was not trained on {element}, which the system holds")));
-    }
-    Ok(Setup { sizes: model.sizes, radial_basis: model.basis(), sde: model.sde, ..setup })
 }

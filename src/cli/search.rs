@@ -5,9 +5,9 @@ mod seeds;
 use super::common::{Compute, print, watch_interrupts};
 use super::run_folder::RunArguments;
 use clap::Args;
-use godiff::report::write_after_run;
-use godiff::search::Search;
-use godiff::{Result, check, engine, potential};
+use godiff::Result;
+use godiff::benchmark::Method;
+use godiff::job::{self, Job};
 use seeds::Seeds;
 use std::path::PathBuf;
 
@@ -55,22 +55,21 @@ impl Arguments {
         }
         let mut settings = self.run.settings("")?;
         self.run.take_seeds(&mut settings, self.seed_structures.as_deref())?;
-        settings.sections.forget_baselines();
+        let method = Method::Search;
+        job::prepare(method, &mut settings)?;
 
         self.compute.threads.start()?;
         let interrupted = watch_interrupts()?;
-        let engine = engine::open(&self.compute.device, &settings.setup())?;
-        // The potential is opened after the engine, so that a wrong device is not blamed on the configuration.
-        let potential = potential::open(&settings.sections.potential, Some(&settings.system), &self.compute.device)
-            .map_err(|cause| cause.in_file(&self.run.config))?;
-        let mut run = self.run.open(&settings, &engine.device(), "")?;
-        if self.run.is_new() {
-            run.notes.extend(check::short(&settings, check::Facts::of(&settings).most_evaluations));
-        }
-        let folder = run.directory.path().to_owned();
-
-        let reporter = self.run.reporter();
-        Search::new(&settings, engine, potential, run, &reporter, interrupted)?.run(&write_after_run)?;
+        let job = Job {
+            method,
+            settings: &settings,
+            device: &self.compute.device,
+            folder: self.run.folder("")?,
+            stop_at_target: false,
+            config: Some(&self.run.config),
+        };
+        let mut folder = PathBuf::new();
+        job.run(&self.run.reporter(), interrupted, &mut |path| path.clone_into(&mut folder))?;
         if self.run.json || self.run.quiet { Ok(()) } else { print(folder.display()) }
     }
 }

@@ -7,18 +7,40 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
+/// How an error says where it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// File and line.
+    Line,
+    /// File and key: the text is no longer what the file holds.
+    File,
+    /// The key alone: there is no file.
+    Key,
+}
+
 /// The text of one configuration file.
 #[derive(Debug)]
 pub struct SourceFile {
     /// The path of the text.
     pub path: PathBuf,
     text: String,
+    place: Place,
 }
 
 impl SourceFile {
     /// `text`, the contents of `path`.
     pub fn new(text: String, path: &Path) -> Self {
-        SourceFile { path: path.to_owned(), text }
+        SourceFile { path: path.to_owned(), text, place: Place::Line }
+    }
+
+    /// `text`, made from the contents of `path` and from changes to them.
+    pub fn changed(text: String, path: &Path) -> Self {
+        SourceFile { path: path.to_owned(), text, place: Place::File }
+    }
+
+    /// `text`, which is no file; paths in it are relative to `folder`.
+    pub fn without_file(text: String, folder: &Path) -> Self {
+        SourceFile { path: folder.join("configuration"), text, place: Place::Key }
     }
 
     /// Reads `path`.
@@ -46,7 +68,8 @@ impl SourceFile {
         let table = DeTable::parse(&self.text).map_err(|cause| self.syntax_error(&cause))?;
         if let Some((key, span)) = non_finite(table.get_ref(), "") {
             let value = &self.text[span.clone()];
-            return Err(self.error_at(Some(span.start), format!("{key} is {value}: write a finite number")));
+            let message = format!("{key} is {value}: write a finite number");
+            return Err(self.error_at(Some(span.start), message));
         }
         toml::from_str(&self.text).map_err(|cause| self.syntax_error(&cause))
     }
@@ -74,19 +97,41 @@ impl SourceFile {
     fn syntax_error(&self, cause: &toml::de::Error) -> Error {
         let message = in_plain_words(cause.message());
         let message = message.replace("unknown field", "unknown key").replace("missing field", "missing key");
-        self.error_at(cause.span().map(|span| span.start), message.replace('\n', ", "))
+        let message = message.replace('\n', ", ");
+        let offset = cause.span().map(|span| span.start);
+        match offset.filter(|_| self.place != Place::Line).and_then(|offset| self.key_at(offset)) {
+            Some(key) => self.error_at(offset, format!("{key}: {message}")),
+            None => self.error_at(offset, message),
+        }
+    }
+
+    /// The key whose value holds the byte at `offset`.
+    fn key_at(&self, offset: usize) -> Option<String> {
+        let document = DeTable::parse(&self.text).ok()?;
+        key_in(document.get_ref(), offset)
     }
 
     fn error_at(&self, offset: Option<usize>, message: String) -> Error {
-        let place = match offset {
-            Some(offset) => {
+        let place = match (offset, self.place) {
+            (_, Place::Key) => return Error::bad_input(message),
+            (Some(offset), Place::Line) => {
                 let line = 1 + self.text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count();
                 format!("{}, line {line}", self.path.display())
             }
-            None => self.path.display().to_string(),
+            _ => self.path.display().to_string(),
         };
         Error::bad_input(format!("{place}: {message}"))
     }
+}
+
+/// The longest key of `table` whose value holds the byte at `offset`.
+fn key_in(table: &DeTable, offset: usize) -> Option<String> {
+    let (name, value) = table.iter().find(|(name, value)| {
+        let inside = value.get_ref().as_table().is_some_and(|inner| key_in(inner, offset).is_some());
+        inside || value.span().contains(&offset) || name.span().contains(&offset)
+    })?;
+    let inner = value.get_ref().as_table().and_then(|inner| key_in(inner, offset));
+    Some(inner.map_or_else(|| name.get_ref().to_string(), |inner| format!("{}.{inner}", name.get_ref())))
 }
 
 /// Name and place of the first number that is not finite.

@@ -183,7 +183,8 @@ pub(super) fn template_extras(frame: &Frame, sections: &File) -> Vec<String> {
         Values::Flag(_) | Values::Text(_) => false,
     };
     let column = |name: &&str| frame.column(name).is_some_and(|column| is_set(&column.values));
-    let inputs: &[&str] = if matches!(sections.potential, PotentialSettings::Ase(_)) { &[] } else { &INPUTS };
+    let takes_inputs = matches!(sections.potential, PotentialSettings::Ase(_) | PotentialSettings::Object(_));
+    let inputs: &[&str] = if takes_inputs { &[] } else { &INPUTS };
     let columns = inputs.iter().copied().chain(RESULTS).filter(column).map(|name| format!("the column {name}"));
     constraints.into_iter().chain(columns).collect()
 }

@@ -223,6 +223,31 @@ pub fn relaxed(
     Ok(relaxation)
 }
 
+/// Whether `a` and `b`, structures of one system, are the same arrangement of its free atoms: geometries alone are compared, as in
+/// [`distinct`], and atoms of equal structures are at most `distance_angstrom` apart.
+///
+/// # Errors
+/// `BadInput` for structures of different systems, and a distance that is no number.
+pub fn same(a: &Structure, b: &Structure, distance_angstrom: f64) -> Result<bool> {
+    Tolerances { distance_angstrom, ..Tolerances::RELAXED }.check()?;
+    a.check()?;
+    b.check()?;
+    let template =
+        |s: &Structure| -> Vec<_> { (0..s.n_atoms()).filter(|&k| s.fixed[k]).map(|k| s.positions[k]).collect() };
+    let difference = match () {
+        () if a.numbers != b.numbers || a.fixed != b.fixed => "other atoms",
+        () if a.cell != b.cell => "another cell",
+        () if template(a) != template(b) => "another template",
+        () => {
+            let comparison = Comparison::new(a);
+            return Ok(comparison.same(&comparison.shape(a), &comparison.shape(b), distance_angstrom));
+        }
+    };
+    let message =
+        format!("the second structure has {difference} than the first; only structures of one system can be compared");
+    Err(Error::bad_input(message))
+}
+
 /// The distinct ones among `minima` of one system, by energy. Each has the counts and occurrences of all that are equal to it.
 pub fn merged(mut minima: Vec<Minimum>, tolerances: Tolerances) -> Vec<Minimum> {
     minima.sort_by(|a, b| a.energy_ev.total_cmp(&b.energy_ev).then(a.first.cmp(&b.first)));

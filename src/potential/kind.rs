@@ -20,6 +20,9 @@ pub trait Kind: Serialize + DeserializeOwned {
     /// Its form on the command line; `None` for a kind that needs more than a name.
     const FORM: Option<Form>;
 
+    /// Whether a user may write it into a configuration; if not, messages do not offer it.
+    const IN_FILES: bool = true;
+
     /// Adds the defaults that depend on other keys to `keys`, which are as the user wrote them.
     fn fill_in(_keys: &mut Table) {}
 

@@ -9,6 +9,7 @@ mod image_list;
 mod ipi;
 mod kind;
 pub mod lennard_jones;
+mod object;
 pub mod relax;
 mod settings;
 
@@ -17,6 +18,9 @@ pub use emt::{Emt, EmtOnDevice, EmtSettings};
 pub use ipi::IpiSettings;
 pub use kind::{Form, Kind, Parameter};
 pub use lennard_jones::{LennardJones, LennardJonesSettings};
+pub use object::{Calculator, Given, ObjectSettings};
+
+pub(crate) use settings::keys_of;
 
 use crate::error::Result;
 use crate::gpu::Place;
@@ -36,15 +40,29 @@ settings::kinds! {
     Ase(AseSettings),
     /// Any program that speaks i-PI's protocol.
     Ipi(IpiSettings),
+    /// A calculator that is an object of this process.
+    Object(ObjectSettings),
 }
 
 impl PotentialSettings {
+    /// Gives the calculator whose name these settings are, if they are of that kind.
+    pub fn give(&mut self, calculator: Given) {
+        if let PotentialSettings::Object(settings) = self {
+            settings.given = calculator;
+        }
+    }
+
     /// Reads the command line's form: `emt`, `emt:asap-cutoff`, or `lennard-jones:epsilon=0.0104,sigma=3.4,cutoff=10`.
     ///
     /// # Errors
     /// `BadInput` for an unknown potential or parameter and for values that the kind refuses.
     pub fn parse_name(text: &str) -> Result<Self> {
         Self::from_table(settings::keys_of_name(text, Self::KINDS)?)
+    }
+
+    /// The keys that `[potential]` may have, of all kinds.
+    pub fn keys() -> Vec<&'static str> {
+        settings::keys(Self::KINDS)
     }
 
     /// All forms that [`PotentialSettings::parse_name`] takes, for the help of a command.

@@ -4,7 +4,7 @@
 
 use super::kind::{Form, Kind, Parameter};
 use crate::error::{Error, Result};
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
 use std::fmt::Formatter;
 use toml::{Table, Value};
@@ -68,6 +68,7 @@ pub(super) use kinds;
 pub(super) struct About {
     name: &'static str,
     form: Option<Form>,
+    in_files: bool,
     keys: fn() -> &'static [&'static str],
     /// Reads these keys; all other keys keep their defaults.
     accepts: fn(Table) -> std::result::Result<(), toml::de::Error>,
@@ -76,7 +77,13 @@ pub(super) struct About {
 impl About {
     /// The kind whose keys are `K`.
     pub(super) const fn of<K: Kind>() -> Self {
-        About { name: K::NAME, form: K::FORM, keys: keys_of::<K>, accepts: |keys| deserialized::<K>(keys).map(drop) }
+        About {
+            name: K::NAME,
+            form: K::FORM,
+            in_files: K::IN_FILES,
+            keys: keys_of::<K>,
+            accepts: |keys| deserialized::<K>(keys).map(drop),
+        }
     }
 }
 
@@ -85,8 +92,8 @@ fn deserialized<K: Kind>(keys: Table) -> std::result::Result<K, toml::de::Error>
     toml::from_str(&keys.to_string())
 }
 
-/// The names of the keys of `K`, which its `Deserialize` asks for.
-fn keys_of<K: Kind>() -> &'static [&'static str] {
+/// The names of the keys of `K`, a structure, which its `Deserialize` asks for.
+pub(crate) fn keys_of<K: DeserializeOwned>() -> &'static [&'static str] {
     struct Asked(&'static [&'static str]);
     impl<'de> Deserializer<'de> for &mut Asked {
         type Error = serde::de::value::Error;
@@ -146,9 +153,21 @@ pub(super) fn write<K: Kind, S: Serializer>(keys: &K, serializer: S) -> std::res
     Tagged { kind: K::NAME, keys }.serialize(serializer)
 }
 
+/// The keys of the kinds that files may name, each once, after `kind`.
+pub(super) fn keys(kinds: &[About]) -> Vec<&'static str> {
+    let mut keys = vec!["kind"];
+    for key in kinds.iter().filter(|about| about.in_files).flat_map(|about| (about.keys)()) {
+        if !keys.contains(key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
 /// The sentence for an unknown kind.
 pub(super) fn unknown(kind: &str, kinds: &[About]) -> Error {
-    let names: Vec<String> = kinds.iter().map(|about| format!("\"{}\"", about.name)).collect();
+    let offered = kinds.iter().filter(|about| about.in_files);
+    let names: Vec<String> = offered.map(|about| format!("\"{}\"", about.name)).collect();
     let (last, others) = names.split_last().map_or(("none", &[][..]), |(last, others)| (last.as_str(), others));
     Error::bad_input(format!("there is no potential \"{kind}\"; this build has {} and {last}", others.join(", ")))
 }
@@ -239,13 +258,11 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<String, D::Error> {
         let key = String::deserialize(deserializer)?;
-        let known = || std::iter::once("kind").chain(self.0.iter().flat_map(|about| (about.keys)()).copied());
-        if known().any(|known| known == key) {
+        let keys = |about: &About| (about.keys)().iter().copied();
+        if key == "kind" || self.0.iter().flat_map(keys).any(|known| known == key) {
             return Ok(key);
         }
-        let mut names: Vec<String> = known().map(|known| format!("`{known}`")).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        names.retain(|name| seen.insert(name.clone()));
+        let names: Vec<String> = self::keys(self.0).iter().map(|known| format!("`{known}`")).collect();
         Err(D::Error::custom(format!("unknown field `{key}`, expected one of {}", names.join(", "))))
     }
 }

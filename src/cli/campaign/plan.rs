@@ -208,7 +208,9 @@ impl Plan {
         match &self.godiff {
             Some(path) if path.components().count() == 1 && !path.exists() => Ok(path.clone()),
             Some(path) => std::path::absolute(path).map_err(unknown),
-            None => std::env::current_exe().map_err(unknown),
+            None => {
+                super::super::STARTER.get().map_or_else(std::env::current_exe, |path| Ok(path.clone())).map_err(unknown)
+            }
         }
     }
 

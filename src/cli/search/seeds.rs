@@ -6,11 +6,12 @@ use crate::cli::run_folder::{RUNS, RunArguments};
 use clap::Args;
 use godiff::benchmark::{Agreement, Benchmark, Entrant, Method, N_RELAXED, Resources, Watch};
 use godiff::config::Settings;
-use godiff::report::{self, write_after_run};
-use godiff::run::{Reporter, RunDirectory, RunStatus};
+use godiff::job::{compare_seeds, seeds_folder};
+use godiff::report::write_after_run;
+use godiff::run::{Reporter, RunStatus};
 use godiff::{Error, Result, check, potential};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Several seeds.
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ impl Seeds {
         let sections = &entrant.settings.sections;
         potential::open(&sections.potential, Some(&entrant.settings.system), "cpu")
             .map_err(|cause| cause.in_file(&run.config))?;
-        let folder = self.folder(run)?;
+        let folder = seeds_folder(run.out.as_deref(), Path::new(RUNS), &run.name("-seeds"), run.resume)?;
         // Resumed runs keep their own structures without being told.
         let known = seeds.iter().find_map(|seed| Settings::seeds_of_run(&folder.join(format!("seed-{seed}"))));
         let kept = known.filter(|_| run.resume && entrant.settings.sections.seeds.is_none());
@@ -84,53 +85,9 @@ impl Seeds {
         // The displays of several runs would write into one another.
         let reporter = || Reporter::new(false, is_silent || self.jobs > 1);
         let watch = Watch { say: &say, reporter: &reporter, afterwards: &write_after_run, interrupted };
-        let outcome = benchmark.run(&resources, &watch);
-        if !matches!(outcome, Ok(()) | Err(Error::Interrupted)) {
-            return outcome;
-        }
-        let agreements = benchmark.agreements()?;
-        benchmark.write_agreements(&agreements)?;
-        write_report(&folder, &say);
+        let (agreements, outcome) = compare_seeds(&benchmark, &resources, &watch)?;
         agreements.iter().try_for_each(|agreement| show(agreement, &folder, run))?;
         outcome.and_then(|()| agreements.iter().try_for_each(|agreement| complain(agreement, &folder)))
-    }
-
-    /// The folder of all runs; refuses one that holds runs unless they are resumed.
-    fn folder(&self, run: &RunArguments) -> Result<PathBuf> {
-        let name = run.name("-seeds");
-        let folder = match (&run.out, run.resume) {
-            (Some(folder), _) => folder.clone(),
-            (None, true) => return RunDirectory::latest(Path::new(RUNS), &name),
-            (None, false) => return RunDirectory::next_folder(Path::new(RUNS), &name),
-        };
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let mut runs: Vec<String> = entries
-            .filter(|entry| RunDirectory::exists(&entry.path()))
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        runs.sort();
-        let refused = |message: String| Err(Error::bad_file(&folder, message));
-        match (runs.first(), run.resume) {
-            _ if RunDirectory::exists(&folder) => {
-                refused("is the folder of one run; --seeds needs a folder for several, so name another one".into())
-            }
-            (Some(first), false) => {
-                refused(format!("holds runs already ({first}); continue them with --resume or name another folder"))
-            }
-            (None, true) => {
-                refused("holds no runs to resume; name the folder of the runs, or start without --resume".into())
-            }
-            _ => Ok(folder),
-        }
-    }
-}
-
-/// Writes the page about all runs. The results are complete without it.
-fn write_report(folder: &Path, say: &dyn Fn(String)) {
-    let request = report::Request { folders: vec![folder.to_owned()], ..report::Request::default() };
-    match report::write(&request) {
-        Ok(written) => written.notes.into_iter().for_each(say),
-        Err(error) => say(format!("no report.html was written: {error}")),
     }
 }
 

@@ -134,6 +134,11 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// Takes back the structures of this round that nobody works on.
+    pub fn withdraw(&self) {
+        self.lock().queue.clear();
+    }
+
     /// Answers of this round, after `wait` at the latest; the list may be empty.
     ///
     /// # Errors

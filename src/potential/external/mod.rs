@@ -1,4 +1,5 @@
 //! Energies from other programs: i-PI clients, and ASE calculators in Python workers of godiff's own. Both speak i-PI's protocol.
+//! Calculators that are objects of this process are asked in the same order and with the same rules about failures.
 //!
 //! `board` holds the tasks and decides about failures. Every worker or client has a thread that carries structures from there
 //! over its socket and answers back. The caller's thread only looks at the board.
@@ -8,6 +9,7 @@ mod board;
 mod connection;
 mod limits;
 mod message;
+mod object;
 mod orientation;
 mod server;
 mod start;
@@ -17,14 +19,16 @@ mod workers;
 #[doc(hidden)]
 pub use ask::ask;
 pub use units::{BOHR_ANGSTROM, HARTREE_EV};
+pub use workers::PROGRAM as WORKER;
 
-use super::{Answer, AseSettings, Exchange, IpiSettings, Potential};
+use super::{Answer, AseSettings, Calculator, Exchange, IpiSettings, ObjectSettings, Potential};
 use crate::disk::{storage_error, write_atomic};
 use crate::error::{Error, Result};
 use crate::system::xyz::format_frames;
 use crate::system::{Structure, System};
 use board::Board;
 use limits::Limits;
+use object::Desk;
 use server::Server;
 use start::start_structure;
 use std::path::Path;
@@ -35,6 +39,10 @@ use workers::{PrivateFolder, Worker};
 
 /// Longest wait of the caller before it checks whether it should stop.
 const BEAT: Duration = Duration::from_millis(20);
+/// The same while a call in this process ends.
+const SHORT_BEAT: Duration = Duration::from_millis(2);
+/// How long the first calls of an object may take, before their median is known, s.
+const FIRST_CALLS_SECONDS: f64 = 600.0;
 /// File name of the clients' start structure in a run folder.
 const START_FILE: &str = "start.xyz";
 /// Folder of the workers' logs in a run folder.
@@ -70,6 +78,8 @@ enum Others {
     Workers(AseSettings),
     /// Clients, and the system in their start file.
     Clients(IpiSettings, Option<Box<System>>),
+    /// An object of this process.
+    Object(Arc<Desk>),
 }
 
 /// The threads and their data.
@@ -121,6 +131,20 @@ impl External {
         })
     }
 
+    /// The calculator of `settings`, an object of this process; it is called in a thread of its own.
+    pub fn object(settings: &ObjectSettings, calculator: Arc<dyn Calculator>) -> Self {
+        let limits =
+            Limits::new(FIRST_CALLS_SECONDS, settings.call_limit_seconds).ending_after(settings.end_after_failures);
+        External {
+            name: settings.object.clone(),
+            board: Arc::new(Board::new(limits, None)),
+            n_at_once: settings.batch,
+            others: Others::Object(Arc::new(Desk::new(calculator, settings.batch))),
+            running: Mutex::default(),
+            call: Mutex::new(()),
+        }
+    }
+
     /// The address that i-PI clients connect to, before the first call of [`Potential::begin`] or the first evaluation.
     pub fn address(&self) -> Option<String> {
         locked(&self.running).server.as_ref().map(Server::address)
@@ -166,6 +190,52 @@ impl External {
                 let board = Arc::clone(&self.board);
                 running.threads.push(std::thread::spawn(move || server.run(&board)));
             }
+            Others::Object(desk) => {
+                let (desk, board) = (Arc::clone(desk), Arc::clone(&self.board));
+                running.threads.push(std::thread::spawn(move || desk.serve(&board)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the answers of a call that is under way in this process and hands them over, so that an evaluation is not lost and
+    /// the object is at rest when its owner gets it back.
+    fn let_call_end(&self, exchange: &mut dyn Exchange) {
+        let Others::Object(desk) = &self.others else { return };
+        self.board.withdraw();
+        while desk.is_busy() && !self.board.closing() {
+            desk.check(&self.board);
+            std::thread::sleep(SHORT_BEAT);
+        }
+        if let Ok(answers) = self.board.collect(Duration::ZERO) {
+            // The evaluation has its error already.
+            let _ = exchange.deliver(answers);
+        }
+    }
+
+    /// Carries structures from `exchange` to the board and answers back until there are no more.
+    fn exchange_all(&self, exchange: &mut dyn Exchange) -> Result<()> {
+        let mut n_under_way = 0;
+        let mut more = true;
+        let mut first = None;
+        while more || n_under_way > 0 {
+            if more {
+                match exchange.next(if n_under_way == 0 { BEAT } else { Duration::ZERO })? {
+                    Some(structures) => {
+                        self.check_composition(&mut first, &structures)?;
+                        n_under_way += structures.len();
+                        self.board.add(structures);
+                    }
+                    None => more = false,
+                }
+            }
+            if let Others::Object(desk) = &self.others {
+                desk.check(&self.board);
+            }
+            let wait = if n_under_way > 0 { BEAT } else { Duration::ZERO };
+            let answers = self.board.collect(wait)?;
+            n_under_way -= answers.len();
+            exchange.deliver(answers)?;
         }
         Ok(())
     }
@@ -205,26 +275,11 @@ impl Potential for External {
         let _alone = locked(&self.call);
         self.start(None)?;
         self.board.open_round();
-        let mut n_under_way = 0;
-        let mut more = true;
-        let mut first = None;
-        while more || n_under_way > 0 {
-            if more {
-                match exchange.next(if n_under_way == 0 { BEAT } else { Duration::ZERO })? {
-                    Some(structures) => {
-                        self.check_composition(&mut first, &structures)?;
-                        n_under_way += structures.len();
-                        self.board.add(structures);
-                    }
-                    None => more = false,
-                }
-            }
-            let wait = if n_under_way > 0 { BEAT } else { Duration::ZERO };
-            let answers = self.board.collect(wait)?;
-            n_under_way -= answers.len();
-            exchange.deliver(answers)?;
+        let outcome = self.exchange_all(exchange);
+        if outcome.is_err() {
+            self.let_call_end(exchange);
         }
-        Ok(())
+        outcome
     }
 
     fn begin(&self, folder: &Path) -> Result<()> {
@@ -243,6 +298,10 @@ impl Potential for External {
 impl Drop for External {
     fn drop(&mut self) {
         self.board.close();
+        // Nothing can end a call in this process, so its thread is not waited for.
+        if matches!(&self.others, Others::Object(desk) if desk.is_busy()) {
+            return;
+        }
         for thread in locked(&self.running).threads.drain(..) {
             // A panic of the thread has already been reported.
             let _ = thread.join();

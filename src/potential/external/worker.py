@@ -47,6 +47,11 @@ def make_calculator(path, keywords):
     return target(**keywords)
 
 
+def complain():
+    """Puts the exception that is handled now into the log."""
+    traceback.print_exc()
+
+
 def one_by_one(calculator, structures):
     """A list of (energy, forces, error) with eV and eV/Angstrom."""
     results = []
@@ -61,7 +66,7 @@ def one_by_one(calculator, structures):
             energy = np.asarray(atoms.get_potential_energy(), float).item()
             results.append((energy, forces, None))
         except Exception as error:
-            traceback.print_exc()
+            complain()
             results.append((np.nan, np.full((len(atoms), 3), np.nan), f"{type(error).__name__}: {error}"))
     return results
 
@@ -135,7 +140,7 @@ class Evaluator:
             try:
                 return self.batched(self.calculator, structures)
             except Exception:
-                traceback.print_exc()
+                complain()
                 print("godiff: this batch goes one by one", flush=True)
         results = one_by_one(self.calculator, structures)
         if any(error is not None for _, _, error in results) and lost_device():

@@ -16,8 +16,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The worker's program.
-const PROGRAM: &str = include_str!("worker.py");
+/// The program of a worker, in Python. Its class `Evaluator` asks a calculator.
+pub const PROGRAM: &str = include_str!("worker.py");
 /// Its exit code if a second attempt to make the calculator would fail too.
 const HOPELESS: i32 = 64;
 /// Time between two checks of a worker that starts.
