@@ -26,7 +26,7 @@ mod tests;
 mod training;
 mod transfer;
 
-pub use baseline::{BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
+pub use baseline::{AnnealingMoves, AnnealingSettings, BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
 pub use diffusion::DiffusionSection;
 pub use file::File;
 pub use fragments::FragmentSection;

@@ -11,7 +11,7 @@
 //! - [`model`]: sizes, parameters and files of the score model;
 //! - [`potential`]: sources of energies and forces;
 //! - [`potential::relax`], [`lbfgs`]: local relaxation;
-//! - [`baseline`]: random structure search, basin hopping and an evolutionary search, to compare with;
+//! - [`baseline`]: random structure search, basin hopping, an evolutionary search and simulated annealing, to compare with;
 //! - [`benchmark`]: methods × seeds, counted alike; [`campaign`]: the same on clusters;
 //! - [`minima`]: the distinct structures that runs have found, symmetry-equivalent ones merged;
 //! - [`check`]: a look at a task before its search;

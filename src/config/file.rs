@@ -3,7 +3,7 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
+    AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
     ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
     SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
 };
@@ -75,6 +75,9 @@ pub struct File {
     /// Evolutionary search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evolution: Option<EvolutionSettings>,
+    /// Simulated annealing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annealing: Option<AnnealingSettings>,
 }
 
 impl File {
@@ -92,7 +95,7 @@ impl File {
 
     /// Takes out the sections of all baselines: a search by GO-Diff does not depend on them.
     pub fn forget_baselines(&mut self) {
-        (self.random_search, self.basin_hopping, self.evolution) = (None, None, None);
+        (self.random_search, self.basin_hopping, self.evolution, self.annealing) = (None, None, None, None);
     }
 
     fn check(&self, source: &SourceFile) -> Result<()> {
@@ -111,7 +114,9 @@ impl File {
         self.relaxation.map_or(Ok(()), |section| section.check(keys("relaxation")))?;
         self.random_search.map_or(Ok(()), |section| section.check(keys("random_search")))?;
         self.basin_hopping.map_or(Ok(()), |section| section.check(keys("basin_hopping")))?;
-        self.evolution.map_or(Ok(()), |section| section.check(keys("evolution")))
+        self.evolution.map_or(Ok(()), |section| section.check(keys("evolution")))?;
+        let is_free_cluster = self.system.template.is_none() && self.system.cell_angstrom.is_none();
+        self.annealing.map_or(Ok(()), |section| section.check(keys("annealing"), is_free_cluster))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Occurrence, Tolerances};
 use crate::archive::{EVALUATIONS_AN_ITERATION, Reader, Status};
-use crate::config::RelaxationSection;
+use crate::config::{AnnealingSettings, RelaxationSection};
 use crate::error::{Error, Result};
 use crate::potential::relax::RelaxSettings;
 use crate::run::RunDirectory;
@@ -26,6 +26,7 @@ struct Sections {
     random_search: Option<toml::Table>,
     basin_hopping: Option<toml::Table>,
     evolution: Option<toml::Table>,
+    annealing: Option<AnnealingSettings>,
     relaxation: Option<RelaxationSection>,
 }
 
@@ -38,8 +39,9 @@ impl Source {
         let sections: Option<Sections> =
             std::fs::read_to_string(config).ok().and_then(|text| toml::from_str(&text).ok());
         let limit = sections.and_then(|sections| {
-            let Sections { random_search, basin_hopping, evolution, relaxation } = sections;
-            let relaxes = random_search.or(basin_hopping).or(evolution).is_some();
+            let Sections { random_search, basin_hopping, evolution, annealing, relaxation } = sections;
+            let relaxes = random_search.or(basin_hopping).or(evolution).is_some()
+                || annealing.is_some_and(|annealing| annealing.relax_lowest);
             relaxes.then(|| relaxation.unwrap_or_default().fmax_ev_per_angstrom)
         });
         Source { archive, fmax_ev_per_angstrom: limit }

@@ -14,7 +14,7 @@ mod splice;
 mod tests;
 
 pub use hop::Hop;
-pub use moves::{Random, below, exchange, relocate, shake, uniform, weighted};
+pub use moves::{Random, below, displaced, exchange, relocate, shake, uniform, weighted};
 pub use placed::Placed;
 pub use placement::Placement;
 pub use reverse::Reverse;
