@@ -13,6 +13,7 @@ mod guidance;
 mod keys;
 mod mobile;
 mod model;
+mod objective;
 mod placement;
 mod proposals;
 mod relaxation;
@@ -27,12 +28,13 @@ mod training;
 mod transfer;
 
 pub use baseline::{AnnealingMoves, AnnealingSettings, BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
-pub use diffusion::DiffusionSection;
+pub use diffusion::{DiffusionSection, KnownBasin, ScoreBasin};
 pub use file::File;
 pub use fragments::FragmentSection;
 pub use guidance::GuidanceSection;
 pub use mobile::MobileSection;
 pub use model::ModelSection;
+pub use objective::{MAX_SCORE, ObjectiveSection, TargetScoreKeys};
 pub use placement::{PlacementMethod, PlacementSettings};
 pub use proposals::ProposalSection;
 pub use relaxation::{Record, RelaxationSection};
@@ -183,6 +185,7 @@ impl Settings {
                 steps: diffusion.steps,
                 t_min: diffusion.t_min,
                 score_scale: diffusion.score_scale,
+                basin_variance: diffusion.basin_variance(),
             },
             training: TrainingSettings {
                 batch: training.batch,

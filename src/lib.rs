@@ -8,7 +8,7 @@
 //! - [`engine`]: the seam to the hardware, and the CPU and GPU engines behind it;
 //! - [`gpu`]: devices, queues and kernels, used by all code for GPUs;
 //! - [`diffusion`]: noise levels, the prior, forward and reverse steps, as formulas;
-//! - [`model`]: sizes, parameters and files of the score model;
+//! - [`model`]: sizes, parameters and files of the score model; [`objective`]: what it is trained towards;
 //! - [`potential`]: sources of energies and forces;
 //! - [`potential::relax`], [`lbfgs`]: local relaxation;
 //! - [`baseline`]: random structure search, basin hopping, an evolutionary search and simulated annealing, to compare with;
@@ -61,6 +61,7 @@ pub mod landscape;
 pub mod lbfgs;
 pub mod minima;
 pub mod model;
+pub mod objective;
 pub mod plot;
 pub mod potential;
 pub mod proposal;

@@ -3,9 +3,9 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
-    ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
-    SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
+    AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection,
+    GuidanceSection, ModelSection, ObjectiveSection, PlacementSettings, ProposalSection, RandomSearchSettings,
+    RelaxationSection, SearchSection, SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::Result;
 use crate::potential::PotentialSettings;
@@ -39,6 +39,9 @@ pub struct File {
     /// The annealing loop.
     #[serde(default)]
     pub search: SearchSection,
+    /// What the score is trained towards, if it is not the noise alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveSection>,
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
@@ -106,7 +109,8 @@ impl File {
         self.model.check(keys("model"), guided)?;
         self.diffusion.check(keys("diffusion"))?;
         self.search.check(keys("search"))?;
-        self.training.check(keys("training"), self.search.buffer)?;
+        self.training.check(keys("training"), self.search.buffer, self.transfer.is_some())?;
+        self.objective.map_or(Ok(()), |section| section.check(keys("objective")))?;
         self.guidance.map_or(Ok(()), |section| section.check(keys("guidance")))?;
         self.proposals.map_or(Ok(()), |section| section.check(keys("proposals"), guided))?;
         self.target.as_ref().map_or(Ok(()), |section| section.check(keys("target")))?;

@@ -71,6 +71,7 @@ impl SourceFile {
     fn syntax_error(&self, cause: &toml::de::Error) -> Error {
         let message = in_plain_words(cause.message());
         let message = message.replace("unknown field", "unknown key").replace("missing field", "missing key");
+        let message = message.replace("there are no fields", "there are no other keys here");
         self.error_at(cause.span().map(|span| span.start), message.replace('\n', ", "))
     }
 
