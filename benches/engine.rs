@@ -33,7 +33,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
         sizes,
         radial_basis: RadialBasis::even(30, 6.0),
         sde: Sde { sigma_min: 0.01, sigma_max: 1.0, rho: 1 },
-        reverse: ReverseSettings { steps: 50, t_min: 0.005, score_scale: 1.0 },
+        reverse: ReverseSettings { steps: 50, t_min: 0.005, score_scale: 1.0, basin_variance: None },
         training: TrainingSettings {
             batch,
             learning_rate: 1e-4,
@@ -82,8 +82,12 @@ const STREAM: RandomStream = RandomStream { seed: 0, iteration: 0 };
 fn training_step(c: &mut Criterion) {
     for case in cases() {
         let mut engine = case.engine();
-        let set =
-            TrainingSet { positions: case.structures(case.n_buffer), weights: vec![1.0; case.n_buffer], forces: None };
+        let set = TrainingSet {
+            positions: case.structures(case.n_buffer),
+            weights: vec![1.0; case.n_buffer],
+            forces: None,
+            targets: Default::default(),
+        };
         c.bench_function(&format!("training_step/{}", case.name), |b| {
             b.iter_custom(|n| {
                 let start = Instant::now();

@@ -134,6 +134,13 @@ __device__ __forceinline__ double limited_score_scale(double scale, double sigma
     return fmin(scale, fmax(sigma * sigma / (g2 * dt), 1.0));
 }
 
+// Factor on the score at noise `sigma` (Å) that cools a Gaussian basin of this variance (Å²) by `scale`; `scale` itself for a
+// negative variance.
+__device__ __forceinline__ double basin_score_scale(double scale, double variance, double sigma) {
+    const double noise = sigma * sigma;
+    return variance < 0.0 ? scale : (variance + noise) / (variance / scale + noise);
+}
+
 // x + g²·s·dt + g·sqrt(dt)·ξ for one atom that is not in a free cluster, not wrapped. The last step adds no noise and clamps z.
 __device__ __forceinline__ Vector reverse_step_of(Vector mean, double spread, Uniforms u, Region region, bool last) {
     const bool confined = region.kind == CONFINED;

@@ -4,7 +4,7 @@
 // uniformly: loss = Σ scale·Huber(offset + factor·force) with offset = −target.
 //
 // CPU twins: noisy_batch, force_batch and LossTask in src/engine/cpu/train.rs, ForceSet::members in src/engine/mod.rs,
-// src/diffusion/reverse.rs.
+// src/diffusion/reverse.rs, src/objective/target_score.rs.
 #include "diffusion.cuh"
 
 // S = n_steps·width structures a launch; structure s is slot s % width of its step. The first `batch` slots are noisy: an epoch
@@ -18,13 +18,15 @@ struct ForwardNoiseArguments {
     // Positions, Å, and forces, eV/Å, of the force set; unused if width = batch: [M', n, 3].
     const double* force_clean;
     const double* force_targets;
+    // F/kT, 1/Å, that the noise is mixed with; null: the noise alone: [M, n, 3].
+    const double* scores;
     // Members in the order of visiting: [epochs, M].
     const unsigned* order;
     // Training step of every structure: [S].
     unsigned* steps;
     // x_t, Å: [S, n, 3].
     double* positions;
-    // ε, or −target: [S, n, 3].
+    // ε or its mixture with F/kT, or −target: [S, n, 3].
     float* offset;
     // sin πt, cos πt: [S, 2].
     float* time_features;
@@ -34,6 +36,8 @@ struct ForwardNoiseArguments {
     Region region;
     Mobile mobile;
     Sde sde;
+    // Mean square of F/kT, 1/Å², and the factor on the share of least variance.
+    double mean_square, force_share;
     NoiseKey time_key, forward_key, force_key;
     unsigned n_members, n_force_members, batch, width, n_steps, n_free;
     // Atoms over which the loss is a mean; the power of σ_t that multiplies the score in the residual, 1 or 2.
@@ -86,6 +90,21 @@ __device__ __forceinline__ float2 factor_and_scale(const ForwardNoiseArguments& 
     return make_float2(float(factor), slot.n_filled > 0 ? float(arguments.weights[slot.member] / n_averaged) : 0.0f);
 }
 
+// −σ_t·s* for one atom: its noise, or the mixture of that with F/kT. Along z the forces count only if both bounds are further than
+// 4·σ_t from x0.
+__device__ __forceinline__ Vector offset_of(
+    const ForwardNoiseArguments& arguments, const Slot& slot, unsigned atom, Vector x0, Vector noise) {
+    if (arguments.scores == nullptr || slot.n_filled == 0) return noise;
+    const Vector score = vector_at(arguments.scores, u64(slot.member) * arguments.n_free + atom);
+    const double sigma = slot.sigma, reach = 4.0 * sigma;
+    const double share = arguments.force_share / (1.0 + sigma * sigma * arguments.mean_square);
+    const Region bounds = region_of(arguments.region, arguments.mobile, atom);
+    const bool clear = bounds.kind != CONFINED || (x0.z - bounds.z_lo > reach && bounds.z_hi - x0.z > reach);
+    const double along_z = clear ? share : 0.0;
+    return {(1.0 - share) * noise.x - share * sigma * score.x, (1.0 - share) * noise.y - share * sigma * score.y,
+            (1.0 - along_z) * noise.z - along_z * sigma * score.z};
+}
+
 // Blocks of `per_block` structures; shared memory: per_block × Slot, and for a free cluster (n + 1)·per_block × 3 doubles.
 KERNEL(128, forward_noise, ForwardNoiseArguments) {
     const unsigned n_free = arguments.n_free, first = blockIdx.x * arguments.per_block;
@@ -128,7 +147,7 @@ KERNEL(128, forward_noise, ForwardNoiseArguments) {
             store_vector(normals, k, noised.noise);
         } else {
             store_vector(arguments.positions, row, noised.position);
-            store_vector(arguments.offset, row, noised.noise);
+            store_vector(arguments.offset, row, offset_of(arguments, slot, atom, x0, noised.noise));
         }
     }
     if (!centred) return;
@@ -142,6 +161,6 @@ KERNEL(128, forward_noise, ForwardNoiseArguments) {
         const Vector x0 = vector_at(arguments.clean, u64(slot.member) * n_free + k % n_free);
         const Vector noise = vector_at(normals, k);
         store_vector(arguments.positions, row, add(x0, scale(slot.sigma, noise)));
-        store_vector(arguments.offset, row, noise);
+        store_vector(arguments.offset, row, offset_of(arguments, slot, k % n_free, x0, noise));
     }
 }

@@ -12,8 +12,10 @@ struct ReverseArguments {
     Mobile mobile;
     Sde sde;
     double t_min;
-    // Factor on the score in a step.
+    // Factor on the score in a step, and the variance of the basins that it cools, Å²: [1]; negative: the factor is the same at all
+    // noise. It is in device memory, so that a captured launch follows it.
     double score_scale;
+    const double* basin_variance;
     // Standard deviation of a free cluster's start, Å.
     double prior_spread;
     // Standard deviation of the mobile atoms' start, Å, around their places in the template, Å: [n_mobile, 3].
@@ -105,7 +107,9 @@ KERNEL(128, reverse_step, ReverseArguments) {
         const u64 row = u64(first) * n_free + k;
         const bool last = step + 1 == arguments.n_steps;
         const double t = time_of(arguments, step), g2 = diffusion_squared(arguments.sde, t), spread = sqrt(g2 * dt);
-        const double times = limited_score_scale(arguments.score_scale, noise_scale(arguments.sde, t), g2, dt);
+        const double sigma = noise_scale(arguments.sde, t);
+        const double cooling = basin_score_scale(arguments.score_scale, *arguments.basin_variance, sigma);
+        const double times = limited_score_scale(cooling, sigma, g2, dt);
         const Vector x = vector_at(arguments.positions, row);
         Vector moved;
         if (centred) {

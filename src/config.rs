@@ -14,6 +14,7 @@ mod keys;
 mod keywords;
 mod mobile;
 mod model;
+mod objective;
 mod placement;
 mod proposals;
 mod relaxation;
@@ -27,14 +28,15 @@ mod tests;
 mod training;
 mod transfer;
 
-pub use baseline::{BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
-pub use diffusion::DiffusionSection;
+pub use baseline::{AnnealingMoves, AnnealingSettings, BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
+pub use diffusion::{DiffusionSection, KnownBasin, ScoreBasin};
 pub use file::File;
 pub use fragments::FragmentSection;
 pub use guidance::GuidanceSection;
 pub use keywords::sections;
 pub use mobile::MobileSection;
 pub use model::ModelSection;
+pub use objective::{MAX_SCORE, ObjectiveSection, TargetScoreKeys};
 pub use placement::{PlacementMethod, PlacementSettings};
 pub use proposals::{HopMoves, Parents, ProposalSection};
 pub use relaxation::{Record, RelaxationSection};
@@ -185,6 +187,7 @@ impl Settings {
                 steps: diffusion.steps,
                 t_min: diffusion.t_min,
                 score_scale: diffusion.score_scale,
+                basin_variance: diffusion.basin_variance(),
             },
             training: TrainingSettings {
                 batch: training.batch,

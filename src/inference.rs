@@ -234,7 +234,7 @@ fn scoring_setup(system: System, model: &ModelFile) -> Setup {
         sizes: model.sizes,
         radial_basis: model.basis(),
         sde: model.sde,
-        reverse: ReverseSettings { steps: 2, t_min: 0.005, score_scale: 1.0 },
+        reverse: ReverseSettings { steps: 2, t_min: 0.005, score_scale: 1.0, basin_variance: None },
         training: TrainingSettings {
             batch: 1,
             learning_rate: 1e-4,

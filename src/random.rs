@@ -31,6 +31,8 @@ pub enum Purpose {
     Placement = 9,
     /// Moves, crossings and choices of the baselines.
     Move = 10,
+    /// Moves of simulated annealing.
+    Annealing = 15,
 }
 
 /// A keyed family of counter-based random numbers.

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 /// The smoke search, and the same adatom for the baselines.
 fn configuration(place: &Path) -> PathBuf {
-    let baselines =
-        "\n[random_search]\nevaluations = 4000\n[basin_hopping]\nevaluations = 4000\n[evolution]\nevaluations = 4000\n";
+    let baselines = "\n[random_search]\nevaluations = 4000\n[basin_hopping]\nevaluations = 4000\n[evolution]\nevaluations = 4000\n[annealing]\n\
+         evaluations = 4000\n";
     let path = place.join("smoke.toml");
     fs::rename(smoke(place, &[], baselines), &path).unwrap();
     path
@@ -81,7 +81,10 @@ fn killed_benchmarks_end_like_one_left_alone() {
     let whole = started.elapsed();
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.lines().count(), 25, "{table}");
-    assert!(table.contains("Seconds per hit, and the time of one energy at which a method is the quickest\n"), "{table}");
+    assert!(
+        table.contains("Seconds per hit, and the time of one energy at which a method is the quickest\n"),
+        "{table}"
+    );
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains("in pairs of the same seed with smoke\n"), "{table}");
     assert!(table.contains("smoke-basin-hopping") && table.contains("/3"), "{table}");
@@ -156,7 +159,7 @@ fn baselines_resume_in_their_folders() {
     let place = TempDir::new().unwrap();
     let config = configuration(place.path());
     let config = config.to_str().unwrap();
-    for method in ["rss", "basin-hopping", "evolve"] {
+    for method in ["rss", "basin-hopping", "evolve", "anneal"] {
         let [alone, killed] = ["alone", "killed"].map(|name| place.path().join(format!("{method}-{name}")));
         let fixed = |folder: &Path| -> Vec<String> {
             [method, config, "--threads", "1", "--seed", "4", "--out", folder.to_str().unwrap()]
@@ -225,7 +228,10 @@ fn benchmarks_are_refused_with_a_sentence() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(sentence), "{arguments:?}: {said}");
     };
-    refused(&[&format!("{config}:bh")], "there is no method 'bh'; write one of search, rss, basin-hopping, evolve");
+    refused(
+        &[&format!("{config}:bh")],
+        "there is no method 'bh'; write one of search, rss, basin-hopping, evolve, anneal",
+    );
     refused(&[config, &format!("{config}:search")], "smoke is named twice");
     refused(&["missing.toml"], "cannot read the configuration missing.toml");
     refused(&["--kernels", config, config], "--kernels takes one configuration");

@@ -29,7 +29,7 @@ fn place(confinement: &str, template: &str) -> TempDir {
         "[system]\ntemplate = 'slab.xyz'\nfree = 'Pt'\nconfinement = {{ {confinement} }}\n[potential]\nkind = 'emt'\n[model]\nfeatures = 2\n\
          blocks = 1\nradial_functions = 2\ncutoff_angstrom = 3.0\n[diffusion]\nsteps = 3\n[search]\niterations = 2\nsamples_per_iteration = 4\n\
          buffer = 4\n[training]\nsteps_per_iteration = 2\nbatch = 2\n[random_search]\nevaluations = 20\n\
-         [basin_hopping]\nevaluations = 20\n[evolution]\nevaluations = 20\n"
+         [basin_hopping]\nevaluations = 20\n[evolution]\nevaluations = 20\n[annealing]\nevaluations = 20\n"
     );
     fs::write(place.path().join("c.toml"), text).unwrap();
     place
@@ -44,7 +44,7 @@ fn a_confinement_past_the_next_image_is_told() {
     let place = place("above_template_angstrom = [1.0, 30.0]", &slab("", |_| String::new()));
     let said = succeeds(place.path(), &["check", "c.toml"]);
     assert!(said.ends_with(NEXT_IMAGE) && said.matches("warning: ").count() == 1, "{said}");
-    for command in ["search", "rss", "basin-hopping", "evolve"] {
+    for command in ["search", "rss", "basin-hopping", "evolve", "anneal"] {
         let output = godiff(place.path(), &[command, "c.toml", "--out", command]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && said.contains(NEXT_IMAGE), "{command}: {said}");

@@ -73,7 +73,7 @@ fn gradients_follow_the_cpu() {
 
 fn training_set(setup: &Setup, n: u32) -> TrainingSet {
     let weights = (0..n).map(|k| 0.5 + f64::from(k) / f64::from(n)).collect();
-    TrainingSet { positions: prior_structures(&setup.system, n, 7), weights, forces: None }
+    TrainingSet { positions: prior_structures(&setup.system, n, 7), weights, forces: None, targets: Default::default() }
 }
 
 fn trained(engine: &mut dyn Engine, set: &TrainingSet, steps: usize) -> (f64, ModelState) {
@@ -298,7 +298,12 @@ fn bad_input_is_refused_as_on_the_cpu() {
             engine.score(&prior_structures(&slab(), 2, 1), &[0.5]).unwrap_err().to_string(),
             engine.apply_gradient(&[0.0]).unwrap_err().to_string(),
             engine
-                .train(STREAM, &TrainingSet { positions: vec![], weights: vec![], forces: None }, 1, &mut quiet)
+                .train(
+                    STREAM,
+                    &TrainingSet { positions: vec![], weights: vec![], forces: None, targets: Default::default() },
+                    1,
+                    &mut quiet,
+                )
                 .unwrap_err()
                 .to_string(),
         ]

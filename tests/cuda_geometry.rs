@@ -6,15 +6,16 @@
 mod reference;
 
 use godiff::diffusion::{
-    AtomProcess, ReverseSchedule, Sde, centred_normals, forward_noise, limited_score_scale, prior, remove_centre,
-    reverse_mean, reverse_step,
+    AtomProcess, ReverseSchedule, Sde, basin_score_scale, centred_normals, forward_noise, limited_score_scale, prior,
+    remove_centre, reverse_mean, reverse_step,
 };
 use godiff::engine::cpu::graph::{FreeGraph, Levels, TemplateGraph};
 use godiff::engine::cuda::forward_noise::{ForwardNoise, visiting_order};
 use godiff::engine::cuda::radius_graph::RadiusGraph;
 use godiff::engine::cuda::reverse_step::ReverseProcess;
-use godiff::engine::{FreePositions, RandomStream, Setup, TrainingSet, Weighting};
+use godiff::engine::{FreePositions, RandomStream, ReverseSettings, Setup, Targets, TrainingSet, Weighting};
 use godiff::gpu::{self, Device};
+use godiff::objective::{Mixture, force_scores};
 use godiff::random::{Noise, Purpose};
 use godiff::system::vector::{add, scale};
 use godiff::system::{Cell, Confinement, PairSearch, System, Vec3, radius_graph};
@@ -411,7 +412,9 @@ fn step_on_cpu(setup: &Setup, k: usize, structure: u32, x: &mut FreePositions, s
     let noise = Noise::new(NOISE.seed, Purpose::Reverse, NOISE.iteration);
     let (t, dt, last) = (schedule.time(k), schedule.dt(), schedule.is_last(k));
     let g2 = setup.sde.diffusion_squared(t);
-    let times = limited_score_scale(setup.reverse.score_scale, setup.sde.noise_scale(t), g2, dt);
+    let (scale_of_all, sigma) = (setup.reverse.score_scale, setup.sde.noise_scale(t));
+    let cooling = setup.reverse.basin_variance.map_or(scale_of_all, |v| basin_score_scale(scale_of_all, v, sigma));
+    let times = limited_score_scale(cooling, sigma, g2, dt);
     scores.iter_mut().for_each(|score| *score = scale(times, *score));
     if system.is_free_cluster() {
         remove_centre(&mut scores);
@@ -444,10 +447,12 @@ fn scores(system: &System, n: usize, seed: u64) -> Vec<f32> {
 #[test]
 fn reverse_steps_equal_those_of_the_cpu() {
     for stream in streams() {
-        let cases = SYSTEMS.into_iter().flat_map(|case| [(1, 1.0), (3, 1.0), (1, 4.0)].map(|noise| (case, noise)));
-        for ((name, system), (rho, score_scale)) in cases {
+        let scales = [(1, 1.0, None), (3, 1.0, None), (1, 4.0, None), (1, 4.0, Some(0.01))];
+        let cases = SYSTEMS.into_iter().flat_map(|case| scales.map(|noise| (case, noise)));
+        for ((name, system), (rho, score_scale, basin_variance)) in cases {
             let mut setup = setup(system(), [8, 1, 4]);
-            (setup.reverse.steps, setup.reverse.score_scale, setup.sde.rho) = (12, score_scale, rho);
+            setup.reverse = ReverseSettings { steps: 12, score_scale, basin_variance, ..setup.reverse };
+            setup.sde.rho = rho;
             let n = 10;
             let process = ReverseProcess::new(&stream, &setup, n).unwrap();
             process.prior(&stream, NOISE, 3..3 + n).unwrap();
@@ -551,7 +556,8 @@ fn training_set(system: &System, n_members: u32) -> TrainingSet {
         positions[0].iter_mut().for_each(|x| x[2] = z_hi);
         positions[1].iter_mut().for_each(|x| x[2] = z_lo);
     }
-    TrainingSet { positions, weights: (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect(), forces: None }
+    let weights = (0..n_members).map(|k| 0.3 + 0.2 * f64::from(k)).collect();
+    TrainingSet { positions, weights, forces: None, targets: Targets::Noise }
 }
 
 /// Batches as in src/engine/cpu/train.rs, over several epochs, the last step of each not full.
@@ -575,10 +581,25 @@ fn forward_noise_equals_that_of_the_cpu() {
     }
 }
 
+/// The noise alone, and mixed with scores.
+fn all_targets(setup: &Setup, n_members: u32) -> [Targets; 2] {
+    let mut random = Random::new(5);
+    let forces = |_| (0..setup.system.n_free()).map(|_| scale(3.0, random.vector())).collect::<Vec<Vec3>>();
+    let of = |forces: Vec<Vec3>| force_scores(&setup.system, &setup.sde, &forces, 0.2, 10.0);
+    let scores = (0..n_members).map(forces).map(of).collect();
+    [Targets::Noise, Targets::Mixed { scores, mixture: Mixture { mean_square: 2.5, force_share: 0.75 } }]
+}
+
 fn check_forward_noise(name: &str, setup: &Setup, stream: &gpu::Stream) {
+    for targets in all_targets(setup, 6) {
+        check_forward_noise_towards(name, setup, stream, targets);
+    }
+}
+
+fn check_forward_noise_towards(name: &str, setup: &Setup, stream: &gpu::Stream, targets: Targets) {
     let (n_members, n_steps, n_launches, loaded) = (6usize, 3, 3, 8);
     let (system, batch) = (&setup.system, setup.training.batch);
-    let (n_free, set) = (system.n_free(), training_set(system, n_members as u32));
+    let (n_free, set) = (system.n_free(), TrainingSet { targets, ..training_set(system, n_members as u32) });
     let n_averaged = if setup.training.weighting == Weighting::Dsm { n_free } else { system.n_atoms() };
     let mut kernel = ForwardNoise::new(stream, setup, n_steps, false).unwrap();
     kernel.load(stream, NOISE, &set, loaded).unwrap();
@@ -623,6 +644,12 @@ fn check_forward_noise(name: &str, setup: &Setup, stream: &gpu::Stream) {
                 moved = clean.iter().zip(&noise).map(|(&x, &e)| add(x, scale(sigma, e))).collect();
             }
             assert_near(&what, &positions[rows.clone()], &flat(&[moved]));
+            if let Targets::Mixed { scores, mixture } = &set.targets {
+                for (atom, offset) in noise.iter_mut().enumerate() {
+                    let (score, bounds) = (scores[member][atom], system.confinement_of(atom));
+                    *offset = mixture.offset(*offset, score, sigma, clean[atom][2], bounds);
+                }
+            }
             assert_rounded(&what, &offset[rows], flat(&[noise]));
             let (sin, cos) = (std::f64::consts::PI * t).sin_cos();
             assert_rounded(&what, &features[2 * s..][..2], [sin, cos]);
@@ -651,7 +678,12 @@ fn truncated_heights_to_their_last_digits() {
         setup.sde = Sde { sigma_min: 0.01, sigma_max: 2.0, rho: 1 };
         setup.training.batch = 64;
         let n_free = setup.system.n_free();
-        let set = TrainingSet { positions: vec![vec![[0.0; 3]; n_free]; 64], weights: vec![1.0; 64], forces: None };
+        let set = TrainingSet {
+            positions: vec![vec![[0.0; 3]; n_free]; 64],
+            weights: vec![1.0; 64],
+            forces: None,
+            targets: Default::default(),
+        };
         let mut kernel = ForwardNoise::new(&stream, &setup, 4, false).unwrap();
         kernel.load(&stream, NOISE, &set, 4).unwrap();
         kernel.run(&stream).unwrap();
@@ -683,7 +715,7 @@ fn small_training_sets_leave_slots_empty() {
     assert_eq!(scales.iter().map(|&x| x > 0.0).collect::<Vec<_>>(), [true, true, true, false].repeat(2));
     let total: f32 = scales[..4].iter().sum();
     assert!((total - (0.3 + 0.5 + 0.7) / (3.0 * setup.system.n_free() as f32)).abs() < 1e-6);
-    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None };
+    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None, targets: Default::default() };
     let error = kernel.load(&stream, NOISE, &empty, 5).unwrap_err();
     assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
 }

@@ -266,6 +266,7 @@ fn training_set(system: &System) -> TrainingSet {
         positions: prior_structures(system, 6, 3),
         weights: vec![0.4, 1.3, 0.9, 1.1, 1.6, 0.7],
         forces: Some(forces),
+        targets: Default::default(),
     }
 }
 

@@ -193,7 +193,7 @@ fn models_of_full_size_follow_the_reference() {
 
 fn training_set(setup: &Setup, n: u32) -> TrainingSet {
     let weights = (0..n).map(|k| 0.5 + f64::from(k) / f64::from(n)).collect();
-    TrainingSet { positions: prior_structures(&setup.system, n, 7), weights, forces: None }
+    TrainingSet { positions: prior_structures(&setup.system, n, 7), weights, forces: None, targets: Default::default() }
 }
 
 fn trained(engine: &mut dyn Engine, set: &TrainingSet, steps: usize) -> (f64, ModelState) {

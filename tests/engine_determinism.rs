@@ -104,6 +104,7 @@ fn training_set(setup: &Setup) -> TrainingSet {
             positions: prior_structures(&setup.system, 23, 4),
             forces: random_vectors(&setup.system, 23, 5),
         }),
+        targets: Default::default(),
     }
 }
 

@@ -88,7 +88,12 @@ fn no_strength_no_guidance() {
 fn training_set(setup: &Setup, forces: bool) -> TrainingSet {
     let at = prior_structures(&setup.system, 30, 8);
     let forces = forces.then(|| ForceSet { forces: random_vectors(&setup.system, 30, 9), positions: at });
-    TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6], forces }
+    TrainingSet {
+        positions: prior_structures(&setup.system, 6, 3),
+        weights: vec![1.0; 6],
+        forces,
+        targets: Default::default(),
+    }
 }
 
 /// AdamW's first moments after one step are a tenth of the gradient where nothing is clipped: with forces it is the gradient
@@ -178,6 +183,7 @@ fn learnt_forces_lead_to_the_minimum() {
         positions: prior_structures(&system, 8, 3),
         weights: vec![1.0; 8],
         forces: Some(ForceSet { forces: height(&at), positions: at }),
+        targets: Default::default(),
     };
     let mut engine = random_engine::<f32>(&setup, 2);
     let before = engine.train(STREAM, &set, 5, &mut |_| Ok(())).unwrap().force_loss.unwrap();
@@ -223,7 +229,7 @@ fn relaxing_follows_the_predicted_forces() {
     // An untrained model predicts forces too small to move along.
     let upward = vec![vec![[0.0, 0.0, 2.0]; setup.system.n_free()]; 7];
     let forces = Some(ForceSet { positions: at.clone(), forces: upward });
-    let set = TrainingSet { positions: at.clone(), weights: vec![1.0; 7], forces };
+    let set = TrainingSet { positions: at.clone(), weights: vec![1.0; 7], forces, targets: Default::default() };
     engine.train(STREAM, &set, 100, &mut |_| Ok(())).unwrap();
     let mut relaxed = at.clone();
     engine.relax(&mut relaxed, &corrector, 12, &mut |_| Ok(())).unwrap();

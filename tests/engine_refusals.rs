@@ -139,11 +139,15 @@ fn lists_must_fit_the_structures() {
         positions: positions.clone(),
         weights: vec![1.0; 2],
         forces: Some(ForceSet { positions: at, forces }),
+        targets: Default::default(),
     };
     for (set, sentence) in [
-        (TrainingSet { positions: short.clone(), weights: vec![1.0; 2], forces: None }, few_atoms),
         (
-            TrainingSet { positions: positions.clone(), weights: vec![1.0], forces: None },
+            TrainingSet { positions: short.clone(), weights: vec![1.0; 2], forces: None, targets: Default::default() },
+            few_atoms,
+        ),
+        (
+            TrainingSet { positions: positions.clone(), weights: vec![1.0], forces: None, targets: Default::default() },
             "2 structures come with 1 weights",
         ),
         (with_forces(good.positions.clone(), short.clone()), few_atoms),

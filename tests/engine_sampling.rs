@@ -100,7 +100,7 @@ fn scaled<T: Real>(chosen: &str, factor: f64) -> (Cpu<T>, Setup) {
 fn scaled_scores_are_those_of_a_larger_last_layer() {
     let samples = |factor: f64, score_scale: f64, t_min: f64, steps: usize| {
         let (engine, mut setup) = scaled::<f64>("score.2.scalar_net.1", factor);
-        setup.reverse = ReverseSettings { steps, t_min, score_scale };
+        setup.reverse = ReverseSettings { steps, t_min, score_scale, basin_variance: None };
         let mut again = Cpu::<f64>::new(&setup).unwrap();
         again.restore(&engine.state().unwrap()).unwrap();
         sample(&mut again, 6)

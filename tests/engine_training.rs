@@ -3,12 +3,17 @@
 
 mod reference;
 
+use godiff::diffusion::{AtomProcess, forward_noise, remove_centre};
 use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
-use godiff::engine::{Engine, RandomStream, Setup, TrainingSet, Weighting};
+use godiff::engine::{Engine, Loss, NoisyBatch, RandomStream, Setup, Targets, TrainingSet, Weighting};
 use godiff::error::{Error, Result};
+use godiff::objective::{Mixture, force_scores};
+use godiff::random::{Noise, Purpose};
+use godiff::system::Vec3;
 use reference::systems::{
-    channel, cluster, learns_a_site, prior_structures, random_engine, random_state, setup, slab, the_rate_falls,
+    channel, cluster, learns_a_site, mobile_slab, prior_structures, random_engine, random_state, random_vectors, setup,
+    slab, the_rate_falls,
 };
 
 const STREAM: RandomStream = RandomStream { seed: 1, iteration: 0 };
@@ -56,16 +61,90 @@ fn loss_of_no_model_is_the_noise() {
         setup.training.weighting = weighting;
         setup.training.learning_rate = 0.0;
         let mut engine = Cpu::<f64>::new(&setup).unwrap();
-        let set =
-            TrainingSet { positions: prior_structures(&setup.system, 8, 1), weights: vec![weight; 8], forces: None };
+        let set = TrainingSet {
+            positions: prior_structures(&setup.system, 8, 1),
+            weights: vec![weight; 8],
+            forces: None,
+            targets: Default::default(),
+        };
         let loss = engine.train(STREAM, &set, 1000, &mut |_| Ok(())).unwrap().loss;
         assert!((loss / expected - 1.0).abs() < 0.03, "{weighting:?}: {loss} instead of {expected}");
         assert!(engine.state().unwrap().parameters.iter().all(|p| *p == 0.0));
     }
 }
 
+/// The batch of step 0, made by hand from `clean` structures that are all alike, with the offsets of `mixture`.
+fn mixed_batch(setup: &Setup, clean: &[Vec3], scores: &[Vec3], mixture: Mixture) -> NoisyBatch {
+    let stream = |purpose| Noise::new(STREAM.seed, purpose, STREAM.iteration);
+    let (time, forward, system) = (stream(Purpose::Time), stream(Purpose::Forward), &setup.system);
+    let n = setup.training.batch;
+    let mut batch = NoisyBatch { positions: vec![], times: vec![], noise: vec![], weights: vec![1.0; n] };
+    for slot in 0..n as u32 {
+        let t = 1e-5 + (1.0 - 1e-5) * time.uniforms(slot, 0, 0, 0)[0];
+        let sigma = setup.sde.noise_scale(t);
+        let noised = |atom: usize| {
+            let process = AtomProcess::of(system, &setup.sde, atom);
+            let uniforms = forward.uniforms(slot, 0, atom as u32, 0);
+            let noised = forward_noise(clean[atom], process.factor * sigma, uniforms, process.confinement);
+            (noised.position, noised.noise)
+        };
+        let (mut positions, mut noise): (Vec<Vec3>, Vec<Vec3>) = (0..clean.len()).map(noised).unzip();
+        if system.is_free_cluster() {
+            remove_centre(&mut noise);
+            let moved = |(x, e): (&Vec3, &Vec3)| std::array::from_fn(|d| x[d] + sigma * e[d]);
+            positions = clean.iter().zip(&noise).map(moved).collect();
+        }
+        let offset = |(atom, &noise): (usize, &Vec3)| {
+            mixture.offset(noise, scores[atom], sigma, clean[atom][2], system.confinement_of(atom))
+        };
+        batch.noise.push(noise.iter().enumerate().map(offset).collect());
+        batch.positions.push(positions);
+        batch.times.push(t);
+    }
+    batch
+}
+
+/// A training step compares the model with the mixture of noise and forces, and without forces with the noise.
+#[test]
+fn mixed_targets_are_what_a_step_compares_with() {
+    for (name, system) in [("slab", slab()), ("mobile slab", mobile_slab()), ("cluster", cluster())] {
+        for weighting in [Weighting::Dsm, Weighting::Published] {
+            let mut setup = setup(system.clone(), [5, 2, 4]);
+            setup.training.weighting = weighting;
+            let clean = prior_structures(&setup.system, 1, 3).remove(0);
+            let forces = random_vectors(&setup.system, 1, 6).remove(0);
+            let scores = force_scores(&setup.system, &setup.sde, &forces, 0.1, 15.0);
+            let n = setup.training.batch;
+            let loss_by_hand = |mixture| {
+                let batch = mixed_batch(&setup, &clean, &scores, mixture);
+                random_engine::<f64>(&setup, 3).loss_and_gradient(&batch, &Loss::Score(weighting)).unwrap().loss
+            };
+            let loss_of_step = |targets| {
+                let (positions, weights) = (vec![clean.clone(); n], vec![1.0; n]);
+                let set = TrainingSet { positions, weights, forces: None, targets };
+                random_engine::<f64>(&setup, 3).train(STREAM, &set, 1, &mut |_| Ok(())).unwrap().loss
+            };
+            let mixture = Mixture { mean_square: 2.0, force_share: 0.8 };
+            let of_noise = Mixture { force_share: 0.0, ..mixture };
+            let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-9;
+            let mixed = loss_of_step(Targets::Mixed { scores: vec![scores.clone(); n], mixture });
+            assert!(near(mixed, loss_by_hand(mixture)), "{name} {weighting:?}: {mixed}");
+            let plain = loss_of_step(Targets::Noise);
+            assert!(
+                near(plain, loss_by_hand(of_noise)) && (mixed / plain - 1.0).abs() > 1e-3,
+                "{name}: {mixed} {plain}"
+            );
+        }
+    }
+}
+
 fn small_set(setup: &Setup) -> TrainingSet {
-    TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6], forces: None }
+    TrainingSet {
+        positions: prior_structures(&setup.system, 6, 3),
+        weights: vec![1.0; 6],
+        forces: None,
+        targets: Default::default(),
+    }
 }
 
 /// Trains with `learning_rate` until it fails; then state and outputs must be those from before.
@@ -147,11 +226,16 @@ fn an_interrupted_call_changes_nothing_f32() {
 fn small_and_empty_buffers() {
     let setup = setup(slab(), [5, 1, 1]);
     let mut engine = random_engine::<f32>(&setup, 3);
-    let set = TrainingSet { positions: prior_structures(&setup.system, 2, 3), weights: vec![1.0; 2], forces: None };
+    let set = TrainingSet {
+        positions: prior_structures(&setup.system, 2, 3),
+        weights: vec![1.0; 2],
+        forces: None,
+        targets: Default::default(),
+    };
     assert!(engine.train(STREAM, &set, 4, &mut |_| Ok(())).unwrap().loss.is_finite());
     assert_eq!(engine.state().unwrap().steps, 4);
     let before = engine.state().unwrap();
-    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None };
+    let empty = TrainingSet { positions: vec![], weights: vec![], forces: None, targets: Default::default() };
     let error = engine.train(STREAM, &empty, 4, &mut |_| Ok(())).unwrap_err();
     assert_eq!(error.to_string(), "there is nothing to train on: the training set is empty");
     assert_eq!(error.exit_code(), 1);

@@ -121,10 +121,10 @@ fn killed_extended_runs_end_like_one_left_alone() {
 #[test]
 fn killed_baselines_end_like_one_left_alone() {
     let place = TempDir::new().unwrap();
-    let sections =
-        "\n[random_search]\nevaluations = 4300\n[basin_hopping]\nevaluations = 4300\n[evolution]\nevaluations = 4300\n";
+    let sections = "\n[random_search]\nevaluations = 4300\n[basin_hopping]\nevaluations = 4300\n[evolution]\nevaluations = 4300\n[annealing]\n\
+         evaluations = 4300\n";
     let config = configuration(place.path(), sections);
-    for method in ["rss", "basin-hopping", "evolve"] {
+    for method in ["rss", "basin-hopping", "evolve", "anneal"] {
         campaign(method, Run { command: &[method], config: &config }, n_kills(3));
     }
 }

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 19] = [
     &["columns", "disk", "lbfgs", "random", "statistics"],
     &["system", "buffer"],
     &["diffusion"],
-    &["model"],
+    &["model", "objective"],
     &["gpu"],
     &["engine"],
     &["potential"],

@@ -18,6 +18,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The evaluations of a run.
 pub struct Ledger {
+    /// Temperature of the last structure, eV.
     kt_ev: f64,
     /// Evaluations after which the run ends.
     budget: u64,
@@ -43,7 +44,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// For a run that ends after `budget` evaluations; `kt_ev` is noted with every structure.
+    /// For a run that begins at `kt_ev` and ends after `budget` evaluations.
     pub fn new(kt_ev: f64, budget: u64, record: Record) -> Self {
         let now = Instant::now();
         Ledger {
@@ -83,17 +84,22 @@ impl Ledger {
         self.begin_iteration(session)
     }
 
-    /// The answers for `structures`, one for each in their order. `None` at the end of the run: then only as many structures were
-    /// evaluated as the budget had left.
-    pub fn evaluate(&mut self, session: &mut Session, structures: &[Structure]) -> Result<Option<Vec<Answer>>> {
+    /// The answers for `structures`, one for each in their order; each is recorded with its temperature in `kts_ev`. `None` at
+    /// the end of the run: then only as many structures were evaluated as the budget had left.
+    pub fn evaluate(
+        &mut self,
+        session: &mut Session,
+        structures: &[Structure],
+        kts_ev: &[f64],
+    ) -> Result<Option<Vec<Answer>>> {
         let left = (self.budget - session.progress.evaluations).min(structures.len() as u64) as usize;
         let mut answers = Vec::with_capacity(structures.len());
         self.last.clear();
         while answers.len() < left {
             let index = session.progress.evaluations % EVALUATIONS_AN_ITERATION;
             let room = (EVALUATIONS_AN_ITERATION - index) as usize;
-            let end = left.min(answers.len() + room);
-            answers.extend(self.evaluate_within_iteration(session, &structures[answers.len()..end])?);
+            let places = answers.len()..left.min(answers.len() + room);
+            answers.extend(self.evaluate_within_iteration(session, &structures[places.clone()], &kts_ev[places])?);
             if session.progress.evaluations.is_multiple_of(EVALUATIONS_AN_ITERATION) {
                 self.close_iteration(session)?;
                 self.begin_iteration(session)?;
@@ -124,7 +130,12 @@ impl Ledger {
         Ok(())
     }
 
-    fn evaluate_within_iteration(&mut self, session: &mut Session, structures: &[Structure]) -> Result<Vec<Answer>> {
+    fn evaluate_within_iteration(
+        &mut self,
+        session: &mut Session,
+        structures: &[Structure],
+        kts_ev: &[f64],
+    ) -> Result<Vec<Answer>> {
         session.stop.check_user()?;
         let first = (session.progress.evaluations % EVALUATIONS_AN_ITERATION) as u32;
         let mut entries: Vec<Option<Entry>> = Vec::with_capacity(structures.len());
@@ -136,11 +147,11 @@ impl Ledger {
             entries.push(entry);
         }
         let missing: Vec<usize> = (0..structures.len()).filter(|&k| entries[k].is_none()).collect();
+        let mut ask = |structures: &[Structure]| self.ask(session, structures, kts_ev, first, &missing, &mut entries);
         let asked = if missing.len() == structures.len() {
-            self.ask(session, structures, first, &missing, &mut entries)
+            ask(structures)
         } else {
-            let unanswered: Vec<Structure> = missing.iter().map(|&k| structures[k].clone()).collect();
-            self.ask(session, &unanswered, first, &missing, &mut entries)
+            ask(&missing.iter().map(|&k| structures[k].clone()).collect::<Vec<_>>())
         };
         if let Err(error) = asked {
             // Answers from before the resume are recorded, so the summary counts them.
@@ -150,12 +161,13 @@ impl Ledger {
         entries.into_iter().map(|entry| self.count(session, entry.ok_or_else(|| no_answer(session))?)).collect()
     }
 
-    /// Asks the potential for `structures`. Their places in their batch are `places`, and the first evaluation of the batch has
-    /// the index `first`.
+    /// Asks the potential for `structures`. Their places in their batch, which has the temperatures `kts_ev`, are `places`, and
+    /// the first evaluation of the batch has the index `first`.
     fn ask(
         &mut self,
         session: &mut Session,
         structures: &[Structure],
+        kts_ev: &[f64],
         first: u32,
         places: &[usize],
         entries: &mut [Option<Entry>],
@@ -169,7 +181,7 @@ impl Ledger {
         let n_template = session.settings.system.n_template();
         let iteration = iteration(session);
         let Session { potential, judge, archive, stop, .. } = session;
-        let Ledger { record, unsaved, saved, kt_ev, .. } = self;
+        let Ledger { record, unsaved, saved, .. } = self;
         let outcome = potential.evaluate(structures, &mut |answers| {
             for (k, answer) in answers {
                 let status = judge.status(&answer);
@@ -179,7 +191,7 @@ impl Ledger {
                 };
                 let free_positions = structures[k].positions[n_template..].to_vec();
                 let index = first + places[k] as u32;
-                let (kt_ev, origin) = (*kt_ev, None);
+                let (kt_ev, origin) = (kts_ev[places[k]], None);
                 let entry = Entry { iteration, index, kt_ev, status, origin, free_positions, energy, forces };
                 if *record == Record::All {
                     unsaved.push(entry.clone());
@@ -211,6 +223,7 @@ impl Ledger {
             self.last.push(entry.clone());
         }
         *self.counts.of_mut(entry.status) += 1;
+        self.kt_ev = entry.kt_ev;
         if let (Status::Ok, Some(energy)) = (entry.status, entry.energy) {
             self.energies.push(energy);
         }

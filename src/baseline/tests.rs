@@ -1,4 +1,4 @@
-//! Runs of the three methods on a system of three atoms: their questions, counts, records and repetitions.
+//! Runs of the methods on a system of three atoms: their questions, counts, records and repetitions.
 
 use super::*;
 use crate::Error;
@@ -37,6 +37,11 @@ restart_after = 5
 evaluations = 1130
 population = 3
 side_by_side = 2
+[annealing]
+evaluations = 1130
+chains = 2
+moves_per_cooling = 60
+kt_final_ev = 0.02
 [target]
 structure = 'target.xyz'
 match = 'bond-graph'

@@ -18,11 +18,12 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 4] = [
+    pub const ALL: [Method; 5] = [
         Method::Search,
         Method::Baseline(Baseline::RandomSearch),
         Method::Baseline(Baseline::BasinHopping),
         Method::Baseline(Baseline::Evolution),
+        Method::Baseline(Baseline::Annealing),
     ];
 
     /// The name of its command.
@@ -44,6 +45,7 @@ impl Method {
             File { random_search: Some(_), .. } => Method::Baseline(Baseline::RandomSearch),
             File { basin_hopping: Some(_), .. } => Method::Baseline(Baseline::BasinHopping),
             File { evolution: Some(_), .. } => Method::Baseline(Baseline::Evolution),
+            File { annealing: Some(_), .. } => Method::Baseline(Baseline::Annealing),
             _ => Method::Search,
         }
     }

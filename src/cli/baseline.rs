@@ -1,4 +1,4 @@
-//! `godiff rss`, `godiff basin-hopping`, `godiff evolve`: the baselines that a search is compared with.
+//! `godiff rss`, `godiff basin-hopping`, `godiff evolve`, `godiff anneal`: the baselines that a search is compared with.
 
 use super::common::{Threads, print, watch_interrupts};
 use super::run_folder::RunArguments;
@@ -48,6 +48,19 @@ pub struct Evolution {
     arguments: Arguments,
 }
 
+/// Simulated annealing: Metropolis walks of unrelaxed structures while the temperature falls
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The command uses [annealing], [placement] and [relaxation] of the configuration. Every move that is evaluated counts and enters
+archive.db with its temperature, and so does every evaluation of a relaxation.
+
+Example:
+  godiff anneal configs/lj13.toml --seed 3 --out runs/annealing-3")]
+pub struct Annealing {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
 #[derive(Debug, Args)]
 struct Arguments {
     #[command(flatten)]
@@ -74,6 +87,12 @@ impl BasinHopping {
 impl Evolution {
     pub fn run(self) -> Result<()> {
         self.arguments.run(Baseline::Evolution)
+    }
+}
+
+impl Annealing {
+    pub fn run(self) -> Result<()> {
+        self.arguments.run(Baseline::Annealing)
     }
 }
 

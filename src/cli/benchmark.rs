@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …;
-every method runs with a seed before the next seed. Methods: search (GO-Diff), rss, basin-hopping, evolve. The folder
+every method runs with a seed before the next seed. Methods: search (GO-Diff), rss, basin-hopping, evolve, anneal. The folder
 holds a run folder for every run, results.json, results.md, energy.svg, success.svg and a page, report.html. The same command resumes an
 interrupted benchmark, adds runs with a larger --runs, and otherwise shows the table. A run ends when it succeeds, a search
 after the iteration that finds the target; with --to-the-end runs use their whole budget, also those that ended before.

@@ -98,7 +98,9 @@ impl Arguments {
         let check = |system: &System| -> Result<()> {
             let wrong = |k, cause| Error::bad_file(&self.input, format!("structure {} {cause}", k + 1));
             let mut all = inputs.iter().enumerate();
-            all.try_for_each(|(k, frame)| system.atoms_of(&frame.structure).map(|_| ()).map_err(|cause| wrong(k, cause)))
+            all.try_for_each(|(k, frame)| {
+                system.atoms_of(&frame.structure).map(|_| ()).map_err(|cause| wrong(k, cause))
+            })
         };
         if let Some(config) = &self.config {
             let system = Settings::load(config)?.system;

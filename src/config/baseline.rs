@@ -1,4 +1,4 @@
-//! `[random_search]`, `[basin_hopping]`, `[evolution]`.
+//! `[random_search]`, `[basin_hopping]`, `[evolution]`, `[annealing]`.
 
 use super::keys::Keys;
 use crate::error::Result;
@@ -118,5 +118,80 @@ impl EvolutionSettings {
         keys.share("crossover_share", self.crossover_share)?;
         keys.positive("step_angstrom", self.step_angstrom)?;
         keys.not_negative("same_energy_ev", self.same_energy_ev)
+    }
+}
+
+/// `[annealing]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnnealingSettings {
+    /// Evaluations after which the search ends.
+    pub evaluations: u64,
+    /// Independent chains, side by side.
+    pub chains: usize,
+    /// Moves of a chain from the first temperature to the last.
+    pub moves_per_cooling: usize,
+    /// First temperature kT, eV.
+    pub kt_initial_ev: f64,
+    /// Last temperature kT, eV.
+    pub kt_final_ev: f64,
+    /// What a move displaces.
+    pub moves: AnnealingMoves,
+    /// Largest displacement of an atom along each axis, Å, at first; it follows the share of accepted moves.
+    pub step_angstrom: f64,
+    /// Share of the moves that put one atom next to another instead.
+    pub relocate_share: f64,
+    /// No free atom of a free cluster moves further than this from the centre of all, Å.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_angstrom: Option<f64>,
+    /// Whether the lowest structure of each cooling is relaxed.
+    pub relax_lowest: bool,
+}
+
+/// What a move of simulated annealing displaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnnealingMoves {
+    /// One atom.
+    OneAtom,
+    /// All atoms at once.
+    AllAtoms,
+}
+
+impl Default for AnnealingSettings {
+    fn default() -> Self {
+        AnnealingSettings {
+            evaluations: 10_000,
+            chains: 4,
+            moves_per_cooling: 2000,
+            kt_initial_ev: 0.5,
+            kt_final_ev: 0.05,
+            moves: AnnealingMoves::OneAtom,
+            step_angstrom: 0.4,
+            relocate_share: 0.1,
+            container_angstrom: None,
+            relax_lowest: true,
+        }
+    }
+}
+
+impl AnnealingSettings {
+    pub(super) fn check(&self, keys: Keys, is_free_cluster: bool) -> Result<()> {
+        budget(keys, self.evaluations)?;
+        keys.count("chains", self.chains, LARGEST_COUNT)?;
+        keys.count("moves_per_cooling", self.moves_per_cooling, LARGEST_COUNT)?;
+        keys.require(self.moves_per_cooling >= 2, "moves_per_cooling", "two temperatures need at least 2 moves")?;
+        keys.positive("kt_initial_ev", self.kt_initial_ev)?;
+        keys.positive("kt_final_ev", self.kt_final_ev)?;
+        let (first, last) = (self.kt_initial_ev, self.kt_final_ev);
+        let message = format!("{last} is above kt_initial_ev = {first}: annealing cools");
+        keys.require(last <= first, "kt_final_ev", message)?;
+        keys.positive("step_angstrom", self.step_angstrom)?;
+        keys.share("relocate_share", self.relocate_share)?;
+        let Some(radius) = self.container_angstrom else { return Ok(()) };
+        keys.positive("container_angstrom", radius)?;
+        let message =
+            "only a free cluster has a container: a cell or a template holds the atoms already; leave this key out";
+        keys.require(is_free_cluster, "container_angstrom", message)
     }
 }

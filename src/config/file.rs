@@ -3,9 +3,9 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
-    ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
-    SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
+    AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection,
+    GuidanceSection, ModelSection, ObjectiveSection, PlacementSettings, ProposalSection, RandomSearchSettings,
+    RelaxationSection, SearchSection, SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::Result;
 use crate::potential::PotentialSettings;
@@ -39,6 +39,9 @@ pub struct File {
     /// The annealing loop.
     #[serde(default)]
     pub search: SearchSection,
+    /// What the score is trained towards, if it is not the noise alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveSection>,
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
@@ -75,6 +78,9 @@ pub struct File {
     /// Evolutionary search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evolution: Option<EvolutionSettings>,
+    /// Simulated annealing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annealing: Option<AnnealingSettings>,
 }
 
 impl File {
@@ -98,7 +104,7 @@ impl File {
 
     /// Takes out the sections of all baselines: a search by GO-Diff does not depend on them.
     pub fn forget_baselines(&mut self) {
-        (self.random_search, self.basin_hopping, self.evolution) = (None, None, None);
+        (self.random_search, self.basin_hopping, self.evolution, self.annealing) = (None, None, None, None);
     }
 
     fn check(&self, source: &SourceFile) -> Result<()> {
@@ -113,7 +119,8 @@ impl File {
         self.model.check(keys("model"), guided)?;
         self.diffusion.check(keys("diffusion"))?;
         self.search.check(keys("search"))?;
-        self.training.check(keys("training"), self.search.buffer)?;
+        self.training.check(keys("training"), self.search.buffer, self.transfer.is_some())?;
+        self.objective.map_or(Ok(()), |section| section.check(keys("objective")))?;
         self.guidance.map_or(Ok(()), |section| section.check(keys("guidance")))?;
         self.proposals.map_or(Ok(()), |section| section.check(keys("proposals"), guided))?;
         self.target.as_ref().map_or(Ok(()), |section| section.check(keys("target")))?;
@@ -121,7 +128,9 @@ impl File {
         self.relaxation.map_or(Ok(()), |section| section.check(keys("relaxation")))?;
         self.random_search.map_or(Ok(()), |section| section.check(keys("random_search")))?;
         self.basin_hopping.map_or(Ok(()), |section| section.check(keys("basin_hopping")))?;
-        self.evolution.map_or(Ok(()), |section| section.check(keys("evolution")))
+        self.evolution.map_or(Ok(()), |section| section.check(keys("evolution")))?;
+        let is_free_cluster = self.system.template.is_none() && self.system.cell_angstrom.is_none();
+        self.annealing.map_or(Ok(()), |section| section.check(keys("annealing"), is_free_cluster))
     }
 }
 

@@ -97,7 +97,7 @@ impl SourceFile {
     fn syntax_error(&self, cause: &toml::de::Error) -> Error {
         let message = in_plain_words(cause.message());
         let message = message.replace("unknown field", "unknown key").replace("missing field", "missing key");
-        let message = message.replace('\n', ", ");
+        let message = message.replace("there are no fields", "there are no other keys here").replace('\n', ", ");
         let offset = cause.span().map(|span| span.start);
         match offset.filter(|_| self.place != Place::Line).and_then(|offset| self.key_at(offset)) {
             Some(key) => self.error_at(offset, format!("{key}: {message}")),

@@ -26,6 +26,9 @@ pub struct TrainingSection {
     pub gradient_clip: f64,
     /// How the loss weighs noise levels.
     pub weighting: Weighting,
+    /// Iterations after which the parameters start afresh; never without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reinitialise_every: Option<usize>,
 }
 
 impl TrainingSection {
@@ -45,6 +48,7 @@ impl Default for TrainingSection {
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Published,
+            reinitialise_every: None,
         }
     }
 }
@@ -55,8 +59,8 @@ impl TrainingSection {
         self.final_learning_rate.get_or_insert(self.learning_rate / 100.0);
     }
 
-    /// `buffer` is the key of `[search]`.
-    pub(super) fn check(&self, keys: Keys, buffer: usize) -> Result<()> {
+    /// `buffer` is the key of `[search]`; `transferred`: whether there is a `[transfer]`.
+    pub(super) fn check(&self, keys: Keys, buffer: usize, transferred: bool) -> Result<()> {
         keys.count("steps_per_iteration", self.steps_per_iteration, LARGEST_COUNT)?;
         keys.count("batch", self.batch, LARGEST_COUNT)?;
         let message = format!("{} is more than the {buffer} structures of search.buffer", self.batch);
@@ -68,7 +72,11 @@ impl TrainingSection {
             keys.require(last <= self.learning_rate, "final_learning_rate", message)?;
         }
         keys.not_negative("weight_decay", self.weight_decay)?;
-        keys.positive("gradient_clip", self.gradient_clip)
+        keys.positive("gradient_clip", self.gradient_clip)?;
+        let Some(every) = self.reinitialise_every else { return Ok(()) };
+        keys.count("reinitialise_every", every, LARGEST_COUNT)?;
+        let message = "fresh parameters would forget the model of [transfer]; leave out one of them";
+        keys.require(!transferred, "reinitialise_every", message)
     }
 }
 

@@ -13,8 +13,8 @@ pub use atom::{AtomProcess, mobile_factor};
 pub use corrector::{Corrector, CorrectorSettings, corrector_strength};
 pub use prior::{check_prior, prior, prior_position};
 pub use reverse::{
-    Forward, centred_normals, forward_noise, limited_score_scale, normal_vector, remove_centre, reverse_mean,
-    reverse_step, truncated_around,
+    Forward, basin_score_scale, centred_normals, forward_noise, limited_score_scale, normal_vector, remove_centre,
+    reverse_mean, reverse_step, truncated_around,
 };
 pub use schedule::{ReverseSchedule, temperature};
 pub use sde::{LARGEST_RHO, Sde};

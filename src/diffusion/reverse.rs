@@ -85,6 +85,14 @@ pub fn limited_score_scale(scale: f64, sigma: f64, g2: f64, dt: f64) -> f64 {
     scale.min((sigma * sigma / (g2 * dt)).max(1.0))
 }
 
+/// The factor on the score at noise of standard deviation `sigma` (Å) that cools a basin of this `variance` (Å²) by the factor
+/// `scale`: (v + σ²)/(v/k + σ²). It is exact for a Gaussian basin: k where the noise is narrower than the basin, 1 where it is
+/// wider (arXiv:2510.01184).
+pub fn basin_score_scale(scale: f64, variance: f64, sigma: f64) -> f64 {
+    let noise = sigma * sigma;
+    (variance + noise) / (variance / scale + noise)
+}
+
 /// x + g²·s·dt + g·sqrt(dt)·ξ for one atom (Euler and Maruyama's step of the reverse equation). ξ is standard normal; under
 /// confinement z is drawn from the normal truncated around its mean. The `last` step adds no noise and clamps z. Scores that are
 /// not finite lead to NaN or to a bound. Free clusters add [`centred_normals`] to [`reverse_mean`] instead. Periodic axes are not
@@ -199,6 +207,27 @@ mod tests {
             let found = limited_score_scale(scale, sigma, g2, dt);
             assert!((found - expected).abs() < 1e-12, "{scale} at {sigma}: {found}");
         }
+    }
+
+    /// The values are of an independent program: sqrt(v) = 0.1414 Å, k = 1.5. In the basin the scaled score is that of the colder
+    /// Gaussian at every noise.
+    #[test]
+    fn a_basin_is_cooled_at_every_noise() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/temperature.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let numbers = |name: &str| -> Vec<f64> {
+            let data = file.tensor(name).unwrap().data();
+            data.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
+        };
+        let squares = numbers("sigma_t_squared");
+        for (square, expected) in squares.iter().zip(numbers("rescale")) {
+            let found = basin_score_scale(1.5, 0.02, square.sqrt());
+            assert!((found / expected - 1.0).abs() < 1e-10, "{found} for {expected}");
+            let (warm, cold) = (-0.3 / (0.02 + square), -0.3 / (0.02 / 1.5 + square));
+            assert!((found * warm / cold - 1.0).abs() < 1e-12);
+        }
+        assert!(squares[0] < 1e-3 && basin_score_scale(1.5, 0.02, squares[0].sqrt()) > 1.45);
     }
 
     #[test]

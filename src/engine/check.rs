@@ -1,7 +1,8 @@
 //! Checks that every engine makes on its input before it computes anything, and the messages for training that diverged.
 
 use super::{
-    FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, RandomStream, Sampler, Setup, Storage, TrainingSet,
+    FreePositions, GuidanceSettings, Loss, ModelState, NoisyBatch, RandomStream, Sampler, Setup, Storage, Targets,
+    TrainingSet,
 };
 use crate::error::{Error, Result};
 use crate::model::Layout;
@@ -58,6 +59,10 @@ impl Setup {
             self.check_structures(&forces.positions, &[("sets of target forces", forces.forces.len())])?;
             self.check_structures(&forces.forces, &[])?;
             self.needed_guidance("training on forces")?;
+        }
+        if let Targets::Mixed { scores, .. } = &set.targets {
+            self.check_structures(scores, &[])?;
+            self.check_structures(&set.positions, &[("sets of target scores", scores.len())])?;
         }
         let empty = |what| Err(Error::Failed(format!("there is nothing to train on: the {what} is empty")));
         if set.positions.is_empty() {

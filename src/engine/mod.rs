@@ -13,10 +13,11 @@ pub use crate::model::Weighting;
 pub use relaxation::{advance_by_verb, relax_with};
 pub use schedule::{Decay, PlateauSchedule};
 
-use crate::diffusion::{AtomProcess, CorrectorSettings, Sde, limited_score_scale};
+use crate::diffusion::{AtomProcess, CorrectorSettings, Sde, basin_score_scale, limited_score_scale};
 use crate::error::Result;
 use crate::gpu::Place;
 use crate::model::{ModelSizes, RadialBasis};
+use crate::objective::Mixture;
 use crate::random::{Noise, Purpose};
 use crate::system::vector::{norm, scale};
 use crate::system::{System, Vec3};
@@ -46,6 +47,9 @@ pub struct ReverseSettings {
     pub t_min: f64,
     /// Factor on the score in each reverse step ([`limited_score_scale`]).
     pub score_scale: f64,
+    /// Variance of the basins that this factor cools, Å²: at larger noise it is less ([`basin_score_scale`]). `None`: it is the
+    /// same at all noise.
+    pub basin_variance: Option<f64>,
 }
 
 /// The optimiser and the loss.
@@ -138,7 +142,9 @@ impl Setup {
     /// Factor on the score in the reverse step of length `dt` at time `t`.
     fn score_scale(&self, t: f64, dt: f64) -> f64 {
         let (sigma, g2) = (self.sde.noise_scale(t), self.sde.diffusion_squared(t));
-        limited_score_scale(self.reverse.score_scale, sigma, g2, dt)
+        let scale = self.reverse.score_scale;
+        let scale = self.reverse.basin_variance.map_or(scale, |variance| basin_score_scale(scale, variance, sigma));
+        limited_score_scale(scale, sigma, g2, dt)
     }
 
     /// Makes scores of all atoms (1/Å) of the model's output for one structure: 0 on the template, and those of [`AtomProcess`].
@@ -196,6 +202,23 @@ pub struct TrainingSet {
     pub weights: Vec<f64>,
     /// Structures that the force head learns from; needs [`Setup::guidance`].
     pub forces: Option<ForceSet>,
+    /// What the score is trained towards.
+    pub targets: Targets,
+}
+
+/// What the score of a noisy structure is trained towards.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Targets {
+    /// −ε/σ_t of the noise that was added.
+    #[default]
+    Noise,
+    /// The noise mixed with the forces on the clean structure.
+    Mixed {
+        /// F/kT on the free atoms of every member as [`crate::objective::force_scores`] gives it, M × n × 3, 1/Å.
+        scores: Vec<Vec<Vec3>>,
+        /// How much they count.
+        mixture: Mixture,
+    },
 }
 
 /// Structures with known forces.
@@ -246,7 +269,7 @@ pub struct NoisyBatch {
     pub positions: Vec<FreePositions>,
     /// Diffusion times, B.
     pub times: Vec<f64>,
-    /// Noise over σ_t, B × n × 3.
+    /// Noise over σ_t, or −σ_t·s* of another target s*, B × n × 3.
     pub noise: Vec<Vec<Vec3>>,
     /// Boltzmann weights, B.
     pub weights: Vec<f64>,
@@ -348,6 +371,12 @@ pub trait Engine: Send {
         n_steps: usize,
         progress: Progress,
     ) -> Result<()>;
+
+    /// Sets [`ReverseSettings::basin_variance`] for the samples from here on.
+    ///
+    /// # Errors
+    /// `Failed` if the device is lost.
+    fn set_basin_variance(&mut self, variance: Option<f64>) -> Result<()>;
 
     /// Loss and gradient of given noisy structures, without a step.
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient>;

@@ -2,8 +2,8 @@
 
 use super::{Occurrence, Tolerances};
 use crate::archive::{EVALUATIONS_AN_ITERATION, Reader, Status};
-use crate::config::RelaxationSection;
 use crate::config::depth::too_deep;
+use crate::config::{AnnealingSettings, RelaxationSection};
 use crate::error::{Error, Result};
 use crate::potential::relax::RelaxSettings;
 use crate::run::RunDirectory;
@@ -27,6 +27,7 @@ struct Sections {
     random_search: Option<toml::Table>,
     basin_hopping: Option<toml::Table>,
     evolution: Option<toml::Table>,
+    annealing: Option<AnnealingSettings>,
     relaxation: Option<RelaxationSection>,
 }
 
@@ -39,8 +40,9 @@ impl Source {
         let text = std::fs::read_to_string(config).ok().filter(|text| too_deep(text).is_none());
         let sections: Option<Sections> = text.and_then(|text| toml::from_str(&text).ok());
         let limit = sections.and_then(|sections| {
-            let Sections { random_search, basin_hopping, evolution, relaxation } = sections;
-            let relaxes = random_search.or(basin_hopping).or(evolution).is_some();
+            let Sections { random_search, basin_hopping, evolution, annealing, relaxation } = sections;
+            let relaxes = random_search.or(basin_hopping).or(evolution).is_some()
+                || annealing.is_some_and(|annealing| annealing.relax_lowest);
             relaxes.then(|| relaxation.unwrap_or_default().fmax_ev_per_angstrom)
         });
         Source { archive, fmax_ev_per_angstrom: limit }

@@ -8,7 +8,12 @@ use rand_xoshiro::rand_core::Rng;
 /// rows N(0, 1) except for the unused row 0, which is 0. All values are exact in f32, so that engines of both precisions start
 /// alike.
 pub fn initial_parameters(layout: &Layout, seed: u64) -> Vec<f64> {
-    let mut generator = host_generator(seed, Purpose::Weights, 0);
+    fresh_parameters(layout, seed, 0)
+}
+
+/// [`initial_parameters`] for a start in `iteration` of the run with `seed`, others in each.
+pub fn fresh_parameters(layout: &Layout, seed: u64, iteration: u64) -> Vec<f64> {
+    let mut generator = host_generator(seed, Purpose::Weights, iteration);
     // in (0, 1), as Box and Muller's logarithm needs
     let mut uniform = || ((generator.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     let mut parameters = Vec::with_capacity(layout.n_parameters());

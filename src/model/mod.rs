@@ -13,7 +13,7 @@ mod weighting;
 
 pub use file::{ModelFile, Precision};
 pub use import::{import, parse_checkpoint};
-pub use initial::initial_parameters;
+pub use initial::{fresh_parameters, initial_parameters};
 pub use layout::{EMBEDDING_ROWS, GatedSizes, HEAD_BLOCKS, Layout, Tensor, head_sizes};
 pub use sizes::{ModelSizes, RadialBasis};
 pub use transfer::Transferred;

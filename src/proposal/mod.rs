@@ -17,7 +17,7 @@ mod symmetrise;
 mod tests;
 
 pub use hop::Hop;
-pub use moves::{Random, below, exchange, relocate, shake, uniform, weighted};
+pub use moves::{Random, below, displaced, exchange, relocate, shake, uniform, weighted};
 pub use placed::Placed;
 pub use placement::Placement;
 pub use reverse::Reverse;
@@ -86,7 +86,7 @@ pub type Proposals<'a> = Vec<Box<dyn Proposal + 'a>>;
 /// The proposals that a search of `settings` may use. Earlier ones claim first; the last draws all samples that are left.
 pub fn registered(settings: &Settings) -> Proposals<'_> {
     let (seeds, hop, placed) = (Seeds::new(settings), Hop::new(settings), Placed::new(settings));
-    vec![Box::new(seeds), Box::new(hop), Box::new(placed), Box::new(Reverse)]
+    vec![Box::new(seeds), Box::new(hop), Box::new(placed), Box::new(Reverse::new(settings))]
 }
 
 /// Divides the samples of `round` among `proposals`, in their order.

@@ -74,6 +74,15 @@ fn groups(system: &System, free: &[Vec3], share: f64, random: &mut Random) -> Ve
     (system.n_mobile()..free.len()).map(|atom| vec![atom]).collect()
 }
 
+/// The structure with the moving atoms at `free` (n × 3, Å) after one of them, `atom`, is displaced by `by` (Å) and confined. A
+/// mobile atom moves along each axis by no more than the width of its noise.
+pub fn displaced(system: &System, free: &[Vec3], atom: usize, by: Vec3) -> Vec<Vec3> {
+    let most = if system.is_mobile(atom) { system.mobile.noise_angstrom } else { f64::INFINITY };
+    let mut moved = free.to_vec();
+    moved[atom] = confine(system, atom, add(free[atom], by.map(|x| x.clamp(-most, most))));
+    moved
+}
+
 /// Every free atom moved by up to `step` Å along each axis, at allowed heights and with no atoms nearer than `shortest`; in
 /// half of the cases every molecule as a whole, turned so that its atoms move by about as much. Mobile atoms move by no more
 /// than the width of their noise.

@@ -1,6 +1,8 @@
 //! What the model learns from a round, and when it stops. Each lesson is a file.
 
 mod boltzmann;
+mod renewal;
+mod targets;
 
 pub use boltzmann::Boltzmann;
 

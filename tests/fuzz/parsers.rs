@@ -164,7 +164,7 @@ pub fn configuration() -> Parser {
         "[system]\nfree = 'Pt'\n[potential]\nkind = 'ase'\ncalculator = 'a.b:C'\nworkers = 3\narguments = { x = { y = [1, 2] }, z = \
          'é', d = 1979-05-27T07:32:00Z }\ncall_limit_seconds = 9.5\n[engine]\nprecision = 'mixed'\n[guidance]\neta = 0.2\n[proposals]\nrelax_steps \
          = 3\n[placement]\nmethod = 'uniform'\n[relaxation]\nmax_steps = 100\n[random_search]\nevaluations = 100\n[basin_hopping]\n\
-         walkers = 2\nrestart_after = 5\n[evolution]\npopulation = 4\n",
+         walkers = 2\nrestart_after = 5\n[evolution]\npopulation = 4\n[annealing]\nmoves = 'all-atoms'\n",
         "[system]\nfree = 'Ar2'\n[potential]\nkind = 'i-pi'\ntcp_address = 'localhost:31415'\nbatch = 4\nbox_angstrom = 12.5\n",
     ]));
     let path = folder.path().join("search.toml");

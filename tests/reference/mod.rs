@@ -132,7 +132,7 @@ impl Reference {
                 widths: values("buffer.representation.radial_basis.widths"),
             },
             sde: Sde { sigma_min: number("sigma_min"), sigma_max: number("sigma_max"), rho: 1 },
-            reverse: ReverseSettings { steps: 500, t_min: 0.005, score_scale: 1.0 },
+            reverse: ReverseSettings { steps: 500, t_min: 0.005, score_scale: 1.0, basin_variance: None },
             training: TrainingSettings {
                 batch: 8,
                 learning_rate: 1e-3,

@@ -161,7 +161,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
         sizes: ModelSizes { features, blocks, radial_functions, cutoff_angstrom: 4.0, force_head: true },
         radial_basis: RadialBasis::even(radial_functions, 4.0),
         sde: Sde::default(),
-        reverse: ReverseSettings { steps: 20, t_min: 0.005, score_scale: 1.0 },
+        reverse: ReverseSettings { steps: 20, t_min: 0.005, score_scale: 1.0, basin_variance: None },
         training: TrainingSettings {
             batch: 4,
             learning_rate: 1e-3,
@@ -208,7 +208,12 @@ pub fn the_rate_falls<E: Engine>(open: impl Fn(&Setup) -> E, stream: RandomStrea
     setup.training.weight_decay = 50.0;
     setup.training.decay = Decay { last: 0.2 };
     let rate = setup.training.learning_rate;
-    let set = TrainingSet { positions: prior_structures(&setup.system, 6, 3), weights: vec![1.0; 6], forces: None };
+    let set = TrainingSet {
+        positions: prior_structures(&setup.system, 6, 3),
+        weights: vec![1.0; 6],
+        forces: None,
+        targets: Default::default(),
+    };
     let mut engine = open(&setup);
     let embedding = Layout::new(&setup.sizes).find("representation.embedding.weight").unwrap().offset;
     let uranium = |engine: &E| engine.state().unwrap().parameters[embedding + 92 * 6..][..6].to_vec();
@@ -244,7 +249,12 @@ pub fn learns_a_site<E: Engine>(
         let [x, y, _] = setup.system.cell.cartesian([0.2358, v, 0.0]);
         [x, y, height]
     });
-    let set = TrainingSet { positions: vec![vec![sites[0]]; 8], weights: vec![1.0; 8], forces: None };
+    let set = TrainingSet {
+        positions: vec![vec![sites[0]]; 8],
+        weights: vec![1.0; 8],
+        forces: None,
+        targets: Default::default(),
+    };
     let mut engine = open(&setup);
     let distance = |engine: &mut E| {
         let samples = engine.sample(stream, 0..n_samples, Sampler::Plain, &mut |_| Ok(())).unwrap();

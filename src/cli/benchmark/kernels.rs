@@ -36,7 +36,12 @@ pub fn profile(config: &Path, device: &str, steps: u32, out: Option<&Path>, as_j
     let search = &settings.sections.search;
     let noise = godiff::random::Noise::new(0, godiff::random::Purpose::Prior, 0);
     let members = (0..search.buffer as u32).map(|s| godiff::diffusion::prior(&setup.system, &noise, s));
-    let set = TrainingSet { positions: members.collect(), weights: vec![1.0; search.buffer], forces: None };
+    let set = TrainingSet {
+        positions: members.collect(),
+        weights: vec![1.0; search.buffer],
+        forces: None,
+        targets: Default::default(),
+    };
     let report = Report {
         version: version::BUILD,
         device: engine.device(),

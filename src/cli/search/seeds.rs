@@ -78,7 +78,7 @@ impl Seeds {
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
         };
-        if run.is_new() {
+        if !run.resume {
             let settings = &benchmark.entrants[0].settings;
             check::short(settings, check::Facts::of(settings).most_evaluations).into_iter().for_each(say);
         }

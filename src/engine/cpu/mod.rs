@@ -168,6 +168,11 @@ impl<T: Real> Engine for Cpu<T> {
         })
     }
 
+    fn set_basin_variance(&mut self, variance: Option<f64>) -> Result<()> {
+        self.setup.reverse.basin_variance = variance;
+        Ok(())
+    }
+
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {
         self.setup.check_loss(batch, loss)?;
         Ok(self.run_loss_and_gradient(batch, loss))

@@ -6,7 +6,7 @@ use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
 use crate::diffusion::{AtomProcess, forward_noise, remove_centre};
 use crate::engine::{
-    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, TrainingReport, TrainingSet,
+    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, Targets, TrainingReport, TrainingSet,
 };
 use crate::error::Result;
 use crate::random::{Noise, Purpose, host_generator};
@@ -113,6 +113,12 @@ impl<T: Real> Cpu<T> {
                 remove_centre(&mut noise);
                 for ((x, clean), e) in positions.iter_mut().zip(clean).zip(&noise) {
                     *x = std::array::from_fn(|d| clean[d] + sigma * e[d]);
+                }
+            }
+            if let Targets::Mixed { scores, mixture } = &set.targets {
+                for (atom, offset) in noise.iter_mut().enumerate() {
+                    let (score, bounds) = (scores[member][atom], system.confinement_of(atom));
+                    *offset = mixture.offset(*offset, score, sigma, clean[atom][2], bounds);
                 }
             }
             batch.positions.push(positions);

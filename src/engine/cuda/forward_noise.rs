@@ -1,12 +1,13 @@
 //! Launcher of `kernels/forward_noise.cu`: noisy batches of many training steps at once.
 
 use super::diffusion::Blocks;
-use crate::engine::{self, Setup, TrainingSet};
+use crate::engine::{self, Setup, Targets, TrainingSet};
 use crate::error::{Error, Result};
 use crate::gpu::arguments::diffusion::{Mobile, Region, Sde};
 use crate::gpu::arguments::forward_noise::{FORWARD_NOISE, ForwardNoiseArguments};
 use crate::gpu::arguments::random::NoiseKey;
 use crate::gpu::{Buffer, Pointer, Stream};
+use crate::objective::Mixture;
 use crate::random::{Noise, Purpose, host_generator};
 use crate::system::Vec3;
 use rand::seq::SliceRandom;
@@ -27,7 +28,7 @@ pub struct ForwardNoise {
     steps: Buffer<u32>,
     /// x_t, Å: \[S, n, 3\].
     pub positions: Buffer<f64>,
-    /// ε, or minus the target forces, eV/Å: \[S, n, 3\].
+    /// ε or its mixture with F/kT, or minus the target forces, eV/Å: \[S, n, 3\].
     pub offset: Buffer<f32>,
     /// sin πt, cos πt: \[S, 2\].
     pub time_features: Buffer<f32>,
@@ -43,6 +44,7 @@ struct Set {
     weights: Buffer<f64>,
     /// Positions and forces.
     forces: Option<[Buffer<f64>; 2]>,
+    mixed: Option<(Buffer<f64>, Mixture)>,
     order: Buffer<u32>,
     n_members: u32,
     n_force_members: u32,
@@ -121,11 +123,16 @@ impl ForwardNoise {
             stream.upload(&vectors.iter().flatten().flatten().copied().collect::<Vec<f64>>())
         };
         let forces = set.forces.as_ref().map(|set| Ok([upload(&set.positions)?, upload(&set.forces)?]));
+        let mixed = match &set.targets {
+            Targets::Noise => None,
+            Targets::Mixed { scores, mixture } => Some((upload(scores)?, *mixture)),
+        };
         let key = |purpose| NoiseKey::new(Noise::new(noise.seed, purpose, noise.iteration));
         self.set = Some(Set {
             clean: upload(&set.positions)?,
             weights: stream.upload(&set.weights)?,
             forces: forces.transpose()?,
+            mixed,
             order: stream.upload(&visiting_order(noise, n_members, n_epochs))?,
             n_members: n_members as u32,
             n_force_members: set.forces.as_ref().map_or(0, |forces| forces.positions.len()) as u32,
@@ -152,11 +159,16 @@ impl ForwardNoise {
             return Err(Error::Failed("internal error: there is no training set to noise".into()));
         };
         let of_forces = |k: usize| set.forces.as_ref().map_or(Pointer::NULL, |buffers| buffers[k].pointer());
+        let mixture =
+            set.mixed.as_ref().map_or(Mixture { mean_square: 0.0, force_share: 0.0 }, |(_, mixture)| *mixture);
         let arguments = ForwardNoiseArguments {
             clean: set.clean.pointer(),
             weights: set.weights.pointer(),
             force_clean: of_forces(0),
             force_targets: of_forces(1),
+            scores: set.mixed.as_ref().map_or(Pointer::NULL, |(scores, _)| scores.pointer()),
+            mean_square: mixture.mean_square,
+            force_share: mixture.force_share,
             order: set.order.pointer(),
             steps: self.steps.pointer(),
             positions: self.positions.pointer(),

@@ -247,6 +247,14 @@ impl Engine for Cuda {
         relax_with(structures, n_steps, progress, &mut |moving| advance_by_verb(self, &system, settings, moving))
     }
 
+    fn set_basin_variance(&mut self, variance: Option<f64>) -> Result<()> {
+        self.setup.reverse.basin_variance = variance;
+        match &self.sample_room {
+            Some(room) => room.process.set_basin_variance(&self.stream, variance),
+            None => Ok(()),
+        }
+    }
+
     fn loss_and_gradient(&mut self, batch: &NoisyBatch, loss: &Loss) -> Result<LossAndGradient> {
         self.setup.check_loss(batch, loss)?;
         let n = batch.positions.len();

@@ -16,6 +16,8 @@ pub struct ReverseProcess {
     n_structures: usize,
     /// The places of the mobile atoms, to which `constants` points: \[m, 3\], Å.
     _homes: Buffer<f64>,
+    /// Variance of the basins that the scaled score cools, Å²; negative without: \[1\].
+    basin_variance: Buffer<f64>,
     constants: ReverseArguments,
     /// Free positions, Å: \[S, n, 3\].
     pub positions: Buffer<f64>,
@@ -39,6 +41,7 @@ impl ReverseProcess {
         let n_free = system.n_free();
         let n_coordinates = 3 * n_structures * n_free;
         let homes = stream.upload_some(system.mobile.homes.as_flattened())?;
+        let basin_variance = stream.upload(&[on_device(reverse.basin_variance)])?;
         Ok(ReverseProcess {
             n_structures,
             constants: ReverseArguments {
@@ -48,6 +51,7 @@ impl ReverseProcess {
                 sde: Sde::new(&setup.sde),
                 t_min: reverse.t_min,
                 score_scale: reverse.score_scale,
+                basin_variance: basin_variance.pointer(),
                 prior_spread: 0.8 * (n_free as f64).cbrt(),
                 mobile_spread: system.mobile.noise_angstrom,
                 homes: homes.pointer(),
@@ -57,6 +61,7 @@ impl ReverseProcess {
                 ..ReverseArguments::default()
             },
             _homes: homes,
+            basin_variance,
             positions: stream.zeros(n_coordinates)?,
             steps: stream.zeros(n_structures)?,
             time_features: stream.zeros(2 * n_structures)?,
@@ -64,6 +69,14 @@ impl ReverseProcess {
             saved_steps: stream.zeros(n_structures)?,
             saved_time_features: stream.zeros(2 * n_structures)?,
         })
+    }
+
+    /// Sets the variance of the basins that the scaled score cools, Å².
+    ///
+    /// # Errors
+    /// `Failed` if the device is lost.
+    pub fn set_basin_variance(&self, stream: &Stream, variance: Option<f64>) -> Result<()> {
+        stream.write(&self.basin_variance, 0, &[on_device(variance)])
     }
 
     /// Sets structures `range` of the iteration to their start in the prior, before step 0.
@@ -137,4 +150,9 @@ impl ReverseProcess {
             ..self.constants
         })
     }
+}
+
+/// The variance as the kernel takes it.
+fn on_device(variance: Option<f64>) -> f64 {
+    variance.unwrap_or(-1.0)
 }

@@ -10,18 +10,19 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Keys with which a run is extended, as long as both configurations have them.
-const EXTENDING: [&str; 6] = [
+const EXTENDING: [&str; 7] = [
     "search.iterations",
     "search.samples_per_iteration",
     "search.kt_final_ev",
     "random_search.evaluations",
     "basin_hopping.evaluations",
     "evolution.evaluations",
+    "annealing.evaluations",
 ];
 /// The key of the time limit, which may also be new.
 pub const HOURS: &str = "search.hours";
 /// Sections of the baselines: a run that has one is not planned by `[search]`.
-const BASELINES: [&str; 3] = ["random_search", "basin_hopping", "evolution"];
+const BASELINES: [&str; 4] = ["random_search", "basin_hopping", "evolution", "annealing"];
 /// Sections that are about a model. Baselines have none.
 const OF_MODELS: [&str; 7] = ["model", "diffusion", "training", "engine", "guidance", "proposals", "transfer"];
 /// Keys of `[search]` that baselines use.

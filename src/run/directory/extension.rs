@@ -42,6 +42,7 @@ impl Asked {
             ("random_search.evaluations", sections.random_search.map(|section| section.evaluations)),
             ("basin_hopping.evaluations", sections.basin_hopping.map(|section| section.evaluations)),
             ("evolution.evaluations", sections.evolution.map(|section| section.evaluations)),
+            ("annealing.evaluations", sections.annealing.map(|section| section.evaluations)),
         ];
         let target = settings.target_copy();
         // A copy that is missing is written again, as it was.

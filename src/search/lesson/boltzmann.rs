@@ -1,5 +1,7 @@
 //! Score matching on a buffer that follows exp(−E/kT) (arXiv:2510.13448, eq. 5), and training on all known forces.
 
+use super::renewal::renew;
+use super::targets::targets;
 use super::{Lesson, Taught};
 use crate::buffer::effective_sample_size;
 use crate::config::Settings;
@@ -57,9 +59,11 @@ impl Lesson for Boltzmann<'_> {
         self.remember_forces(history);
         let (median_ev, ess) =
             (median(&sorted(buffer().map(|known| known.energy_ev))), effective_sample_size(&weights));
+        renew(self.settings, round, engine)?;
+        let targets = targets(self.settings, history, &places, &weights)?;
         let positions = buffer().map(|known| known.positions.clone()).collect();
         // Lent to the set, because the forces of the whole run are too much to copy in every round.
-        let set = TrainingSet { positions, weights, forces: self.forces.take() };
+        let set = TrainingSet { positions, weights, forces: self.forces.take(), targets };
         let training = engine.train(round.stream, &set, self.n_steps(), progress);
         self.forces = set.forces;
         Ok(Taught { training: training?, median_ev, effective_sample_size: Some(ess) })

@@ -4,8 +4,8 @@ use crate::archive::Archive;
 use crate::config::FirstSamples;
 use crate::diffusion::CorrectorSettings;
 use crate::engine::{
-    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, RandomStream, Sampler, TrainingReport,
-    TrainingSet, advance_by_verb, relax_with,
+    ForceSet, FreePositions, Loss, LossAndGradient, NoisyBatch, Progress, RandomStream, Sampler, Targets,
+    TrainingReport, TrainingSet, advance_by_verb, relax_with,
 };
 use crate::minima;
 use crate::potential::{Answer, Evaluation};
@@ -61,6 +61,7 @@ impl Fuse {
 pub struct Toy {
     system: System,
     state: ModelState,
+    basin_variance: Option<f64>,
     diverges_at: Option<u64>,
     heard: &'static Mutex<Heard>,
     fuse: &'static Fuse,
@@ -71,6 +72,8 @@ pub struct Heard {
     pub samplers: Vec<(u64, Sampler)>,
     pub force_sets: Vec<(u64, Option<ForceSet>)>,
     pub n_forces: usize,
+    pub targets: Vec<(u64, Targets)>,
+    pub restored: Vec<Vec<f64>>,
 }
 
 impl Toy {
@@ -99,7 +102,7 @@ impl Engine for Toy {
         let noise = Noise::new(stream.seed, Purpose::Prior, stream.iteration);
         let atom = |structure: usize, atom: u32| -> Vec3 {
             let [x, y, z, _] = noise.uniforms(structure as u32, 0, atom, 0);
-            [9.0 * x + self.state.parameters[0], 9.0 * y, 9.0 * z]
+            [9.0 * x + self.state.parameters[0] + self.basin_variance.unwrap_or(0.0), 9.0 * y, 9.0 * z]
         };
         Ok(range.map(|structure| vec![atom(structure, 0), atom(structure, 1)]).collect())
     }
@@ -119,9 +122,19 @@ impl Engine for Toy {
         }
         let n_forces = set.forces.as_ref().map_or(0, |forces| forces.positions.len());
         let shift: f64 = set.positions.iter().zip(&set.weights).map(|(atoms, weight)| weight * atoms[0][0]).sum();
-        self.state.parameters[0] += shift + n_forces as f64;
+        let targets = match &set.targets {
+            Targets::Noise => 0.0,
+            Targets::Mixed { scores, mixture } => scores[0][0][0] + mixture.mean_square,
+        };
+        self.heard.lock().unwrap().targets.push((stream.iteration, set.targets.clone()));
+        self.state.parameters[0] += shift + n_forces as f64 + 1e-3 * targets;
         self.state.steps += steps as u64;
         Ok(TrainingReport { loss: shift, force_loss: set.forces.as_ref().map(|_| 0.25), learning_rate: 1e-4 })
+    }
+
+    fn set_basin_variance(&mut self, variance: Option<f64>) -> Result<()> {
+        self.basin_variance = variance;
+        Ok(())
     }
 
     fn state(&self) -> Result<ModelState> {
@@ -130,6 +143,7 @@ impl Engine for Toy {
 
     fn restore(&mut self, state: &ModelState) -> Result<()> {
         self.state = state.clone();
+        self.heard.lock().unwrap().restored.push(state.parameters.clone());
         Ok(())
     }
 
@@ -269,7 +283,8 @@ impl Bench {
         let reporter = Reporter::lines(self.said.clone());
         let state = first_model(&self.settings, &reporter);
         let system = self.settings.system.clone();
-        let engine = Toy { system, state, diverges_at: self.diverges_at, heard: self.heard, fuse };
+        let engine =
+            Toy { system, state, basin_variance: None, diverges_at: self.diverges_at, heard: self.heard, fuse };
         let potential = Spring { energy: self.energy, force: self.force, calls: self.calls, fuse };
         let interrupted = &fuse.interrupted;
         let search = Search::new(&self.settings, Box::new(engine), Box::new(potential), run, &reporter, interrupted)?;

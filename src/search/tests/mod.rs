@@ -8,7 +8,8 @@ mod seeds;
 use super::drawing::missing;
 use super::*;
 use crate::archive::{Archive, Status};
-use crate::config::{Matching, Target};
+use crate::config::{KnownBasin, Matching, ScoreBasin, Target};
+use crate::engine::Targets;
 use crate::run::{Judge, Rejection, Stop, read_metrics};
 use bench::*;
 use std::ops::Range;
@@ -68,6 +69,58 @@ fn an_interrupted_search_with_a_population_ends_like_one_left_alone() {
 #[test]
 fn an_interrupted_search_from_placed_atoms_ends_like_one_left_alone() {
     interrupted_everywhere_in(bench_from_placed_atoms);
+}
+
+/// Targets follow from the archive and the temperature, fresh parameters from the round, the basin from the buffer.
+#[test]
+fn an_interrupted_search_with_another_objective_ends_like_one_left_alone() {
+    interrupted_everywhere("[objective]\nkind = 'target-score'\n");
+    interrupted_everywhere_in(|| {
+        let mut bench = Bench::new();
+        let sections = &mut bench.settings.sections;
+        sections.training.reinitialise_every = Some(2);
+        sections.diffusion.score_scale = 1.5;
+        sections.diffusion.score_basin_angstrom = Some(ScoreBasin::Known(KnownBasin::Auto));
+        bench
+    });
+}
+
+/// The targets that training gets are F/kT of the buffer at the temperature of the round, and the first buffer gives a basin.
+#[test]
+fn the_objective_reaches_the_engine() {
+    let bench = Bench::with("[objective]\nkind = 'target-score'\nforce_share = 0.5\n");
+    bench.run(NEVER).unwrap();
+    let heard = bench.heard.lock().unwrap();
+    let kts = [5.0, (5.0f64 * 0.02).sqrt(), 0.02];
+    for ((iteration, targets), kt_ev) in heard.targets.iter().zip(kts) {
+        let Targets::Mixed { scores, mixture } = targets else { panic!("iteration {iteration}: {targets:?}") };
+        // The force on every atom is 0.5 eV/Å along each axis.
+        let near = |x: &f64| (x - 0.5 / kt_ev).abs() < 1e-9;
+        assert!(scores.iter().flatten().flatten().all(near), "{iteration}: {scores:?}");
+        assert!((mixture.force_share, mixture.mean_square > 0.0) == (0.5, true));
+    }
+    assert_eq!(heard.targets.len(), 3);
+    let plain = Bench::new();
+    plain.run(NEVER).unwrap();
+    assert!(plain.heard.lock().unwrap().targets.iter().all(|(_, targets)| *targets == Targets::Noise));
+    let named = Bench::with("[objective]\nkind = 'boltzmann'\n");
+    named.run(NEVER).unwrap();
+    assert_eq!(named.results(), plain.results(), "the default has a name");
+}
+
+/// Parameters start afresh where the configuration says so, and never by themselves.
+#[test]
+fn parameters_start_afresh() {
+    let fresh_at = |every: Option<usize>| {
+        let mut bench = Bench::new();
+        bench.settings.sections.training.reinitialise_every = every;
+        bench.run(NEVER).unwrap();
+        let restored = bench.heard.lock().unwrap().restored.clone();
+        restored
+    };
+    let [first, second] = [fresh_at(None), fresh_at(Some(1))];
+    assert_eq!((first.len(), second.len()), (1, 3));
+    assert!(second[1] != second[0] && second[2] != second[1], "other parameters each time");
 }
 
 fn interrupted_everywhere(sections: &str) {
