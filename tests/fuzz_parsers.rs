@@ -48,3 +48,14 @@ parsers! {
     archive_rows: archives::rows();
     archive_database: archives::database();
 }
+
+/// What the fuzzers of fuzz/ begin with is taken as it should be, and some of it is valid.
+#[test]
+fn seeds_of_the_guided_fuzzers() {
+    for (name, parser) in parsers::all() {
+        let parser = parser();
+        assert_eq!(parser.name, name);
+        let valid = parser.guided_seeds().filter(|seed| parser.guided(seed).unwrap().is_ok()).count();
+        assert!(valid > 0, "{name} has no valid seed");
+    }
+}

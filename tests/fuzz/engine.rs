@@ -123,13 +123,13 @@ impl Parser {
     /// Reads an input of a fuzzer that coverage guides: its first byte chooses the form and the random numbers of [`Form::pack`].
     ///
     /// # Errors
-    /// What is wrong with how it was read.
-    pub fn guided(&self, input: &[u8]) -> Result<(), String> {
-        let Some((&choice, rest)) = input.split_first() else { return Ok(()) };
+    /// What is wrong with how it was read; within, the sentence of a refusal.
+    pub fn guided(&self, input: &[u8]) -> Result<Result<(), String>, String> {
+        let Some((&choice, rest)) = input.split_first() else { return Ok(Ok(())) };
         let form = &self.forms[usize::from(choice) % self.forms.len()];
         let mut bytes = (form.pack)(&mut random(0, self.name, u64::from(choice)), rest.to_vec());
         bytes.truncate(self.longest);
-        self.judge(&bytes).map(drop)
+        self.judge(&bytes).map(|(outcome, _)| outcome)
     }
 
     /// The valid inputs of [`Parser::guided`].

@@ -27,7 +27,6 @@ use zip::write::SimpleFileOptions;
 const KB: usize = 1000;
 
 /// All parsers of this file, by name.
-#[allow(dead_code, reason = "for the fuzzers; the tests name them")]
 pub fn all() -> Vec<(&'static str, fn() -> Parser)> {
     vec![
         ("configuration", configuration),
