@@ -45,10 +45,13 @@ fn results(folder: &Path) -> serde_json::Value {
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("results.json")).unwrap()).unwrap();
     for entrant in json.as_array_mut().unwrap() {
         for run in entrant["runs"].as_array_mut().unwrap() {
-            ["seconds", "outside_seconds"].map(|key| run.as_object_mut().unwrap().remove(key));
+            for key in ["seconds", "outside_seconds"] {
+                run.as_object_mut().unwrap().remove(key);
+            }
         }
-        let times = ["seconds_per_hit", "outside_seconds_per_hit", "quickest"];
-        times.map(|key| entrant.as_object_mut().unwrap().remove(key));
+        for key in ["seconds_per_hit", "outside_seconds_per_hit", "quickest"] {
+            entrant.as_object_mut().unwrap().remove(key);
+        }
     }
     json
 }

@@ -46,7 +46,9 @@ fn json(path: &Path) -> Json {
 fn table(folder: &Path) -> Json {
     let mut table = json(&folder.join("seeds.json"));
     for seed in table["seeds"].as_array_mut().unwrap() {
-        seed.as_object_mut().unwrap().remove("seconds");
+        for key in ["seconds", "outside_seconds"] {
+            seed.as_object_mut().unwrap().remove(key);
+        }
     }
     table
 }

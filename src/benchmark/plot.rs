@@ -108,6 +108,7 @@ mod tests {
             target_first_evaluation: target,
             best_energy_ev: Some(1.0),
             seconds: 1.0,
+            outside_seconds: None,
         };
         let runs = vec![run(0, Some(100)), run(1, None)];
         let course = |energy: f64| Course::new([(1, Some(energy + 2.0)), (2, Some(energy))]);

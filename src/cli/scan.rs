@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 /// the template are relaxed with it, from their places in the template; nothing else moves.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A point takes some 15 evaluations, with mobile atoms some 30. The ending of the file's name decides about the format: JSON (grid, a, b, energies_ev,
+A point takes some 15 evaluations, with mobile atoms some 20. The ending of the file's name decides about the format: JSON (grid, a, b, energies_ev,
 heights_angstrom), extended XYZ (a structure for each point) or a picture. An interrupted scan writes the points that it has
 finished.
 
