@@ -75,14 +75,14 @@ class Model:
         return np.array([vectors(forces or b"") for _, forces in scored])
 
     def calculator(self, *, device: str = "auto") -> LearnedForces:
-        """A calculator of ASE with the learned forces. It has no energy: use an optimiser that needs none, such as BFGS."""
+        """A calculator of ASE with the learned forces. Its energy is NaN: use an optimiser that goes by forces, such as BFGS."""
         return LearnedForces(self, device)
 
 
 class LearnedForces(Calculator):
-    """Forces of a model as a calculator of ASE."""
+    """Forces of a model as a calculator of ASE. A model has no energy, and ASE's optimisers ask for one: it is NaN."""
 
-    implemented_properties = ["forces"]
+    implemented_properties = ["energy", "forces"]
 
     def __init__(self, model: Model, device: str = "auto"):
         super().__init__()
@@ -96,4 +96,5 @@ class LearnedForces(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         super().calculate(atoms, properties, system_changes)
+        self.results["energy"] = float("nan")
         self.results["forces"] = self.model.forces(self.atoms, device=self.device)[0]

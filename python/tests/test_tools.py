@@ -59,7 +59,10 @@ def test_a_model_samples_scores_and_gives_forces(task, tmp_path):
     forces = samples[0].get_forces()
     assert np.array_equal(forces[8], model.forces(samples[0])[0, 8]) and abs(forces[8]).max() > 0
     assert (forces[:8] == 0).all(), "the constraint holds the template's atoms"
+    before = samples[0].positions.copy()
     ase.optimize.BFGS(samples[0], logfile=None).run(fmax=0.0, steps=2)
+    moved = abs(samples[0].positions - before).max(axis=1)
+    assert (moved[:8] == 0).all() and moved[8] > 0
     with pytest.raises(ValueError, match="give a diffusion time from 0 to 1"):
         model.score(samples, 2.0)
     with pytest.raises(ValueError):
