@@ -115,8 +115,7 @@ fn parameters_start_afresh() {
         let mut bench = Bench::new();
         bench.settings.sections.training.reinitialise_every = every;
         bench.run(NEVER).unwrap();
-        let restored = bench.heard.lock().unwrap().restored.clone();
-        restored
+        bench.heard.lock().unwrap().restored.clone()
     };
     let [first, second] = [fresh_at(None), fresh_at(Some(1))];
     assert_eq!((first.len(), second.len()), (1, 3));
