@@ -70,9 +70,9 @@ pub fn clock(results: &[Results]) -> Option<(String, Vec<[String; 5]>)> {
         let quickest = match results.quickest {
             None if !several || outside_seconds_per_hit.is_none() => "-".to_owned(),
             None => "never".to_owned(),
-            Some(Quickest { above_seconds, below_seconds: None }) if above_seconds == 0.0 => "any time".to_owned(),
+            Some(Quickest { above_seconds: 0.0, below_seconds: None }) => "any time".to_owned(),
             Some(Quickest { above_seconds, below_seconds: None }) => format!("above {}", time(above_seconds)),
-            Some(Quickest { above_seconds, below_seconds: Some(below) }) if above_seconds == 0.0 => {
+            Some(Quickest { above_seconds: 0.0, below_seconds: Some(below) }) => {
                 format!("below {}", time(below))
             }
             Some(Quickest { above_seconds, below_seconds: Some(below) }) => {
