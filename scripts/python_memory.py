@@ -21,8 +21,8 @@ KEYS = {
     "model": {"features": 8, "blocks": 1, "radial_functions": 8},
     "steps": 10,
     "iterations": 1,
-    "samples_per_iteration": 4,
-    "buffer": 4,
+    "samples_per_iteration": 8,
+    "buffer": 8,
     "training": {"steps_per_iteration": 2, "batch": 2},
     "progress": False,
 }
@@ -43,8 +43,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(n):
             out = Path(folder) / "run"
-            run = godiff.search(template=slab, calculator=EMT(), seed=number, out=out, **KEYS)
-            assert run.best is not None and len(run.structures["energy"]) == 4
+            try:
+                run = godiff.search(template=slab, calculator=EMT(), seed=number, out=out, **KEYS)
+                assert run.best is not None and len(run.structures["energy"]) == 8
+            except RuntimeError as error:
+                # With so few samples, all may be too close to the template.
+                print(f"seed {number}: {error}", flush=True)
             shutil.rmtree(out)
             if number == 0 or (number + 1) % max(1, n // 10) == 0:
                 print(f"{number + 1:6} searches: {resident_mib():7.1f} MiB", flush=True)

@@ -1,4 +1,4 @@
-"""One Pt atom on a stepped Pt surface: the search of the README, in Python. Some seconds; writes adatom.png.
+"""One Pt atom on a stepped Pt surface: the search of the README, in Python. A minute at most; writes adatom.png.
 
 python python/examples/adatom.py
 """

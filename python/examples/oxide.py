@@ -1,4 +1,4 @@
-"""Three Au atoms on MgO(001) with an external calculator, and what the samples have in common. A minute; writes oxide.png.
+"""Three Au atoms on MgO(001) with an external calculator. Some minutes; writes oxide.png.
 
 The calculator is an object of Python like any other: Lennard-Jones pairs, for the example's sake, in place of MACE or a DFT code.
 Its lengths and depths are rough (Au–Au from the metal's distance and a third of its cohesion, Au–O and Au–Mg weaker): they show
@@ -57,7 +57,7 @@ class GoldOnMagnesia(Calculator):
 
 
 def template() -> Atoms:
-    """Two layers of MgO(001), 3 × 3 cells; the lower one is fixed."""
+    """Two layers of MgO(001), 2 × 2 cubic cells; the lower layer is fixed."""
     slab = surface(bulk("MgO", "rocksalt", a=4.21, cubic=True), (0, 0, 1), 1, vacuum=8.0).repeat((2, 2, 1))
     slab.pbc = (True, True, False)
     lower = slab.positions[:, 2] < slab.positions[:, 2].mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import json
 import logging
 import sys
 import threading
@@ -39,8 +40,6 @@ def evaluator(calculator: Any) -> Evaluate:
     context = contextvars.copy_context()
 
     def evaluate(structures: list[Parts]) -> Answers:
-        import json
-
         atoms = [
             worker.with_extras(bare_atoms(one), json.loads(one["extras"])) if one["extras"] else bare_atoms(one)
             for one in structures

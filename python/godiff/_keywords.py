@@ -13,7 +13,7 @@ import numpy as np
 
 from godiff import _core
 from godiff._atoms import fixed_atoms, parts
-from godiff._calculator import potential_of
+from godiff._calculator import Evaluate, potential_of
 
 Config = str | os.PathLike[str] | Mapping[str, Any] | None
 
@@ -38,6 +38,11 @@ def settings(config: Config, calculator: Any, keys: Mapping[str, Any]) -> _core.
                 '"ase.calculators.emt:EMT", with its arguments in arguments={…}'
             )
     _follow_constraints(given)
+    return read(base, given, evaluate)
+
+
+def read(base: str | os.PathLike[str] | None, given: Mapping[str, Any], evaluate: Evaluate | None) -> _core.Settings:
+    """The settings of the file `base`, if there is one, with `given` in place of its values; Atoms may stand for files."""
     with tempfile.TemporaryDirectory(prefix="godiff-") as folder:
         return _core.Settings(_Plain(Path(folder)).table(given), base, os.getcwd(), evaluate)
 

@@ -15,6 +15,7 @@ import numpy as np
 from godiff import _core
 from godiff._atoms import to_atoms, vectors
 from godiff._calculator import potential_of
+from godiff._keywords import read
 from godiff._progress import Callback, listener
 
 if TYPE_CHECKING:
@@ -209,17 +210,11 @@ class Run:
         return self.extend(**options)
 
     def _settings(self, keys: Mapping[str, Any], calculator: Any) -> _core.Settings:
-        from godiff._keywords import _Plain
-
         if calculator is not None:
             self._calculator = calculator
         evaluate = None if self._calculator is None else potential_of(self._calculator)[1]
         changed = {key: value for key, value in keys.items() if value is not None}
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="godiff-") as folder:
-            plain = _Plain(Path(folder)).table(changed)
-            return _core.Settings(plain, self.folder / "config.toml", os.getcwd(), evaluate)
+        return read(self.folder / "config.toml", changed, evaluate)
 
 
 class Runs(Sequence[Run]):

@@ -28,6 +28,9 @@ import godiff
         ({"calculator": lambda: EMT()}, "workers cannot import"),
         ({"seeds": [1, 1]}, "seeds is .* give different whole numbers"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"system": 3}, "system is no table of keys"),
+        ({"potential": "emt"}, "potential and calculator are both given"),
+        ({"seed": 2**70}, "seed is 1180591620717411303424: the number is too large"),
     ],
 )
 def test_bad_input_is_a_value_error(task, tmp_path, keys, sentence):
@@ -52,7 +55,7 @@ def test_other_constraints_are_refused(task, slab, tmp_path):
 
 
 def test_a_disk_that_fails_is_an_os_error(slab):
-    with pytest.raises((OSError, ValueError)):
+    with pytest.raises(OSError, match="cannot be written"):
         godiff._core.write_structures("/proc/none.xyz", [godiff._atoms.parts(slab)])
 
 
@@ -142,3 +145,34 @@ def test_a_calculator_that_cannot_be_pickled_is_called_here(task, tmp_path):
 
     run = godiff.search(calculator=Local(), out=tmp_path / "run", **task)
     assert run.status == "done" and "Local" in run.config
+
+
+def test_other_questions_have_sentences_too(task, slab, tmp_path):
+    run = godiff.search(calculator="emt", out=tmp_path / "run", **task)
+    keys = task | {"calculator": "emt"}
+    with pytest.raises(ValueError, match="there is no method 'annealing'; write one of search, rss"):
+        godiff.baseline("annealing", out=tmp_path / "other", **keys)
+    with pytest.raises(ValueError, match="cu has no target; a benchmark counts"):
+        godiff.benchmark({"cu": None}, out=tmp_path / "other", **keys)
+    with pytest.raises(ValueError, match="the model has no learned forces"):
+        run.model.forces(run.best)
+    with pytest.raises(ValueError, match="this table holds no structures"):
+        run.history.atoms(0)
+    other = run.best
+    other.cell[2, 2] += 1
+    with pytest.raises(ValueError, match="the second structure has another cell than the first"):
+        godiff.same_structure(run.best, other)
+    with pytest.raises(TypeError, match="a structure is an ase.Atoms here, and this is a str"):
+        godiff.relax(["a.xyz"], "emt")
+    with pytest.raises(TypeError, match="free is a object: a configuration holds"):
+        godiff.search(out=tmp_path / "other", **keys | {"free": object()})
+    with pytest.raises(RuntimeError, match="cannot start 1 threads"):
+        godiff.threads(1)
+
+    def act(calculator):
+        raise RuntimeError("no")
+
+    with pytest.raises(
+        RuntimeError, match="structure 0 has no energy: given up because the potential raised RuntimeError: no"
+    ):
+        godiff.evaluate(slab, Odd(act))

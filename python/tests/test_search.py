@@ -206,7 +206,9 @@ def test_a_baseline_takes_the_same_task(task, tmp_path):
 
 def test_a_benchmark_counts_both_methods(task, tmp_path):
     target = godiff.search(calculator="emt", out=tmp_path / "known", **task).minima(relax=True)[0]
-    keys = {key: value for key, value in task.items()} | {"target": {"structure": target, "match": {"energy_within_ev": 0.5}}}
+    keys = {key: value for key, value in task.items()} | {
+        "target": {"structure": target, "match": {"energy_within_ev": 0.5}}
+    }
     keys["random_search"] = {"evaluations": 40}
     results = godiff.benchmark(
         {"cu": None}, ("search", "rss"), calculator="emt", runs=1, out=tmp_path / "benchmark", **keys

@@ -157,7 +157,7 @@ mod tests {
     /// Single keys, sections and names lead to the same settings as a file.
     #[test]
     fn keywords_are_a_configuration() {
-        let template = "template = 'structures/pt-stepped-slab.xyz'";
+        let template = "template = 'structures/pt-stepped.xyz'";
         let file = format!(
             "[system]\n{template}\nfree = 'Pt'\nconfinement = {{ above_template_angstrom = [1.0, 5.0] }}\n[potential]\n\
              kind = 'emt'\n[search]\niterations = 3\n[training]\nbatch = 4\n[guidance]\n"
