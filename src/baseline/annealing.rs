@@ -67,13 +67,14 @@ impl<'a> Annealing<'a> {
                 continue;
             }
             let (trial, chance) = self.propose(chain, &at.free);
-            let allowed = session.judge.rejects(&trial).is_none() && self.is_contained(&trial);
+            let allowed = session.judge.rejects(&trial).is_none() && self.stays_contained(&at.free, &trial);
             let chain = &mut self.chains[k];
             (chain.trial, chain.chance) = (trial, chance);
             if allowed {
                 return Ok(self.settings.system.structure(&chain.trial));
             }
             chain.decide(None);
+            session.stop.check_user()?;
         }
     }
 
@@ -102,11 +103,10 @@ impl<'a> Annealing<'a> {
         }
     }
 
-    /// Whether all atoms are in the container, if there is one.
-    fn is_contained(&self, free: &[Vec3]) -> bool {
-        let Some(radius) = self.own.container_angstrom else { return true };
-        let centre: Vec3 = std::array::from_fn(|x| free.iter().map(|r| r[x]).sum::<f64>() / free.len() as f64);
-        free.iter().all(|&r| norm(sub(r, centre)) <= radius)
+    /// Whether no atom leaves the container, if there is one, in the move from `at` to `trial`. A start may lie outside; its atoms
+    /// may move inwards.
+    fn stays_contained(&self, at: &[Vec3], trial: &[Vec3]) -> bool {
+        self.own.container_angstrom.is_none_or(|radius| farthest(trial) <= radius.max(farthest(at)))
     }
 
     /// Ends the walk of chain `k`: its lowest structure is relaxed, or the next cooling begins.
@@ -164,6 +164,12 @@ impl Activity for Annealing<'_> {
     fn settle(&mut self, session: &mut Session, status: RunStatus) -> Result<()> {
         self.ledger.settle(session, status)
     }
+}
+
+/// The largest distance of an atom from the centre of all, Å.
+fn farthest(free: &[Vec3]) -> f64 {
+    let centre: Vec3 = std::array::from_fn(|x| free.iter().map(|r| r[x]).sum::<f64>() / free.len() as f64);
+    free.iter().map(|&r| norm(sub(r, centre))).fold(0.0, f64::max)
 }
 
 /// The state of one chain.
@@ -329,6 +335,12 @@ mod tests {
         assert!(end.free.iter().flatten().zip(expected.iter().flatten()).all(|(&a, &b)| (a - b).abs() < 1e-12));
         assert!(near(end.energy, numbers(&file, "end_energy")[0]));
         assert!(chain.lowest.unwrap().energy <= end.energy);
+    }
+
+    #[test]
+    fn the_container_is_around_the_centre() {
+        assert_eq!(farthest(&[[1.0, 0.0, 0.0], [5.0, 0.0, 0.0]]), 2.0);
+        assert_eq!(farthest(&[[7.0, -3.0, 2.0]]), 0.0);
     }
 
     #[test]

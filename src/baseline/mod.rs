@@ -1,6 +1,6 @@
 //! The methods that GO-Diff is compared with: random structure search, basin hopping, an evolutionary search and simulated
-//! annealing. They share the system, the confinement, the potential, the archive, the target and the run folder with [`crate::search`], and every
-//! evaluation counts, also those of relaxations.
+//! annealing. They share the system, the confinement, the potential, the archive, the target and the run folder with
+//! [`crate::search`], and every evaluation counts, also those of relaxations.
 //!
 //! The first three make up structures and relax them. They differ in the choice of the next start, which a `Strategy` makes.
 //! `Relaxations` relaxes several of these starts side by side, with one evaluation of each slot in a round. Annealing moves without

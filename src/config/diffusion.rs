@@ -5,6 +5,9 @@ use crate::diffusion::Sde;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
+/// Widest basin, Å: the square of a width must be a number.
+const WIDEST_BASIN: f64 = 1000.0;
+
 /// `[diffusion]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -89,6 +92,8 @@ impl DiffusionSection {
         let Some(basin) = self.score_basin_angstrom else { return Ok(()) };
         if let ScoreBasin::Width(width) = basin {
             keys.positive("score_basin_angstrom", width)?;
+            let message = format!("{width} is more than {WIDEST_BASIN}: no basin is that wide");
+            keys.require(width <= WIDEST_BASIN, "score_basin_angstrom", message)?;
         }
         let message = "has no effect where score_scale is 1; give score_scale too, or leave this key out";
         keys.require(self.score_scale != 1.0, "score_basin_angstrom", message)
