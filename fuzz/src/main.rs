@@ -47,8 +47,8 @@ fuzz_target!(init: drop(LazyLock::force(&PARSER)), |input: &[u8]| {
 });
 
 fn parser(name: &str) -> Parser {
-    let parsers = parsers::all().into_iter().chain([("rows", archives::rows as fn() -> Parser)]);
-    let parsers: Vec<_> = parsers.chain([("database", archives::database as fn() -> Parser)]).collect();
+    let archives: [parsers::Named; 2] = [("rows", archives::rows), ("database", archives::database)];
+    let parsers: Vec<parsers::Named> = parsers::all().into_iter().chain(archives).collect();
     let Some((_, make)) = parsers.iter().find(|(of, _)| *of == name) else {
         let names: Vec<_> = parsers.iter().map(|(name, _)| *name).collect();
         eprintln!("GODIFF_FUZZ_ONLY is one of {}", names.join(", "));

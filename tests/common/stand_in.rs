@@ -1,4 +1,4 @@
-//! Builds the stand-ins for libraries of NVIDIA (tests/fixtures/stand_ins).
+//! Builds the libraries of tests/fixtures/stand_ins: stand-ins for those of NVIDIA, and the recorder of a run's calls.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -26,8 +26,11 @@ use zip::write::SimpleFileOptions;
 /// What any parser may take: tables, messages, buffers.
 const KB: usize = 1000;
 
-/// All parsers of this file, by name.
-pub fn all() -> Vec<(&'static str, fn() -> Parser)> {
+/// A parser's name and what makes it.
+pub type Named = (&'static str, fn() -> Parser);
+
+/// All parsers of this file.
+pub fn all() -> Vec<Named> {
     vec![
         ("configuration", configuration),
         ("xyz", xyz),

@@ -70,7 +70,7 @@ fn tables_in_tables_without_end() {
 #[test]
 fn tables_in_tables_of_run_folders() {
     let folder = tempfile::tempdir().unwrap();
-    for nested in ["a.", "a = { b 0], "] {
+    for nested in ["a = { b 0], ", "a = { [], "] {
         let deep = format!("[search]\n{}a = 1\n", nested.repeat(20_000));
         let segment = serde_json::json!({
             "first_iteration": 0, "evaluations": 0, "changes": [], "config": deep,
