@@ -19,6 +19,7 @@ mod relaxation;
 mod search;
 mod seeds;
 mod source;
+mod stopping;
 mod system;
 mod target;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use proposals::ProposalSection;
 pub use relaxation::{Record, RelaxationSection};
 pub use search::{FirstSamples, SearchSection};
 pub use seeds::SeedsSection;
+pub use stopping::StoppingSection;
 pub use system::{ConfinementSection, SystemSection};
 pub use target::{Matching, Target, TargetSection};
 pub use training::{EngineSection, TrainingSection};
@@ -172,7 +174,7 @@ impl Settings {
 
     /// The part of the configuration that an engine needs.
     pub fn setup(&self) -> Setup {
-        let File { model, diffusion, training, engine, guidance, .. } = &self.sections;
+        let File { model, diffusion, training, stopping, engine, guidance, .. } = &self.sections;
         let even = || RadialBasis::even(model.radial_functions, model.cutoff_angstrom);
         Setup {
             system: self.system.clone(),
@@ -191,6 +193,7 @@ impl Settings {
                 weight_decay: training.weight_decay,
                 gradient_clip: training.gradient_clip,
                 weighting: training.weighting,
+                stop: stopping.as_ref().map(StoppingSection::rule),
             },
             guidance: guidance.as_ref().map(GuidanceSection::settings),
             precision: engine.precision,

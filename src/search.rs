@@ -227,9 +227,11 @@ impl Loop<'_> {
         let known = self.history.last().map_or(&[][..], |last| &self.history.known()[last.n_known_before..]);
         let energies = known.iter().map(|known| known.energy_ev);
         let metrics = IterationMetrics {
+            buffer: Some(taught.n_structures as u64),
             buffer_median_ev: taught.median_ev,
             effective_sample_size: taught.effective_sample_size,
-            loss: Some(taught.training.loss),
+            training_steps: taught.training.steps as u64,
+            loss: self.settings.sections.training.score.then_some(taught.training.loss),
             force_loss: taught.training.force_loss,
             learning_rate: taught.training.learning_rate,
             ..IterationMetrics::new(round.number, round.kt_ev, counts, energies, seconds)

@@ -22,6 +22,7 @@ fn progress(iterations_done: u32) -> SearchProgress {
         seed: 7,
         evaluations: u64::from(iterations_done) * 32,
         samples: u64::from(iterations_done) * 32,
+        training_steps: 0,
         best: None,
         target_first_evaluation: None,
         seconds: f64::from(iterations_done) / 3.0,

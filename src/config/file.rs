@@ -3,9 +3,9 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
-    ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
-    SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
+    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection,
+    GuidanceSection, ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection,
+    SearchSection, SeedsSection, StoppingSection, SystemSection, TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::Result;
 use crate::potential::PotentialSettings;
@@ -42,6 +42,9 @@ pub struct File {
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
+    /// When training ends early, if it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<StoppingSection>,
     /// How a GPU computes.
     #[serde(default)]
     pub engine: EngineSection,
@@ -104,6 +107,8 @@ impl File {
         self.diffusion.check(keys("diffusion"))?;
         self.search.check(keys("search"))?;
         self.training.check(keys("training"), self.search.buffer)?;
+        self.training.check_score(keys("training"), &self.search, self.proposals)?;
+        self.stopping.map_or(Ok(()), |section| section.check(keys("stopping"), &self.training))?;
         self.guidance.map_or(Ok(()), |section| section.check(keys("guidance")))?;
         self.proposals.map_or(Ok(()), |section| section.check(keys("proposals"), guided))?;
         self.target.as_ref().map_or(Ok(()), |section| section.check(keys("target")))?;

@@ -60,7 +60,7 @@ impl Setup {
             self.needed_guidance("training on forces")?;
         }
         let empty = |what| Err(Error::Failed(format!("there is nothing to train on: the {what} is empty")));
-        if set.positions.is_empty() {
+        if set.positions.is_empty() && set.forces.is_none() {
             return empty("training set");
         }
         if set.forces.as_ref().is_some_and(|forces| forces.positions.is_empty()) {

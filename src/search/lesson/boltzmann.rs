@@ -9,7 +9,8 @@ use crate::gpu::profiler_range;
 use crate::run::{History, Round};
 use crate::statistics::{median, sorted};
 
-/// The lesson of GO-Diff: a fresh optimiser, a fixed number of steps.
+/// The lesson of GO-Diff: a fresh optimiser, and as many steps as asked for, or fewer with `[stopping]`. With `score = false` the
+/// force head learns alone.
 #[derive(Debug)]
 pub struct Boltzmann<'a> {
     settings: &'a Settings,
@@ -57,11 +58,14 @@ impl Lesson for Boltzmann<'_> {
         self.remember_forces(history);
         let (median_ev, ess) =
             (median(&sorted(buffer().map(|known| known.energy_ev))), effective_sample_size(&weights));
-        let positions = buffer().map(|known| known.positions.clone()).collect();
+        let (positions, weights) = match self.settings.sections.training.score {
+            true => (buffer().map(|known| known.positions.clone()).collect(), weights),
+            false => Default::default(),
+        };
         // Lent to the set, because the forces of the whole run are too much to copy in every round.
         let set = TrainingSet { positions, weights, forces: self.forces.take() };
         let training = engine.train(round.stream, &set, self.n_steps(), progress);
         self.forces = set.forces;
-        Ok(Taught { training: training?, median_ev, effective_sample_size: Some(ess) })
+        Ok(Taught { training: training?, n_structures: places.len(), median_ev, effective_sample_size: Some(ess) })
     }
 }
