@@ -4,6 +4,7 @@
 //! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `seeds.xyz`,
 //! `transfer.safetensors`). So the folder needs nothing outside itself and may be moved.
 
+mod adaptive;
 mod baseline;
 pub(crate) mod depth;
 mod diffusion;
@@ -27,6 +28,7 @@ mod tests;
 mod training;
 mod transfer;
 
+pub use adaptive::AdaptiveSection;
 pub use baseline::{BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
 pub use diffusion::DiffusionSection;
 pub use file::File;

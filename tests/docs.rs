@@ -125,7 +125,7 @@ fn the_tables_name_every_key() {
 #[test]
 fn the_tables_name_the_defaults() {
     let with_potential = |potential: &str| {
-        let optional = "[stopping]\n[guidance]\n[proposals]\n[placement]\n[relaxation]\n[random_search]\n\
+        let optional = "[adaptive]\n[stopping]\n[guidance]\n[proposals]\n[placement]\n[relaxation]\n[random_search]\n\
                         [basin_hopping]\n[evolution]\n";
         let optional = format!("{optional}[[fragments]]\nfile = \"structures/co.xyz\"\n");
         let template = "template = \"structures/pt111-6x6x2.xyz\"\nmobile = { layers = 1 }";

@@ -3,7 +3,7 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection,
+    AdaptiveSection, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection,
     GuidanceSection, ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection,
     SearchSection, SeedsSection, StoppingSection, SystemSection, TargetSection, TrainingSection, TransferSection,
 };
@@ -39,6 +39,9 @@ pub struct File {
     /// The annealing loop.
     #[serde(default)]
     pub search: SearchSection,
+    /// What follows from what the search finds, in place of keys of `[search]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptiveSection>,
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
@@ -106,6 +109,7 @@ impl File {
         self.model.check(keys("model"), guided)?;
         self.diffusion.check(keys("diffusion"))?;
         self.search.check(keys("search"))?;
+        self.adaptive.map_or(Ok(()), |section| section.check(keys("adaptive"), &self.search, self.training.batch))?;
         self.training.check(keys("training"), self.search.buffer)?;
         self.training.check_score(keys("training"), &self.search, self.proposals)?;
         self.stopping.map_or(Ok(()), |section| section.check(keys("stopping"), &self.training))?;

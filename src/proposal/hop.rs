@@ -116,7 +116,7 @@ impl Proposal for Hop<'_> {
     }
 
     fn begin(&mut self, _round: &Round, history: &History) -> Result<()> {
-        let (places, weights) = history.draw(self.settings.sections.search.buffer);
+        let (places, weights) = history.draw();
         self.from = places.into_iter().map(|place| history.known()[place].positions.clone()).collect();
         self.weights = weights;
         if self.section.hop_tries > 1 {

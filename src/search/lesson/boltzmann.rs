@@ -51,7 +51,7 @@ impl Lesson for Boltzmann<'_> {
         progress: Progress,
     ) -> Result<Taught> {
         let range = profiler_range("buffer");
-        let (places, weights) = history.draw(self.settings.sections.search.buffer);
+        let (places, weights) = history.draw();
         drop(range);
         let _range = profiler_range("train");
         let buffer = || places.iter().map(|&place| &history.known()[place]);
