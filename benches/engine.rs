@@ -41,6 +41,7 @@ fn case(name: &'static str, template: &str, free: &str, heights: [f64; 2], batch
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Published,
+            stop: None,
         },
         guidance: None,
         precision: Storage::F32,

@@ -1,9 +1,10 @@
-// Sum of the gradient's slices, clipping by the global norm, AdamW with PyTorch's conventions (arXiv:1711.05101), and the plateau
-// schedule of the learning rate. CPU twins: src/engine/cpu/adamw.rs, PlateauSchedule in src/engine/schedule.rs.
+// Sum of the gradient's slices, clipping by the global norm, AdamW with PyTorch's conventions (arXiv:1711.05101), the plateau
+// schedule of the learning rate, and the rule that ends training early. CPU twins: src/engine/cpu/adamw.rs, PlateauSchedule in
+// src/engine/schedule.rs, Watch in src/engine/stopping.rs.
 //
 // P parameters in the model's order; kernels read them from two arranged copies. One has the matrices as they are ([out][in],
 // widths rounded up), the other has them transposed.
-#include "prelude.cuh"
+#include "sums.cuh"
 
 constexpr double BETA_1 = 0.9;
 constexpr double BETA_2 = 0.999;
@@ -24,12 +25,18 @@ struct TrainingState {
     double total_force_loss;  // the same of the force loss
     double loss;             // of the last step
     double step_rate;        // learning rate of the present step
+    double consensus;        // mean cosine that the stopping rule watches, and its peak, if there were checks
+    double consensus_peak;
     unsigned has_best;
     unsigned bad_epochs;
     unsigned epoch_steps;
     unsigned steps;          // of the call
     unsigned optimizer_steps;
     unsigned bad_step;       // one more than the first step whose loss was not finite, 0: none; no step is taken after it
+    unsigned n_checks;       // of the stopping rule
+    unsigned since_peak;     // checks since the peak
+    unsigned stopped;        // 1 if the rule has ended training: no step is taken from then on
+    unsigned reserved;       // fills up the last eight bytes
 };
 
 // The plan of a step, made before the call.
@@ -83,7 +90,7 @@ KERNEL(256, gradient_sum, GradientSum) {
     if (blockIdx.x != 0) return;
 
     TrainingState& t = *a.training;
-    if (t.bad_step != 0) return;
+    if (t.bad_step != 0 || t.stopped != 0) return;
     t.step_rate = t.learning_rate;
     t.optimizer_steps += 1;
     if (a.losses == nullptr) return;
@@ -140,7 +147,7 @@ constexpr unsigned NOWHERE = 0xffffffffu;
 // Grid (⌈P/1024⌉), 256 threads, 8 doubles of shared memory.
 KERNEL(256, adamw, Adamw) {
     const Adamw& a = arguments;
-    if (a.training->bad_step != 0) return;
+    if (a.training->bad_step != 0 || a.training->stopped != 0) return;
     // Every block adds the same numbers in the same order.
     double* sums = shared_memory<double>();  // [warps]
     double square = 0.0;
@@ -169,4 +176,105 @@ KERNEL(256, adamw, Adamw) {
         a.plain[a.plain_at[p]] = value;
         if (a.transposed_at[p] != NOWHERE) a.transposed[a.transposed_at[p]] = value;
     }
+}
+
+struct EvenScale {
+    const float* scale;  // [S]
+    float* even;         // [S]; writes scale where a structure is in an even place of its batch, else 0
+    unsigned n_structures;
+    unsigned width;      // structures of a step: the noisy ones, then those whose forces are compared
+    unsigned n_noisy;
+};
+
+// Grid (⌈S/256⌉), 256 threads.
+KERNEL(256, even_scale, EvenScale) {
+    const EvenScale& a = arguments;
+    const unsigned s = blockIdx.x * 256 + threadIdx.x;
+    if (s >= a.n_structures) return;
+    const unsigned slot = s % a.width, place = slot < a.n_noisy ? slot : slot - a.n_noisy;
+    a.even[s] = place % 2 == 0 ? a.scale[s] : 0.0f;
+}
+
+struct HalfGradient {
+    const float* slices;       // [n_slices][slice_len]
+    const unsigned* plain_at;  // [P] place of a parameter in a slice
+    float* half;               // [P] writes
+    unsigned n_parameters;
+    unsigned n_slices;
+    unsigned slice_len;
+};
+
+// Grid (⌈P/1024⌉), 256 threads.
+KERNEL(256, half_gradient, HalfGradient) {
+    const HalfGradient& a = arguments;
+    for (unsigned k = 0; k < PARAMETERS_PER_BLOCK / 256; ++k) {
+        const unsigned p = blockIdx.x * PARAMETERS_PER_BLOCK + k * 256 + threadIdx.x;
+        if (p >= a.n_parameters) break;
+        const unsigned at = a.plain_at[p];
+        float g = 0.0f;
+        for (unsigned s = 0; s < a.n_slices; ++s) g += a.slices[static_cast<u64>(s) * a.slice_len + at];
+        a.half[p] = g;
+    }
+}
+
+struct GradientCosine {
+    const float* a;         // [P]
+    const float* b;         // [P]
+    double* products;       // writes [blocks][3] Σ a², Σ ab, Σ b²
+    unsigned n_parameters;
+    unsigned b_holds_both;  // 1: b is the sum of a and the other vector, else 0
+};
+
+// Grid (⌈P/1024⌉), 256 threads, 32 doubles of shared memory.
+KERNEL(256, gradient_cosine, GradientCosine) {
+    const GradientCosine& v = arguments;
+    double* sums = shared_memory<double>();  // [WARP]
+    double products[3] = {0.0, 0.0, 0.0};
+    for (unsigned k = 0; k < PARAMETERS_PER_BLOCK / 256; ++k) {
+        const unsigned p = blockIdx.x * PARAMETERS_PER_BLOCK + k * 256 + threadIdx.x;
+        if (p >= v.n_parameters) break;
+        const double a = v.a[p], b = v.b_holds_both != 0 ? v.b[p] - v.a[p] : v.b[p];
+        products[0] += a * a;
+        products[1] += a * b;
+        products[2] += b * b;
+    }
+#pragma unroll
+    for (unsigned k = 0; k < 3; ++k) {
+        const double sum = block_sum(products[k], sums);
+        if (threadIdx.x == 0) v.products[3 * blockIdx.x + k] = sum;
+        __syncthreads();
+    }
+}
+
+struct Stopping {
+    const double* products;   // [n_products][3] of gradient_cosine
+    TrainingState* training;
+    double memory;            // weight of the earlier checks in the mean
+    double drop;              // share of the peak
+    unsigned n_products;
+    unsigned free_steps;
+    unsigned patience;
+};
+
+// Runs after adamw: the step that it judges is taken. Grid (1), 32 threads.
+KERNEL(32, stopping, Stopping) {
+    const Stopping& a = arguments;
+    double products[3] = {0.0, 0.0, 0.0};
+    for (unsigned k = threadIdx.x; k < a.n_products; k += WARP) {
+        for (unsigned j = 0; j < 3; ++j) products[j] += a.products[3 * k + j];
+    }
+    for (unsigned j = 0; j < 3; ++j) products[j] = warp_sum(products[j]);
+    TrainingState& t = *a.training;
+    if (threadIdx.x != 0 || t.bad_step != 0 || t.stopped != 0 || t.steps <= a.free_steps) return;
+    const double norms = sqrt(products[0] * products[2]);
+    if (norms == 0.0) return;
+    const double cosine = products[1] / norms;
+    if (t.n_checks++ == 0) {
+        t.consensus = t.consensus_peak = cosine;
+    } else {
+        t.consensus = a.memory * t.consensus + (1.0 - a.memory) * cosine;
+        t.since_peak = t.consensus > t.consensus_peak ? 0 : t.since_peak + 1;
+        t.consensus_peak = fmax(t.consensus_peak, t.consensus);
+    }
+    if (t.since_peak >= a.patience && t.consensus < a.drop * t.consensus_peak) t.stopped = 1;
 }

@@ -9,8 +9,8 @@
 
 // S = n_steps·width structures a launch; structure s is slot s % width of its step. The first `batch` slots are noisy: an epoch
 // visits the M members in a given order, batch by batch; the slots that its last step leaves empty hold member 0 without noise and
-// have weight 0. If width = 2·batch, the other `batch` slots compare forces. Everything is overwritten, and n_steps is added to
-// `steps`.
+// have weight 0. The other slots, as many or none, compare forces; with batch = 0 all do. Everything is overwritten, and n_steps is
+// added to `steps`.
 struct ForwardNoiseArguments {
     // Positions, Å, and Boltzmann weights of the training set: [M, n, 3], [M].
     const double* clean;
@@ -68,7 +68,7 @@ __device__ __forceinline__ Slot slot_of(const ForwardNoiseArguments& arguments, 
     if (step >= arguments.n_ordered) return {step, index, 0, 0, 0.0, 0.0};
     if (index >= batch) {
         const Words words = philox4x32_10({index - batch, step, 0, 0}, arguments.force_key);
-        return {step, index, __umulhi(words.w0, arguments.n_force_members), batch, 0.0, 0.0};
+        return {step, index, __umulhi(words.w0, arguments.n_force_members), arguments.width - batch, 0.0, 0.0};
     }
     const unsigned steps_per_epoch = (n_members + batch - 1) / batch;
     const unsigned first = step % steps_per_epoch * batch;
@@ -81,7 +81,7 @@ __device__ __forceinline__ Slot slot_of(const ForwardNoiseArguments& arguments, 
 // Factor of the slot's output in the residual, and of the residual in the loss.
 __device__ __forceinline__ float2 factor_and_scale(const ForwardNoiseArguments& arguments, const Slot& slot) {
     if (slot.index >= arguments.batch) {
-        const double n_averaged = 3.0 * double(arguments.batch) * double(arguments.n_free);
+        const double n_averaged = 3.0 * double(arguments.width - arguments.batch) * double(arguments.n_free);
         return make_float2(1.0f, slot.n_filled > 0 ? float(1.0 / n_averaged) : 0.0f);
     }
     double factor = 1.0;

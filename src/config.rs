@@ -4,6 +4,7 @@
 //! run folder keeps that text together with copies of the files it names (`template.xyz`, `target.xyz`, `seeds.xyz`,
 //! `transfer.safetensors`). So the folder needs nothing outside itself and may be moved.
 
+mod adaptive;
 mod baseline;
 pub(crate) mod depth;
 mod diffusion;
@@ -21,6 +22,7 @@ mod relaxation;
 mod search;
 mod seeds;
 mod source;
+mod stopping;
 mod system;
 mod target;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod tests;
 mod training;
 mod transfer;
 
+pub use adaptive::AdaptiveSection;
 pub use baseline::{AnnealingMoves, AnnealingSettings, BasinHoppingSettings, EvolutionSettings, RandomSearchSettings};
 pub use diffusion::{DiffusionSection, KnownBasin, ScoreBasin};
 pub use file::File;
@@ -42,6 +45,7 @@ pub use proposals::{HopMoves, Parents, ProposalSection};
 pub use relaxation::{Record, RelaxationSection};
 pub use search::{FirstSamples, SearchSection};
 pub use seeds::SeedsSection;
+pub use stopping::StoppingSection;
 pub use system::{ConfinementSection, SystemSection};
 pub use target::{Matching, Target, TargetSection};
 pub use training::{EngineSection, TrainingSection};
@@ -176,7 +180,7 @@ impl Settings {
 
     /// The part of the configuration that an engine needs.
     pub fn setup(&self) -> Setup {
-        let File { model, diffusion, training, engine, guidance, .. } = &self.sections;
+        let File { model, diffusion, training, stopping, engine, guidance, .. } = &self.sections;
         let even = || RadialBasis::even(model.radial_functions, model.cutoff_angstrom);
         Setup {
             system: self.system.clone(),
@@ -196,6 +200,7 @@ impl Settings {
                 weight_decay: training.weight_decay,
                 gradient_clip: training.gradient_clip,
                 weighting: training.weighting,
+                stop: stopping.as_ref().map(StoppingSection::rule),
             },
             guidance: guidance.as_ref().map(GuidanceSection::settings),
             precision: engine.precision,

@@ -242,6 +242,7 @@ fn scoring_setup(system: System, model: &ModelFile) -> Setup {
             weight_decay: 0.0,
             gradient_clip: 1.0,
             weighting: model.weighting,
+            stop: None,
         },
         guidance: None,
         precision: engine::Storage::F32,

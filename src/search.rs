@@ -32,7 +32,7 @@ use crate::engine::{Engine, ModelState};
 use crate::error::{Error, Result};
 use crate::model::{Layout, ModelFile, Precision, Transferred, initial_parameters};
 use crate::potential::Potential;
-use crate::proposal::{Proposals, registered, share_out};
+use crate::proposal::{Proposals, add_batch, registered, share_out};
 use crate::run::progress::Phase;
 use crate::run::{
     Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Rejections, Reporter, Resumed, Round,
@@ -40,7 +40,7 @@ use crate::run::{
 };
 use drawing::{Drawing, missing, stretches};
 use lesson::{Boltzmann, Lesson, Taught};
-use plan::{Annealing, Plan};
+use plan::{Adaptive, Annealing, Plan};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -85,12 +85,19 @@ impl<'a> Search<'a> {
         let (session, model) = Session::open(settings, potential, run, reporter, interrupted, engine.device())?;
         engine.restore(&model.unwrap_or_else(|| first_model(settings, reporter)))?;
         let (n_template, seed) = (settings.system.n_template(), settings.sections.search.seed);
-        let history = History::read(&session.archive, n_template, seed, session.progress.iterations_done)?;
+        let n_closed = session.progress.iterations_done;
+        let mut history = History::read(&session.archive, n_template, seed, settings.sections.search.buffer, n_closed)?;
+        let segments = session.directory.segments();
+        let plan: Box<dyn Plan + 'a> = match settings.sections.adaptive {
+            Some(section) => Box::new(Adaptive::new(settings, section, segments)?),
+            None => Box::new(Annealing::new(settings, segments)?),
+        };
+        (0..history.rounds().len()).for_each(|place| history.settle(place, plan.settled(&history, place)));
         let rounds = Loop {
             settings,
             engine,
             history,
-            plan: Box::new(Annealing::new(settings, session.directory.segments())?),
+            plan,
             proposals: registered(settings),
             lesson: Box::new(Boltzmann::new(settings)),
             told: BTreeSet::new(),
@@ -134,7 +141,7 @@ impl Activity for Loop<'_> {
             }
             let mut seconds = PhaseSeconds::default();
             share_out(&mut round, &self.proposals);
-            self.propose_and_evaluate(session, &round, &mut seconds)?;
+            self.propose_and_evaluate(session, &mut round, &mut seconds)?;
             if session.is_over(self.history.open()) {
                 return self.write_results(session).map(|()| RunStatus::TargetFound);
             }
@@ -150,13 +157,39 @@ impl Activity for Loop<'_> {
 }
 
 impl Loop<'_> {
-    /// Draws, evaluates and records the samples of `round` that the archive does not hold yet.
-    fn propose_and_evaluate(&mut self, session: &mut Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<()> {
-        let Loop { settings, engine, history, proposals, .. } = self;
+    /// Draws, evaluates and records the samples of `round`, batch by batch until the plan has enough or the target is found.
+    fn propose_and_evaluate(
+        &mut self,
+        session: &mut Session,
+        round: &mut Round,
+        seconds: &mut PhaseSeconds,
+    ) -> Result<()> {
         let reporter = session.reporter;
         reporter.iteration_started(round.number, round.kt_ev);
-        history.begin(round);
-        history.open().iter().for_each(|entry| reporter.recorded(entry.status, entry.energy));
+        self.history.begin(round);
+        self.history.open().iter().for_each(|entry| reporter.recorded(entry.status, entry.energy));
+        loop {
+            self.draw_and_evaluate(session, round, seconds)?;
+            if session.is_over(self.history.open_among(round.n_samples)) {
+                break;
+            }
+            match self.plan.more(round, &self.history) {
+                0 => break,
+                n_more => add_batch(round, n_more, &self.proposals),
+            }
+        }
+        self.history.sampled(round);
+        let place = self.history.rounds().len() - 1;
+        self.history.settle(place, self.plan.settled(&self.history, place));
+        round.kt_ev = self.history.rounds()[place].kt_ev;
+        self.tell_rejections(session);
+        self.check_barren(session.reporter)
+    }
+
+    /// Draws, evaluates and records the samples of `round` that the archive does not hold yet.
+    fn draw_and_evaluate(&mut self, session: &mut Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<()> {
+        let Loop { settings, engine, history, proposals, .. } = self;
+        let reporter = session.reporter;
         let n_at_once = session.potential.n_at_once();
         let ranges: Vec<_> = stretches(round, proposals)
             .into_iter()
@@ -171,10 +204,7 @@ impl Loop<'_> {
         let (recorded, outcome) =
             session.evaluate(round, seconds, &mut |sender, stop| drawing.draw(&ranges, &sender, stop));
         history.recorded(recorded);
-        outcome?;
-        history.sampled(round);
-        self.tell_rejections(session);
-        self.check_barren(session.reporter)
+        outcome
     }
 
     /// Tells the user which elements come too close, once for each pair, where that rejects most samples.
@@ -227,9 +257,11 @@ impl Loop<'_> {
         let known = self.history.last().map_or(&[][..], |last| &self.history.known()[last.n_known_before..]);
         let energies = known.iter().map(|known| known.energy_ev);
         let metrics = IterationMetrics {
+            buffer: Some(taught.n_structures as u64),
             buffer_median_ev: taught.median_ev,
             effective_sample_size: taught.effective_sample_size,
-            loss: Some(taught.training.loss),
+            training_steps: taught.training.steps as u64,
+            loss: self.settings.sections.training.score.then_some(taught.training.loss),
             force_loss: taught.training.force_loss,
             learning_rate: taught.training.learning_rate,
             ..IterationMetrics::new(round.number, round.kt_ev, counts, energies, seconds)

@@ -601,7 +601,7 @@ fn check_forward_noise_towards(name: &str, setup: &Setup, stream: &gpu::Stream, 
     let (system, batch) = (&setup.system, setup.training.batch);
     let (n_free, set) = (system.n_free(), TrainingSet { targets, ..training_set(system, n_members as u32) });
     let n_averaged = if setup.training.weighting == Weighting::Dsm { n_free } else { system.n_atoms() };
-    let mut kernel = ForwardNoise::new(stream, setup, n_steps, false).unwrap();
+    let mut kernel = ForwardNoise::new(stream, setup, n_steps, [true, false]).unwrap();
     kernel.load(stream, NOISE, &set, loaded).unwrap();
     let order = visiting_order(NOISE, n_members, 4);
     let (time, forward) = (
@@ -684,7 +684,7 @@ fn truncated_heights_to_their_last_digits() {
             forces: None,
             targets: Default::default(),
         };
-        let mut kernel = ForwardNoise::new(&stream, &setup, 4, false).unwrap();
+        let mut kernel = ForwardNoise::new(&stream, &setup, 4, [true, false]).unwrap();
         kernel.load(&stream, NOISE, &set, 4).unwrap();
         kernel.run(&stream).unwrap();
         let time = Noise::new(NOISE.seed, Purpose::Time, NOISE.iteration);
@@ -708,7 +708,7 @@ fn truncated_heights_to_their_last_digits() {
 fn small_training_sets_leave_slots_empty() {
     let stream = stream(&device_names()[0]);
     let setup = setup(slab(), [8, 1, 4]);
-    let mut kernel = ForwardNoise::new(&stream, &setup, 2, false).unwrap();
+    let mut kernel = ForwardNoise::new(&stream, &setup, 2, [true, false]).unwrap();
     kernel.load(&stream, NOISE, &training_set(&setup.system, 3), 5).unwrap();
     kernel.run(&stream).unwrap();
     let scales = stream.read(&kernel.scale).unwrap();

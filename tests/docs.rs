@@ -125,7 +125,7 @@ fn the_tables_name_every_key() {
 #[test]
 fn the_tables_name_the_defaults() {
     let with_potential = |potential: &str| {
-        let optional = "[guidance]\n[proposals]\n[placement]\n[relaxation]\n[random_search]\n[basin_hopping]\n[evolution]\n[annealing]\n[objective]\nkind = \"target-score\"\n";
+        let optional = "[adaptive]\n[stopping]\n[guidance]\n[proposals]\n[placement]\n[relaxation]\n[random_search]\n[basin_hopping]\n[evolution]\n[annealing]\n[objective]\nkind = \"target-score\"\n";
         let optional = format!("{optional}[[fragments]]\nfile = \"structures/co.xyz\"\n");
         let template = "template = \"structures/pt111-6x6x2.xyz\"\nmobile = { layers = 1 }";
         let text = format!("[system]\nfree = \"Pt\"\n{template}\n[potential]\nkind = \"{potential}\"\n{optional}");
@@ -143,6 +143,7 @@ fn the_tables_name_the_defaults() {
                 ("required", _) if key == "file" => {}
                 ("none", Some(_)) if ["template", "mobile"].contains(&key.as_str()) => {}
                 ("false", None) if key == "keep_bonded" => {}
+                ("true", None) if key == "score" => {}
                 ("required", None) if ["seeds", "target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.

@@ -95,8 +95,14 @@ fn kind(file: &str) -> String {
 fn killed_searches_end_like_one_left_alone() {
     let place = TempDir::new().unwrap();
     // Guidance has more state to lose: a force head, every sample's corrector, a set of forces.
-    let config = configuration(place.path(), "[guidance]\n[proposals]\nrelax_steps = 2\n");
-    let n_writing = campaign("search", Run { command: &["search"], config: &config }, n_kills(20));
+    let guided = "[guidance]\n[proposals]\nrelax_steps = 2\n";
+    let adaptive = "[adaptive]\nfirst_kt_in_deviations = 1.0\ncooling = [0.9, 0.5]\neffective_samples = 20.0\nmost_samples = 32\n\
+                    buffer = [8, 24]\n[stopping]\nfree_steps = 20\npatience = 10\n";
+    let mut n_writing = 0;
+    for sections in [guided.to_owned(), format!("{guided}{adaptive}")] {
+        let config = configuration(place.path(), &sections);
+        n_writing += campaign("search", Run { command: &["search"], config: &config }, n_kills(20).div_ceil(2));
+    }
     assert!(n_writing >= 2, "{n_writing} kills came while a file was written: too few to prove anything");
 }
 

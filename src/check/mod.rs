@@ -56,7 +56,10 @@ impl Facts {
         let extent = heights::Extent::of(system);
         let above = |Confinement { z_lo, z_hi }| Some([z_lo - extent?.top, z_hi - extent?.top]);
         let search = &settings.sections.search;
-        let n_samples = search.iterations as u64 * search.samples_per_iteration as u64;
+        let adaptive = settings.sections.adaptive.unwrap_or_default();
+        let one = adaptive.most_samples.unwrap_or(search.samples_per_iteration) as u64;
+        let first = adaptive.first_iteration_samples.unwrap_or(search.samples_per_iteration) as u64;
+        let n_samples = first + (search.iterations as u64 - 1) * one;
         Facts {
             free: system.free_formula(),
             template: formula(&template),

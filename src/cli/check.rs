@@ -80,10 +80,12 @@ fn rows(settings: &Settings, facts: &Facts) -> Vec<(&'static str, String)> {
         0 => String::new(),
         n => format!(" and {n} of your own"),
     };
-    let evaluations = format!(
-        "at most {}: {} iterations of {} samples{own}",
-        facts.most_evaluations, search.iterations, search.samples_per_iteration
-    );
+    let most = settings.sections.adaptive.and_then(|adaptive| adaptive.most_samples);
+    let samples = match (most, search.samples_per_iteration) {
+        (Some(most), one) => format!("{one} to {most} samples"),
+        (None, one) => format!("{one} samples"),
+    };
+    let evaluations = format!("at most {}: {} iterations of {samples}{own}", facts.most_evaluations, search.iterations);
     let rows = [
         ("system", Some(format!("{}, {atoms} atoms ({} of them free)", facts.system(), facts.n_free_atoms))),
         ("cell", Some(facts.cell())),

@@ -3,9 +3,10 @@
 use super::keys::Keys;
 use super::source::SourceFile;
 use super::{
-    AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection,
-    GuidanceSection, ModelSection, ObjectiveSection, PlacementSettings, ProposalSection, RandomSearchSettings,
-    RelaxationSection, SearchSection, SeedsSection, SystemSection, TargetSection, TrainingSection, TransferSection,
+    AdaptiveSection, AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings,
+    FragmentSection, GuidanceSection, ModelSection, ObjectiveSection, PlacementSettings, ProposalSection,
+    RandomSearchSettings, RelaxationSection, SearchSection, SeedsSection, StoppingSection, SystemSection,
+    TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::Result;
 use crate::potential::PotentialSettings;
@@ -42,9 +43,15 @@ pub struct File {
     /// What the score is trained towards, if it is not the noise alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objective: Option<ObjectiveSection>,
+    /// What follows from what the search finds, in place of keys of `[search]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptiveSection>,
     /// The optimiser.
     #[serde(default)]
     pub training: TrainingSection,
+    /// When training ends early, if it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<StoppingSection>,
     /// How a GPU computes.
     #[serde(default)]
     pub engine: EngineSection,
@@ -119,8 +126,13 @@ impl File {
         self.model.check(keys("model"), guided)?;
         self.diffusion.check(keys("diffusion"))?;
         self.search.check(keys("search"))?;
+        self.adaptive.map_or(Ok(()), |section| section.check(keys("adaptive"), &self.search, self.training.batch))?;
         self.training.check(keys("training"), self.search.buffer, self.transfer.is_some())?;
+        self.training.check_score(keys("training"), &self.search, self.proposals)?;
+        self.stopping.map_or(Ok(()), |section| section.check(keys("stopping"), &self.training))?;
         self.objective.map_or(Ok(()), |section| section.check(keys("objective")))?;
+        let without_score = "no score is trained with training.score = false; leave out this section or that key";
+        keys("objective").require(self.training.score || self.objective.is_none(), "kind", without_score)?;
         self.guidance.map_or(Ok(()), |section| section.check(keys("guidance")))?;
         self.proposals.map_or(Ok(()), |section| section.check(keys("proposals"), guided))?;
         self.target.as_ref().map_or(Ok(()), |section| section.check(keys("target")))?;

@@ -1,6 +1,7 @@
 //! `[training]` and `[engine]`.
 
 use super::keys::{Keys, LARGEST_COUNT};
+use super::{FirstSamples, ProposalSection, SearchSection};
 use crate::engine::{Decay, Storage};
 use crate::error::Result;
 use crate::model::Weighting;
@@ -10,7 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingSection {
-    /// Optimiser steps at each temperature.
+    /// Whether the score is learned, or the forces alone.
+    #[serde(skip_serializing_if = "is_true")]
+    pub score: bool,
+    /// Optimiser steps at each temperature, at most.
     pub steps_per_iteration: usize,
     /// Structures a step.
     pub batch: usize,
@@ -31,6 +35,10 @@ pub struct TrainingSection {
     pub reinitialise_every: Option<usize>,
 }
 
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 impl TrainingSection {
     /// How the learning rate falls over the steps of a temperature.
     pub fn decay(&self) -> Decay {
@@ -41,6 +49,7 @@ impl TrainingSection {
 impl Default for TrainingSection {
     fn default() -> Self {
         TrainingSection {
+            score: true,
             steps_per_iteration: 2000,
             batch: 16,
             learning_rate: 1e-3,
@@ -77,6 +86,19 @@ impl TrainingSection {
         keys.count("reinitialise_every", every, LARGEST_COUNT)?;
         let message = "fresh parameters would forget the model of [transfer]; leave out one of them";
         keys.require(!transferred, "reinitialise_every", message)
+    }
+
+    /// Refuses to leave the score untrained where `search` or `proposals` sample it.
+    pub(super) fn check_score(
+        &self,
+        keys: Keys,
+        search: &SearchSection,
+        proposals: Option<ProposalSection>,
+    ) -> Result<()> {
+        let hops_alone = proposals.is_some_and(|section| section.hop_share == 1.0);
+        let message = "without a score no sample can come from the reverse process: set proposals.hop_share = 1.0 and \
+                       search.first_samples = \"placed\"";
+        keys.require(self.score || hops_alone && search.first_samples == FirstSamples::Placed, "score", message)
     }
 }
 

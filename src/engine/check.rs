@@ -65,7 +65,7 @@ impl Setup {
             self.check_structures(&set.positions, &[("sets of target scores", scores.len())])?;
         }
         let empty = |what| Err(Error::Failed(format!("there is nothing to train on: the {what} is empty")));
-        if set.positions.is_empty() {
+        if set.positions.is_empty() && set.forces.is_none() {
             return empty("training set");
         }
         if set.forces.as_ref().is_some_and(|forces| forces.positions.is_empty()) {

@@ -8,10 +8,12 @@ pub mod cuda;
 
 mod relaxation;
 mod schedule;
+mod stopping;
 
 pub use crate::model::Weighting;
 pub use relaxation::{advance_by_verb, relax_with};
 pub use schedule::{Decay, PlateauSchedule};
+pub use stopping::{Consensus, StoppingRule, Watch};
 
 use crate::diffusion::{AtomProcess, CorrectorSettings, Sde, basin_score_scale, limited_score_scale};
 use crate::error::Result;
@@ -67,6 +69,8 @@ pub struct TrainingSettings {
     pub gradient_clip: f64,
     /// Weighting of the noise levels.
     pub weighting: Weighting,
+    /// What ends a call of [`Engine::train`] before its last step, if anything does.
+    pub stop: Option<StoppingRule>,
 }
 
 /// Force-field guidance (arXiv:2510.13448, eq. 7): a force head trained together with the score, and a corrector after every
@@ -196,7 +200,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
 /// The training set of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingSet {
-    /// Free positions of every buffer member.
+    /// Free positions of every buffer member; empty if the force head alone is to learn.
     pub positions: Vec<FreePositions>,
     /// Boltzmann weight of every member, mean 1.
     pub weights: Vec<f64>,
@@ -254,7 +258,9 @@ impl ForceSet {
 /// Report of a call of [`Engine::train`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingReport {
-    /// Mean score loss over the steps of the call.
+    /// Optimiser steps taken: fewer than asked for if a [`StoppingRule`] ended the call.
+    pub steps: usize,
+    /// Mean score loss over the steps of the call; 0 if the force head alone learned.
     pub loss: f64,
     /// Mean force loss over them, before its weight λ; `None` without forces to learn from.
     pub force_loss: Option<f64>,
@@ -329,13 +335,14 @@ pub trait Engine: Send {
         progress: Progress,
     ) -> Result<Vec<FreePositions>>;
 
-    /// Takes `steps` optimiser steps on `set`, from the present parameters, with a fresh optimiser and learning rate. Every
+    /// Takes `steps` optimiser steps on `set`, or fewer if [`TrainingSettings::stop`] says so, from the present parameters, with a fresh optimiser and learning rate. Every
     /// iteration has its own loss, and a schedule that remembered earlier losses would soon stop all learning. (The authors'
     /// release does the same: the optimiser in its last checkpoint has counted 2,000 steps of 20,000, its schedule 1,000 epochs.)
     ///
     /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`]. The force loss is taken on the `batch` structures
     /// that [`ForceSet::members`] names, at their clean positions. The gradients are added before clipping, and the plateau
-    /// schedule watches the sum. [`TrainingSettings::decay`] runs once from its first to its last value.
+    /// schedule watches the sum. [`TrainingSettings::decay`] runs once from its first to its last value over all `steps`. Without
+    /// positions in the set there is no score loss, and an epoch is as many steps as the force set has batches.
     ///
     /// `progress` is called from time to time.
     ///

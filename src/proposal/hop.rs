@@ -216,7 +216,7 @@ impl Proposal for Hop<'_> {
         self.remember(history.known());
         self.restart_if_idle();
         let (places, weights) = match self.section.hop_parents {
-            Parents::Buffer => history.draw(self.settings.sections.search.buffer),
+            Parents::Buffer => history.draw(),
             Parents::Basins => self.population.parents(round.kt_ev, self.section.effective_parents),
         };
         self.from = places.into_iter().map(|place| history.known()[place].positions.clone()).collect();

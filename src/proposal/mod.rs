@@ -91,14 +91,25 @@ pub fn registered(settings: &Settings) -> Proposals<'_> {
 
 /// Divides the samples of `round` among `proposals`, in their order.
 pub fn share_out(round: &mut Round, proposals: &[Box<dyn Proposal + '_>]) {
-    let mut next = 0;
+    let n_samples = round.n_samples;
+    round.n_samples = 0;
     round.parts.clear();
+    add_batch(round, n_samples, proposals);
+}
+
+/// Adds `n_samples` samples to `round` and divides them among `proposals` as those of a round of that many samples.
+pub fn add_batch(round: &mut Round, n_samples: usize, proposals: &[Box<dyn Proposal + '_>]) {
+    let first = round.n_samples;
+    let batch = Round { n_samples, ..round.clone() };
+    let mut next = 0;
     for (number, proposal) in proposals.iter().enumerate() {
-        let n_left = round.n_samples - next;
-        let samples = next..next + proposal.claim(round, n_left).min(n_left);
+        let n_left = n_samples - next;
+        let samples = next..next + proposal.claim(&batch, n_left).min(n_left);
         next = samples.end;
         if !samples.is_empty() {
+            let samples = first + samples.start..first + samples.end;
             round.parts.push(Part { proposal: number, samples });
         }
     }
+    round.n_samples += n_samples;
 }

@@ -27,7 +27,7 @@ impl<'a> Reverse<'a> {
     /// equilibrium it is that of the displacements. `None` before the first buffer, and without forces.
     fn known_variance(&self, history: &History) -> Option<f64> {
         let kt_ev = history.last()?.kt_ev;
-        let (places, weights) = history.draw(self.settings.sections.search.buffer);
+        let (places, weights) = history.draw();
         let sde = self.settings.sections.diffusion.sde();
         let scores = |&place: &usize| {
             let forces = history.known()[place].forces.as_deref()?;

@@ -101,7 +101,7 @@ impl RunData {
             Some(Candidate { iteration: sample.iteration, index: sample.index, energy: sample.ok_energy()? })
         };
         let candidates: Vec<Candidate> = known.filter_map(candidate).collect();
-        let size = self.settings.sections.search.buffer;
+        let size = metrics.buffer.map_or(self.settings.sections.search.buffer, |n| n as usize);
         let drawn = buffer::draw(&candidates, metrics.kt_ev, size, self.summary.seed, u64::from(metrics.iteration));
         drawn.into_iter().map(|place| candidates[place].energy).collect()
     }

@@ -52,6 +52,9 @@ pub struct SearchProgress {
     pub evaluations: u64,
     /// Structures sampled.
     pub samples: u64,
+    /// Training steps taken.
+    #[serde(default)]
+    pub training_steps: u64,
     /// The lowest energy.
     pub best: Option<Best>,
     /// Evaluations up to and with the first that matched the target.
@@ -68,6 +71,7 @@ impl SearchProgress {
             seed,
             evaluations: 0,
             samples: 0,
+            training_steps: 0,
             best: None,
             target_first_evaluation: None,
             seconds: 0.0,
@@ -81,6 +85,7 @@ impl SearchProgress {
             seconds: self.seconds,
             evaluations: self.evaluations,
             samples: self.samples,
+            training_steps: self.training_steps,
             best_energy_ev: self.best.map(|best| best.energy_ev),
             best_iteration: self.best.map(|best| best.iteration),
             best_index: self.best.map(|best| best.index),

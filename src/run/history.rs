@@ -27,8 +27,10 @@ pub struct Known {
 pub struct Sampled {
     /// Its number.
     pub number: u32,
-    /// Its temperature, eV.
+    /// The temperature at which the model learns from it, eV.
     pub kt_ev: f64,
+    /// Structures that the buffer may hold when the model learns from it; the whole part counts.
+    pub buffer: f64,
     /// What became of its structures.
     pub counts: Counts,
     /// Structures known before it.
@@ -41,6 +43,7 @@ pub struct Sampled {
 pub struct History {
     n_template: usize,
     seed: u64,
+    buffer: f64,
     /// In the order of their keys.
     known: Vec<Known>,
     /// The keys and energies of `known`, from which the buffer is drawn.
@@ -54,15 +57,16 @@ pub struct History {
 }
 
 impl History {
-    /// Reads `archive`. Its structures have `n_template` atoms before the free ones, and its run has this `seed` and has closed
-    /// `n_closed` rounds.
+    /// Reads `archive`. Its structures have `n_template` atoms before the free ones, and its run has this `seed`, draws a `buffer`
+    /// of so many structures, unless rounds are settled otherwise, and has closed `n_closed` rounds.
     ///
     /// # Errors
     /// `Storage`.
-    pub fn read(archive: &Archive, n_template: usize, seed: u64, n_closed: u32) -> Result<Self> {
+    pub fn read(archive: &Archive, n_template: usize, seed: u64, buffer: usize, n_closed: u32) -> Result<Self> {
         let mut history = History {
             n_template,
             seed,
+            buffer: buffer as f64,
             known: Vec::new(),
             candidates: Vec::new(),
             rounds: Vec::new(),
@@ -103,13 +107,37 @@ impl History {
         &self.open
     }
 
-    /// Draws `size` of the known structures with probabilities that follow exp(−E/kT) at the temperature of the last round
+    /// The recorded structures among the first `n_samples` of the round that is not closed.
+    pub fn open_among(&self, n_samples: usize) -> &[Entry] {
+        &self.open[..self.open.partition_point(|entry| (entry.index as usize) < n_samples)]
+    }
+
+    /// Energies (eV) of the structures that count, of round `place` of [`History::rounds`].
+    pub fn energies_of(&self, place: usize) -> impl Iterator<Item = f64> + Clone {
+        let end = self.rounds.get(place + 1).map_or(self.known.len(), |next| next.n_known_before);
+        self.known[self.rounds[place].n_known_before..end].iter().map(|known| known.energy_ev)
+    }
+
+    /// Energies (eV) of the structures that count, of the rounds up to `place` of [`History::rounds`].
+    pub fn energies_until(&self, place: usize) -> impl Iterator<Item = f64> + Clone {
+        let end = self.rounds.get(place + 1).map_or(self.known.len(), |next| next.n_known_before);
+        self.known[..end].iter().map(|known| known.energy_ev)
+    }
+
+    /// Draws the buffer of the last round from the known structures with probabilities that follow exp(−E/kT)
     /// ([`buffer::draw`]); gives their places in [`History::known`] and their Boltzmann weights, mean 1.
-    pub fn draw(&self, size: usize) -> (Vec<usize>, Vec<f64>) {
-        let Some(&Sampled { number, kt_ev, .. }) = self.last() else { return (Vec::new(), Vec::new()) };
-        let places = buffer::draw(&self.candidates, kt_ev, size, self.seed, u64::from(number));
+    pub fn draw(&self) -> (Vec<usize>, Vec<f64>) {
+        let Some(&Sampled { number, kt_ev, buffer, .. }) = self.last() else { return (Vec::new(), Vec::new()) };
+        let places = buffer::draw(&self.candidates, kt_ev, buffer as usize, self.seed, u64::from(number));
         let energies: Vec<f64> = places.iter().map(|&place| self.known[place].energy_ev).collect();
         (places, buffer::boltzmann_weights(&energies, kt_ev))
+    }
+
+    /// Sets how the model learns from round `place` of [`History::rounds`]: at which temperature kT, eV, and from a buffer of which
+    /// size.
+    pub(crate) fn settle(&mut self, place: usize, (kt_ev, buffer): (f64, f64)) {
+        let round = &mut self.rounds[place];
+        (round.kt_ev, round.buffer) = (kt_ev, buffer);
     }
 
     /// Begins `round`. The structures of it that the archive holds are now open.
@@ -138,7 +166,7 @@ impl History {
 
     fn push_round(&mut self, number: u32, kt_ev: f64) {
         let n_known_before = self.known.len();
-        self.rounds.push(Sampled { number, kt_ev, counts: Counts::default(), n_known_before });
+        self.rounds.push(Sampled { number, kt_ev, buffer: self.buffer, counts: Counts::default(), n_known_before });
     }
 
     fn take_in(&mut self, entry: &Entry) {

@@ -27,11 +27,17 @@ pub struct IterationMetrics {
     pub energy_median_ev: Option<f64>,
     /// Highest energy, eV.
     pub energy_max_ev: Option<f64>,
+    /// Structures in the buffer; null if none was drawn, and in files of a godiff that did not note it.
+    #[serde(default)]
+    pub buffer: Option<u64>,
     /// Median energy of the buffer, eV.
     pub buffer_median_ev: Option<f64>,
     /// (Σw)²/Σw² of the buffer's Boltzmann weights.
     pub effective_sample_size: Option<f64>,
-    /// Mean score loss over the iteration's training steps.
+    /// Training steps taken; 0 in files of a godiff that did not note them.
+    #[serde(default)]
+    pub training_steps: u64,
+    /// Mean score loss over the iteration's training steps; null if the forces alone are learned.
     pub loss: Option<f64>,
     /// Mean force loss; null without guidance.
     pub force_loss: Option<f64>,
@@ -61,8 +67,10 @@ impl IterationMetrics {
             energy_min_ev: energies.first().copied(),
             energy_median_ev: median(&energies),
             energy_max_ev: energies.last().copied(),
+            buffer: None,
             buffer_median_ev: None,
             effective_sample_size: None,
+            training_steps: 0,
             loss: None,
             force_loss: None,
             learning_rate: 0.0,
@@ -173,8 +181,10 @@ pub mod tests {
             energy_min_ev: Some(5.5),
             energy_median_ev: Some(6.25),
             energy_max_ev: Some(1e3),
+            buffer: Some(24),
             buffer_median_ev: Some(5.75),
             effective_sample_size: Some(12.5),
+            training_steps: 500,
             loss: Some(0.875),
             force_loss: None,
             learning_rate: 9.5e-5,
@@ -194,7 +204,7 @@ pub mod tests {
         let expected = concat!(
             r#"{"iteration":4,"kt_ev":0.3333333333333333,"samples":32,"ok":27,"too_close":2,"fallen_apart":0,"below_floor":0,"#,
             r#""above_ceiling":0,"not_finite":0,"failed":3,"energy_min_ev":5.5,"energy_median_ev":6.25,"#,
-            r#""energy_max_ev":1000.0,"buffer_median_ev":5.75,"effective_sample_size":12.5,"loss":0.875,"force_loss":null,"#,
+            r#""energy_max_ev":1000.0,"buffer":24,"buffer_median_ev":5.75,"effective_sample_size":12.5,"training_steps":500,"loss":0.875,"force_loss":null,"#,
             r#""learning_rate":0.000095,"best_energy_ev":5.4375,"seconds":{"sample":1.0,"evaluate":0.75,"wait":0.5,"train":8.0}}"#
         );
         assert_eq!(text.replace("9.5e-5", "0.000095"), expected);

@@ -294,7 +294,8 @@ impl<'a> Session<'a> {
         model: ModelState,
     ) -> Result<()> {
         let progress = self.so_far(entries);
-        self.progress = SearchProgress { iterations_done: round.checkpoint(), ..progress };
+        let training_steps = progress.training_steps + metrics.training_steps;
+        self.progress = SearchProgress { iterations_done: round.checkpoint(), training_steps, ..progress };
         metrics.best_energy_ev = self.progress.best.map(|best| best.energy_ev);
         self.directory.finish_iteration(&metrics, self.progress, model)?;
         self.reporter.iteration_done(&metrics);

@@ -41,6 +41,9 @@ pub struct Summary {
     pub evaluations: u64,
     /// Structures sampled, also those rejected before evaluation.
     pub samples: u64,
+    /// Training steps taken; 0 in files of a godiff that did not note them.
+    #[serde(default)]
+    pub training_steps: u64,
     /// Lowest energy of an `ok` structure, eV.
     pub best_energy_ev: Option<f64>,
     /// Iteration that found it, from 0.
@@ -91,6 +94,7 @@ impl Summary {
             seconds_outside_potential: OutsideSeconds(None),
             evaluations: 0,
             samples: 0,
+            training_steps: 0,
             best_energy_ev: None,
             best_iteration: None,
             best_index: None,
@@ -109,7 +113,7 @@ mod tests {
     fn keys_are_stable() {
         let text = serde_json::to_string(&Summary::new(7, "cpu")).unwrap();
         let expected = concat!(
-            r#"{"version":"VERSION","seed":7,"device":"cpu","status":"running","seconds":0.0,"evaluations":0,"samples":0,"#,
+            r#"{"version":"VERSION","seed":7,"device":"cpu","status":"running","seconds":0.0,"evaluations":0,"samples":0,"training_steps":0,"#,
             r#""best_energy_ev":null,"best_iteration":null,"best_index":null,"target_first_evaluation":null}"#
         );
         assert_eq!(text, expected.replace("VERSION", VERSION));

@@ -34,6 +34,8 @@ pub trait Lesson: Send {
 pub struct Taught {
     /// Of the optimiser.
     pub training: TrainingReport,
+    /// Structures in the buffer.
+    pub n_structures: usize,
     /// Median energy of the structures that the model learned from, eV.
     pub median_ev: Option<f64>,
     /// (Σw)²/Σw² of their weights.

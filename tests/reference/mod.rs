@@ -140,6 +140,7 @@ impl Reference {
                 weight_decay: 0.01,
                 gradient_clip: 10.0,
                 weighting: Weighting::Dsm,
+                stop: None,
             },
             guidance: None,
             precision: Storage::F32,

@@ -169,6 +169,7 @@ pub fn setup(system: System, [features, blocks, radial_functions]: Shape) -> Set
             weight_decay: 0.01,
             gradient_clip: 10.0,
             weighting: Weighting::Dsm,
+            stop: None,
         },
         guidance: Some(GuidanceSettings::default()),
         precision: Storage::F32,

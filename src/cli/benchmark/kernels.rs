@@ -27,7 +27,9 @@ pub fn profile(config: &Path, device: &str, steps: u32, out: Option<&Path>, as_j
         return Err(Error::bad_input(format!("--device {device}: kernels run on a GPU; name one, such as cuda:0")));
     }
     let settings = Settings::load(config)?;
-    let setup = settings.setup();
+    let mut setup = settings.setup();
+    // It ends training early, so a launch would have steps that do nothing.
+    setup.training.stop = None;
     let mut engine = Cuda::new(&Device::open(device)?, &setup)?;
     let parameters = initial_parameters(&Layout::new(&setup.sizes), 0);
     engine.restore(&ModelState::untouched(parameters, setup.training.learning_rate))?;

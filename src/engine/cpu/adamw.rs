@@ -121,6 +121,7 @@ mod tests {
         weight_decay: 0.01,
         gradient_clip: 10.0,
         weighting: Weighting::Dsm,
+        stop: None,
     };
 
     /// Compares steps on few parameters with the textbook's formulas, for sizes around the vector width and the range.

@@ -6,12 +6,14 @@ use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
 use crate::diffusion::{AtomProcess, forward_noise, remove_centre};
 use crate::engine::{
-    Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, Targets, TrainingReport, TrainingSet,
+    Consensus, Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, Targets, TrainingReport,
+    TrainingSet, Watch,
 };
 use crate::error::Result;
 use crate::random::{Noise, Purpose, host_generator};
 use crate::system::{System, Vec3};
 use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -27,51 +29,82 @@ impl<T: Real> Cpu<T> {
         steps: usize,
         progress: Progress,
     ) -> Result<TrainingReport> {
-        let batch = self.setup.training.batch.min(set.positions.len());
         self.optimizer = AdamW::new(self.network.layout.n_parameters());
         self.schedule = PlateauSchedule::new(self.setup.training.learning_rate);
         let decay = self.setup.training.decay;
-        let score_loss = Loss::Score(self.setup.training.weighting);
         let force_weight = self.setup.guidance.map_or(0.0, |guidance| guidance.force_weight);
-        let mut generator = host_generator(stream.seed, Purpose::Shuffle, stream.iteration);
-        let mut order: Vec<usize> = (0..set.positions.len()).collect();
-        let (mut next, mut epoch, mut total, mut total_force) = (order.len(), Vec::new(), 0.0, 0.0);
+        let mut visits = Visits::new(stream, set, self.setup.training.batch);
+        let mut watch = self.setup.training.stop.map(Watch::new);
+        let (mut n_done, mut epoch, mut total, mut total_force) = (0, Vec::new(), 0.0, 0.0);
         for step in 0..steps {
-            if next >= order.len() {
-                order.shuffle(&mut generator);
-                next = 0;
-            }
-            let members = &order[next..(next + batch).min(order.len())];
-            next += members.len();
-            let noisy = self.noisy_batch(stream, step as u32, set, members);
-            let mut terms = vec![Term { batch: &noisy, loss: &score_loss, weight: 1.0 }];
-            let forces = self.force_batch(stream, step as u32, set);
-            terms.extend(forces.as_ref().map(|(batch, loss)| Term { batch, loss, weight: force_weight }));
-            let losses = self.gradient(&terms);
-            let force_loss = losses.get(1).copied().unwrap_or(0.0);
-            let loss = losses[0] + force_weight * force_loss;
+            let (members, ends_epoch) = visits.next();
+            let batches = self.step_batches(stream, step as u32, set, members);
+            let losses = self.gradient(&batches.iter().map(StepBatch::term).collect::<Vec<_>>());
+            let loss_of = |wanted: bool| {
+                let of = batches.iter().zip(&losses).filter(|(batch, _)| batch.compares_forces() == wanted);
+                of.map(|(_, loss)| loss).sum::<f64>()
+            };
+            let (score_loss, force_loss) = (loss_of(false), loss_of(true));
+            let loss = score_loss + force_weight * force_loss;
             if !loss.is_finite() {
                 return Err(stream.diverged(step + 1, loss));
             }
+            let products =
+                watch.and_then(|watch| watch.checks(step)).map(|consensus| self.consensus(consensus, &batches));
             self.optimizer_step(decay.share(step, steps));
-            total += losses[0];
+            n_done = step + 1;
+            total += score_loss;
             total_force += force_loss;
             epoch.push(loss);
-            if next >= order.len() {
+            if ends_epoch {
                 self.schedule.epoch(epoch.iter().sum::<f64>() / epoch.len() as f64);
                 epoch.clear();
             }
-            progress(step + 1)?;
+            progress(n_done)?;
+            if products.zip(watch.as_mut()).is_some_and(|(products, watch)| watch.is_last(products)) {
+                break;
+            }
         }
         if !self.weights.flat.iter().all(|p| p.wide().is_finite()) {
-            return Err(stream.lost_parameters(steps));
+            return Err(stream.lost_parameters(n_done));
         }
-        let n_steps = steps.max(1) as f64;
+        let n_steps = n_done.max(1) as f64;
         Ok(TrainingReport {
+            steps: n_done,
             loss: total / n_steps,
             force_loss: set.forces.is_some().then_some(total_force / n_steps),
-            learning_rate: self.schedule.learning_rate * decay.share(steps, steps),
+            learning_rate: self.schedule.learning_rate * decay.share(n_done, steps),
         })
+    }
+
+    /// The batches of `step`: noisy structures for the score, clean ones for the forces.
+    fn step_batches(&self, stream: RandomStream, step: u32, set: &TrainingSet, members: &[usize]) -> Vec<StepBatch> {
+        let score = (!members.is_empty()).then(|| StepBatch {
+            batch: self.noisy_batch(stream, step, set, members),
+            loss: Loss::Score(self.setup.training.weighting),
+            weight: 1.0,
+        });
+        let force_weight = self.setup.guidance.map_or(0.0, |guidance| guidance.force_weight);
+        let forces = self.force_batch(stream, step, set);
+        let forces = forces.map(|(batch, loss)| StepBatch { batch, loss, weight: force_weight });
+        score.into_iter().chain(forces).collect()
+    }
+
+    /// Σa², Σab and Σb² of the two vectors that `consensus` compares in a step of `batches`, whose gradient [`Cpu::gradient`] has
+    /// left and finds there again.
+    fn consensus(&mut self, consensus: Consensus, batches: &[StepBatch]) -> [f64; 3] {
+        let n = self.network.layout.n_parameters();
+        if consensus == Consensus::Momentum {
+            return products(&self.optimizer.first, &self.gradients[0][..n]);
+        }
+        let whole = self.gradients[0][..n].to_vec();
+        let half: Vec<StepBatch> = batches.iter().map(StepBatch::even_half).collect();
+        self.gradient(&half.iter().map(StepBatch::term).collect::<Vec<_>>());
+        let mut other = whole.clone();
+        other.iter_mut().zip(&self.gradients[0]).for_each(|(g, &of_half)| *g = *g - of_half);
+        let products = products(&self.gradients[0][..n], &other);
+        self.gradients[0][..n].copy_from_slice(&whole);
+        products
     }
 
     /// The structures whose forces `step` compares, at their clean positions, with the loss that compares them.
@@ -185,6 +218,91 @@ impl<T: Real> Cpu<T> {
         let n = self.network.layout.n_parameters();
         LossAndGradient { loss: value, gradient: self.gradients[0][..n].iter().map(|g| g.wide()).collect() }
     }
+}
+
+/// The order in which the steps of a call visit the members of a training set: each epoch shuffles the order of the one before.
+struct Visits {
+    generator: Xoshiro256PlusPlus,
+    order: Vec<usize>,
+    next: usize,
+    batch: usize,
+    /// Steps of an epoch that are left, and all of them, where there are no members for the score.
+    forces_alone: Option<[usize; 2]>,
+}
+
+impl Visits {
+    fn new(stream: RandomStream, set: &TrainingSet, batch: usize) -> Self {
+        let n_members = set.positions.len();
+        let n_steps = set.forces.as_ref().map_or(1, |forces| forces.positions.len().div_ceil(batch));
+        Visits {
+            generator: host_generator(stream.seed, Purpose::Shuffle, stream.iteration),
+            order: (0..n_members).collect(),
+            next: n_members,
+            batch: batch.min(n_members),
+            forces_alone: (n_members == 0).then_some([n_steps; 2]),
+        }
+    }
+
+    /// The members that the next step takes, and whether an epoch ends with it.
+    fn next(&mut self) -> (&[usize], bool) {
+        if let Some([left, all]) = &mut self.forces_alone {
+            *left = if *left == 1 { *all } else { *left - 1 };
+            return (&[], left == all);
+        }
+        if self.next >= self.order.len() {
+            self.order.shuffle(&mut self.generator);
+            self.next = 0;
+        }
+        let members = self.next..(self.next + self.batch).min(self.order.len());
+        self.next = members.end;
+        (&self.order[members], self.next >= self.order.len())
+    }
+}
+
+/// Structures of a step with a loss, and its weight in the sum of the step's losses.
+struct StepBatch {
+    batch: NoisyBatch,
+    loss: Loss,
+    weight: f64,
+}
+
+impl StepBatch {
+    fn term(&self) -> Term<'_> {
+        Term { batch: &self.batch, loss: &self.loss, weight: self.weight }
+    }
+
+    fn compares_forces(&self) -> bool {
+        self.loss.target_forces().is_some()
+    }
+
+    /// The structures in even places, with the weight that they have in the whole batch.
+    fn even_half(&self) -> StepBatch {
+        fn even<V: Clone>(values: &[V]) -> Vec<V> {
+            values.iter().step_by(2).cloned().collect()
+        }
+        let NoisyBatch { positions, times, noise, weights } = &self.batch;
+        let batch =
+            NoisyBatch { positions: even(positions), times: even(times), noise: even(noise), weights: even(weights) };
+        let loss = match &self.loss {
+            Loss::Score(weighting) => Loss::Score(*weighting),
+            Loss::Force(target) => Loss::Force(even(target)),
+            Loss::Huber { target, delta } => Loss::Huber { target: even(target), delta: *delta },
+        };
+        let share = batch.positions.len() as f64 / positions.len() as f64;
+        StepBatch { batch, loss, weight: share * self.weight }
+    }
+}
+
+/// Σa², Σab and Σb², added in f64 range by range.
+fn products<T: Real>(a: &[T], b: &[T]) -> [f64; 3] {
+    let of_range = |(a, b): (&[T], &[T])| {
+        a.iter().zip(b).fold([0.0; 3], |[aa, ab, bb], (a, b)| {
+            let (a, b) = (a.wide(), b.wide());
+            [aa + a * a, ab + a * b, bb + b * b]
+        })
+    };
+    let ranges: Vec<[f64; 3]> = a.par_chunks(RANGE).zip(b.par_chunks(RANGE)).map(of_range).collect();
+    ranges.iter().fold([0.0; 3], |sum, range| std::array::from_fn(|k| sum[k] + range[k]))
 }
 
 /// A batch, its loss, and the weight of this loss in the sum of several.

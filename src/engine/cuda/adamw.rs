@@ -1,11 +1,16 @@
-//! Launches of kernels/adamw.cu: sum of the gradient, clipping, AdamW, plateau schedule.
+//! Launches of kernels/adamw.cu: sum of the gradient, clipping, AdamW, plateau schedule, the rule that ends training early.
 
-pub use crate::gpu::arguments::adamw::{Adamw, GradientSum, StepPlan, TrainingState};
+pub use crate::gpu::arguments::adamw::{
+    Adamw, EvenScale, GradientCosine, GradientSum, HalfGradient, StepPlan, Stopping, TrainingState,
+};
 
 use crate::engine::{Decay, PlateauSchedule};
 use crate::error::Result;
 use crate::gpu::Stream;
-use crate::gpu::arguments::adamw::{ADAMW, GRADIENT_SUM, PARAMETERS_PER_BLOCK};
+use crate::gpu::arguments::adamw::{
+    ADAMW, EVEN_SCALE, GRADIENT_COSINE, GRADIENT_SUM, HALF_GRADIENT, PARAMETERS_PER_BLOCK, STOPPING,
+};
+use crate::gpu::arguments::prelude::WARP;
 
 impl TrainingState {
     /// The state before the first step of a call that continues `optimizer_steps` steps under `schedule`.
@@ -56,5 +61,39 @@ impl Adamw {
     pub fn launch(&self, stream: &Stream) -> Result<()> {
         let shared_bytes = size_of::<f64>() * ADAMW.warps();
         stream.launch(ADAMW, ADAMW.grid([n_blocks(self.n_parameters as usize), 1], shared_bytes), self)
+    }
+}
+
+impl EvenScale {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        let n_blocks = (self.n_structures as usize).div_ceil(EVEN_SCALE.max_threads as usize);
+        stream.launch(EVEN_SCALE, EVEN_SCALE.grid([n_blocks, 1], 0), self)
+    }
+}
+
+impl HalfGradient {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        stream.launch(HALF_GRADIENT, HALF_GRADIENT.grid([n_blocks(self.n_parameters as usize), 1], 0), self)
+    }
+}
+
+impl GradientCosine {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        let shared_bytes = size_of::<f64>() * WARP as usize;
+        stream.launch(
+            GRADIENT_COSINE,
+            GRADIENT_COSINE.grid([n_blocks(self.n_parameters as usize), 1], shared_bytes),
+            self,
+        )
+    }
+}
+
+impl Stopping {
+    /// Queues it.
+    pub fn launch(&self, stream: &Stream) -> Result<()> {
+        stream.launch(STOPPING, STOPPING.grid([1, 1], 0), self)
     }
 }

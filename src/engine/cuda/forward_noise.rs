@@ -16,8 +16,8 @@ use rand::seq::SliceRandom;
 const SLOT_BYTES: u32 = 32;
 
 /// Batches of `n_steps` training steps with `width` structures each: S = n_steps·width. Structure s is slot s % width of its step.
-/// The first `batch` slots are noisy; slots that an epoch's last step leaves empty have weight 0. With forces to learn from,
-/// `batch` clean structures follow, and their forces are compared.
+/// The first `batch` slots are noisy, or none if the force head alone learns; slots that an epoch's last step leaves empty have
+/// weight 0. With forces to learn from, clean structures follow, and their forces are compared.
 pub struct ForwardNoise {
     n_steps: usize,
     batch: usize,
@@ -55,13 +55,15 @@ struct Set {
 }
 
 impl ForwardNoise {
-    /// Room for `n_steps` steps of `setup`'s batch, and with `forces` for as many structures whose forces are compared.
+    /// Room for `n_steps` steps of `setup`'s batch if there is a `score` to learn, and with `forces` for as many structures whose
+    /// forces are compared.
     ///
     /// # Errors
     /// `Failed` without memory.
-    pub fn new(stream: &Stream, setup: &Setup, n_steps: usize, forces: bool) -> Result<Self> {
-        let (batch, n_free) = (setup.training.batch, setup.system.n_free());
-        let width = if forces { 2 * batch } else { batch };
+    pub fn new(stream: &Stream, setup: &Setup, n_steps: usize, [score, forces]: [bool; 2]) -> Result<Self> {
+        let n_free = setup.system.n_free();
+        let room = |wanted| if wanted { setup.training.batch } else { 0 };
+        let (batch, width) = (room(score), room(score) + room(forces));
         let n_structures = n_steps * width;
         let weighting = setup.training.weighting;
         Ok(ForwardNoise {
@@ -98,6 +100,11 @@ impl ForwardNoise {
         self.width
     }
 
+    /// Noisy structures of a step, which come first.
+    pub fn n_noisy(&self) -> usize {
+        self.batch
+    }
+
     /// Takes `set` for the next `steps` training steps with the noise of `noise`, from step 0 on. Launches that were captured
     /// before must be captured again.
     ///
@@ -112,15 +119,15 @@ impl ForwardNoise {
         steps: usize,
     ) -> Result<()> {
         let n_members = set.positions.len();
-        if n_members == 0 {
+        if n_members == 0 && set.forces.is_none() {
             return Err(Error::Failed("there is nothing to train on: the training set is empty".into()));
         }
-        if set.forces.is_some() != (self.width > self.batch) {
+        if [n_members > 0, set.forces.is_some()] != [self.batch > 0, self.width > self.batch] {
             return Err(Error::Failed("internal error: the training set and its room disagree about forces".into()));
         }
-        let n_epochs = steps.div_ceil(n_members.div_ceil(self.batch));
+        let n_epochs = if n_members > 0 { steps.div_ceil(n_members.div_ceil(self.batch)) } else { 0 };
         let upload = |vectors: &[Vec<Vec3>]| -> Result<Buffer<f64>> {
-            stream.upload(&vectors.iter().flatten().flatten().copied().collect::<Vec<f64>>())
+            stream.upload_some(&vectors.iter().flatten().flatten().copied().collect::<Vec<f64>>())
         };
         let forces = set.forces.as_ref().map(|set| Ok([upload(&set.positions)?, upload(&set.forces)?]));
         let mixed = match &set.targets {
@@ -130,10 +137,10 @@ impl ForwardNoise {
         let key = |purpose| NoiseKey::new(Noise::new(noise.seed, purpose, noise.iteration));
         self.set = Some(Set {
             clean: upload(&set.positions)?,
-            weights: stream.upload(&set.weights)?,
+            weights: stream.upload_some(&set.weights)?,
             forces: forces.transpose()?,
             mixed,
-            order: stream.upload(&visiting_order(noise, n_members, n_epochs))?,
+            order: stream.upload_some(&visiting_order(noise, n_members, n_epochs))?,
             n_members: n_members as u32,
             n_force_members: set.forces.as_ref().map_or(0, |forces| forces.positions.len()) as u32,
             n_steps: steps as u32,

@@ -303,7 +303,7 @@ impl Engine for Cuda {
         network.backward(stream, &work, &structures, &[term])?;
         let unused = stream.zeros(1)?;
         network.sum_gradient(stream, &work, &unused, None)?;
-        let loss = network.read_loss(stream, &work, 0, n)?;
+        let loss = network.read_loss(stream, &work, output, n)?;
         let gradient = network.read_gradient(stream)?.into_iter().map(f64::from).collect();
         Ok(LossAndGradient { loss, gradient })
     }

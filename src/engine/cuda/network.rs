@@ -84,13 +84,13 @@ pub struct Batch<'a> {
     pub n: usize,
 }
 
-/// Which head.
+/// Which head. The numbers are places in the lists of a step's losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Score, with the time features.
-    Score,
+    Score = 0,
     /// Forces.
-    Force,
+    Force = 1,
 }
 
 /// A loss on structures `first..first + n` of a batch.

@@ -58,7 +58,7 @@ impl Cuda {
         // The first call grows the buffers and loads the code.
         let before = self.state()?;
         self.train(stream, set, steps, &mut |_| Ok(()))?;
-        let mut room = self.train_room(steps, false)?;
+        let mut room = self.train_room(steps, [true, false])?;
         let batch = self.setup.training.batch;
         room.noise.load(&self.stream, stream, set, steps)?;
         let queue_ahead = || room.queue_ahead(&self.stream, room.n_steps * batch);

@@ -15,6 +15,7 @@ pub fn example(iterations_done: u32, n_parameters: usize) -> Checkpoint {
             seed: u64::MAX,
             evaluations: 311,
             samples: 320,
+            training_steps: 0,
             best: Some(Best { energy_ev: 0.1 + 0.2, iteration: 7, index: 3 }),
             target_first_evaluation: None,
             seconds: 1e-7 / 3.0,

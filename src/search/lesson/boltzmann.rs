@@ -11,7 +11,8 @@ use crate::gpu::profiler_range;
 use crate::run::{History, Round};
 use crate::statistics::{median, sorted};
 
-/// The lesson of GO-Diff: a fresh optimiser, a fixed number of steps.
+/// The lesson of GO-Diff: a fresh optimiser, and as many steps as asked for, or fewer with `[stopping]`. With `score = false` the
+/// force head learns alone.
 #[derive(Debug)]
 pub struct Boltzmann<'a> {
     settings: &'a Settings,
@@ -52,7 +53,7 @@ impl Lesson for Boltzmann<'_> {
         progress: Progress,
     ) -> Result<Taught> {
         let range = profiler_range("buffer");
-        let (places, weights) = history.draw(self.settings.sections.search.buffer);
+        let (places, weights) = history.draw();
         drop(range);
         let _range = profiler_range("train");
         let buffer = || places.iter().map(|&place| &history.known()[place]);
@@ -61,11 +62,14 @@ impl Lesson for Boltzmann<'_> {
             (median(&sorted(buffer().map(|known| known.energy_ev))), effective_sample_size(&weights));
         renew(self.settings, round, engine)?;
         let targets = targets(self.settings, history, &places, &weights)?;
-        let positions = buffer().map(|known| known.positions.clone()).collect();
+        let (positions, weights) = match self.settings.sections.training.score {
+            true => (buffer().map(|known| known.positions.clone()).collect(), weights),
+            false => Default::default(),
+        };
         // Lent to the set, because the forces of the whole run are too much to copy in every round.
         let set = TrainingSet { positions, weights, forces: self.forces.take(), targets };
         let training = engine.train(round.stream, &set, self.n_steps(), progress);
         self.forces = set.forces;
-        Ok(Taught { training: training?, median_ev, effective_sample_size: Some(ess) })
+        Ok(Taught { training: training?, n_structures: places.len(), median_ev, effective_sample_size: Some(ess) })
     }
 }

@@ -51,9 +51,23 @@ struct Part {
     search: SearchSection,
 }
 
+impl Annealing<'_> {
+    /// Section `[search]` of the segment that round `number` belongs to.
+    pub(super) fn search_of(&self, number: u32) -> &SearchSection {
+        let part = self.parts.iter().rev().find(|part| part.first <= number);
+        part.map_or(&self.settings.sections.search, |part| &part.search)
+    }
+
+    /// Temperature of round `number` (eV) where the first one has `kt_initial_ev`.
+    pub(super) fn kt_ev_from(&self, kt_initial_ev: f64, number: u32) -> f64 {
+        let part = self.parts.iter().rev().find(|part| part.first <= number);
+        part.map_or(kt_initial_ev, |part| part.kt_ev(kt_initial_ev, number))
+    }
+}
+
 impl Part {
-    fn kt_ev(&self, number: u32) -> f64 {
-        let SearchSection { iterations, kt_initial_ev, kt_final_ev, .. } = self.search;
+    fn kt_ev(&self, kt_initial_ev: f64, number: u32) -> f64 {
+        let SearchSection { iterations, kt_final_ev, .. } = self.search;
         match self.reached_kt_ev {
             // The round before the segment is the first of this schedule, and is done.
             Some(reached) => {
@@ -72,7 +86,7 @@ impl Plan for Annealing<'_> {
         let n_seeds = if number == 0 { self.settings.seeds.len() } else { 0 };
         (number < self.n_rounds()).then(|| Round {
             number,
-            kt_ev: part.kt_ev(number),
+            kt_ev: part.kt_ev(part.search.kt_initial_ev, number),
             stream: RandomStream { seed: self.settings.sections.search.seed, iteration: u64::from(number) },
             n_samples: n_seeds + part.search.samples_per_iteration,
             forces_learned: self.settings.sections.guidance.is_some() && (number > 0 || self.knows_forces),

@@ -114,7 +114,8 @@ impl Engine for Toy {
         steps: usize,
         progress: Progress,
     ) -> Result<TrainingReport> {
-        assert!((set.weights.iter().sum::<f64>() / set.weights.len() as f64 - 1.0).abs() < 1e-12);
+        let n_weights = set.weights.len() as f64;
+        assert!(n_weights == 0.0 || (set.weights.iter().sum::<f64>() / n_weights - 1.0).abs() < 1e-12);
         self.heard.lock().unwrap().force_sets.push((stream.iteration, set.forces.clone()));
         self.steps(steps, progress)?;
         if self.diverges_at == Some(stream.iteration) {
@@ -129,7 +130,8 @@ impl Engine for Toy {
         self.heard.lock().unwrap().targets.push((stream.iteration, set.targets.clone()));
         self.state.parameters[0] += shift + n_forces as f64 + 1e-3 * targets;
         self.state.steps += steps as u64;
-        Ok(TrainingReport { loss: shift, force_loss: set.forces.as_ref().map(|_| 0.25), learning_rate: 1e-4 })
+        let force_loss = set.forces.as_ref().map(|_| 0.25);
+        Ok(TrainingReport { steps, loss: shift, force_loss, learning_rate: 1e-4 })
     }
 
     fn set_basin_variance(&mut self, variance: Option<f64>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The loop with an engine of a few lines: these tests look at questions, records and repetitions, not at what is learned.
 
+mod adaptive;
 mod bench;
 mod extension;
 mod proposals;

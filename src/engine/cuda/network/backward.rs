@@ -17,7 +17,8 @@ impl Network {
     pub fn backward(&self, stream: &Stream, work: &Workspace, batch: &Batch, terms: &[Term]) -> Result<()> {
         let Some(tape) = &work.tape else { return Ok(()) };
         let Sizes { features: f, n_atoms, n_free, n_template, .. } = self.constants.sizes;
-        for (term, losses) in terms.iter().zip(&tape.losses) {
+        for term in terms {
+            let losses = &tape.losses[term.output as usize];
             let part = Batch { first: batch.first + term.first, n: term.n, ..*batch };
             let mut arguments = self.head_arguments(work, &part, term.output, Wanted::Free, true);
             let first_row = term.first * n_atoms;

@@ -2,11 +2,13 @@
 
 use super::workspace::Tape;
 use super::{Batch, Network, Output, Term, Wanted, Workspace};
-use crate::engine::TrainingSettings;
-use crate::engine::cuda::adamw::{Adamw, GradientSum, StepPlan, TrainingState, n_blocks};
+use crate::engine::cuda::adamw::{
+    Adamw, GradientCosine, GradientSum, HalfGradient, StepPlan, Stopping, TrainingState, n_blocks,
+};
 use crate::engine::cuda::constants::{Constants, SPECIES, TEMPLATE_ROWS};
 use crate::engine::cuda::head::Head;
 use crate::engine::cuda::weight_gradient::{Columns, Jobs, Rows, SLICES};
+use crate::engine::{StoppingRule, TrainingSettings};
 use crate::error::Result;
 use crate::gpu::{Buffer, Pointer, Stream};
 
@@ -201,10 +203,58 @@ impl Network {
         Ok(stream.read(&self.weights.squares)?.iter().sum::<f64>().sqrt())
     }
 
-    /// Sum of the losses of `n` structures of the term `k`.
-    pub fn read_loss(&self, stream: &Stream, work: &Workspace, k: usize, n: usize) -> Result<f64> {
+    /// Adds up the gradient that [`Network::backward`] left in `half` \[P\], as that of one half of a batch.
+    pub fn half_gradient(&self, stream: &Stream, work: &Workspace, half: &Buffer<f32>) -> Result<()> {
+        let Some(tape) = &work.tape else { return Ok(()) };
+        let Constants { sizes, arrangement, plain_at, .. } = &self.constants;
+        let arguments = HalfGradient {
+            slices: tape.slices.pointer(),
+            plain_at: plain_at.pointer(),
+            half: half.pointer(),
+            n_parameters: sizes.n_parameters as u32,
+            n_slices: SLICES as u32,
+            slice_len: arrangement.plain_len as u32,
+        };
+        arguments.launch(stream)
+    }
+
+    /// Leaves in `products` \[blocks\]\[3\] what the cosine of a step needs, before the step is taken: of the summed gradient and the
+    /// first moments, or with `half` of the gradients of both halves.
+    pub fn compare(&self, stream: &Stream, half: Option<&Buffer<f32>>, products: &Buffer<f64>) -> Result<()> {
+        let arguments = GradientCosine {
+            a: half.unwrap_or(&self.weights.first).pointer(),
+            b: self.weights.gradient.pointer(),
+            products: products.pointer(),
+            n_parameters: self.constants.sizes.n_parameters as u32,
+            b_holds_both: u32::from(half.is_some()),
+        };
+        arguments.launch(stream)
+    }
+
+    /// Lets `rule` judge by `products` whether the step that was taken is the last one.
+    pub fn judge(
+        &self,
+        stream: &Stream,
+        rule: &StoppingRule,
+        products: &Buffer<f64>,
+        training: &Buffer<TrainingState>,
+    ) -> Result<()> {
+        let arguments = Stopping {
+            products: products.pointer(),
+            training: training.pointer(),
+            memory: rule.consensus.memory(),
+            drop: rule.drop,
+            n_products: n_blocks(self.constants.sizes.n_parameters) as u32,
+            free_steps: rule.free_steps as u32,
+            patience: rule.patience as u32,
+        };
+        arguments.launch(stream)
+    }
+
+    /// Sum of the losses of `n` structures whose `output` was judged.
+    pub fn read_loss(&self, stream: &Stream, work: &Workspace, output: Output, n: usize) -> Result<f64> {
         let Some(tape) = &work.tape else { return Ok(0.0) };
         let n_tiles = Head::n_tiles(self.constants.sizes.n_free);
-        Ok(stream.read_part(&tape.losses[k], 0, n * n_tiles)?.iter().map(|&loss| f64::from(loss)).sum())
+        Ok(stream.read_part(&tape.losses[output as usize], 0, n * n_tiles)?.iter().map(|&loss| f64::from(loss)).sum())
     }
 }
