@@ -51,7 +51,7 @@ fn train_and_sample(setup: &Setup, batch: u32) {
     let system = &setup.system;
     let forces = ForceSet { positions: prior_structures(system, 3, 8), forces: random_vectors(system, 3, 9) };
     let set =
-        TrainingSet { positions: prior_structures(system, 3, 7), weights: vec![0.5, 1.0, 1.5], forces: Some(forces) };
+        TrainingSet { positions: prior_structures(system, 3, 7), weights: vec![0.5, 1.0, 1.5], forces: Some(forces), targets: Default::default() };
     engine.train(STREAM, &set, 1, &mut |_| Ok(())).unwrap();
     let samples = engine.sample(STREAM, 0..2, Sampler::Guided, &mut |_| Ok(())).unwrap();
     assert!(samples.iter().flatten().flatten().all(|x| x.is_finite()));

@@ -2,9 +2,10 @@
 
 use super::source::SourceFile;
 use super::{
-    BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings, FragmentSection, GuidanceSection,
-    ModelSection, PlacementSettings, ProposalSection, RandomSearchSettings, RelaxationSection, SearchSection,
-    SeedsSection, Settings, SystemSection, TargetSection, TrainingSection, TransferSection,
+    AdaptiveSection, AnnealingSettings, BasinHoppingSettings, DiffusionSection, EngineSection, EvolutionSettings,
+    FragmentSection, GuidanceSection, ModelSection, ObjectiveSection, PlacementSettings, ProposalSection,
+    RandomSearchSettings, RelaxationSection, SearchSection, SeedsSection, Settings, StoppingSection, SystemSection,
+    TargetSection, TrainingSection, TransferSection,
 };
 use crate::error::{Error, Result};
 use crate::potential::{PotentialSettings, keys_of};
@@ -21,7 +22,10 @@ pub fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
         ("model", keys_of::<ModelSection>().to_vec()),
         ("diffusion", keys_of::<DiffusionSection>().to_vec()),
         ("search", keys_of::<SearchSection>().to_vec()),
+        ("objective", ObjectiveSection::keys()),
+        ("adaptive", keys_of::<AdaptiveSection>().to_vec()),
         ("training", keys_of::<TrainingSection>().to_vec()),
+        ("stopping", keys_of::<StoppingSection>().to_vec()),
         ("engine", keys_of::<EngineSection>().to_vec()),
         ("guidance", keys_of::<GuidanceSection>().to_vec()),
         ("proposals", keys_of::<ProposalSection>().to_vec()),
@@ -33,12 +37,14 @@ pub fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
         ("random_search", keys_of::<RandomSearchSettings>().to_vec()),
         ("basin_hopping", keys_of::<BasinHoppingSettings>().to_vec()),
         ("evolution", keys_of::<EvolutionSettings>().to_vec()),
+        ("annealing", keys_of::<AnnealingSettings>().to_vec()),
     ]
 }
 
 impl Settings {
     /// The configuration of `keywords`, or that of the file `base` with `keywords` in place of its values. A keyword is a section
-    /// with a table (`true` for one with its defaults alone, `false` for none), or a key that one section alone has. Further forms:
+    /// with a table (`true` for one with its defaults alone, `false` for none), or a key that one section alone has; a key that
+    /// `[search]` shares with `[adaptive]` or `[annealing]` is that of `[search]`, unless the other is given too. Further forms:
     /// `potential` may be a name as for [`PotentialSettings::parse_name`], and `confinement` two heights, above the template if
     /// there is one. Paths are relative to the file `base`, or else to `folder`.
     ///
@@ -81,7 +87,7 @@ fn into_sections(keywords: Table, mut file: Table) -> Result<Table> {
         }
     }
     for (key, value) in single {
-        let section = section_of(&sections, &key)?;
+        let section = section_of(&sections, &file, &key)?;
         if given.iter().any(|(of, named)| *of == section && *named == key) {
             return Err(Error::bad_input(format!("{key} is given twice, also in {section}; leave one of them out")));
         }
@@ -98,11 +104,12 @@ fn is_section(sections: &[(&str, Vec<&str>)], name: &str, value: &Value) -> bool
     sections.iter().any(|(section, _)| *section == name) && !(is_text && is_key)
 }
 
-/// The one section with this key.
-fn section_of(sections: &[(&'static str, Vec<&'static str>)], key: &str) -> Result<&'static str> {
+/// The one section with this key. `[search]` comes before others that are not in `file`.
+fn section_of(sections: &[(&'static str, Vec<&'static str>)], file: &Table, key: &str) -> Result<&'static str> {
     let homes: Vec<&str> = sections.iter().filter(|(_, keys)| keys.contains(&key)).map(|(name, _)| *name).collect();
     match homes[..] {
         [home] => Ok(home),
+        ["search", ..] if !homes[1..].iter().any(|other| file.contains_key(*other)) => Ok("search"),
         [] => {
             let names: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
             Err(Error::bad_input(format!(

@@ -2,6 +2,7 @@
 
 use super::keys::Keys;
 use crate::error::Result;
+use crate::potential::keys_of;
 use serde::{Deserialize, Serialize};
 
 /// `[objective]`: what the score is trained towards. The kind decides which other keys there are.
@@ -34,6 +35,11 @@ impl Default for TargetScoreKeys {
 pub const MAX_SCORE: f64 = 100.0;
 
 impl ObjectiveSection {
+    /// The names of the keys of all kinds.
+    pub(super) fn keys() -> Vec<&'static str> {
+        [&["kind"], keys_of::<TargetScoreKeys>()].concat()
+    }
+
     pub(super) fn check(&self, keys: Keys) -> Result<()> {
         match self {
             ObjectiveSection::Boltzmann {} => Ok(()),
