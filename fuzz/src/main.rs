@@ -40,7 +40,7 @@ static PARSER: LazyLock<Parser> = LazyLock::new(|| {
     parser
 });
 
-fuzz_target!(init: drop(LazyLock::force(&PARSER)), |input: &[u8]| {
+fuzz_target!(init: { LazyLock::force(&PARSER); }, |input: &[u8]| {
     if let Err(why) = PARSER.guided(input) {
         panic!("{} {why}", PARSER.name);
     }
