@@ -144,7 +144,9 @@ const HEAD: &str = "# Instructions a thread\n\nOf every kernel, as PTX by NVRTC 
 const TOLERANCE: f64 = 0.03;
 
 fn table((major, minor): (u32, u32), ran: &BTreeMap<&str, CompiledLaunches>) -> String {
-    let mut text = format!("{HEAD}{major}.{minor}. Averages over the small systems of `tests/compiled_kernels.rs`, which compares:\n");
+    let mut text = format!(
+        "{HEAD}{major}.{minor}. Averages over the small systems of `tests/compiled_kernels.rs`, which compares:\n"
+    );
     text += "a kernel's sum may not rise by more than 3%. With `GODIFF_BLESS=1` it writes. The systems have 12 to 79 atoms and 8 to 64\n";
     text += "features, so the numbers compare two versions of a kernel and not two kernels.\n\n";
     let classes: Vec<&str> = CLASSES.iter().map(|(name, _)| *name).collect();
