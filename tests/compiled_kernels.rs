@@ -110,8 +110,11 @@ fn emt() {
     assert_eq!(relax_all(&starts, &potential, &settings, &|| false).unwrap()[0].n_steps, 3);
 }
 
-/// Classes of instructions, in the order of the table, each with the opcodes that it counts.
-const CLASSES: [(&str, fn(&str) -> bool); 7] = [
+/// A class of instructions: its name, and whether it counts an opcode.
+type Class = (&'static str, fn(&str) -> bool);
+
+/// Classes in the order of the table; the first that counts an opcode has it.
+const CLASSES: [Class; 7] = [
     ("f32 fma", |opcode| opcode.starts_with("fma") && opcode.ends_with("f32")),
     ("f32", |opcode| opcode.ends_with("f32") && !is_memory(opcode) && !opcode.starts_with("mov")),
     ("f64", |opcode| opcode.ends_with("f64") && !is_memory(opcode) && !opcode.starts_with("mov")),
@@ -144,11 +147,10 @@ const HEAD: &str = "# Instructions a thread\n\nOf every kernel, as PTX by NVRTC 
 const TOLERANCE: f64 = 0.03;
 
 fn table((major, minor): (u32, u32), ran: &BTreeMap<&str, CompiledLaunches>) -> String {
-    let mut text = format!(
-        "{HEAD}{major}.{minor}. Averages over the small systems of `tests/compiled_kernels.rs`, which compares:\n"
-    );
-    text += "a kernel's sum may not rise by more than 3%. With `GODIFF_BLESS=1` it writes. The systems have 12 to 79 atoms and 8 to 64\n";
-    text += "features, so the numbers compare two versions of a kernel and not two kernels.\n\n";
+    let mut text =
+        format!("{HEAD}{major}.{minor}. Averages over the small systems of `tests/compiled_kernels.rs`, which ");
+    text += "compares:\na kernel's sum may not rise by more than 3%. With `GODIFF_BLESS=1` it writes. The systems have 12 to ";
+    text += "79 atoms and 8 to 64\nfeatures, so the numbers compare two versions of a kernel and not two kernels.\n\n";
     let classes: Vec<&str> = CLASSES.iter().map(|(name, _)| *name).collect();
     let _ = writeln!(text, "| kernel | all | {} |\n|---|---|{}", classes.join(" | "), "---|".repeat(CLASSES.len()));
     for (kernel, launches) in ran {
