@@ -27,6 +27,8 @@ struct TrainingState {
     double step_rate;        // learning rate of the present step
     double consensus;        // mean cosine that the stopping rule watches, and its peak, if there were checks
     double consensus_peak;
+    double step_size;        // the same over 1 - β₁ⁿ, n the steps of the optimiser
+    double correction;       // 1/√(1 - β₂ⁿ)
     unsigned has_best;
     unsigned bad_epochs;
     unsigned epoch_steps;
@@ -93,9 +95,14 @@ KERNEL(256, gradient_sum, GradientSum) {
     if (t.bad_step != 0 || t.stopped != 0) return;
     t.step_rate = t.learning_rate;
     t.optimizer_steps += 1;
+    // One thread computes what all parameters of the step need: consumer cards do f64 at 1/64 of the rate of f32.
+    t.correction = 1.0 / sqrt(1.0 - pow(BETA_2, static_cast<double>(t.optimizer_steps)));
+    const double bias = 1.0 - pow(BETA_1, static_cast<double>(t.optimizer_steps));
+    t.step_size = t.step_rate / bias;
     if (a.losses == nullptr) return;
     const StepPlan plan = a.plan[t.steps];
     t.step_rate *= plan.rate_share;
+    t.step_size = t.step_rate / bias;
     double score_loss = 0.0, force_loss = 0.0;
     for (unsigned k = 0; k < a.n_losses; ++k) score_loss += a.losses[k];
     for (unsigned k = 0; k < a.n_force_losses; ++k) force_loss += a.force_losses[k];
@@ -144,7 +151,7 @@ struct Adamw {
 
 constexpr unsigned NOWHERE = 0xffffffffu;
 
-// Grid (⌈P/1024⌉), 256 threads, 8 doubles of shared memory.
+// Grid (⌈P/1024⌉), 256 threads, 9 doubles of shared memory.
 KERNEL(256, adamw, Adamw) {
     const Adamw& a = arguments;
     if (a.training->bad_step != 0 || a.training->stopped != 0) return;
@@ -155,14 +162,18 @@ KERNEL(256, adamw, Adamw) {
     for (unsigned step = WARP / 2; step > 0; step /= 2) square += __shfl_down_sync(0xffffffffu, square, step);
     if (threadIdx.x % WARP == 0) sums[threadIdx.x / WARP] = square;
     __syncthreads();
-    square = 0.0;
-    for (unsigned w = 0; w < blockDim.x / WARP; ++w) square += sums[w];
-
-    const double rate = a.training->step_rate, steps = a.training->optimizer_steps;
-    const float clip = static_cast<float>(fmin(1.0, a.gradient_clip / (sqrt(square) + 1e-6)));
-    const float decay = static_cast<float>(1.0 - rate * a.weight_decay);
-    const float step_size = static_cast<float>(rate / (1.0 - pow(BETA_1, steps)));
-    const float correction = static_cast<float>(1.0 / sqrt(1.0 - pow(BETA_2, steps)));
+    // One thread of a block computes in f64 what all need in f32, for the reason above.
+    float* factors = reinterpret_cast<float*>(sums + blockDim.x / WARP);  // [2]
+    if (threadIdx.x == 0) {
+        square = 0.0;
+        for (unsigned w = 0; w < blockDim.x / WARP; ++w) square += sums[w];
+        factors[0] = static_cast<float>(fmin(1.0, a.gradient_clip / (sqrt(square) + 1e-6)));
+        factors[1] = static_cast<float>(1.0 - a.training->step_rate * a.weight_decay);
+    }
+    __syncthreads();
+    const float clip = factors[0], decay = factors[1];
+    const float step_size = static_cast<float>(a.training->step_size);
+    const float correction = static_cast<float>(a.training->correction);
     for (unsigned k = 0; k < PARAMETERS_PER_BLOCK / 256; ++k) {
         const unsigned p = blockIdx.x * PARAMETERS_PER_BLOCK + k * 256 + threadIdx.x;
         if (p >= a.n_parameters) break;

@@ -79,9 +79,12 @@ __device__ __forceinline__ unsigned tile_count(const AtomList& atoms, unsigned c
     return n > first ? min(n - first, TILE) : 0;
 }
 
-template <unsigned TILE, class Stored>
+// The width that loops are compiled for; all other widths take the code for ANY.
+constexpr unsigned COMMON_FEATURES = 64, ANY = 0;
+
+template <unsigned TILE, unsigned FEATURES, class Stored>
 __device__ __forceinline__ void forward_tile(const BlockForward<Stored>& a) {
-    const unsigned f = a.features, s = blockIdx.y, n = a.n_atoms;
+    const unsigned f = FEATURES == ANY ? a.features : FEATURES, s = blockIdx.y, n = a.n_atoms;
     const unsigned count = tile_count<TILE>(a.atoms, a.count_stride);
     if (count == 0) return;
     const unsigned* list = a.atoms.list + s * a.list_stride + blockIdx.x * TILE;
@@ -193,15 +196,24 @@ __device__ __forceinline__ void forward_tile(const BlockForward<Stored>& a) {
     }
 }
 
-// Every atom of the list.
-KERNEL(256, block_forward, BlockForward<float>) { forward_tile<16>(arguments); }
+template <unsigned TILE, class Stored>
+__device__ __forceinline__ void forward(const BlockForward<Stored>& a) {
+    if (a.features == COMMON_FEATURES) {
+        forward_tile<TILE, COMMON_FEATURES>(a);
+    } else {
+        forward_tile<TILE, ANY>(a);
+    }
+}
 
-KERNEL(256, block_forward_mixed, BlockForward<Half>) { forward_tile<16>(arguments); }
+// Every atom of the list.
+KERNEL(256, block_forward, BlockForward<float>) { forward<16>(arguments); }
+
+KERNEL(256, block_forward_mixed, BlockForward<Half>) { forward<16>(arguments); }
 
 // The same in tiles of four, for few atoms on many multiprocessors.
-KERNEL(256, block_forward_small, BlockForward<float>) { forward_tile<4>(arguments); }
+KERNEL(256, block_forward_small, BlockForward<float>) { forward<4>(arguments); }
 
-KERNEL(256, block_forward_small_mixed, BlockForward<Half>) { forward_tile<4>(arguments); }
+KERNEL(256, block_forward_small_mixed, BlockForward<Half>) { forward<4>(arguments); }
 
 template <class Stored>
 struct BlockBackward {
@@ -235,9 +247,9 @@ struct BlockBackward {
     unsigned n_filter_rows;
 };
 
-template <unsigned TILE, class Stored>
+template <unsigned TILE, unsigned FEATURES, class Stored>
 __device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
-    const unsigned f = a.features, s = blockIdx.y, n = a.n_atoms;
+    const unsigned f = FEATURES == ANY ? a.features : FEATURES, s = blockIdx.y, n = a.n_atoms;
     const unsigned count = tile_count<TILE>(a.atoms, a.count_stride);
     const unsigned* list = a.atoms.list + s * a.list_stride + blockIdx.x * TILE;
     const unsigned warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, n_warps = blockDim.x / WARP;
@@ -410,10 +422,19 @@ __device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
     }
 }
 
-KERNEL(256, block_backward, BlockBackward<float>) { backward_tile<16>(arguments); }
+template <unsigned TILE, class Stored>
+__device__ __forceinline__ void backward(const BlockBackward<Stored>& a) {
+    if (a.features == COMMON_FEATURES) {
+        backward_tile<TILE, COMMON_FEATURES>(a);
+    } else {
+        backward_tile<TILE, ANY>(a);
+    }
+}
 
-KERNEL(256, block_backward_mixed, BlockBackward<Half>) { backward_tile<16>(arguments); }
+KERNEL(256, block_backward, BlockBackward<float>) { backward<16>(arguments); }
 
-KERNEL(256, block_backward_small, BlockBackward<float>) { backward_tile<4>(arguments); }
+KERNEL(256, block_backward_mixed, BlockBackward<Half>) { backward<16>(arguments); }
 
-KERNEL(256, block_backward_small_mixed, BlockBackward<Half>) { backward_tile<4>(arguments); }
+KERNEL(256, block_backward_small, BlockBackward<float>) { backward<4>(arguments); }
+
+KERNEL(256, block_backward_small_mixed, BlockBackward<Half>) { backward<4>(arguments); }

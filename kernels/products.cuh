@@ -19,8 +19,9 @@ __device__ __forceinline__ void tile_product(const float* x, unsigned group_stri
         float4 sum[ROWS];
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        // With few rows a thread the latency of the loads is not hidden, so more loads are kept in flight.
-#pragma unroll(ROWS <= 2 ? 4 : 2)
+        // With few rows a thread the latency of the loads is not hidden, so more loads are kept in flight. The compiler moves the
+        // loads of unrolled turns together only if it knows the number of turns: the callers' widths are constants then.
+#pragma unroll(ROWS <= 3 ? 4 : 2)
         for (unsigned k = 0; k < n_inner; k += 4) {
             float4 w4[4];
 #pragma unroll

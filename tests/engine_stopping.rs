@@ -37,7 +37,12 @@ fn joint() -> TrainingSet {
     let system = channel();
     let forces = ForceSet { positions: prior_structures(&system, 9, 8), forces: random_vectors(&system, 9, 9) };
     let positions = prior_structures(&system, 6, 3);
-    TrainingSet { positions, weights: vec![0.4, 1.3, 0.9, 1.1, 1.6, 0.7], forces: Some(forces), targets: Default::default() }
+    TrainingSet {
+        positions,
+        weights: vec![0.4, 1.3, 0.9, 1.1, 1.6, 0.7],
+        forces: Some(forces),
+        targets: Default::default(),
+    }
 }
 
 fn forces_alone() -> TrainingSet {

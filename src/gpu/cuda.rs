@@ -150,10 +150,8 @@ fn properties(index: usize) -> Result<Properties> {
     };
     let mut name = [0_u8; 256];
     // SAFETY: writes at most as many characters as the length says, the last one zero.
-    checked(
-        unsafe { driver::cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as c_int, device) },
-        "cuDeviceGetName",
-    )?;
+    let code = unsafe { driver::cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as c_int, device) };
+    checked(code, "cuDeviceGetName")?;
     let name = CStr::from_bytes_until_nul(&name).map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let mut memory = 0;
     // SAFETY: writes one integer.

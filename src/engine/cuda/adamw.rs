@@ -59,7 +59,7 @@ impl GradientSum {
 impl Adamw {
     /// Queues it.
     pub fn launch(&self, stream: &Stream) -> Result<()> {
-        let shared_bytes = size_of::<f64>() * ADAMW.warps();
+        let shared_bytes = size_of::<f64>() * (ADAMW.warps() + 1);
         stream.launch(ADAMW, ADAMW.grid([n_blocks(self.n_parameters as usize), 1], shared_bytes), self)
     }
 }

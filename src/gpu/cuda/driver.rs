@@ -66,7 +66,9 @@ functions! {
     cuGraphInstantiateWithFlags(graph_exec: *mut CUgraphExec, graph: CUgraph, flags: c_ulonglong);
     cuGraphLaunch(graph_exec: CUgraphExec, stream: CUstream);
     cuInit(flags: c_uint);
-    cuLaunchKernel(function: CUfunction, grid_dim_x: c_uint, grid_dim_y: c_uint, grid_dim_z: c_uint, block_dim_x: c_uint, block_dim_y: c_uint, block_dim_z: c_uint, shared_mem_bytes: c_uint, stream: CUstream, kernel_params: *mut *mut c_void, extra: *mut *mut c_void);
+    cuLaunchKernel(function: CUfunction, grid_dim_x: c_uint, grid_dim_y: c_uint, grid_dim_z: c_uint,
+        block_dim_x: c_uint, block_dim_y: c_uint, block_dim_z: c_uint, shared_mem_bytes: c_uint, stream: CUstream,
+        kernel_params: *mut *mut c_void, extra: *mut *mut c_void);
     cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytes: usize);
     cuMemFree_v2(dptr: CUdeviceptr);
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize);

@@ -38,7 +38,7 @@ const MANY_STEPS: [&str; 1] = ["emt_relax"];
 
 /// Structures that kernels write, field by field: d an f64, u an integer.
 const STRUCTURES: [(&str, &str); 3] =
-    [("TrainingState", "ddddddduuuuuu"), ("RelaxState", "dduuuuuu"), ("History", "uuu")];
+    [("TrainingState", "ddddddddduuuuuu"), ("RelaxState", "dduuuuuu"), ("History", "uuu")];
 
 /// What the launches of a kernel as PTX did in this process.
 #[derive(Debug, Clone, Default)]
@@ -335,8 +335,8 @@ mod tests {
         use crate::gpu::arguments::adamw::TrainingState;
         let name = std::any::type_name::<TrainingState>();
         let found = columns(name, "gradient_sum");
-        assert_eq!(found.len(), 13);
+        assert_eq!(found.len(), 15);
         assert_eq!(found[0].stride, size_of::<TrainingState>());
-        assert_eq!(found[12].first, std::mem::offset_of!(TrainingState, bad_step));
+        assert_eq!(found[14].first, std::mem::offset_of!(TrainingState, bad_step));
     }
 }

@@ -144,6 +144,8 @@ pub enum Whole {
     ShiftRight,
     /// Bit field insert.
     Insert,
+    /// Four bytes chosen from eight.
+    Permute,
 }
 
 /// Operations on f32 and f64, rounded to nearest unless the name says otherwise.

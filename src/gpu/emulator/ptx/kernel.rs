@@ -1,7 +1,7 @@
 //! A kernel that can run, and one launch of it: block after block, in each warp after warp.
 //!
-//! Blocks, warps and lanes run from the last to the first, one thread at a time until it waits. The C++ side of the emulator runs them
-//! from the first to the last unless it is told otherwise, so that a result that depends on the order shows in the comparison.
+//! Blocks, warps and lanes run from the last to the first, one thread at a time until it waits. The C++ side of the emulator runs
+//! them from the first to the last unless it is told otherwise, so that a result that depends on the order shows in the comparison.
 
 use super::Launch;
 use super::instruction::{Instruction, Operation};
@@ -121,8 +121,8 @@ impl<'k> Block<'k> {
     /// The start of the block `at`. Registers keep what the last block left, as they do on a card.
     fn begin(&mut self, at: [u32; 2]) {
         for k in 0..self.states.len() {
-            for d in 0..2 {
-                *self.register(k, self.kernel.specials[2 + d]) = u64::from(at[d]);
+            for (&register, at) in self.kernel.specials[2..4].iter().zip(at) {
+                *self.register(k, register) = u64::from(at);
             }
         }
         self.next.fill(0);

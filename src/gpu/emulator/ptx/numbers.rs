@@ -35,8 +35,19 @@ pub fn whole(operation: Whole, kind: Type, [a, b, c]: [u64; 3], d: u64) -> Optio
             let by = (b as u32).min(most);
             (kind.whole(a) >> by) as u64 & mask
         }
+        Whole::Permute => permute(a & Type::U32.mask() | b << 32, c),
         Whole::Insert => insert(kind, a, b, [c as u32 & 0xff, d as u32 & 0xff]) & mask,
     })
+}
+
+/// Four of the eight `bytes`: each of the lowest four hexadecimal digits of `selector` names one; from 8 on, the sign of that byte.
+fn permute(bytes: u64, selector: u64) -> u64 {
+    let byte = |k: u32| {
+        let digit = selector >> (4 * k) & 0xf;
+        let chosen = (bytes >> (8 * (digit & 7))) as u8;
+        u64::from(if digit & 8 == 0 { chosen } else { (chosen as i8 >> 7) as u8 }) << (8 * k)
+    };
+    (0..4).map(byte).sum()
 }
 
 /// `into` with the lowest `length` bits of `bits` from bit `first` on.

@@ -116,13 +116,13 @@ impl Reader<'_> {
     }
 
     fn barrier(&mut self, opcode: &Opcode, mut now: Instruction, given: &[&str]) -> Result<(), String> {
-        match given {
-            &[mask] if opcode.has("warp") => {
+        match *given {
+            [mask] if opcode.has("warp") => {
                 now.operation = Operation::MeetWarp;
                 now.a = self.source(mask, Type::B32)?;
             }
-            &["0"] if opcode.has("sync") => now.operation = Operation::Barrier,
-            &[target, "0", source] if opcode.has("red") && opcode.has("or") => {
+            ["0"] if opcode.has("sync") => now.operation = Operation::Barrier,
+            [target, "0", source] if opcode.has("red") && opcode.has("or") => {
                 now.operation = Operation::BarrierOr;
                 now.target = self.register(target);
                 now.a = self.source(source, Type::Pred)?;
@@ -272,6 +272,7 @@ fn whole(opcode: &Opcode, kind: Type) -> Option<Whole> {
         "shl" => Whole::ShiftLeft,
         "shr" => Whole::ShiftRight,
         "bfi" => Whole::Insert,
+        "prmt" if opcode.parts == ["b32"] => Whole::Permute,
         _ => return None,
     })
 }
