@@ -25,10 +25,10 @@ struct TrainingState {
     double total_force_loss;  // the same of the force loss
     double loss;             // of the last step
     double step_rate;        // learning rate of the present step
-    double consensus;        // mean cosine that the stopping rule watches, and its peak, if there were checks
-    double consensus_peak;
     double step_size;        // the same over 1 - β₁ⁿ, n the steps of the optimiser
     double correction;       // 1/√(1 - β₂ⁿ)
+    double consensus;        // mean cosine that the stopping rule watches, and its peak, if there were checks
+    double consensus_peak;
     unsigned has_best;
     unsigned bad_epochs;
     unsigned epoch_steps;

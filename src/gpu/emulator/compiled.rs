@@ -38,7 +38,7 @@ const MANY_STEPS: [&str; 1] = ["emt_relax"];
 
 /// Structures that kernels write, field by field: d an f64, u an integer.
 const STRUCTURES: [(&str, &str); 3] =
-    [("TrainingState", "ddddddddduuuuuu"), ("RelaxState", "dduuuuuu"), ("History", "uuu")];
+    [("TrainingState", "ddddddddddduuuuuuuuuu"), ("RelaxState", "dduuuuuu"), ("History", "uuu")];
 
 /// What the launches of a kernel as PTX did in this process.
 #[derive(Debug, Clone, Default)]
