@@ -5,6 +5,7 @@
 pub mod device;
 pub mod systems;
 
+use flate2::read::GzDecoder;
 use godiff::diffusion::Sde;
 use godiff::engine::{
     Decay, FreePositions, ModelState, NoisyBatch, PlateauSchedule, ReverseSettings, Setup, Storage, TrainingSettings,
@@ -12,6 +13,8 @@ use godiff::engine::{
 };
 use godiff::model::{Layout, ModelSizes, RadialBasis};
 use godiff::system::{Cell, System, Vec3};
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 /// Tolerances by precision: relative to the largest entry of the tensor compared.
@@ -37,15 +40,20 @@ pub mod tolerance {
     pub const ADAMW_OF_RATE: f64 = 0.2;
 }
 
-/// The file `name` in tests/fixtures, else in `GODIFF_REFERENCE_DIR`; `None`, said on stderr, where neither has it.
-pub fn reference_file(name: &str) -> Option<PathBuf> {
-    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    let shared = std::env::var_os("GODIFF_REFERENCE_DIR").map(|dir| PathBuf::from(dir).join(name));
-    let found = [Some(fixture), shared].into_iter().flatten().find(|path| path.is_file());
-    if found.is_none() {
-        eprintln!("skipped: {name} is not here; set GODIFF_REFERENCE_DIR to the folder that holds it");
+/// The contents of the file `name` in tests/fixtures, else in `GODIFF_REFERENCE_DIR`; `None`, said on stderr, where neither has it.
+pub fn reference_file(name: &str) -> Option<Vec<u8>> {
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.gz"));
+    if let Ok(file) = File::open(fixture) {
+        let mut bytes = Vec::new();
+        GzDecoder::new(file).read_to_end(&mut bytes).expect("a fixture in gzip");
+        return Some(bytes);
     }
-    found
+    let shared = std::env::var_os("GODIFF_REFERENCE_DIR").map(|dir| PathBuf::from(dir).join(name));
+    let Some(path) = shared.filter(|path| path.is_file()) else {
+        eprintln!("skipped: {name} is not here; set GODIFF_REFERENCE_DIR to the folder that holds it");
+        return None;
+    };
+    Some(std::fs::read(path).expect("readable reference"))
 }
 
 /// Asserts that `found` equals `expected` within `tolerance` times the largest expected entry.
@@ -91,7 +99,7 @@ pub struct Reference {
 impl Reference {
     /// Reads the reference `name`, if it is here.
     pub fn open(name: &str) -> Option<Self> {
-        let bytes = std::fs::read(reference_file(name)?).expect("readable reference");
+        let bytes = reference_file(name)?;
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("safetensors");
         let metadata = header.metadata().clone().expect("metadata");
         let number = |key: &str| metadata[key].parse::<f64>().expect("a number");
