@@ -85,7 +85,9 @@ fn a_second_worker_goes_on_where_the_first_was_killed() {
     cluster.processes[first].wait().unwrap();
     wait_until("the end of the lost worker's task", || !workers(&folder).contains(&lost));
     let summary = fs::read_to_string(folder.join(format!("long/seed-{}/summary.json", lost.task / 2))).unwrap();
-    assert!(summary.contains("\"running\""), "killed in the middle: {summary}");
+    // The kernel tells the task of a dead worker to stop; some have time to say that they did.
+    let in_the_middle = ["\"running\"", "\"interrupted\""].iter().any(|status| summary.contains(status));
+    assert!(in_the_middle, "killed in the middle: {summary}");
 
     cluster.start_and_wait(&["worker", "server", "second"]);
     wait_until("the job's end", || cluster.processes[job].try_wait().unwrap().is_some());

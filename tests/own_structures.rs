@@ -63,7 +63,7 @@ fn a_search_begins_with_own_structures() {
     let rows = stored(&place.path().join("run"));
     assert_eq!(rows.len(), 10);
     for (k, row) in rows.iter().enumerate() {
-        assert_eq!(row.origin, (k < 2).then_some(Origin::Own), "{k}");
+        assert_eq!(row.origin, Some(if k < 2 { Origin::Own } else { Origin::Reverse }), "{k}");
     }
     for (row, expected) in rows.iter().zip(FREE) {
         assert_eq!(free(&row.structure), expected);
@@ -78,10 +78,10 @@ fn a_search_begins_with_own_structures() {
     succeeds(place.path(), &["export", "run", "-o", "all.xyz"]);
     let frames = read_frames(&place.path().join("all.xyz")).unwrap();
     let origins: Vec<_> = frames.iter().map(|frame| frame.info("origin").cloned()).collect();
-    assert_eq!(origins[..3], [Some(Value::Text("own".into())), Some(Value::Text("own".into())), None]);
+    assert_eq!(origins[..3], ["own", "own", "reverse"].map(|origin| Some(Value::Text(origin.into()))));
     let table = succeeds(place.path(), &["export", "run", "--csv"]);
     let last: Vec<&str> = table.lines().map(|line| line.rsplit(',').next().unwrap()).collect();
-    assert_eq!(last[..4], ["origin", "own", "own", ""]);
+    assert_eq!(last[..4], ["origin", "own", "own", "reverse"]);
 
     // The folder needs nothing outside itself, and the command line says the same.
     fs::rename(place.path().join("known.xyz"), place.path().join("elsewhere.xyz")).unwrap();
@@ -106,7 +106,8 @@ fn ase_shows_the_origin() {
     succeeds(place.path(), &["search", "c.toml", "--seed-structures", "known.xyz", "--out", "run", "--quiet"]);
     let script = "import ase.db\nrows = list(ase.db.connect('run/archive.db').select(origin='own'))\n\
                   assert [(r.iteration, r.sample, r.origin) for r in rows] == [(0, 0, 'own'), (0, 1, 'own')], rows\n\
-                  assert sum('origin' in r for r in ase.db.connect('run/archive.db').select()) == 2\n";
+                  others = [r.origin for r in ase.db.connect('run/archive.db').select() if r.origin != 'own']\n\
+                  assert others and set(others) == {'reverse'}, others\n";
     let output = Command::new(python).args(["-c", script]).current_dir(place.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

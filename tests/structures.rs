@@ -251,7 +251,7 @@ fn an_archive_is_exported_as_table_and_as_poscar() {
         };
         assert_eq!(row[..4], ["iteration", "index", "kt_ev", "status"].map(written));
         assert_eq!(row[4].parse().ok(), frame.structure.energy);
-        assert_eq!((row[5], row[6].len(), row[7]), ("1", 16, ""));
+        assert_eq!((row[5], row[6].len(), row[7]), ("1", 16, written("origin").as_str()));
         // One atom has no bonds: all are alike.
         assert_eq!(row[6], rows[0][6]);
     }

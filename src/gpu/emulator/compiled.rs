@@ -335,8 +335,8 @@ mod tests {
         use crate::gpu::arguments::adamw::TrainingState;
         let name = std::any::type_name::<TrainingState>();
         let found = columns(name, "gradient_sum");
-        assert_eq!(found.len(), 15);
+        assert_eq!(found.len(), 21);
         assert_eq!(found[0].stride, size_of::<TrainingState>());
-        assert_eq!(found[14].first, std::mem::offset_of!(TrainingState, bad_step));
+        assert_eq!(found[16].first, std::mem::offset_of!(TrainingState, bad_step));
     }
 }
