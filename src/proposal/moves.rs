@@ -140,16 +140,21 @@ pub(super) fn whole(system: &System, free: &[Vec3], group: &[usize]) -> Whole {
     Whole { centre: add(reference, mean), around: relative.into_iter().map(|r| sub(r, mean)).collect() }
 }
 
-/// A rotation drawn uniformly: a random axis, orthogonalised with a second random direction.
+/// A rotation drawn uniformly: a random axis, and [`frame`] about it.
 pub(super) fn rotation(random: &mut Random) -> [Vec3; 3] {
-    let a = direction(random);
+    let axis = direction(random);
+    frame(axis, random)
+}
+
+/// Three unit vectors at right angles, the first being the unit vector `axis`, orthogonalised with a random direction.
+pub(super) fn frame(axis: Vec3, random: &mut Random) -> [Vec3; 3] {
     loop {
         let other = direction(random);
-        let b = sub(other, scale(dot(other, a), a));
+        let b = sub(other, scale(dot(other, axis), axis));
         let length = norm(b);
         if length > 1e-3 {
             let b = scale(1.0 / length, b);
-            return [a, b, cross(a, b)];
+            return [axis, b, cross(axis, b)];
         }
     }
 }

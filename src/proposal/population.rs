@@ -4,7 +4,7 @@
 //! the lowest has nearly all the weight. A population keeps the lowest structure of every basin, and a temperature of its own
 //! that gives a wanted number of different parents a chance.
 
-use crate::buffer::effective_sample_size;
+use crate::buffer::{boltzmann_weights, effective_sample_size};
 use crate::minima::{Comparison, Shape};
 
 /// Structures are in one basin if like atoms are within this distance, Å. Samples at rest on learned forces are about so far from
@@ -59,30 +59,27 @@ impl Population {
         self.n_idle
     }
 
-    /// The structures to hop from, by their places among the known ones, and their weights exp(−E/T), 1 for the lowest. T is at
+    /// The structures to hop from, by their places among the known ones, and their weights exp(−E/T), mean 1. T is at
     /// least `kt_ev` and high enough that the effective number of parents (Kish's effective sample size of the weights) is
     /// `effective`, or half the number of basins if that is less.
     pub fn parents(&self, kt_ev: f64, effective: f64) -> (Vec<usize>, Vec<f64>) {
         let wanted = effective.min(0.5 * self.basins.len() as f64);
+        let energies: Vec<f64> = self.basins.iter().map(|basin| basin.energy_ev).collect();
+        let too_few = |kt_ev: f64| effective_sample_size(&boltzmann_weights(&energies, kt_ev)) < wanted;
         let (mut low, mut high) = (kt_ev, kt_ev);
-        while effective_sample_size(&self.weights(high)) < wanted && high < f64::MAX / 4.0 {
+        while too_few(high) && high < f64::MAX / 4.0 {
             (low, high) = (high, 2.0 * high);
         }
         // A factor of 2 halved so often: T to six digits.
         for _ in 0..20 {
             let middle = (low * high).sqrt();
-            if effective_sample_size(&self.weights(middle)) < wanted {
+            if too_few(middle) {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        (self.basins.iter().map(|basin| basin.place).collect(), self.weights(high))
-    }
-
-    fn weights(&self, kt_ev: f64) -> Vec<f64> {
-        let lowest = self.basins.first().map_or(0.0, |basin| basin.energy_ev);
-        self.basins.iter().map(|basin| libm::exp(-(basin.energy_ev - lowest) / kt_ev)).collect()
+        (self.basins.iter().map(|basin| basin.place).collect(), boltzmann_weights(&energies, high))
     }
 }
 

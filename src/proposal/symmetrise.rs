@@ -3,8 +3,8 @@
 //! The lowest structures of most clusters are symmetric, and a cluster that is nearly right often lacks only what some of its
 //! sectors have already (Oakley, Johnston, Wales, Phys. Chem. Chem. Phys. 15, 3965, 2013, symmetrise cores of clusters).
 
-use super::moves::{Random, below, direction, uniform};
-use crate::system::vector::{add, cross, dot, norm, scale, sub};
+use super::moves::{Random, below, direction, frame, uniform};
+use crate::system::vector::{add, dot, norm, scale, sub};
 use crate::system::{System, Vec3};
 use std::f64::consts::TAU;
 
@@ -37,7 +37,7 @@ pub fn symmetrise(system: &System, free: &[Vec3], random: &mut Random) -> Option
     let centre = scale(1.0 / n as f64, free.iter().fold([0.0; 3], |sum, &r| add(sum, r)));
     let around: Vec<Vec3> = free.iter().map(|&r| sub(r, centre)).collect();
     let spacing = spacing(&around);
-    let [e1, e2, axis] = frame(axis(&around, random), random);
+    let [axis, e1, e2] = frame(axis(&around, random), random);
     let order = ORDERS[below(random, ORDERS.len())];
     let (sector, first) = (TAU / f64::from(order), TAU * uniform(random));
 
@@ -131,26 +131,15 @@ fn spacing(atoms: &[Vec3]) -> f64 {
     all[all.len() / 2]
 }
 
-/// From the centre to the middle of one, two or three atoms that are nearest to one another.
+/// The unit vector from the centre to the middle of one, two or three atoms that are nearest to one another; a random one if that
+/// is the centre.
 fn axis(around: &[Vec3], random: &mut Random) -> Vec3 {
     let (first, n_atoms) = (around[below(random, around.len())], 1 + below(random, 3));
     let mut near: Vec<Vec3> = around.to_vec();
     near.sort_by(|&a, &b| norm(sub(a, first)).total_cmp(&norm(sub(b, first))));
-    near[..n_atoms].iter().fold([0.0; 3], |sum, &r| add(sum, r))
-}
-
-/// Three unit vectors at right angles, the last along `axis`, or along a random direction if that is no direction.
-fn frame(axis: Vec3, random: &mut Random) -> [Vec3; 3] {
-    let length = norm(axis);
-    let axis = if length > 1e-3 { scale(1.0 / length, axis) } else { direction(random) };
-    loop {
-        let across = cross(axis, direction(random));
-        let length = norm(across);
-        if length > 1e-3 {
-            let e1 = scale(1.0 / length, across);
-            return [e1, cross(axis, e1), axis];
-        }
-    }
+    let middle = near[..n_atoms].iter().fold([0.0; 3], |sum, &r| add(sum, r));
+    let length = norm(middle);
+    if length > 1e-3 { scale(1.0 / length, middle) } else { direction(random) }
 }
 
 #[cfg(test)]
