@@ -95,21 +95,27 @@ def run(godiff, folder, potential):
     return inside / n, (span - inside) / (n - 1)
 
 
+def rattled_heptamers(n):
+    """Seven Pt atoms on Pt(111), displaced."""
+    template = read(ROOT / "configs/structures/pt7-hexagon-hcp.xyz")
+    template.calc = None
+    template.set_constraint()
+    random = np.random.default_rng(0)
+    structures = []
+    for _ in range(n):
+        atoms = template.copy()
+        atoms.positions[-7:] += random.normal(0, 0.2, (7, 3))
+        structures.append(atoms)
+    return structures
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--godiff", default=str(ROOT / "target/release/godiff"))
     parser.add_argument("-n", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    template = read(ROOT / "configs/structures/pt7-hexagon-hcp.xyz")
-    template.calc = None
-    template.set_constraint()
-    random = np.random.default_rng(0)
-    structures = []
-    for _ in range(arguments.n):
-        atoms = template.copy()
-        atoms.positions[-7:] += random.normal(0, 0.2, (7, 3))
-        structures.append(atoms)
+    structures = rattled_heptamers(arguments.n)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write(folder / "in.xyz", structures)
@@ -122,7 +128,7 @@ def main():
         for _ in range(arguments.repeats):
             for way, potential in ways.items():
                 times[way].append(run(arguments.godiff, folder, potential))
-    print(f"{len(template)} atoms, {arguments.n} structures, medians of {arguments.repeats} rounds; ms a structure")
+    print(f"{len(structures[0])} atoms, {arguments.n} structures, medians of {arguments.repeats} rounds; ms a structure")
     print(f"{'':28} {'in the calculator':>18} {'beyond it':>10}")
     for way, pairs in times.items():
         inside, beyond = 1e3 * np.median(pairs, axis=0)

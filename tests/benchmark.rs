@@ -3,12 +3,15 @@
 
 #[path = "common/kills.rs"]
 mod kills;
+#[path = "common/tables.rs"]
+mod tables;
 
 use kills::{Shares, kill_when, n_kills, rows, smoke};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use tables::untimed;
 use tempfile::TempDir;
 
 /// The smoke search, and the same adatom for the baselines.
@@ -54,11 +57,6 @@ fn results(folder: &Path) -> serde_json::Value {
         }
     }
     json
-}
-
-/// The tables of a benchmark without the last one, which is about times.
-fn untimed(text: &str) -> &str {
-    text.split("Seconds per hit, ").next().unwrap_or_default()
 }
 
 #[test]

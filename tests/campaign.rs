@@ -3,12 +3,15 @@
 
 #[path = "common/campaign.rs"]
 mod campaign;
+#[path = "common/tables.rs"]
+mod tables;
 
 use campaign::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use tables::untimed;
 use tempfile::TempDir;
 
 fn text(path: &Path) -> &str {

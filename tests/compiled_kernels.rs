@@ -4,18 +4,20 @@
 //! One test runs all kernels, so that it can count: `kernels/instructions.md` is the table that it compares with.
 #![cfg(all(feature = "emulator", feature = "cuda"))]
 
+#[path = "reference/halves.rs"]
+mod halves;
 mod reference;
 
 use bytemuck::{Pod, Zeroable};
 use godiff::engine::cuda::Cuda;
 use godiff::engine::{Consensus, Engine, ForceSet, RandomStream, Sampler, Setup, StoppingRule, Storage, TrainingSet};
-use godiff::gpu::arguments::half::{HALF_CONVERSION, HalfConversion};
 use godiff::gpu::kernels::{modules, nvrtc_version};
 use godiff::gpu::{Arguments, CompiledLaunches, Device, Entry, Pointer, Shape, bounds, compiled_launches};
 use godiff::potential::relax::{RelaxSettings, relax_all};
 use godiff::potential::{EmtOnDevice, Potential};
 use godiff::system::{Structure, System, read_structure};
 use half::f16;
+use halves::converted;
 use reference::systems::{heptamer, prior_structures, random_state, random_vectors, rattled, setup, slab};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -80,26 +82,10 @@ fn network(precision: Storage) {
 }
 
 /// Every half widened, and as many numbers narrowed.
-fn halves() {
-    let stream = Device::open(BOTH).unwrap().stream().unwrap();
+fn conversions() {
     let halves: Vec<u16> = (0..=u16::MAX).collect();
     let values: Vec<f32> = halves.iter().map(|&bits| f16::from_bits(bits).to_f32() * 1.000_244).collect();
-    let there = stream.upload(&values).unwrap();
-    let bits = stream.zeros::<u16>(values.len()).unwrap();
-    let pairs = stream.zeros::<[u16; 2]>(values.len() / 2).unwrap();
-    let halves_there = stream.upload(halves.as_chunks::<2>().0).unwrap();
-    let widened = stream.zeros::<f32>(halves.len()).unwrap();
-    let arguments = HalfConversion {
-        values: there.pointer(),
-        bits: bits.pointer(),
-        pairs: pairs.pointer().reinterpret(),
-        halves: halves_there.pointer().reinterpret(),
-        widened: widened.pointer(),
-        n: values.len() as u32,
-        m: halves.len() as u32,
-    };
-    stream.launch(HALF_CONVERSION, HALF_CONVERSION.grid([4, 1], 0), &arguments).unwrap();
-    let widened = stream.read(&widened).unwrap();
+    let (_, _, widened) = converted(&Device::open(BOTH).unwrap(), &values, &halves);
     assert!(widened.iter().zip(&halves).all(|(x, &bits)| x.is_nan() || *x == f16::from_bits(bits).to_f32()));
 }
 
@@ -221,7 +207,7 @@ fn every_kernel_as_ptx_and_as_cpp() {
     for precision in [Storage::F32, Storage::Mixed] {
         network(precision);
     }
-    halves();
+    conversions();
     emt();
     let kernels: Vec<&str> = modules().iter().flat_map(|module| module.kernels).map(|kernel| kernel.name).collect();
     let mut ran = compiled_launches();

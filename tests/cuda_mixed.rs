@@ -1,6 +1,8 @@
 //! `precision = "mixed"`: the conversions, results against the CPU engine in f64, training, and what happens beyond the range of 16 bits.
 #![cfg(feature = "emulator")]
 
+#[path = "reference/halves.rs"]
+mod halves;
 mod reference;
 
 use godiff::engine::cuda::Cuda;
@@ -8,9 +10,9 @@ use godiff::engine::{
     Engine, ForceSet, FreePositions, Loss, ModelState, RandomStream, Sampler, Setup, Storage, TrainingSet, Weighting,
 };
 use godiff::error::Result;
-use godiff::gpu::arguments::half::{HALF_CONVERSION, HalfConversion};
 use godiff::model::Layout;
 use half::f16;
+use halves::converted;
 use reference::device::device;
 use reference::systems::{
     Named, Random, all_losses, cluster, gradient_magnitude, learns_a_site, prior_structures, random_batch, random_cuda,
@@ -49,27 +51,6 @@ fn each(mut check: impl FnMut(&str, Setup)) {
     }
 }
 
-/// f32 → 16 bits → f32 on the device, one by one and in pairs, and the value of each of `halves`.
-fn converted(values: &[f32], halves: &[u16]) -> (Vec<u16>, Vec<u16>, Vec<f32>) {
-    let stream = device().stream().unwrap();
-    let pairs = stream.zeros::<[u16; 2]>(values.len().div_ceil(2)).unwrap();
-    let (values_there, bits) = (stream.upload(values).unwrap(), stream.zeros::<u16>(values.len()).unwrap());
-    let halves_there = stream.upload(halves.as_chunks::<2>().0).unwrap();
-    let widened = stream.zeros::<f32>(halves.len()).unwrap();
-    let arguments = HalfConversion {
-        values: values_there.pointer(),
-        bits: bits.pointer(),
-        pairs: pairs.pointer().reinterpret(),
-        halves: halves_there.pointer().reinterpret(),
-        widened: widened.pointer(),
-        n: values.len() as u32,
-        m: halves.len() as u32,
-    };
-    stream.launch(HALF_CONVERSION, HALF_CONVERSION.grid([4, 1], 0), &arguments).unwrap();
-    let paired = stream.read(&pairs).unwrap().concat();
-    (stream.read(&bits).unwrap(), paired[..values.len()].to_vec(), stream.read(&widened).unwrap())
-}
-
 /// All numbers of 16 bits, and every f32 next to one of them or to the middle between two, besides random ones: what a rounding
 /// could get wrong.
 #[test]
@@ -85,7 +66,7 @@ fn conversions_are_those_of_ieee() {
     }
     let mut random = Random::new(11);
     values.extend((0..100_001).map(|_| f32::from_bits(random.below(1 << 32) as u32)));
-    let (narrowed, paired, widened) = converted(&values, &halves);
+    let (narrowed, paired, widened) = converted(&device(), &values, &halves);
     for ((&value, &bits), &in_pair) in values.iter().zip(&narrowed).zip(&paired) {
         let kept = if value.is_finite() { value.clamp(-65504.0, 65504.0) } else { value };
         let expected = f16::from_f32(kept);

@@ -17,6 +17,8 @@ mod recorded;
 mod stand_in;
 #[path = "common/sweep.rs"]
 mod sweep;
+#[path = "common/tables.rs"]
+mod tables;
 
 use kills::{Results, Run, n_times, results};
 use power::Disk;
@@ -26,6 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use sweep::{Recording, Task, memory_folder};
+use tables::untimed;
 use tempfile::TempDir;
 
 /// A cluster of four atoms and a model of a few numbers: a run takes some hundredths of a second.
@@ -139,12 +142,8 @@ impl Task for Benchmark<'_> {
 
     fn outcome(&self, place: &Path) -> Outcome {
         let folder = place.join(BENCHMARK);
-        let untimed = |name| {
-            let text = fs::read_to_string(folder.join(name)).unwrap();
-            // The last table of results.md is about times.
-            text.split("Seconds per hit, ").next().unwrap_or_default().as_bytes().to_vec()
-        };
-        let files = ["results.md", "energy.svg", "success.svg"].map(untimed);
+        let file = |name| untimed(&fs::read_to_string(folder.join(name)).unwrap()).as_bytes().to_vec();
+        let files = ["results.md", "energy.svg", "success.svg"].map(file);
         Outcome { runs: self.runs().iter().map(|run| results(&place.join(run))).collect(), files: files.into() }
     }
 }

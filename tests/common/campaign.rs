@@ -34,11 +34,6 @@ pub fn configuration(place: &Path) -> PathBuf {
     path
 }
 
-/// The tables of a benchmark without the last one, which is about times.
-pub fn untimed(text: &str) -> &str {
-    text.split("Seconds per hit, ").next().unwrap_or_default()
-}
-
 /// Search and random search with `config`.
 pub fn entrants(config: &Path) -> [String; 2] {
     ["search", "rss"].map(|method| format!("{}:{method}", config.display()))
