@@ -420,6 +420,15 @@ fn rust(constants: &BTreeMap<&str, Vec<Constant>>, entries: &BTreeMap<&str, Vec<
     modules.into_iter().map(module).collect()
 }
 
+/// The numbers of a field in device memory.
+fn letters(field: &Field) -> String {
+    match field.rust.as_str() {
+        "f32" => "s".repeat(field.size / 4),
+        "f64" | "[f64; 3]" => "d".repeat(field.size / 8),
+        _ => "u".repeat(field.size / 4),
+    }
+}
+
 /// The twin's text.
 fn structure(name: &str, twin: &Twin) -> String {
     let layout = if twin.in_memory {
@@ -441,6 +450,12 @@ fn structure(name: &str, twin: &Twin) -> String {
     text.push_str("    }\n");
     if twin.in_memory {
         let _ = writeln!(text, "    const _: () = assert!(size_of::<{name}>() == {}{offsets});", twin.size);
+        let letters: String = twin.fields.iter().map(letters).collect();
+        let _ = writeln!(
+            text,
+            "    impl {name} {{\n        #[doc = \"Its numbers in their order: d an f64, s an f32, u four other bytes.\"]\n        \
+             pub const NUMBERS: &str = {letters:?};\n    }}"
+        );
     }
     if twin.by_value {
         let _ = writeln!(

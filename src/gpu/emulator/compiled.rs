@@ -6,6 +6,9 @@
 use super::ffi::Memory;
 use super::ptx::{Launch, Module, Region};
 use crate::gpu::Shape;
+use crate::gpu::arguments::adamw::TrainingState;
+use crate::gpu::arguments::corrector::History;
+use crate::gpu::arguments::emt_relax::RelaxState;
 use crate::gpu::kernels::{Target, modules, planted};
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -36,9 +39,9 @@ pub mod bounds {
 /// Kernels of the last bound.
 const MANY_STEPS: [&str; 1] = ["emt_relax"];
 
-/// Structures that kernels write, field by field: d an f64, u an integer.
+/// Structures that kernels write, with their numbers.
 const STRUCTURES: [(&str, &str); 3] =
-    [("TrainingState", "ddddddddddduuuuuuuuuu"), ("RelaxState", "dduuuuuu"), ("History", "uuu")];
+    [("TrainingState", TrainingState::NUMBERS), ("RelaxState", RelaxState::NUMBERS), ("History", History::NUMBERS)];
 
 /// What the launches of a kernel as PTX did in this process.
 #[derive(Debug, Clone, Default)]
@@ -332,7 +335,6 @@ mod tests {
 
     #[test]
     fn fields_of_structures_are_found() {
-        use crate::gpu::arguments::adamw::TrainingState;
         let name = std::any::type_name::<TrainingState>();
         let found = columns(name, "gradient_sum");
         assert_eq!(found.len(), 21);
