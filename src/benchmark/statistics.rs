@@ -35,7 +35,7 @@ impl Outcome {
             target_first_evaluation: summary.target_first_evaluation,
             best_energy_ev: summary.best_energy_ev,
             seconds: summary.seconds,
-            outside_seconds: summary.seconds_outside_potential.0,
+            outside_seconds: summary.seconds_outside_potential,
         }
     }
 

@@ -26,4 +26,4 @@ pub use rejections::Rejections;
 pub use round::{Part, Round};
 pub use session::{Activity, Afterwards, Draw, Session};
 pub use stop::Stop;
-pub use summary::{OutsideSeconds, RunStatus, Summary};
+pub use summary::{RunStatus, Summary};

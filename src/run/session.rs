@@ -2,7 +2,6 @@
 
 use super::evaluation::{Drawn, Handled, RoundEvaluation};
 use super::progress::RunInfo;
-use super::summary::OutsideSeconds;
 use super::{
     Checkpoint, IterationMetrics, Judge, PhaseSeconds, Reporter, Resumed, Round, RunDirectory, RunStatus,
     SearchProgress, Stop, Summary, read_metrics,
@@ -223,7 +222,7 @@ impl<'a> Session<'a> {
         self.reporter.message("the time limit of this run is reached already; --hours sets another");
         let before = self.directory.summary();
         let summary = before.unwrap_or_else(|| self.so_far(method.open()).summary(RunStatus::TimeLimit, &self.device));
-        let (seconds, seconds_outside_potential) = (self.seconds(), self.seconds_outside());
+        let (seconds, seconds_outside_potential) = (self.seconds(), Some(self.seconds_outside()));
         let summary = Summary { status: RunStatus::TimeLimit, seconds, seconds_outside_potential, ..summary };
         self.directory.write_summary(&summary)?;
         self.reporter.finished(&summary);
@@ -325,7 +324,7 @@ impl<'a> Session<'a> {
     /// `Storage`.
     pub fn write_summary(&self, status: RunStatus, open: &[Entry]) -> Result<Summary> {
         let segments = self.directory.segments().len().max(1);
-        let seconds_outside_potential = self.seconds_outside();
+        let seconds_outside_potential = Some(self.seconds_outside());
         let so_far = self.so_far(open).summary(status, &self.device);
         let summary = Summary { segments, seconds_outside_potential, ..so_far };
         self.directory.write_summary(&summary)?;
@@ -342,15 +341,16 @@ impl<'a> Session<'a> {
         self.waited += time.as_secs_f64();
     }
 
-    fn seconds_outside(&self) -> OutsideSeconds {
-        OutsideSeconds(Some((self.seconds() - self.waited).max(0.0)))
+    /// Part of the run's time in which it did not wait for the potential, s.
+    fn seconds_outside(&self) -> f64 {
+        (self.seconds() - self.waited).max(0.0)
     }
 }
 
 /// Time that the run in `directory` waited for its potential until now, s: as `summary` says, or after a kill the sum over the
 /// iterations that are done.
 fn waited_before(directory: &RunDirectory, summary: Option<Summary>) -> f64 {
-    let known = summary.and_then(|summary| Some(summary.seconds - summary.seconds_outside_potential.0?));
+    let known = summary.and_then(|summary| Some(summary.seconds - summary.seconds_outside_potential?));
     // Metrics that are lost or damaged make a time less exact, and nothing else.
     let of_iterations = || read_metrics(&directory.metrics_path()).unwrap_or_default();
     known.unwrap_or_else(|| of_iterations().iter().map(|metrics| metrics.seconds.wait).sum())

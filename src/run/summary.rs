@@ -35,8 +35,8 @@ pub struct Summary {
     /// Wall-clock time, also of the parts before a resume, s.
     pub seconds: f64,
     /// Part of these in which the run did not wait for the potential, s. Left out in the file of a run that an earlier version made.
-    #[serde(default, skip_serializing_if = "OutsideSeconds::is_unknown")]
-    pub seconds_outside_potential: OutsideSeconds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_outside_potential: Option<f64>,
     /// Calls of the potential.
     pub evaluations: u64,
     /// Structures sampled, also those rejected before evaluation.
@@ -57,23 +57,6 @@ pub struct Summary {
     pub segments: usize,
 }
 
-/// A measured time, if there is one, s. It is no result of a run, so all of them compare as equal.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OutsideSeconds(pub Option<f64>);
-
-impl PartialEq for OutsideSeconds {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl OutsideSeconds {
-    fn is_unknown(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
 fn one() -> usize {
     1
 }
@@ -91,7 +74,7 @@ impl Summary {
             device: device.into(),
             status: RunStatus::Running,
             seconds: 0.0,
-            seconds_outside_potential: OutsideSeconds(None),
+            seconds_outside_potential: None,
             evaluations: 0,
             samples: 0,
             training_steps: 0,
@@ -101,6 +84,11 @@ impl Summary {
             target_first_evaluation: None,
             segments: 1,
         }
+    }
+
+    /// This summary without its times, which are no result of a run.
+    pub fn untimed(&self) -> Self {
+        Summary { seconds: 0.0, seconds_outside_potential: None, ..self.clone() }
     }
 }
 

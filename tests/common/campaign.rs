@@ -76,7 +76,7 @@ pub fn results(run: &Path) -> (Vec<Stored>, Summary, Vec<u8>) {
     })
     .unwrap();
     let summary: Summary = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
-    (rows, Summary { seconds: 0.0, ..summary }, fs::read(run.join("best.xyz")).unwrap())
+    (rows, summary.untimed(), fs::read(run.join("best.xyz")).unwrap())
 }
 
 /// Every run of the campaign `folder` is finished, and bitwise that of the campaign `alone`.

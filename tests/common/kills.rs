@@ -212,7 +212,7 @@ pub fn results(run: &Path) -> Results {
     Results {
         rows: rows(&run.join("archive.db")),
         metrics: read_metrics(&run.join("metrics.jsonl")).unwrap().into_iter().map(untimed).collect(),
-        summary: Summary { seconds: 0.0, ..summary(run) },
+        summary: summary(run).untimed(),
         best: fs::read(run.join("best.xyz")).unwrap(),
         model: fs::read(run.join("model.safetensors")).ok(),
     }
