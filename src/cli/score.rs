@@ -93,7 +93,8 @@ impl Arguments {
         print(format!("{} structures written to {}", frames.len(), self.output.display()))
     }
 
-    /// The system that a configuration describes, if there is one. All of `inputs` are structures of it.
+    /// The system that a configuration describes, if there is one: the named configuration, or the one beside the model if all of
+    /// `inputs` are structures of its system.
     fn system(&self, inputs: &[Frame]) -> Result<Option<System>> {
         let check = |system: &System| -> Result<()> {
             let wrong = |k, cause| Error::bad_file(&self.input, format!("structure {} {cause}", k + 1));
@@ -103,8 +104,7 @@ impl Arguments {
             })
         };
         if let Some(config) = &self.config {
-            let system = Settings::load(config)?.system;
-            return check(&system).map(|()| Some(system));
+            return Ok(Some(Settings::load(config)?.system));
         }
         let beside = self.model.with_file_name("config.toml");
         if self.free.are_named() || !beside.is_file() {

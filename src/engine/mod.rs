@@ -210,6 +210,16 @@ pub struct TrainingSet {
     pub targets: Targets,
 }
 
+impl TrainingSet {
+    /// Structures that the steps of an epoch visit: the members for the score, or those for the forces where there are no others.
+    pub(crate) fn n_visited(&self) -> usize {
+        match self.positions.len() {
+            0 => self.forces.as_ref().map_or(1, |forces| forces.positions.len()),
+            n_members => n_members,
+        }
+    }
+}
+
 /// What the score of a noisy structure is trained towards.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Targets {

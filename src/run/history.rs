@@ -114,8 +114,7 @@ impl History {
 
     /// Energies (eV) of the structures that count, of round `place` of [`History::rounds`].
     pub fn energies_of(&self, place: usize) -> impl Iterator<Item = f64> + Clone {
-        let end = self.rounds.get(place + 1).map_or(self.known.len(), |next| next.n_known_before);
-        self.known[self.rounds[place].n_known_before..end].iter().map(|known| known.energy_ev)
+        self.energies_until(place).skip(self.rounds[place].n_known_before)
     }
 
     /// Energies (eV) of the structures that count, of the rounds up to `place` of [`History::rounds`].

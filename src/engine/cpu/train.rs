@@ -233,13 +233,12 @@ struct Visits {
 impl Visits {
     fn new(stream: RandomStream, set: &TrainingSet, batch: usize) -> Self {
         let n_members = set.positions.len();
-        let n_steps = set.forces.as_ref().map_or(1, |forces| forces.positions.len().div_ceil(batch));
         Visits {
             generator: host_generator(stream.seed, Purpose::Shuffle, stream.iteration),
             order: (0..n_members).collect(),
             next: n_members,
             batch: batch.min(n_members),
-            forces_alone: (n_members == 0).then_some([n_steps; 2]),
+            forces_alone: (n_members == 0).then_some([set.n_visited().div_ceil(batch); 2]),
         }
     }
 

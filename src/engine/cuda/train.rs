@@ -57,8 +57,6 @@ impl Cuda {
         progress: Progress,
     ) -> Result<TrainingReport> {
         let (n_members, batch) = (set.positions.len(), self.setup.training.batch);
-        let n_visited =
-            if n_members > 0 { n_members } else { set.forces.as_ref().map_or(1, |set| set.positions.len()) };
         let mut room = self.train_room(steps, [n_members > 0, set.forces.is_some()])?;
         let width = room.noise.width();
         room.noise.load(&self.stream, stream, set, steps)?;
@@ -66,7 +64,7 @@ impl Cuda {
         self.stream.write(&self.training, 0, &[TrainingState::new(&schedule, 0)])?;
         self.stream.clear(&self.network.weights.first)?;
         self.stream.clear(&self.network.weights.second)?;
-        let steps_per_epoch = n_visited.div_ceil(batch);
+        let steps_per_epoch = set.n_visited().div_ceil(batch);
         let decay = self.setup.training.decay;
         let plan = self.stream.upload(&StepPlan::of_call(steps, steps_per_epoch, decay))?;
 
