@@ -61,6 +61,8 @@ pub mod diffusion;
 pub mod disk;
 pub mod engine;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod gpu;
 pub mod inference;
 pub mod job;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors from the ground up. Modules on one floor do not know each other.
 const FLOORS: [&[&str]; 19] = [
-    &["error", "version"],
+    &["error", "fixture", "version"],
     &["columns", "disk", "lbfgs", "random", "statistics"],
     &["system", "buffer"],
     &["diffusion"],

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::{Minimum, Slot, record};
 use crate::archive::Status;
 use crate::config::{AnnealingMoves, AnnealingSettings, Settings};
+use crate::diffusion::temperature;
 use crate::error::Result;
 use crate::potential::relax::{RelaxSettings, Walker};
 use crate::potential::{Answer, Evaluation};
@@ -217,9 +218,7 @@ impl Chain {
 
     /// The temperature of the present move, eV: from the first to the last in equal ratios.
     fn kt_ev(&self) -> f64 {
-        let AnnealingSettings { kt_initial_ev, kt_final_ev, moves_per_cooling, .. } = self.own;
-        let last = moves_per_cooling.saturating_sub(1);
-        kt_initial_ev * libm::pow(kt_final_ev / kt_initial_ev, self.n_moves.min(last) as f64 / last as f64)
+        temperature(self.n_moves, self.own.moves_per_cooling, self.own.kt_initial_ev, self.own.kt_final_ev)
     }
 
     /// Accepts or rejects the trial of `energy` (eV; `None` if it does not count) by the rule of Metropolis. A random structure
@@ -264,29 +263,14 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::Fixture;
     use crate::potential::{LennardJones, LennardJonesSettings, Potential};
     use crate::system::System;
-    use safetensors::SafeTensors;
-
-    fn numbers(file: &SafeTensors, name: &str) -> Vec<f64> {
-        let bytes = file.tensor(name).unwrap().data().to_vec();
-        bytes.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
-    }
-
-    fn vectors(file: &SafeTensors, name: &str) -> Vec<Vec3> {
-        numbers(file, name).chunks_exact(3).map(|r| [r[0], r[1], r[2]]).collect()
-    }
-
-    fn flags(file: &SafeTensors, name: &str) -> Vec<bool> {
-        file.tensor(name).unwrap().data().chunks_exact(8).map(|bytes| bytes[0] != 0).collect()
-    }
 
     /// Sixty moves of the Lennard-Jones cluster of 13 atoms, move by move, against an independent program.
     #[test]
     fn a_chain_follows_the_reference_move_by_move() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/annealing_lj13.safetensors");
-        let bytes = std::fs::read(path).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let file = Fixture::read("annealing_lj13.safetensors");
         let system = System::new(None, "Ar13", None, None).unwrap();
         let settings = LennardJonesSettings { sigma_angstrom: 2.7, cutoff_angstrom: Some(50.0), ..Default::default() };
         let potential = LennardJones::new(settings).unwrap();
@@ -310,13 +294,13 @@ mod tests {
             ..AnnealingSettings::default()
         };
         let mut chain = Chain::new(0, own, 20);
-        chain.trial = vectors(&file, "start");
-        chain.decide(Some(energy_of(&vectors(&file, "start"))));
-        let atoms = file.tensor("atom").unwrap().data().chunks_exact(8);
-        let atoms: Vec<usize> = atoms.map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize).collect();
-        let (directions, chances) = (vectors(&file, "direction"), numbers(&file, "uniforms"));
-        let (kts, steps, energies) = (numbers(&file, "kt"), numbers(&file, "step"), numbers(&file, "trial_energy"));
-        let (too_close, accepted) = (flags(&file, "trial_too_close"), flags(&file, "accepted"));
+        chain.trial = file.vectors("start");
+        chain.decide(Some(energy_of(&file.vectors("start"))));
+        let atoms: Vec<usize> = file.integers("atom").into_iter().map(|atom| atom as usize).collect();
+        let flags = |name: &str| file.integers(name).into_iter().map(|flag| flag != 0).collect::<Vec<bool>>();
+        let (directions, chances) = (file.vectors("direction"), file.numbers("uniforms"));
+        let (kts, steps, energies) = (file.numbers("kt"), file.numbers("step"), file.numbers("trial_energy"));
+        let (too_close, accepted) = (flags("trial_too_close"), flags("accepted"));
         assert!(accepted.contains(&true) && accepted.contains(&false), "the reference knows both");
         let near = |found: f64, expected: f64| (found - expected).abs() <= 1e-12 * expected.abs();
         for k in 0..60 {
@@ -331,9 +315,9 @@ mod tests {
             chain.decide(energy);
             assert_eq!(chain.at != Some(at), accepted[k], "move {k}");
         }
-        let (end, expected) = (chain.at.unwrap(), vectors(&file, "end"));
+        let (end, expected) = (chain.at.unwrap(), file.vectors("end"));
         assert!(end.free.iter().flatten().zip(expected.iter().flatten()).all(|(&a, &b)| (a - b).abs() < 1e-12));
-        assert!(near(end.energy, numbers(&file, "end_energy")[0]));
+        assert!(near(end.energy, file.numbers("end_energy")[0]));
         assert!(chain.lowest.unwrap().energy <= end.energy);
     }
 

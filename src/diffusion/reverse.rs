@@ -134,6 +134,7 @@ pub(super) fn clamp(z: f64, confinement: &Confinement) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::Fixture;
     use crate::random::Purpose;
 
     const HEIGHTS: Confinement = Confinement { z_lo: 10.0, z_hi: 14.0 };
@@ -213,15 +214,9 @@ mod tests {
     /// Gaussian at every noise.
     #[test]
     fn a_basin_is_cooled_at_every_noise() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/temperature.safetensors");
-        let bytes = std::fs::read(path).unwrap();
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let numbers = |name: &str| -> Vec<f64> {
-            let data = file.tensor(name).unwrap().data();
-            data.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
-        };
-        let squares = numbers("sigma_t_squared");
-        for (square, expected) in squares.iter().zip(numbers("rescale")) {
+        let file = Fixture::read("temperature.safetensors");
+        let squares = file.numbers("sigma_t_squared");
+        for (square, expected) in squares.iter().zip(file.numbers("rescale")) {
             let found = basin_score_scale(1.5, 0.02, square.sqrt());
             assert!((found / expected - 1.0).abs() < 1e-10, "{found} for {expected}");
             let (warm, cold) = (-0.3 / (0.02 + square), -0.3 / (0.02 / 1.5 + square));

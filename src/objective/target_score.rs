@@ -66,33 +66,12 @@ impl Mixture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::Fixture;
     use crate::random::{Noise, Purpose};
     use crate::system::{Cell, Mobile};
-    use safetensors::SafeTensors;
 
-    struct Fixture(Vec<u8>);
-
-    impl Fixture {
-        fn read() -> Self {
-            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/mixed_target.safetensors");
-            Fixture(std::fs::read(path).unwrap())
-        }
-
-        fn numbers(&self, name: &str) -> Vec<f64> {
-            let file = SafeTensors::deserialize(&self.0).unwrap();
-            let data = file.tensor(name).unwrap().data();
-            data.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
-        }
-
-        fn structures(&self, name: &str, n_atoms: usize) -> Vec<Vec<Vec3>> {
-            let vectors: Vec<Vec3> = self.numbers(name).chunks_exact(3).map(|r| [r[0], r[1], r[2]]).collect();
-            vectors.chunks_exact(n_atoms).map(<[Vec3]>::to_vec).collect()
-        }
-
-        fn setting(&self, name: &str) -> f64 {
-            let (_, header) = SafeTensors::read_metadata(&self.0).unwrap();
-            header.metadata().as_ref().unwrap()[name].parse().unwrap()
-        }
+    fn structures(file: &Fixture, name: &str, n_atoms: usize) -> Vec<Vec<Vec3>> {
+        file.vectors(name).chunks_exact(n_atoms).map(<[Vec3]>::to_vec).collect()
     }
 
     fn near(found: &[Vec3], expected: &[Vec3], tolerance: f64) -> bool {
@@ -118,17 +97,17 @@ mod tests {
 
     #[test]
     fn a_cluster_follows_the_reference() {
-        let file = Fixture::read();
+        let file = Fixture::read("mixed_target.safetensors");
         let system = System::new(None, "Ar13", None, None).unwrap();
         let (kt_ev, longest) = (file.setting("lj13.kt_ev"), file.setting("max_score"));
         let of = |forces: &Vec<Vec3>| force_scores(&system, &Sde::default(), forces, kt_ev, longest);
-        let scores: Vec<Vec<Vec3>> = file.structures("lj13.forces", 13).iter().map(of).collect();
+        let scores: Vec<Vec<Vec3>> = structures(&file, "lj13.forces", 13).iter().map(of).collect();
         let b2 = mean_square(&scores, &file.numbers("lj13.weights"));
         assert!((b2 / file.numbers("lj13.b2")[0] - 1.0).abs() < 1e-12, "{b2}");
         let mixture = Mixture { mean_square: b2, force_share: 1.0 };
-        let (noise, shares) = (file.structures("lj13.noise", 13), file.structures("lj13.share", 13));
+        let (noise, shares) = (structures(&file, "lj13.noise", 13), structures(&file, "lj13.share", 13));
         for (k, (t, expected)) in
-            file.numbers("lj13.times").into_iter().zip(file.structures("lj13.offset", 13)).enumerate()
+            file.numbers("lj13.times").into_iter().zip(structures(&file, "lj13.offset", 13)).enumerate()
         {
             let sigma = Sde::default().noise_scale(t);
             let offset = |atom: usize| mixture.offset(noise[k][atom], scores[0][atom], sigma, 0.0, None);
@@ -141,18 +120,18 @@ mod tests {
 
     #[test]
     fn atoms_near_walls_learn_from_the_noise_along_z() {
-        let file = Fixture::read();
+        let file = Fixture::read("mixed_target.safetensors");
         let system = slab(file.setting("slab.z_lo"), file.setting("slab.z_hi"));
         let sde = Sde { sigma_min: 0.01, sigma_max: 3.0, rho: 3 };
-        let forces = file.structures("slab.forces", 4);
+        let forces = structures(&file, "slab.forces", 4);
         let scores = force_scores(&system, &sde, &forces[0], file.setting("slab.kt_ev"), file.setting("max_score"));
         let b2 = mean_square(std::slice::from_ref(&scores), &[1.0]);
         assert!((b2 / file.numbers("slab.b2")[0] - 1.0).abs() < 1e-12, "{b2}");
         let mixture = Mixture { mean_square: b2, force_share: 1.0 };
-        let (clean, noise) = (file.structures("slab.clean", 4), file.structures("slab.noise", 4));
-        let shares = file.structures("slab.share", 4);
+        let (clean, noise) = (structures(&file, "slab.clean", 4), structures(&file, "slab.noise", 4));
+        let shares = structures(&file, "slab.share", 4);
         for (k, (t, expected)) in
-            file.numbers("slab.times").into_iter().zip(file.structures("slab.offset", 4)).enumerate()
+            file.numbers("slab.times").into_iter().zip(structures(&file, "slab.offset", 4)).enumerate()
         {
             let (sigma, bounds) = (sde.noise_scale(t), system.confinement.as_ref());
             let at = |atom: usize| (noise[k][atom], scores[atom], clean[0][atom][2]);
