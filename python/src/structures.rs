@@ -4,7 +4,7 @@ use crate::convert::{from_python, raised, structures, to_python};
 use crate::runs::potential_settings;
 use crate::work::work;
 use godiff::error::stop_if;
-use godiff::potential::relax::{Ending, RelaxSettings, relax_while};
+use godiff::potential::relax::{RelaxSettings, relax_all};
 use godiff::potential::{self, Answer};
 use godiff::system::Structure;
 use godiff::system::xyz::{Frame, write_frames};
@@ -85,22 +85,12 @@ pub fn relax<'py>(
             ..limits
         };
         let stop = || desk.interrupted.load(Ordering::Relaxed);
-        match relax_while(&starts, &*potential, &limits, &stop)? {
-            (relaxed, None) => Ok(relaxed),
-            (_, Some(cause)) => Err(cause),
-        }
+        relax_all(&starts, &*potential, &limits, &stop)
     })?
     .map_err(|error: Error| raised(error))?;
     let rows = relaxed.iter().map(|one| {
-        let ending = match &one.ending {
-            Ending::Converged => "converged",
-            Ending::MaxSteps => "steps used up",
-            Ending::Stuck => "stuck: energy and forces contradict each other",
-            Ending::NotFinite => "the start has no finite energy",
-            Ending::Failed(reason) => reason,
-            Ending::Stopped => "stopped before its end",
-        };
-        Ok((to_python(py, &one.structure)?, ending.to_owned(), one.n_steps, one.n_evaluations))
+        let ending = one.ending.describe().to_owned();
+        Ok((to_python(py, &one.structure)?, ending, one.n_steps, one.n_evaluations))
     });
     PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
 }

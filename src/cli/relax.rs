@@ -76,15 +76,8 @@ impl Arguments {
 fn print_row(k: usize, relaxed: &Relaxed) -> Result<()> {
     let structure = &relaxed.structure;
     let force = structure.forces.as_ref().map_or(f64::NAN, |f| largest_force(f, &structure.fixed));
-    let ending = match &relaxed.ending {
-        Ending::Converged => "converged",
-        Ending::MaxSteps => "steps used up",
-        Ending::Stuck => "stuck: energy and forces contradict each other",
-        Ending::NotFinite => "the start has no finite energy",
-        Ending::Failed(reason) => reason,
-        Ending::Stopped => "stopped before its end",
-    };
-    let Relaxed { n_steps, n_evaluations, energy, .. } = relaxed;
+    let Relaxed { n_steps, n_evaluations, energy, ending, .. } = relaxed;
+    let ending = ending.describe();
     print(format!("{:>9} {n_steps:>6} {n_evaluations:>12} {energy:>17.6} {force:>21.6}  {ending}", k + 1))
 }
 
