@@ -1,6 +1,7 @@
 //! The energy landscape of one free atom over its template: a grid over the cell, with the height of lowest energy at each point.
 //! Mobile atoms of the template make room for it there.
 
+mod column;
 mod file;
 mod relaxation;
 mod svg;
@@ -14,6 +15,7 @@ use crate::potential::relax::RelaxSettings;
 use crate::potential::{Answer, Evaluation, Potential};
 use crate::system::vector::{add, norm, scale};
 use crate::system::{Confinement, ShortestDistance, Structure, System, Vec3};
+use column::{Column, Sample};
 use relaxation::{Rest, relax_points};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,6 @@ use serde::{Deserialize, Serialize};
 const SPACING: f64 = 0.25;
 /// Largest distance of the heights that are tried first, Å. It is smaller than the width of any well along z.
 const HEIGHT_SPACING: f64 = 0.5;
-/// Precision of the heights, Å, unless small forces end the search before.
-const HEIGHT_PRECISION: f64 = 1e-5;
 /// Number of rounds after which a height is not improved further.
 const MAX_ROUNDS: usize = 60;
 /// Most points of a grid.
@@ -211,79 +211,6 @@ fn site(grid: [usize; 2], [a, b]: [Vec3; 2], index: usize) -> Vec3 {
 fn heights(Confinement { z_lo, z_hi }: Confinement) -> Vec<f64> {
     let n = ((z_hi - z_lo) / HEIGHT_SPACING).ceil().max(1.0) as usize;
     (0..=n).map(|k| if k == n { z_hi } else { z_lo + (z_hi - z_lo) * k as f64 / n as f64 }).collect()
-}
-
-/// The atom at one height.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Sample {
-    /// Å.
-    z: f64,
-    /// eV.
-    energy: f64,
-    /// Force on the atom along z, eV/Å.
-    force: f64,
-}
-
-/// The search for the best height at one point.
-#[derive(Debug)]
-struct Column {
-    site: Vec3,
-    /// The minimum is between these heights, Å.
-    lo: f64,
-    hi: f64,
-    best: Option<Sample>,
-    /// Another sample, near the best.
-    other: Option<Sample>,
-    /// Whether the best height is the end of the search.
-    is_final: bool,
-    /// The relaxed places of the mobile atoms, Å; until then they are those of the template.
-    mobile: Option<Vec<Vec3>>,
-    /// Whether that relaxation ended before the forces were small.
-    is_unconverged: bool,
-}
-
-impl Column {
-    fn new(site: Vec3, Confinement { z_lo, z_hi }: Confinement) -> Self {
-        let (mobile, is_unconverged) = (None, false);
-        Column { site, lo: z_lo, hi: z_hi, best: None, other: None, is_final: false, mobile, is_unconverged }
-    }
-
-    /// Narrows the bracket around the lowest energy with the sample at height `z`; a missing sample counts as higher than any
-    /// energy.
-    fn take(&mut self, z: f64, sample: Option<Sample>) {
-        let better = sample.is_some_and(|sample| self.best.is_none_or(|best| sample.energy < best.energy));
-        let bound = if better { self.best.map(|best| best.z) } else { Some(z) };
-        let centre = if better { Some(z) } else { self.best.map(|best| best.z) };
-        if let (Some(bound), Some(centre)) = (bound, centre) {
-            if bound < centre {
-                self.lo = self.lo.max(bound);
-            } else {
-                self.hi = self.hi.min(bound);
-            }
-        }
-        if better {
-            (self.other, self.best) = (self.best, sample);
-        } else {
-            // The nearer of the two samples gives a better slope.
-            let apart = |sample: &Sample| self.best.map_or(0.0, |best| (sample.z - best.z).abs());
-            self.other = [sample, self.other].into_iter().flatten().min_by(|a, b| apart(a).total_cmp(&apart(b)));
-        }
-    }
-
-    /// The height to try next; `None` once the force is small or pushes out of the confinement, or the bracket is narrow.
-    fn next(&self, round: usize, fmax: f64) -> Option<f64> {
-        let best = self.best?;
-        let end = if best.force > 0.0 { self.hi } else { self.lo };
-        if best.force.abs() <= fmax || (end - best.z).abs() < HEIGHT_PRECISION {
-            return None;
-        }
-        let halfway = 0.5 * (best.z + end);
-        // The place where the force vanishes if it is linear. Halving in every third round prevents slow progress from a bad
-        // guess.
-        let secant = self.other.map(|other| best.z - best.force * (best.z - other.z) / (best.force - other.force));
-        let within = |z: &f64| (*z - best.z) * (end - best.z) > 0.0 && (*z - best.z).abs() < (end - best.z).abs();
-        Some(secant.filter(within).filter(|_| round % 3 != 2).unwrap_or(halfway))
-    }
 }
 
 struct Scan<'a> {

@@ -4,16 +4,18 @@
 //! ASE guesses; this reader refuses everything that could be misunderstood, with the file and the line.
 
 mod comment;
+mod header;
 mod moves;
 mod read;
+mod value;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use comment::Value;
 pub use moves::{Axes, Moves};
 pub use read::{parse_frames, read_frames};
+pub use value::Value;
 pub(super) use write::check_frame;
 pub use write::{format_frames, write_frames};
 

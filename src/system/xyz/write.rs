@@ -1,6 +1,6 @@
 //! Writing extended XYZ.
 
-use super::comment::{Value, quoted};
+use super::value::{Value, quoted};
 use super::{Axes, Frame, Values};
 use crate::error::{Error, Result};
 use crate::system::elements::symbol;
