@@ -119,6 +119,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     warnings.extend(template::small_cell(system));
     warnings.extend(heights::warnings(system));
     warnings.extend(template::unused(&settings.template_extras));
+    warnings.extend(settings.sections.potential.doubt(&system.numbers()));
     warnings
 }
 

@@ -31,7 +31,7 @@ fn system(template: &Structure, free: &str, confinement: ConfinementSpec) -> Sys
 }
 
 fn said(system: System) -> Vec<String> {
-    let text = "[system]\nfree = 'Pt'\n[potential]\nkind = 'emt'\n";
+    let text = "[system]\nfree = 'Pt'\n[potential]\nkind = 'lennard-jones'\n";
     let settings = Settings { system, ..Settings::parse(text, Path::new("c.toml")).unwrap() };
     warnings(&settings)
 }
@@ -45,7 +45,7 @@ fn above(lo: f64, hi: f64) -> ConfinementSpec {
 fn shipped_configurations_have_no_warnings() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut n_read = 0;
-    for folder in ["configs", "docs/results/configs"] {
+    for folder in ["configs", "configs/tasks", "docs/results/configs"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let transfers = path.is_file() && std::fs::read_to_string(&path).unwrap().contains("[transfer]");
@@ -56,7 +56,7 @@ fn shipped_configurations_have_no_warnings() {
             }
         }
     }
-    assert!(n_read >= 16, "{n_read}");
+    assert!(n_read >= 28, "{n_read}");
 }
 
 #[test]
@@ -134,6 +134,19 @@ fn what_looks_wrong_gets_one_sentence() {
         "free atoms start anywhere in the cell, also below the template and inside it, because there is no confinement; a slab needs \
          one, such as confinement = { above_template_angstrom = [1.0, 6.0] }",
     );
+}
+
+#[test]
+fn emt_is_doubted_where_it_is_not_made_for_the_elements() {
+    let said = |free: &str, kind: &str| {
+        let text = format!("[system]\nfree = '{free}'\n[potential]\nkind = '{kind}'\n");
+        warnings(&Settings::parse(&text, Path::new("c.toml")).unwrap())
+    };
+    let sentence =
+        "EMT is made for metals; its energies with C, O mean little, take another potential for results".to_owned();
+    assert_eq!(said("Pt4COC2", "emt"), [sentence]);
+    assert_eq!(said("PtAlCuAgAuNiPd", "emt"), Vec::<String>::new());
+    assert_eq!(said("CO", "lennard-jones"), Vec::<String>::new());
 }
 
 #[test]

@@ -46,6 +46,19 @@ impl Kind for EmtSettings {
         "EMT".into()
     }
 
+    fn doubt(&self, elements: &[u8]) -> Option<String> {
+        let mut doubtful: Vec<u8> = elements.iter().copied().filter(|&number| !elements::is_metal(number)).collect();
+        doubtful.sort_unstable();
+        doubtful.dedup();
+        let symbols: Vec<&str> = doubtful.into_iter().filter_map(symbol).collect();
+        (!symbols.is_empty()).then(|| {
+            format!(
+                "EMT is made for metals; its energies with {} mean little, take another potential for results",
+                symbols.join(", ")
+            )
+        })
+    }
+
     fn open(&self, system: Option<&System>, place: &Place) -> Result<Box<dyn Potential>> {
         let asap_cutoff = self.asap_cutoff;
         Ok(match (place, system) {

@@ -35,6 +35,11 @@ pub trait Kind: Serialize + DeserializeOwned {
     /// The potential in a few words, for reports.
     fn describe(&self) -> String;
 
+    /// A sentence if its energies of structures with these elements (atomic numbers) mean little, with a remedy.
+    fn doubt(&self, _elements: &[u8]) -> Option<String> {
+        None
+    }
+
     /// Opens it for the device at `place`, if it can use one. With `system`, unsuitable elements or periodicity are refused at
     /// once, and the part that all structures of a search share may be computed here.
     ///

@@ -40,6 +40,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// A sentence if its energies of structures with these elements (atomic numbers) mean little, with a remedy.
+            pub fn doubt(&self, elements: &[u8]) -> Option<String> {
+                use $crate::potential::kind::Kind;
+                match self {
+                    $(PotentialSettings::$variant(keys) => keys.doubt(elements),)+
+                }
+            }
+
             fn open(
                 &self,
                 system: Option<&$crate::system::System>,

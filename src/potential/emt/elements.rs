@@ -62,6 +62,11 @@ pub(super) fn element(number: u8) -> Option<usize> {
     TABLE.iter().position(|row| row.number == number)
 }
 
+/// Whether the element is one of the metals that EMT was made for, not one of ASE's additions.
+pub(super) fn is_metal(number: u8) -> bool {
+    number > 8
+}
+
 /// The elements with parameters as a sentence lists them.
 pub(super) fn known_elements() -> String {
     TABLE.map(|row| row.symbol).join(", ")
