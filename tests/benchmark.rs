@@ -237,6 +237,8 @@ fn benchmarks_are_refused_with_a_sentence() {
     refused(&[config, &format!("{config}:search")], "smoke is named twice");
     refused(&["missing.toml"], "cannot read the configuration missing.toml");
     refused(&["--kernels", config, config], "--kernels takes one configuration");
+    refused(&[config, "--seeds", "3-1"], "--seeds 3-1: a range begins with its lower end; write 1-3");
+    refused(&[config, "--seeds", "1", "--runs", "2"], "cannot be used with");
     refused(&[config, "--device", "abacus"], "the argument '--device <DEVICE>' cannot be used multiple times");
     let text = fs::read_to_string(config).unwrap();
     let untargeted = place.path().join("untargeted.toml");
@@ -250,4 +252,12 @@ fn benchmarks_are_refused_with_a_sentence() {
     assert!(run(&["benchmark", &rss, "--runs", "1", "--out", folder, "--device", "cpu"]).status.success());
     fs::write(config, short.replace("evaluations = 50", "evaluations = 60")).unwrap();
     refused(&[&rss, "--runs", "1", "--to-the-end"], "this run was started with random_search.evaluations = 50");
+    assert!(run(&["benchmark", &rss, "--seeds", "7,5", "--out", folder, "--device", "cpu"]).status.success());
+    let seeds: Vec<u64> = results(Path::new(folder))[0]["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["seed"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seeds, [7, 5]);
 }

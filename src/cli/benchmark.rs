@@ -3,7 +3,7 @@
 mod kernels;
 
 use super::common::{Threads, note, print, watch_interrupts};
-use super::numbers::whole;
+use super::numbers::{list, whole};
 use clap::Args;
 use godiff::benchmark::{Benchmark, Entrant, N_RELAXED, Resources, Results, Watch, text};
 use godiff::report::{write_after_benchmark, write_after_run};
@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 /// Compares methods over seeds: evaluations, success, evaluations per hit. With --kernels, times the kernels of a GPU
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, …;
-every method runs with a seed before the next seed. Methods: search (GO-Diff), rss, basin-hopping, evolve, anneal. The folder
-holds a run folder for every run, results.json, results.md, energy.svg, success.svg and a page, report.html. The same command resumes an
-interrupted benchmark, adds runs with a larger --runs, and otherwise shows the table. A run ends when it succeeds, a search
-after the iteration that finds the target; with --to-the-end runs use their whole budget, also those that ended before.
+A run succeeds at the first evaluation whose structure matches the [target] of its configuration. Seeds are 0, 1, 2, … or
+those of --seeds; every method runs with a seed before the next seed. Methods: search (GO-Diff), rss, basin-hopping,
+evolve, anneal. The folder holds a run folder for every run, results.json, results.md, energy.svg, success.svg and a page,
+report.html. The same command resumes an interrupted benchmark, adds runs with a larger --runs or other --seeds, and
+otherwise shows the table. A run ends when it succeeds, a search after the iteration that finds the target; with
+--to-the-end runs use their whole budget, also those that ended before.
 Every method is compared with the first one in pairs of the same seed, so name the method to beat first.
 
 With --kernels, the time of every kernel of a training step and of a reverse step is compared with the floor of the card: the
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Runs of every method, with the seeds 0 to N − 1
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole::<u64>(1..=100_000), allow_negative_numbers = true)]
     runs: u64,
+    /// Seeds, such as 100-107, instead of --runs
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["runs", "kernels"])]
+    seeds: Option<String>,
     /// Runs at the same time [default: one for every thread on a CPU, one for each GPU]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=65535), allow_negative_numbers = true, conflicts_with = "kernels")]
     side_by_side: Option<u16>,
@@ -82,10 +86,14 @@ impl Arguments {
     }
 
     fn compare(&self) -> Result<()> {
+        let seeds = match &self.seeds {
+            Some(seeds) => list(seeds, "--seeds")?,
+            None => (0..self.runs).collect(),
+        };
         let benchmark = Benchmark {
             folder: self.out.clone().unwrap_or_else(|| "runs/benchmark".into()),
             entrants: self.configs.iter().map(|config| Entrant::parse_with_target(config)).collect::<Result<_>>()?,
-            seeds: (0..self.runs).collect(),
+            seeds,
             to_the_end: self.to_the_end,
             by_seed: false,
             n_relaxed: N_RELAXED,
