@@ -327,5 +327,3 @@ fn an_archive_that_cannot_be_made_is_bad_input() {
     assert_eq!(code, 2);
     assert!(message.contains("cannot be opened"), "{message}");
 }
-
-/// Rows that a user adds with ASE have random ids and other keys.

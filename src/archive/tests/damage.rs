@@ -79,6 +79,7 @@ fn other_files_are_refused() {
     check("cannot be opened");
 }
 
+/// Rows that a user adds with ASE have random ids and other keys.
 #[test]
 fn foreign_rows_are_left_alone() {
     let (_folder, mut archive) = new_archive();

@@ -1,11 +1,11 @@
 //! Reading extended XYZ.
 
-use super::header::{ColumnSpec, Comment, finite, words};
+use super::header::{ColumnSpec, Comment, finite};
 use super::value::parse_flag;
 use super::{Axes, Column, Frame, Moves, Values};
 use crate::error::{Error, Result};
 use crate::system::elements::{atomic_number, capitalised, symbol};
-use crate::system::files::{read_text, shown};
+use crate::system::files::{parse_real, read_text, shown};
 use crate::system::vector::is_finite;
 use crate::system::{Extras, Structure, Vec3};
 use std::path::Path;
