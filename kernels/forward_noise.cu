@@ -18,6 +18,8 @@ struct ForwardNoiseArguments {
     // Positions, Å, and forces, eV/Å, of the force set; unused if width = batch: [M', n, 3].
     const double* force_clean;
     const double* force_targets;
+    // Labels of the force set for the readout; null: none: [M'].
+    const double* force_labels;
     // F/kT, 1/Å, that the noise is mixed with; null: the noise alone: [M, n, 3].
     const double* scores;
     // Members in the order of visiting: [epochs, M].
@@ -33,6 +35,8 @@ struct ForwardNoiseArguments {
     // Factor of the output in the residual, and of the residual's square (or Huber's function of it) in the loss: [S], [S].
     float* factor;
     float* scale;
+    // Labels of the structures that compare forces, where the force set has labels: [S].
+    float* labels;
     Region region;
     Mobile mobile;
     Sde sde;
@@ -121,6 +125,9 @@ KERNEL(128, forward_noise, ForwardNoiseArguments) {
         arguments.factor[structure] = factors.x;
         arguments.scale[structure] = factors.y;
         store_time_features(arguments.time_features, structure, slot.t);
+        if (arguments.force_labels != nullptr && slot.index >= arguments.batch) {
+            arguments.labels[structure] = float(arguments.force_labels[slot.member]);
+        }
         arguments.steps[structure] = slot.step + arguments.n_steps;
         slots[k] = slot;
     }

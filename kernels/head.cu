@@ -54,6 +54,11 @@ struct Head {
     const float* factor;  // [S]
     const float* scale;   // [S]
     float* loss;          // writes [S][tiles]
+    // The readout of a structure is the sum over its listed atoms of the last block's first scalar. A pass without training writes
+    // the scalars of the atoms out_first… if there is room for them; training reads those of an earlier pass if it has labels, and
+    // adds label_weight·scale·h(readout − label), with label_delta for δ, to the loss.
+    float* scalars;       // [S][out_stride]; null: no readout
+    const float* labels;  // [S]; null: the readout is not trained
     float* d_state;       // writes [S·N][4F] of the listed atoms: gradient_weight times the gradient of the loss
     GatedBlock blocks[HEAD_BLOCKS];
     unsigned features;
@@ -66,6 +71,8 @@ struct Head {
     unsigned at_d_vectors;  // shared memory behind the blocks' arrays, floats an atom
     float huber_delta;
     float gradient_weight;
+    float label_weight;
+    float label_delta;
 };
 
 // One block's arrays in shared memory.
@@ -124,11 +131,11 @@ __device__ __forceinline__ void gated_forward(const GatedBlock& b, u64 structure
     __syncthreads();
 }
 
-// Computes the gradients of s and μ from those of silu(s′) ([tile] rows of d_scalars_stride; null: 0) and of μ′ ([tile][3][vectors
-// out]). They replace s and μ.
+// Computes the gradients of s and μ from those of silu(s′) ([tile] rows of d_scalars_stride; null: those of s′ itself are d_readout
+// for the first channel and 0) and of μ′ ([tile][3][vectors out]). They replace s and μ.
 __device__ __forceinline__ void gated_backward(const GatedBlock& b, u64 structure, const unsigned* list, unsigned count,
                                                const float* d_scalars, unsigned d_scalars_stride,
-                                               const float* d_vectors) {
+                                               float d_readout, const float* d_vectors) {
     const unsigned v_in = b.n_vectors_in, v = b.n_vectors_out, s_in = b.n_scalars_in, s_out = b.n_scalars_out;
     const unsigned n_input = s_in + v, n_out = s_out + v, n_hidden = b.n_hidden;
     const GatedArrays x = arrays_of(b);
@@ -148,7 +155,11 @@ __device__ __forceinline__ void gated_backward(const GatedBlock& b, u64 structur
     for (unsigned item = threadIdx.x; item < HEAD_TILE * s_out; item += blockDim.x) {
         const unsigned k = item / s_out, c = item % s_out;
         float* s = x.out + k * n_out + c;
-        *s = d_scalars == nullptr ? 0.0f : d_scalars[k * d_scalars_stride + c] * silu_slope(*s);
+        if (d_scalars == nullptr) {
+            *s = c == 0 ? d_readout : 0.0f;
+        } else {
+            *s = d_scalars[k * d_scalars_stride + c] * silu_slope(*s);
+        }
     }
     __syncthreads();
     for (unsigned item = threadIdx.x; item < count * n_out; item += blockDim.x) {
@@ -187,6 +198,21 @@ __device__ __forceinline__ void gated_backward(const GatedBlock& b, u64 structur
                         store4(x.vectors + (k * 3 + d) * v_in + column, sum);
                     });
     __syncthreads();
+}
+
+// Huber's function of a residual and its slope.
+__device__ __forceinline__ float2 huber(float residual, float delta) {
+    if (fabsf(residual) > delta) return make_float2(delta * (fabsf(residual) - 0.5f * delta), copysignf(delta, residual));
+    return make_float2(0.5f * residual * residual, residual);
+}
+
+// Loss of a structure's readout, and its gradient with respect to every scalar.
+__device__ __forceinline__ float2 readout_loss(const Head& a, unsigned s) {
+    float sum = 0.0f;
+    for (unsigned atom = 0; atom < a.out_stride; ++atom) sum += a.scalars[static_cast<u64>(s) * a.out_stride + atom];
+    const float2 value = huber(sum - a.labels[s], a.label_delta);
+    const float weight = a.label_weight * a.scale[s];
+    return make_float2(weight * value.x, a.gradient_weight * weight * value.y);
 }
 
 // Grid (⌈longest list/4⌉, S), 256 threads, 16 bytes of shared memory for every float an atom.
@@ -247,7 +273,11 @@ KERNEL(256, head, Head) {
     const GatedArrays x = arrays_of(last);
     const unsigned v = last.n_vectors_out, s_out = last.n_scalars_out;
     float* d_vectors = shared_memory<float>() + HEAD_TILE * a.at_d_vectors;  // [tile][3][v], and the losses behind
-    float* losses = d_vectors + HEAD_TILE * 3 * v;                           // [tile][3]
+    float* losses = d_vectors + HEAD_TILE * 3 * v;                           // [tile][3], and the readout's gradient behind
+    if (!train && a.scalars != nullptr && threadIdx.x < count) {
+        const u64 at = static_cast<u64>(s) * a.out_stride + list[threadIdx.x] - a.out_first;
+        a.scalars[at] = x.out[threadIdx.x * (s_out + v)];
+    }
     for (unsigned item = threadIdx.x; item < HEAD_TILE * 3 * v; item += blockDim.x) {
         const unsigned k = item / (3 * v), d = item / v % 3, c = item % v;
         float gradient = 0.0f, loss = 0.0f;
@@ -277,15 +307,24 @@ KERNEL(256, head, Head) {
     if (threadIdx.x == 0) {
         float sum = 0.0f;
         for (unsigned item = 0; item < 3 * count; ++item) sum += losses[item];
+        float d_readout = 0.0f;
+        if (a.labels != nullptr) {
+            const float2 readout = readout_loss(a, s);
+            if (first == 0) sum += readout.x;
+            d_readout = readout.y;
+        }
+        losses[3 * HEAD_TILE] = d_readout;
         a.loss[s * gridDim.x + blockIdx.x] = sum;
     }
+    __syncthreads();
+    const float d_readout = losses[3 * HEAD_TILE];
 
     const float* d_scalars = nullptr;
     unsigned d_scalars_stride = 0;
     const float* d_above = d_vectors;
     for (unsigned block = HEAD_BLOCKS; block-- > 0;) {
         const GatedBlock& b = a.blocks[block];
-        gated_backward(b, structure, list, count, d_scalars, d_scalars_stride, d_above);
+        gated_backward(b, structure, list, count, d_scalars, d_scalars_stride, d_readout, d_above);
         const GatedArrays y = arrays_of(b);
         d_scalars = y.input;
         d_scalars_stride = b.n_scalars_in + b.n_vectors_out;

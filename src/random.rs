@@ -31,6 +31,8 @@ pub enum Purpose {
     Placement = 9,
     /// Moves, crossings and choices of the baselines.
     Move = 10,
+    /// The choice among the candidates of a round.
+    Screening = 11,
     /// Moves of simulated annealing.
     Annealing = 15,
 }

@@ -23,6 +23,7 @@
 mod drawing;
 pub mod lesson;
 pub mod plan;
+mod screening;
 #[cfg(test)]
 mod tests;
 
@@ -38,10 +39,10 @@ use crate::run::{
     Activity, Afterwards, Best, History, IterationMetrics, PhaseSeconds, Rejections, Reporter, Resumed, Round,
     RunStatus, Session, Summary,
 };
-use drawing::{Drawing, missing, stretches};
+use drawing::{Drawing, missing, screening, stretches};
 use lesson::{Boltzmann, Lesson, Taught};
 use plan::{Adaptive, Annealing, Plan};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -64,6 +65,8 @@ struct Loop<'a> {
     plan: Box<dyn Plan + 'a>,
     proposals: Proposals<'a>,
     lesson: Box<dyn Lesson + 'a>,
+    /// Candidates for every sample of the present round that is screened.
+    n_candidates: usize,
     /// Pairs of elements that the user knows to come too close.
     told: BTreeSet<[u8; 2]>,
 }
@@ -100,6 +103,7 @@ impl<'a> Search<'a> {
             plan,
             proposals: registered(settings),
             lesson: Box::new(Boltzmann::new(settings)),
+            n_candidates: 1,
             told: BTreeSet::new(),
         };
         Ok(Search { session, rounds })
@@ -188,7 +192,7 @@ impl Loop<'_> {
 
     /// Draws, evaluates and records the samples of `round` that the archive does not hold yet.
     fn draw_and_evaluate(&mut self, session: &mut Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<()> {
-        let Loop { settings, engine, history, proposals, .. } = self;
+        let Loop { settings, engine, history, proposals, n_candidates, .. } = self;
         let reporter = session.reporter;
         let n_at_once = session.potential.n_at_once();
         let ranges: Vec<_> = stretches(round, proposals)
@@ -200,7 +204,10 @@ impl Loop<'_> {
                 proposals[part.proposal].begin(round, history)?;
             }
         }
-        let mut drawing = Drawing { settings, engine: engine.as_mut(), proposals, reporter, round };
+        let screening = screening(settings, round, history);
+        *n_candidates = screening.map_or(1, |(screening, _)| screening.n_candidates());
+        let engine = engine.as_mut();
+        let mut drawing = Drawing { settings, engine, proposals, reporter, round, screening, chosen: BTreeMap::new() };
         let (recorded, outcome) =
             session.evaluate(round, seconds, &mut |sender, stop| drawing.draw(&ranges, &sender, stop));
         history.recorded(recorded);
@@ -256,12 +263,18 @@ impl Loop<'_> {
         let counts: Counts = entries.iter().map(|entry| entry.status).collect();
         let known = self.history.last().map_or(&[][..], |last| &self.history.known()[last.n_known_before..]);
         let energies = known.iter().map(|known| known.energy_ev);
+        let sections = &self.settings.sections;
+        let unit_ev = sections.guidance.unwrap_or_default().energy_unit_ev;
+        let quality = self.history.readout_quality(unit_ev);
+        let n_chosen = entries.iter().filter(|entry| entry.predicted_ev.is_some()).count();
         let metrics = IterationMetrics {
+            readout_rms_ev: quality.map(|quality| unit_ev * quality.error),
+            candidates: (n_chosen > 0).then_some((n_chosen * self.n_candidates) as u64),
             buffer: Some(taught.n_structures as u64),
             buffer_median_ev: taught.median_ev,
             effective_sample_size: taught.effective_sample_size,
             training_steps: taught.training.steps as u64,
-            loss: self.settings.sections.training.score.then_some(taught.training.loss),
+            loss: sections.training.score.then_some(taught.training.loss),
             force_loss: taught.training.force_loss,
             learning_rate: taught.training.learning_rate,
             ..IterationMetrics::new(round.number, round.kt_ev, counts, energies, seconds)

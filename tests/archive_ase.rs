@@ -46,6 +46,7 @@ fn entries(system: &System) -> Vec<Entry> {
             kt_ev: 5.0 * 0.3f64.powf(f64::from(iteration)),
             status,
             origin: None,
+            predicted_ev: None,
             free_positions: (0..system.n_free()).map(vector).collect(),
             energy: answered.then(|| if status == Status::NotFinite { f64::NAN } else { f64::from(index) / 7.0 - 0.5 }),
             forces: answered.then(|| (0..system.n_atoms()).map(vector).collect()),

@@ -34,6 +34,7 @@ fn batch(iteration: u32) -> Vec<Entry> {
         kt_ev: 0.1,
         status: Status::Ok,
         origin: None,
+        predicted_ev: None,
         free_positions: vec![[f64::from(iteration), f64::from(index), 0.0]; 7],
         energy: Some(f64::from(iteration)),
         forces: Some(vec![[f64::from(index); 3]; 79]),

@@ -261,7 +261,8 @@ fn growth_under_guidance() {
 }
 
 fn training_set(system: &System) -> TrainingSet {
-    let forces = ForceSet { positions: prior_structures(system, 9, 8), forces: random_vectors(system, 9, 9) };
+    let (positions, forces) = (prior_structures(system, 9, 8), random_vectors(system, 9, 9));
+    let forces = ForceSet { positions, forces, labels: vec![] };
     TrainingSet {
         positions: prior_structures(system, 6, 3),
         weights: vec![0.4, 1.3, 0.9, 1.1, 1.6, 0.7],
@@ -299,6 +300,32 @@ fn joint_training_follows_the_cpu() {
         let wrong = difference_within(&narrow.parameters, &wide.parameters, tolerance::ADAMW_OF_RATE * rate);
         assert_eq!(wrong, None, "{name}");
         assert_eq!(six.learning_rate, six_wide.learning_rate);
+    }
+}
+
+/// With labels, a step's gradient contains the readout's, and the readout of the trained model is the CPU's.
+#[test]
+fn energies_are_learned_as_on_the_cpu() {
+    for (name, system) in SYSTEMS {
+        let guidance = GuidanceSettings { energy_weight: 2.5, force_weight: 0.7, ..Default::default() };
+        let mut setup = guided(system(), guidance);
+        setup.training.gradient_clip = 1e9;
+        let mut set = training_set(&setup.system);
+        set.forces.as_mut().unwrap().labels = (0..9).map(|k| 0.1 * f64::from(k) - 0.2).collect();
+        let mut oracle = random_engine::<f64>(&setup, 2);
+        let (one, narrow) = train(&mut cuda(&setup), &set, 1);
+        let (one_wide, wide) = train(&mut oracle, &set, 1);
+        assert_close(name, &[one.force_loss.unwrap()], &[one_wide.force_loss.unwrap()], tolerance::F32);
+        assert_close(name, &narrow.first_moment, &wide.first_moment, tolerance::F32);
+        let mut engine = cuda(&setup);
+        engine.restore(&wide).unwrap();
+        let at = prior_structures(&setup.system, 5, 4);
+        let (found, expected) = (engine.readout(&at).unwrap().unwrap(), oracle.readout(&at).unwrap().unwrap());
+        assert_close(name, &found, &expected, tolerance::F32);
+        assert!(expected.iter().all(|readout| readout.abs() > 1e-3), "{name}: {expected:?}");
+        set.forces.as_mut().unwrap().labels.pop();
+        let error = engine.train(STREAM, &set, 1, &mut |_| Ok(())).unwrap_err();
+        assert_eq!(error.to_string(), "the readout learns from 9 labels, but the set has 8");
     }
 }
 

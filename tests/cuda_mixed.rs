@@ -212,8 +212,11 @@ fn training_follows_the_cpu() {
 #[test]
 fn guidance_follows_the_cpu() {
     let setup = mixed(setup(slab(), [16, 2, 8]));
-    let known =
-        ForceSet { positions: prior_structures(&setup.system, 6, 9), forces: random_vectors(&setup.system, 6, 10) };
+    let known = ForceSet {
+        positions: prior_structures(&setup.system, 6, 9),
+        forces: random_vectors(&setup.system, 6, 10),
+        ..Default::default()
+    };
     let set = TrainingSet { forces: Some(known), ..training_set(&setup, 6) };
     let run = |engine: &mut dyn Engine| {
         let report = engine.train(STREAM, &set, 5, &mut quiet).unwrap();

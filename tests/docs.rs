@@ -144,6 +144,9 @@ fn the_tables_name_the_defaults() {
                 ("none", Some(_)) if ["template", "mobile"].contains(&key.as_str()) => {}
                 ("false", None) if key == "keep_bonded" => {}
                 ("true", None) if key == "score" => {}
+                ("0.0", None) if key == "energy_weight" => {}
+                ("1.0", None) if key == "energy_unit_ev" => {}
+                ("1", None) if key == "screen" => {}
                 ("required", None) if ["seeds", "target", "transfer"].contains(&section.as_str()) => {}
                 ("none", None) => {}
                 // Applies only where there is a cell.

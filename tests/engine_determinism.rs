@@ -103,6 +103,7 @@ fn training_set(setup: &Setup) -> TrainingSet {
         forces: Some(ForceSet {
             positions: prior_structures(&setup.system, 23, 4),
             forces: random_vectors(&setup.system, 23, 5),
+            ..Default::default()
         }),
         targets: Default::default(),
     }

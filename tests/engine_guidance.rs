@@ -87,7 +87,8 @@ fn no_strength_no_guidance() {
 
 fn training_set(setup: &Setup, forces: bool) -> TrainingSet {
     let at = prior_structures(&setup.system, 30, 8);
-    let forces = forces.then(|| ForceSet { forces: random_vectors(&setup.system, 30, 9), positions: at });
+    let forces =
+        forces.then(|| ForceSet { forces: random_vectors(&setup.system, 30, 9), positions: at, ..Default::default() });
     TrainingSet {
         positions: prior_structures(&setup.system, 6, 3),
         weights: vec![1.0; 6],
@@ -142,7 +143,7 @@ fn gradients_add_up_f32() {
 /// Every engine must draw these; each structure is drawn about as often, and every step draws anew.
 #[test]
 fn force_batches_are_uniform() {
-    let set = ForceSet { positions: vec![vec![]; 7], forces: vec![vec![]; 7] };
+    let set = ForceSet { positions: vec![vec![]; 7], forces: vec![vec![]; 7], ..Default::default() };
     let mut counts = [0u32; 7];
     for step in 0..2000 {
         set.members(STREAM, step, 16).into_iter().for_each(|member| counts[member] += 1);
@@ -182,7 +183,7 @@ fn learnt_forces_lead_to_the_minimum() {
     let set = TrainingSet {
         positions: prior_structures(&system, 8, 3),
         weights: vec![1.0; 8],
-        forces: Some(ForceSet { forces: height(&at), positions: at }),
+        forces: Some(ForceSet { forces: height(&at), positions: at, ..Default::default() }),
         targets: Default::default(),
     };
     let mut engine = random_engine::<f32>(&setup, 2);
@@ -218,6 +219,33 @@ fn learnt_forces_lead_to_the_minimum() {
 }
 
 /// An engine relaxes as its verb for forces leads, although it asks its network for the free atoms alone.
+/// A readout that is trained on energies tells them, alone among structures as among others, and the forces stay learned.
+#[test]
+fn a_trained_readout_tells_energies() {
+    let mut setup = guided(slab(), GuidanceSettings { energy_weight: 10.0, ..Default::default() });
+    setup.training.learning_rate = 3e-3;
+    let at = prior_structures(&setup.system, 12, 5);
+    let labels: Vec<f64> = (0..12).map(|k| 0.25 * f64::from(k) - 0.5).collect();
+    let forces =
+        ForceSet { positions: at.clone(), forces: random_vectors(&setup.system, 12, 6), labels: labels.clone() };
+    let set = TrainingSet { positions: vec![], weights: vec![], forces: Some(forces), targets: Default::default() };
+    let mut engine = random_engine::<f32>(&setup, 2);
+    let wrong = |engine: &mut Cpu<f32>| -> f64 {
+        let readouts = engine.readout(&at).unwrap().unwrap();
+        readouts.iter().zip(&labels).map(|(readout, label)| (readout - label).powi(2)).sum::<f64>() / 12.0
+    };
+    let before = wrong(&mut engine);
+    engine.train(STREAM, &set, 600, &mut |_| Ok(())).unwrap();
+    let after = wrong(&mut engine);
+    assert!(after < 0.05 * before && after < 0.05, "{before} {after}");
+    let whole = engine.readout(&at).unwrap().unwrap();
+    let single: Vec<f64> = at.iter().map(|at| engine.readout(&[at.clone()]).unwrap().unwrap()[0]).collect();
+    assert_eq!(whole, single);
+    let mut forceless = setup.clone();
+    (forceless.guidance, forceless.sizes.force_head) = (None, false);
+    assert_eq!(random_engine::<f32>(&forceless, 2).readout(&at).unwrap(), None);
+}
+
 #[test]
 fn relaxing_follows_the_predicted_forces() {
     let mut setup = guided(slab(), GuidanceSettings::default());
@@ -228,7 +256,7 @@ fn relaxing_follows_the_predicted_forces() {
     let at = prior_structures(&setup.system, 7, 5);
     // An untrained model predicts forces too small to move along.
     let upward = vec![vec![[0.0, 0.0, 2.0]; setup.system.n_free()]; 7];
-    let forces = Some(ForceSet { positions: at.clone(), forces: upward });
+    let forces = Some(ForceSet { positions: at.clone(), forces: upward, ..Default::default() });
     let set = TrainingSet { positions: at.clone(), weights: vec![1.0; 7], forces, targets: Default::default() };
     engine.train(STREAM, &set, 100, &mut |_| Ok(())).unwrap();
     let mut relaxed = at.clone();

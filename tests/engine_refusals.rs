@@ -138,7 +138,7 @@ fn lists_must_fit_the_structures() {
     let with_forces = |at: Vec<FreePositions>, forces: Vec<Vec<Vec3>>| TrainingSet {
         positions: positions.clone(),
         weights: vec![1.0; 2],
-        forces: Some(ForceSet { positions: at, forces }),
+        forces: Some(ForceSet { positions: at, forces, ..Default::default() }),
         targets: Default::default(),
     };
     for (set, sentence) in [

@@ -35,7 +35,11 @@ fn rule(consensus: Consensus) -> StoppingRule {
 /// Six members of which every second step has two alone, and nine structures with forces.
 fn joint() -> TrainingSet {
     let system = channel();
-    let forces = ForceSet { positions: prior_structures(&system, 9, 8), forces: random_vectors(&system, 9, 9) };
+    let forces = ForceSet {
+        positions: prior_structures(&system, 9, 8),
+        forces: random_vectors(&system, 9, 9),
+        ..Default::default()
+    };
     let positions = prior_structures(&system, 6, 3);
     TrainingSet {
         positions,

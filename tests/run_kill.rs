@@ -56,6 +56,8 @@ fn metrics(iteration: u32) -> IterationMetrics {
         training_steps: 60,
         loss: Some(0.5),
         force_loss: None,
+        readout_rms_ev: None,
+        candidates: None,
         learning_rate: 1e-4,
         best_energy_ev: None,
         seconds: PhaseSeconds::default(),

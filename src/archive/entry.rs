@@ -130,6 +130,8 @@ pub struct Entry {
     pub status: Status,
     /// Where it comes from, if that is noted.
     pub origin: Option<Origin>,
+    /// The energy that the model predicted before the evaluation, eV, if it did.
+    pub predicted_ev: Option<f64>,
     /// Positions of the n free atoms, Å.
     pub free_positions: Vec<Vec3>,
     /// Potential energy, eV.

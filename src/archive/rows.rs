@@ -32,11 +32,18 @@ pub struct KeyValuePairs {
     /// Where the structure comes from. A user may have added a key of this name with another text.
     #[serde(default, deserialize_with = "known_origin", skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The predicted energy, eV. A user may have added a key of this name with another value.
+    #[serde(default, deserialize_with = "known_number", skip_serializing_if = "Option::is_none")]
+    pub predicted_ev: Option<f64>,
 }
 
 fn known_origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Origin>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_str().and_then(Origin::from_text))
+}
+
+fn known_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_f64())
 }
 
 /// The columns that are the same in all rows of an archive, encoded once.
@@ -104,6 +111,7 @@ impl SharedColumns {
                 kt_ev: entry.kt_ev,
                 status: entry.status,
                 origin: entry.origin,
+                predicted_ev: entry.predicted_ev,
             };
             let added = system.execute(params![
                 key.unique_id(entry.iteration, entry.index),
@@ -143,6 +151,10 @@ impl SharedColumns {
                 text.execute(params!["origin", origin.as_str(), id])?;
                 keys.execute(params!["origin", id])?;
             }
+            if let Some(predicted) = entry.predicted_ev {
+                number.execute(params!["predicted_ev", predicted, id])?;
+                keys.execute(params!["predicted_ev", id])?;
+            }
         }
         Ok(())
     }
@@ -150,7 +162,7 @@ impl SharedColumns {
     /// The entry in a row of [`ENTRY_COLUMNS`].
     pub fn read_entry(&self, row: &Row, key: Key) -> rusqlite::Result<Entry> {
         let (iteration, index) = key.parse(row.get_ref(0)?.as_str()?)?;
-        let KeyValuePairs { kt_ev, status, origin, .. } = key_value_pairs(row, 1)?;
+        let KeyValuePairs { kt_ev, status, origin, predicted_ev, .. } = key_value_pairs(row, 1)?;
         let n_atoms = self.n_template + self.n_free;
         let positions = vectors(row, 2)?.filter(|positions| positions.len() == n_atoms);
         let forces = vectors(row, 4)?;
@@ -159,7 +171,8 @@ impl SharedColumns {
             return Err(damaged(format!("positions or forces of iteration {iteration}, sample {index}")));
         };
         let free_positions = positions.split_off(self.n_template);
-        Ok(Entry { iteration, index, kt_ev, status, origin, free_positions, energy: row.get(3)?, forces })
+        let energy = row.get(3)?;
+        Ok(Entry { iteration, index, kt_ev, status, origin, predicted_ev, free_positions, energy, forces })
     }
 
     /// The first property (numbers, cell, pbc, positions) in which a row differs from these, if it does.

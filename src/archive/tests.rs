@@ -34,6 +34,7 @@ fn entry(iteration: u32, index: u32, energy: Option<f64>) -> Entry {
         kt_ev: 5.0 * 0.1f64.powf(f64::from(iteration) / 7.0),
         status: if energy.is_some() { Status::Ok } else { Status::TooClose },
         origin: None,
+        predicted_ev: None,
         free_positions: vec![[x, -x, 4.0 + x], [1.0 / 7.0, -0.0, 5e-324]],
         energy,
         forces,

@@ -192,7 +192,17 @@ impl Ledger {
                 let free_positions = structures[k].positions[n_template..].to_vec();
                 let index = first + places[k] as u32;
                 let (kt_ev, origin) = (kts_ev[places[k]], None);
-                let entry = Entry { iteration, index, kt_ev, status, origin, free_positions, energy, forces };
+                let entry = Entry {
+                    iteration,
+                    index,
+                    kt_ev,
+                    status,
+                    origin,
+                    predicted_ev: None,
+                    free_positions,
+                    energy,
+                    forces,
+                };
                 if *record == Record::All {
                     unsaved.push(entry.clone());
                 }

@@ -134,7 +134,7 @@ impl File {
         let without_score = "no score is trained with training.score = false; leave out this section or that key";
         keys("objective").require(self.training.score || self.objective.is_none(), "kind", without_score)?;
         self.guidance.map_or(Ok(()), |section| section.check(keys("guidance")))?;
-        self.proposals.map_or(Ok(()), |section| section.check(keys("proposals"), guided))?;
+        self.proposals.map_or(Ok(()), |section| section.check(keys("proposals"), self.guidance.as_ref()))?;
         self.target.as_ref().map_or(Ok(()), |section| section.check(keys("target")))?;
         self.placement.map_or(Ok(()), |section| section.check(keys("placement")))?;
         self.relaxation.map_or(Ok(()), |section| section.check(keys("relaxation")))?;

@@ -23,12 +23,34 @@ pub struct GuidanceSection {
     pub huber_delta_ev_per_angstrom: f64,
     /// Longer target forces are scaled down to this, eV/Å.
     pub max_force_ev_per_angstrom: f64,
+    /// λ_E, the weight of the energies relative to the forces that the force head learns; 0: it learns no energies.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub energy_weight: f64,
+    /// Energies this far above the first round's lowest, eV, and lower ones are learned as they are; higher ones by their
+    /// logarithm.
+    #[serde(skip_serializing_if = "is_one")]
+    pub energy_unit_ev: f64,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 impl Default for GuidanceSection {
     fn default() -> Self {
-        let GuidanceSettings { eta, zeta, history, max_step_angstrom, force_weight, huber_delta_ev_per_angstrom } =
-            GuidanceSettings::default();
+        let GuidanceSettings {
+            eta,
+            zeta,
+            history,
+            max_step_angstrom,
+            force_weight,
+            huber_delta_ev_per_angstrom,
+            energy_weight,
+        } = GuidanceSettings::default();
         GuidanceSection {
             eta,
             zeta,
@@ -37,6 +59,8 @@ impl Default for GuidanceSection {
             force_weight,
             huber_delta_ev_per_angstrom,
             max_force_ev_per_angstrom: 10.0,
+            energy_weight,
+            energy_unit_ev: 1.0,
         }
     }
 }
@@ -45,9 +69,24 @@ impl GuidanceSection {
     /// The part that the engine uses.
     pub fn settings(&self) -> GuidanceSettings {
         let GuidanceSection {
-            eta, zeta, history, max_step_angstrom, force_weight, huber_delta_ev_per_angstrom, ..
+            eta,
+            zeta,
+            history,
+            max_step_angstrom,
+            force_weight,
+            huber_delta_ev_per_angstrom,
+            energy_weight,
+            ..
         } = *self;
-        GuidanceSettings { eta, zeta, history, max_step_angstrom, force_weight, huber_delta_ev_per_angstrom }
+        GuidanceSettings {
+            eta,
+            zeta,
+            history,
+            max_step_angstrom,
+            force_weight,
+            huber_delta_ev_per_angstrom,
+            energy_weight,
+        }
     }
 
     pub(super) fn check(&self, keys: Keys) -> Result<()> {
@@ -57,6 +96,8 @@ impl GuidanceSection {
         keys.positive("max_step_angstrom", self.max_step_angstrom)?;
         keys.positive("force_weight", self.force_weight)?;
         keys.positive("huber_delta_ev_per_angstrom", self.huber_delta_ev_per_angstrom)?;
-        keys.positive("max_force_ev_per_angstrom", self.max_force_ev_per_angstrom)
+        keys.positive("max_force_ev_per_angstrom", self.max_force_ev_per_angstrom)?;
+        keys.not_negative("energy_weight", self.energy_weight)?;
+        keys.positive("energy_unit_ev", self.energy_unit_ev)
     }
 }

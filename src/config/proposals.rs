@@ -1,11 +1,15 @@
 //! `[proposals]`: where samples come from, in addition to the reverse process, and how they relax on learned forces.
 
+use super::GuidanceSection;
 use super::keys::{Keys, LARGEST_COUNT};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
 /// Most hops of a sample: if so many end in known minima, more hops bring nothing new.
 const MOST_HOP_TRIES: usize = 100;
+
+/// Most candidates for a sample.
+const MOST_CANDIDATES: usize = 100;
 
 /// Most parents of hops that share the draws.
 const MOST_EFFECTIVE_PARENTS: f64 = 128.0;
@@ -56,6 +60,13 @@ pub struct ProposalSection {
     pub symmetrise_share: f64,
     /// Most hops of a sample. After these it is evaluated, even if it is at rest where an evaluated structure was.
     pub hop_tries: usize,
+    /// Candidates for every sample of a round with hops; the readout of the model chooses among them. 1: no choice.
+    #[serde(skip_serializing_if = "is_one")]
+    pub screen: usize,
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 impl Default for ProposalSection {
@@ -72,13 +83,15 @@ impl Default for ProposalSection {
             splice_share: 0.0,
             symmetrise_share: 0.0,
             hop_tries: 5,
+            screen: 1,
         }
     }
 }
 
 impl ProposalSection {
-    /// `guided` says whether there is a section `[guidance]`.
-    pub(super) fn check(&self, keys: Keys, guided: bool) -> Result<()> {
+    /// `guidance` is the section `[guidance]`.
+    pub(super) fn check(&self, keys: Keys, guidance: Option<&GuidanceSection>) -> Result<()> {
+        let guided = guidance.is_some();
         let message = format!("{} is above {LARGEST_COUNT}", self.relax_steps);
         keys.require(self.relax_steps <= LARGEST_COUNT, "relax_steps", message)?;
         keys.share("hop_share", self.hop_share)?;
@@ -100,6 +113,12 @@ impl ProposalSection {
         keys.require(self.restart_after <= LARGEST_COUNT, "restart_after", message)?;
         let unused = "only a population begins anew: set hop_parents = \"basins\"";
         keys.require(self.restart_after == 0 || self.hop_parents == Parents::Basins, "restart_after", unused)?;
-        keys.count("hop_tries", self.hop_tries, MOST_HOP_TRIES)
+        keys.count("hop_tries", self.hop_tries, MOST_HOP_TRIES)?;
+        keys.count("screen", self.screen, MOST_CANDIDATES)?;
+        let unhopped = "only rounds with hops are screened: set hop_share, or leave out screen";
+        keys.require(self.screen == 1 || self.hop_share > 0.0, "screen", unhopped)?;
+        let unread = "screening chooses by learned energies: set energy_weight in [guidance], or leave out screen";
+        let learns_energies = guidance.is_some_and(|guidance| guidance.energy_weight > 0.0);
+        keys.require(self.screen == 1 || learns_energies, "screen", unread)
     }
 }

@@ -58,7 +58,14 @@ impl Setup {
         if let Some(forces) = &set.forces {
             self.check_structures(&forces.positions, &[("sets of target forces", forces.forces.len())])?;
             self.check_structures(&forces.forces, &[])?;
-            self.needed_guidance("training on forces")?;
+            let guidance = self.needed_guidance("training on forces")?;
+            let wanted = if guidance.energy_weight > 0.0 { forces.positions.len() } else { 0 };
+            if forces.labels.len() != wanted {
+                let found = forces.labels.len();
+                return Err(Error::bad_input(format!(
+                    "the readout learns from {wanted} labels, but the set has {found}"
+                )));
+            }
         }
         if let Targets::Mixed { scores, .. } = &set.targets {
             self.check_structures(scores, &[])?;
@@ -97,6 +104,9 @@ impl Setup {
         if let Some(target) = loss.target_forces() {
             self.check_structures(target, &[])?;
             self.check_structures(positions, &[("sets of target forces", target.len())])?;
+        }
+        if let Loss::Readout { labels, .. } = loss {
+            self.check_structures(positions, &[("labels", labels.len())])?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ mod schedule;
 mod stopping;
 
 pub use crate::model::Weighting;
-pub use relaxation::{advance_by_verb, relax_with};
+pub use relaxation::{advance_by_verb, no_force_head, relax_with};
 pub use schedule::{Decay, PlateauSchedule};
 pub use stopping::{Consensus, StoppingRule, Watch};
 
@@ -89,6 +89,8 @@ pub struct GuidanceSettings {
     pub force_weight: f64,
     /// Huber's δ, eV/Å: residuals above it count linearly.
     pub huber_delta_ev_per_angstrom: f64,
+    /// λ_E, the weight of the readout's loss within the force loss; 0: the force head learns no energies.
+    pub energy_weight: f64,
 }
 
 impl GuidanceSettings {
@@ -108,6 +110,7 @@ impl Default for GuidanceSettings {
             max_step_angstrom: 0.1,
             force_weight: 1.0,
             huber_delta_ev_per_angstrom: 1.0,
+            energy_weight: 0.0,
         }
     }
 }
@@ -242,6 +245,9 @@ pub struct ForceSet {
     pub positions: Vec<FreePositions>,
     /// Forces on the free atoms, M × n × 3, eV/Å.
     pub forces: Vec<Vec<Vec3>>,
+    /// What the readout learns ([`Engine::readout`]): [`crate::objective::EnergyScale::label`] of every energy, M; empty unless
+    /// [`GuidanceSettings::energy_weight`] asks for it.
+    pub labels: Vec<f64>,
 }
 
 impl ForceSet {
@@ -272,7 +278,7 @@ pub struct TrainingReport {
     pub steps: usize,
     /// Mean score loss over the steps of the call; 0 if the force head alone learned.
     pub loss: f64,
-    /// Mean force loss over them, before its weight λ; `None` without forces to learn from.
+    /// Mean force loss over them, with the readout's part and before its weight λ; `None` without forces to learn from.
     pub force_loss: Option<f64>,
     /// Learning rate after the last step.
     pub learning_rate: f64,
@@ -306,14 +312,29 @@ pub enum Loss {
         /// δ, eV/Å.
         delta: f64,
     },
+    /// [`Loss::Huber`] plus `weight` times the mean over structures of Huber's function, with [`LABEL_DELTA`], of the readout minus
+    /// its labels. Training uses it where the force head learns energies too.
+    Readout {
+        /// Target forces on the free atoms, B × n × 3, eV/Å.
+        target: Vec<Vec<Vec3>>,
+        /// δ of the forces, eV/Å.
+        delta: f64,
+        /// Labels, B.
+        labels: Vec<f64>,
+        /// λ_E.
+        weight: f64,
+    },
 }
+
+/// Huber's δ of the readout: labels have no unit.
+pub const LABEL_DELTA: f64 = 0.1;
 
 impl Loss {
     /// The target forces, B × n × 3, if the loss compares forces.
     pub fn target_forces(&self) -> Option<&[Vec<Vec3>]> {
         match self {
             Loss::Score(_) => None,
-            Loss::Force(target) | Loss::Huber { target, .. } => Some(target),
+            Loss::Force(target) | Loss::Huber { target, .. } | Loss::Readout { target, .. } => Some(target),
         }
     }
 }
@@ -349,7 +370,7 @@ pub trait Engine: Send {
     /// iteration has its own loss, and a schedule that remembered earlier losses would soon stop all learning. (The authors'
     /// release does the same: the optimiser in its last checkpoint has counted 2,000 steps of 20,000, its schedule 1,000 epochs.)
     ///
-    /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`]. The force loss is taken on the `batch` structures
+    /// With a force set the loss of a step is score loss + λ·[`Loss::Huber`], or λ·[`Loss::Readout`] with labels. The force loss is taken on the `batch` structures
     /// that [`ForceSet::members`] names, at their clean positions. The gradients are added before clipping, and the plateau
     /// schedule watches the sum. [`TrainingSettings::decay`] runs once from its first to its last value over all `steps`. Without
     /// positions in the set there is no score loss, and an epoch is as many steps as the force set has batches.
@@ -372,6 +393,10 @@ pub trait Engine: Send {
 
     /// Predicted forces on all atoms, template included; B × (T + n) × 3, eV/Å. `None` without a force head.
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>>;
+
+    /// The readout of the force head: the sum over the free atoms of the scalars that its last block gives beside the forces, one
+    /// number a structure. Trained with [`ForceSet::labels`], it predicts the label of the energy. `None` without a force head.
+    fn readout(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<f64>>>;
 
     /// Moves each of `structures` (n × 3, Å) along the predicted forces until no predicted force on a free atom is above 0.05 eV/Å.
     /// It takes at most `n_steps` steps of L-BFGS ([`crate::diffusion::Corrector`] at full strength), and no atom moves further

@@ -195,6 +195,7 @@ fn run_of(system: &System, rows: &[(Status, f64, Vec<Vec3>)]) -> TempDir {
             kt_ev: 1.0,
             status: *status,
             origin: None,
+            predicted_ev: None,
             free_positions: free.clone(),
             energy: evaluated.then_some(*energy),
             forces: evaluated.then_some(forces),

@@ -10,7 +10,7 @@
 use super::population::Population;
 use super::shares::Credits;
 use super::symmetrise::{can_be_symmetrised, symmetrise};
-use super::{Placement, Proposal, Random, exchange, relocate, shake, splice, uniform, weighted};
+use super::{MOST_SAMPLES, Placement, Proposal, Random, exchange, relocate, shake, splice, uniform, weighted};
 use crate::archive::Origin;
 use crate::config::{HopMoves, Parents, ProposalSection, Settings};
 use crate::engine::{Engine, FreePositions, Progress};
@@ -116,7 +116,8 @@ impl<'a> Hop<'a> {
     /// Atoms placed at random, n × 3, Å.
     fn placed(&self, round: &Round, index: usize, attempt: usize) -> Result<FreePositions> {
         // Not one of the first round's numbers, which are below 2^32.
-        let number = round.stream.iteration << 32 | (attempt as u64) << 24 | index as u64;
+        let (copy, index) = (index as u64 / MOST_SAMPLES as u64, index as u64 % MOST_SAMPLES as u64);
+        let number = copy << 56 | round.stream.iteration << 32 | (attempt as u64) << 24 | index;
         self.placement.structure(number)
     }
 
@@ -250,6 +251,10 @@ impl Proposal for Hop<'_> {
         if again { self.start(round, index, attempt).ok() } else { None }
     }
 
+    fn knows(&self, at_rest: &FreePositions) -> bool {
+        self.section.hop_tries > 1 && self.is_known(at_rest)
+    }
+
     fn origin(&self, index: usize) -> Option<Origin> {
         self.drawn.get(&index).copied()
     }
@@ -326,6 +331,7 @@ mod tests {
         let with_force = |spacing: f64, force: Option<f64>| Known {
             key: (0, 0),
             origin: None,
+            predicted_ev: None,
             energy_ev: 0.0,
             positions: row(spacing),
             forces: force.map(|force| vec![[0.0; 3], [0.0, force, 0.0], [0.0; 3], [0.0; 3]]),

@@ -45,6 +45,7 @@ pub trait Proposal: Send {
     }
 
     /// Free positions (n × 3, Å) of the samples whose indices in `round` are `samples`. `progress` hears of steps on the way.
+    /// In a round that is screened an index also tells which candidate for the sample it is ([`candidate`]).
     ///
     /// # Errors
     /// Those of the engine and of `progress`, `Failed` if it finds no structure.
@@ -66,6 +67,11 @@ pub trait Proposal: Send {
         None
     }
 
+    /// Whether an evaluation of a sample at rest at `at_rest` (n × 3, Å) on learned forces would bring nothing new.
+    fn knows(&self, _at_rest: &FreePositions) -> bool {
+        false
+    }
+
     /// Another start for the relaxation of sample `index` of `round`, for the `attempt`th time (from 1). The sample came to rest
     /// at `at_rest` (n × 3, Å) on learned forces; gives a start if an evaluation there would bring nothing new. Called for every
     /// sample that was relaxed in a round in which the proposal draws.
@@ -78,6 +84,14 @@ pub trait Proposal: Send {
     ) -> Option<FreePositions> {
         None
     }
+}
+
+/// Most samples of a round, so that a candidate's index says which sample it is for.
+const MOST_SAMPLES: usize = 1 << 24;
+
+/// The index of candidate `number`, from 0, for sample `index` of a round.
+pub fn candidate(number: usize, index: usize) -> usize {
+    number * MOST_SAMPLES + index
 }
 
 /// The proposals of a search.

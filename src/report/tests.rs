@@ -50,6 +50,7 @@ fn run(folder: &Path, free: &str, n_iterations: u32, n_samples: u32) {
                 kt_ev,
                 status,
                 origin: None,
+                predicted_ev: None,
                 free_positions: (0..system.n_free()).map(place).collect(),
                 energy: (status == Status::Ok).then_some(5.506 + 0.05 * left),
                 forces: None,

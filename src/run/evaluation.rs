@@ -25,6 +25,8 @@ pub struct Sample {
     pub free: Vec<Vec3>,
     /// What the archive notes about its origin.
     pub origin: Option<Origin>,
+    /// Its energy as the model predicts it, eV, if the sample was chosen for that.
+    pub predicted_ev: Option<f64>,
 }
 
 /// Both ends of the potential's work on one round.
@@ -73,8 +75,9 @@ impl RoundEvaluation<'_> {
             Some(Answer::Done(evaluation)) => (Some(evaluation.energy), Some(evaluation.forces)),
             _ => (None, None),
         };
-        let (iteration, kt_ev, Sample { free, origin }) = (self.round.archive_key(), self.round.kt_ev, sample);
-        Entry { iteration, index: index as u32, kt_ev, status, origin, free_positions: free, energy, forces }
+        let (iteration, kt_ev, index) = (self.round.archive_key(), self.round.kt_ev, index as u32);
+        let Sample { free: free_positions, origin, predicted_ev } = sample;
+        Entry { iteration, index, kt_ev, status, origin, predicted_ev, free_positions, energy, forces }
     }
 
     /// Records structures that need no evaluation, since they do not count; gives the rest with their indices.

@@ -4,6 +4,8 @@ use super::Round;
 use crate::archive::{Archive, Counts, Entry, Origin, Status};
 use crate::buffer::{self, Candidate};
 use crate::error::Result;
+use crate::objective::EnergyScale;
+use crate::statistics::correlation;
 use crate::system::Vec3;
 use std::collections::BTreeMap;
 
@@ -14,6 +16,8 @@ pub struct Known {
     pub key: (u32, u32),
     /// Where it comes from, if the archive notes it.
     pub origin: Option<Origin>,
+    /// The energy that the model predicted before the evaluation, eV, if it did.
+    pub predicted_ev: Option<f64>,
     /// Potential energy, eV.
     pub energy_ev: f64,
     /// Positions of the free atoms, n × 3, Å.
@@ -35,6 +39,15 @@ pub struct Sampled {
     pub counts: Counts,
     /// Structures known before it.
     pub n_known_before: usize,
+}
+
+/// How well a model predicted the energies of a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReadoutQuality {
+    /// Root mean square error of the labels.
+    pub error: f64,
+    /// Pearson's correlation of predicted with true labels, −1 to 1; 0 if all are the same.
+    pub correlation: f64,
 }
 
 /// The rounds of a search so far. A plan, a proposal and a lesson decide by this alone, so a resumed search decides in the same
@@ -123,6 +136,24 @@ impl History {
         self.known[..end].iter().map(|known| known.energy_ev)
     }
 
+    /// The scale of the labels, with this unit (eV), of a readout that is trained on the first `n_known` known structures. `None` if
+    /// there are none.
+    pub fn energy_scale(&self, n_known: usize, unit_ev: f64) -> Option<EnergyScale> {
+        let energies = self.known[..n_known].iter().map(|known| known.energy_ev);
+        energies.reduce(f64::min).map(|reference_ev| EnergyScale { reference_ev, unit_ev })
+    }
+
+    /// How well the model predicted the energies of the last round, on labels with this unit (eV); `None` if it predicted none.
+    pub fn readout_quality(&self, unit_ev: f64) -> Option<ReadoutQuality> {
+        let n_before = self.last()?.n_known_before;
+        let scale = self.energy_scale(n_before, unit_ev)?;
+        let pair = |known: &Known| Some((scale.label(known.predicted_ev?), scale.label(known.energy_ev)));
+        let (predicted, found): (Vec<f64>, Vec<f64>) = self.known[n_before..].iter().filter_map(pair).unzip();
+        let squares = predicted.iter().zip(&found).map(|(a, b)| (a - b) * (a - b));
+        let error = (squares.sum::<f64>() / predicted.len().max(1) as f64).sqrt();
+        (!predicted.is_empty()).then(|| ReadoutQuality { error, correlation: correlation(&predicted, &found) })
+    }
+
     /// Draws the buffer of the last round from the known structures with probabilities that follow exp(−E/kT)
     /// ([`buffer::draw`]); gives their places in [`History::known`] and their Boltzmann weights, mean 1.
     pub fn draw(&self) -> (Vec<usize>, Vec<f64>) {
@@ -172,11 +203,11 @@ impl History {
         if let Some(round) = self.rounds.last_mut() {
             *round.counts.of_mut(entry.status) += 1;
         }
-        let &Entry { iteration, index, status, origin, energy, .. } = entry;
+        let &Entry { iteration, index, status, origin, predicted_ev, energy, .. } = entry;
         let (Status::Ok, Some(energy_ev)) = (status, energy) else { return };
         let (positions, n_template) = (entry.free_positions.clone(), self.n_template);
         let forces = entry.forces.as_ref().map(|forces| forces[n_template..].to_vec());
         self.candidates.push(Candidate { iteration, index, energy: energy_ev });
-        self.known.push(Known { key: (iteration, index), origin, energy_ev, positions, forces });
+        self.known.push(Known { key: (iteration, index), origin, predicted_ev, energy_ev, positions, forces });
     }
 }

@@ -41,6 +41,13 @@ pub struct IterationMetrics {
     pub loss: Option<f64>,
     /// Mean force loss; null without guidance.
     pub force_loss: Option<f64>,
+    /// Root mean square error of the labels that the readout gave the iteration's structures before their evaluation, times the
+    /// unit of energy, eV; only where the iteration is screened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readout_rms_ev: Option<f64>,
+    /// Candidates that its samples were chosen from; only where the iteration is screened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<u64>,
     /// Learning rate after the last step.
     pub learning_rate: f64,
     /// Lowest energy of the run so far, eV.
@@ -73,6 +80,8 @@ impl IterationMetrics {
             training_steps: 0,
             loss: None,
             force_loss: None,
+            readout_rms_ev: None,
+            candidates: None,
             learning_rate: 0.0,
             best_energy_ev: None,
             seconds,
@@ -187,6 +196,8 @@ pub mod tests {
             training_steps: 500,
             loss: Some(0.875),
             force_loss: None,
+            readout_rms_ev: None,
+            candidates: None,
             learning_rate: 9.5e-5,
             best_energy_ev: Some(5.4375),
             seconds: PhaseSeconds { sample: 1.0, evaluate: 0.75, wait: 0.5, train: 8.0 },

@@ -16,7 +16,7 @@ mod summary;
 pub use checkpoint::{Best, Checkpoint, Flaw, SearchProgress};
 pub use directory::{Resumed, RunDirectory, Segment};
 pub use evaluation::{Drawn, Sample};
-pub use history::{History, Known, Sampled};
+pub use history::{History, Known, ReadoutQuality, Sampled};
 pub use judge::{Judge, Rejection};
 #[cfg(test)]
 pub(crate) use metrics::tests::example as metrics_example;

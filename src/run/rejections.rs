@@ -58,7 +58,17 @@ mod tests {
     use std::path::Path;
 
     fn entry(status: Status, free_positions: Vec<[f64; 3]>) -> Entry {
-        Entry { iteration: 2, index: 0, kt_ev: 1.0, status, origin: None, free_positions, energy: None, forces: None }
+        Entry {
+            iteration: 2,
+            index: 0,
+            kt_ev: 1.0,
+            status,
+            origin: None,
+            predicted_ev: None,
+            free_positions,
+            energy: None,
+            forces: None,
+        }
     }
 
     /// Water at the distances OH, OH and HH, Å; all others are far.

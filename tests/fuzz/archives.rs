@@ -38,6 +38,7 @@ fn create(path: &Path) {
             kt_ev: 0.5,
             status,
             origin: None,
+            predicted_ev: None,
             free_positions: vec![[1.0, 2.0, 9.5], [3.0, 2.0, f64::from(index)]],
             energy: (status == Status::Ok).then_some(f64::from(index) - 2.5),
             forces: (status == Status::Ok).then(|| vec![[0.125; 3]; system.n_atoms()]),

@@ -305,14 +305,17 @@ pub fn random_vectors(system: &System, n: u32, seed: u64) -> Vec<Vec<Vec3>> {
     (0..n).map(|_| (0..system.n_free()).map(|_| random.vector()).collect()).collect()
 }
 
-/// The three losses of the diagnostic verb, the force loss with random targets for `n` structures.
-pub fn all_losses(system: &System, n: u32, seed: u64) -> [(&'static str, Loss); 4] {
+/// The losses of the diagnostic verb, those of the force head with random targets for `n` structures.
+pub fn all_losses(system: &System, n: u32, seed: u64) -> [(&'static str, Loss); 5] {
+    let mut random = Random::new(seed + 7);
+    let labels = (0..n).map(|_| 0.3 * random.uniform()).collect();
     [
         ("dsm", Loss::Score(Weighting::Dsm)),
         ("published", Loss::Score(Weighting::Published)),
         ("force", Loss::Force(random_vectors(system, n, seed))),
         // Some residuals lie below δ and some above.
         ("force", Loss::Huber { target: random_vectors(system, n, seed), delta: 1.0 }),
+        ("force", Loss::Readout { target: random_vectors(system, n, seed), delta: 1.0, labels, weight: 3.0 }),
     ]
 }
 
@@ -348,6 +351,12 @@ pub fn single_structures(batch: &NoisyBatch, loss: &Loss) -> Vec<(NoisyBatch, Lo
             let loss = match loss {
                 Loss::Force(target) => Loss::Force(vec![target[s].clone()]),
                 Loss::Huber { target, delta } => Loss::Huber { target: vec![target[s].clone()], delta: *delta },
+                Loss::Readout { target, delta, labels, weight } => Loss::Readout {
+                    target: vec![target[s].clone()],
+                    delta: *delta,
+                    labels: vec![labels[s]],
+                    weight: *weight,
+                },
                 score => score.clone(),
             };
             (single, loss)

@@ -105,12 +105,20 @@ impl Head {
         }
     }
 
-    /// d state [n, 4F] (overwritten) from d out [n, 3]; adds the weights' gradients.
+    /// The scalars s′ of the last block for the `n` rows of the last [`Head::forward`].
+    pub fn scalars<'a, T: Real>(&self, n: usize, buffers: &'a HeadBuffers<T>) -> impl Iterator<Item = T> + 'a {
+        let GatedBlock { scalars_out, vectors_out, .. } = self.blocks[HEAD_BLOCKS - 1];
+        let out = &buffers.blocks[HEAD_BLOCKS - 1].net.out[..n * (scalars_out + vectors_out)];
+        out.chunks_exact(scalars_out + vectors_out).map(|row| row[0])
+    }
+
+    /// d state [n, 4F] (overwritten) from d out [n, 3] and the gradient of the last block's scalars (\[n\]; `None`: 0); adds the
+    /// weights' gradients.
     pub fn backward<T: Real>(
         &self,
         weights: &Weights<T>,
         n: usize,
-        d_out: &[T],
+        (d_out, d_readout): (&[T], Option<&[T]>),
         buffers: &mut HeadBuffers<T>,
         d_state: &mut [T],
         gradient: &mut [T],
@@ -119,7 +127,10 @@ impl Head {
         d_vectors.clear();
         d_vectors.extend_from_slice(&d_out[..n * 3]);
         d_scalars.clear();
-        d_scalars.resize(n, T::ZERO);
+        match d_readout {
+            Some(d_readout) => d_scalars.extend_from_slice(d_readout),
+            None => d_scalars.resize(n, T::ZERO),
+        }
         for b in (0..HEAD_BLOCKS).rev() {
             let scratch = Scratch { d_scalars, d_vectors, d_net, d_input, d_mixed };
             self.blocks[b].backward(weights, n, &mut blocks[b], scratch, gradient);

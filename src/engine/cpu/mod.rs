@@ -97,6 +97,23 @@ impl<T: Real> Cpu<T> {
         chunks.concat()
     }
 
+    /// Sums of the force head's scalars over the free atoms, one a structure.
+    fn sums_of_scalars(&mut self, positions: &[FreePositions]) -> Vec<f64> {
+        let (n_free, size) = (self.network.system.n_free(), self.chunk_size(positions.len()));
+        self.chunks.resize_with(self.chunks.len().max(positions.len().div_ceil(size)), Chunk::default);
+        let (network, weights, shared) = (&self.network, &self.weights, &self.shared);
+        let chunks: Vec<Vec<f64>> = (self.chunks.par_iter_mut().zip(positions.par_chunks(size)))
+            .map(|(chunk, positions)| {
+                let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
+                network.backbone(weights, shared, chunk, &structures, false, false);
+                network.head(weights, chunk, Output::Force, &[]);
+                let scalars: Vec<f64> = network.scalars(chunk, Output::Force).map(Real::wide).collect();
+                scalars.chunks_exact(n_free).map(|scalars| scalars.iter().sum()).collect()
+            })
+            .collect();
+        chunks.concat()
+    }
+
     /// Scalars [B·(T + n), F] and vectors [B·(T + n), 3, F] of all atoms after the backbone, for comparison with other codes.
     pub fn representation(&mut self, positions: &[FreePositions]) -> (Vec<f64>, Vec<f64>) {
         let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
@@ -149,6 +166,11 @@ impl<T: Real> Engine for Cpu<T> {
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
         self.setup.check_structures(positions, &[])?;
         Ok(self.network.has_forces().then(|| self.vectors(positions, &[], Output::Force)))
+    }
+
+    fn readout(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<f64>>> {
+        self.setup.check_structures(positions, &[])?;
+        Ok(self.network.has_forces().then(|| self.sums_of_scalars(positions)))
     }
 
     fn relax(

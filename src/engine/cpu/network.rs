@@ -295,6 +295,11 @@ impl<T: Real> Network<T> {
         &chunk.head.out
     }
 
+    /// The scalars of the wanted atoms that the last [`Network::head`] gives beside its vectors, row by row.
+    pub fn scalars<'a>(&self, chunk: &'a Chunk<T>, output: Output) -> impl Iterator<Item = T> + 'a {
+        self.head_of(output).scalars(chunk.levels.atoms[self.blocks].len(), &chunk.head)
+    }
+
     fn head_of(&self, output: Output) -> &Head {
         match output {
             Output::Score => &self.score,
@@ -302,14 +307,15 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Adds the chunk's gradient (`gradient_len` elements), given d loss / d output vectors of the last [`Network::head`].
+    /// Adds the chunk's gradient (`gradient_len` elements), given d loss / d output vectors of the last [`Network::head`], and d loss
+    /// / d scalars where the loss has them.
     pub fn backward(
         &self,
         weights: &Weights<T>,
         shared: &Shared<T>,
         chunk: &mut Chunk<T>,
         output: Output,
-        d_out: &[T],
+        d_out: (&[T], Option<&[T]>),
         gradient: &mut [T],
     ) {
         let (f, n) = (self.features, self.system.n_atoms());

@@ -6,8 +6,8 @@ use super::network::{Chunk, Output};
 use super::simd::{Real, add_assign};
 use crate::diffusion::{AtomProcess, forward_noise, remove_centre};
 use crate::engine::{
-    Consensus, Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, Targets, TrainingReport,
-    TrainingSet, Watch,
+    Consensus, LABEL_DELTA, Loss, LossAndGradient, NoisyBatch, PlateauSchedule, Progress, RandomStream, Targets,
+    TrainingReport, TrainingSet, Watch,
 };
 use crate::error::Result;
 use crate::random::{Noise, Purpose, host_generator};
@@ -118,7 +118,12 @@ impl<T: Real> Cpu<T> {
             weights: vec![],
         };
         let target = members.iter().map(|&member| forces.forces[member].clone()).collect();
-        Some((batch, Loss::Huber { target, delta: guidance.huber_delta_ev_per_angstrom }))
+        let delta = guidance.huber_delta_ev_per_angstrom;
+        if guidance.energy_weight == 0.0 {
+            return Some((batch, Loss::Huber { target, delta }));
+        }
+        let labels = members.iter().map(|&member| forces.labels[member]).collect();
+        Some((batch, Loss::Readout { target, delta, labels, weight: guidance.energy_weight }))
     }
 
     /// Noises the members of a batch, each at its own time.
@@ -187,8 +192,10 @@ impl<T: Real> Cpu<T> {
                 network.backbone(weights, shared, chunk, &structures, false, true);
                 let out = network.head(weights, chunk, output, &batch.times[range.clone()]);
                 let (loss, d_out) = task.loss_and_gradient(range.start, out);
-                network.backward(weights, shared, chunk, output, &d_out, gradient);
-                loss
+                let scalars = network.scalars(chunk, output);
+                let (readout_loss, d_scalars) = task.readout_loss_and_gradient(range.clone(), scalars);
+                network.backward(weights, shared, chunk, output, (&d_out, d_scalars.as_deref()), gradient);
+                loss + readout_loss
             })
             .collect();
         let (sum, others) = self.gradients[..parts.len()].split_at_mut(1);
@@ -286,6 +293,9 @@ impl StepBatch {
             Loss::Score(weighting) => Loss::Score(*weighting),
             Loss::Force(target) => Loss::Force(even(target)),
             Loss::Huber { target, delta } => Loss::Huber { target: even(target), delta: *delta },
+            Loss::Readout { target, delta, labels, weight } => {
+                Loss::Readout { target: even(target), delta: *delta, labels: even(labels), weight: *weight }
+            }
         };
         let share = batch.positions.len() as f64 / positions.len() as f64;
         StepBatch { batch, loss, weight: share * self.weight }
@@ -338,12 +348,14 @@ impl LossTask<'_> {
                     let n = weighting.n_averaged(self.system) as f64;
                     (self.batch.noise[b][atom], weighting.factor(sigma), self.batch.weights[b] / (n_structures * n))
                 }
-                Loss::Force(target) | Loss::Huber { target, .. } => (target[b][atom].map(|f| -f), 1.0, force_scale),
+                Loss::Force(target) | Loss::Huber { target, .. } | Loss::Readout { target, .. } => {
+                    (target[b][atom].map(|f| -f), 1.0, force_scale)
+                }
             };
             for d in 0..3 {
                 let residual = offset[d] + factor * out[d].wide();
                 let (value, slope) = match self.loss {
-                    Loss::Huber { delta, .. } => huber(residual, *delta),
+                    Loss::Huber { delta, .. } | Loss::Readout { delta, .. } => huber(residual, *delta),
                     Loss::Score(_) | Loss::Force(_) => (residual * residual, 2.0 * residual),
                 };
                 loss += scale * value;
@@ -351,6 +363,26 @@ impl LossTask<'_> {
             }
         }
         (loss, d_out)
+    }
+
+    /// The part of the readout's loss, with its weight λ_E, that comes from the structures in `range`, whose free atoms have these
+    /// `scalars`, and the gradient of this part, times the loss's weight, with respect to the scalars. Without a readout: 0 and `None`.
+    fn readout_loss_and_gradient<T: Real>(
+        &self,
+        range: Range<usize>,
+        scalars: impl Iterator<Item = T>,
+    ) -> (f64, Option<Vec<T>>) {
+        let Loss::Readout { labels, weight, .. } = self.loss else { return (0.0, None) };
+        let n_free = self.system.n_free();
+        let scale = weight / self.batch.positions.len() as f64;
+        let scalars: Vec<f64> = scalars.map(Real::wide).collect();
+        let (mut loss, mut d_scalars) = (0.0, Vec::with_capacity(scalars.len()));
+        for (scalars, label) in scalars.chunks_exact(n_free).zip(&labels[range]) {
+            let (value, slope) = huber(scalars.iter().sum::<f64>() - label, LABEL_DELTA);
+            loss += scale * value;
+            d_scalars.extend(std::iter::repeat_n(T::of(self.weight * scale * slope), n_free));
+        }
+        (loss, Some(d_scalars))
     }
 }
 

@@ -34,6 +34,8 @@ pub struct ForwardNoise {
     pub time_features: Buffer<f32>,
     /// The residual is offset + factor·output: \[S\].
     pub factor: Buffer<f32>,
+    /// Labels of the structures whose forces are compared, where the set has labels: \[S\].
+    pub labels: Buffer<f32>,
     /// The score loss of a step is the sum of scale·residual², the force loss that of scale·Huber(residual): \[S\].
     pub scale: Buffer<f32>,
 }
@@ -44,6 +46,7 @@ struct Set {
     weights: Buffer<f64>,
     /// Positions and forces.
     forces: Option<[Buffer<f64>; 2]>,
+    labels: Option<Buffer<f64>>,
     mixed: Option<(Buffer<f64>, Mixture)>,
     order: Buffer<u32>,
     n_members: u32,
@@ -91,6 +94,7 @@ impl ForwardNoise {
             offset: stream.zeros(3 * n_structures * n_free)?,
             time_features: stream.zeros(2 * n_structures)?,
             factor: stream.zeros(n_structures)?,
+            labels: stream.zeros(n_structures)?,
             scale: stream.zeros(n_structures)?,
         })
     }
@@ -130,6 +134,7 @@ impl ForwardNoise {
             stream.upload_some(&vectors.iter().flatten().flatten().copied().collect::<Vec<f64>>())
         };
         let forces = set.forces.as_ref().map(|set| Ok([upload(&set.positions)?, upload(&set.forces)?]));
+        let labels = set.forces.as_ref().filter(|set| !set.labels.is_empty()).map(|set| stream.upload(&set.labels));
         let mixed = match &set.targets {
             Targets::Noise => None,
             Targets::Mixed { scores, mixture } => Some((upload(scores)?, *mixture)),
@@ -139,6 +144,7 @@ impl ForwardNoise {
             clean: upload(&set.positions)?,
             weights: stream.upload_some(&set.weights)?,
             forces: forces.transpose()?,
+            labels: labels.transpose()?,
             mixed,
             order: stream.upload_some(&visiting_order(noise, n_members, n_epochs))?,
             n_members: n_members as u32,
@@ -173,6 +179,7 @@ impl ForwardNoise {
             weights: set.weights.pointer(),
             force_clean: of_forces(0),
             force_targets: of_forces(1),
+            force_labels: set.labels.as_ref().map_or(Pointer::NULL, Buffer::pointer),
             scores: set.mixed.as_ref().map_or(Pointer::NULL, |(scores, _)| scores.pointer()),
             mean_square: mixture.mean_square,
             force_share: mixture.force_share,
@@ -182,6 +189,7 @@ impl ForwardNoise {
             offset: self.offset.pointer(),
             time_features: self.time_features.pointer(),
             factor: self.factor.pointer(),
+            labels: self.labels.pointer(),
             scale: self.scale.pointer(),
             time_key: set.time_key,
             forward_key: set.forward_key,

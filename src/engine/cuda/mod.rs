@@ -236,6 +236,28 @@ impl Engine for Cuda {
         self.vectors(positions, &[], Output::Force).map(Some)
     }
 
+    fn readout(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<f64>>> {
+        self.setup.check_structures(positions, &[])?;
+        if !self.setup.sizes.force_head {
+            return Ok(None);
+        }
+        let n_free = self.setup.system.n_free();
+        let mut sums = Vec::with_capacity(positions.len());
+        for positions in positions.chunks(STRUCTURES_AT_ONCE) {
+            let (graph, work) = self.graph_of(positions, false)?;
+            let batch = Batch { graph: &graph, first: 0, n: positions.len() };
+            let (stream, network) = (&self.stream, &self.network);
+            network.filters(stream, Some((&work, batch)), true)?;
+            network.prepare(stream)?;
+            network.backbone(stream, &work, &batch, Wanted::Free)?;
+            let scalars = stream.zeros::<f32>(n_free * positions.len())?;
+            network.scalars(stream, &work, &batch, 0, scalars.pointer())?;
+            let scalars = stream.read(&scalars)?;
+            sums.extend(scalars.chunks_exact(n_free).map(|atoms| atoms.iter().map(|&s| f64::from(s)).sum::<f64>()));
+        }
+        Ok(Some(sums))
+    }
+
     fn relax(
         &mut self,
         structures: &mut [FreePositions],
@@ -274,8 +296,11 @@ impl Engine for Cuda {
                 let scale: Vec<f64> = batch.weights.iter().map(|w| w / (n as f64 * n_averaged)).collect();
                 (Output::Score, flat(&batch.noise, 1.0), factor, scale, 0.0)
             }
-            Loss::Force(target) | Loss::Huber { target, .. } => {
-                let delta = if let Loss::Huber { delta, .. } = loss { *delta } else { 0.0 };
+            Loss::Force(target) | Loss::Huber { target, .. } | Loss::Readout { target, .. } => {
+                let delta = match loss {
+                    Loss::Huber { delta, .. } | Loss::Readout { delta, .. } => *delta,
+                    Loss::Score(_) | Loss::Force(_) => 0.0,
+                };
                 let scale = vec![1.0 / (n as f64 * 3.0 * n_free); n];
                 (Output::Force, flat(target, -1.0), vec![1.0; n], scale, delta)
             }
@@ -283,6 +308,10 @@ impl Engine for Cuda {
         let narrow = |values: Vec<f64>| -> Vec<f32> { values.into_iter().map(|x| x as f32).collect() };
         let (offset, factor, scale) =
             (stream.upload(&offset)?, stream.upload(&narrow(factor))?, stream.upload(&narrow(scale))?);
+        let (labels, energy_weight) = match loss {
+            Loss::Readout { labels, weight, .. } => (Some(stream.upload(&narrow(labels.clone()))?), *weight),
+            Loss::Score(_) | Loss::Force(_) | Loss::Huber { .. } => (None, 0.0),
+        };
         let features: Vec<[f32; 2]> = batch.times.iter().map(|&t| time_features(t)).collect();
         let features = stream.upload(&features)?;
         let term = Term {
@@ -295,6 +324,8 @@ impl Engine for Cuda {
             time_features: Pointer::cast(features.pointer()),
             huber_delta: huber_delta as f32,
             weight: 1.0,
+            labels: labels.as_ref().map_or(Pointer::NULL, Buffer::pointer),
+            label_weight: (3.0 * n_free * energy_weight) as f32,
         };
         network.plan(stream, &mut work, &structures, &[term])?;
         network.filters(stream, Some((&work, structures)), true)?;

@@ -114,6 +114,10 @@ pub struct Term {
     pub huber_delta: f32,
     /// Weight of the loss in the gradient.
     pub weight: f32,
+    /// \[n\] labels of the readout; null without one.
+    pub labels: Pointer<f32>,
+    /// Weight of the readout's loss times that of a component of the force, which `scale` contains: 3·n·λ_E.
+    pub label_weight: f32,
 }
 
 /// The atoms of a launch.

@@ -225,6 +225,8 @@ impl TrainRoom {
                 time_features: noise.time_features.pointer().plus(2 * at),
                 huber_delta: 0.0,
                 weight: 1.0,
+                labels: Pointer::NULL,
+                label_weight: 0.0,
             }
         };
         let score = (n_noisy > 0).then(|| term(0, n_noisy));
@@ -233,6 +235,11 @@ impl TrainRoom {
             time_features: Pointer::NULL,
             huber_delta: guidance.huber_delta_ev_per_angstrom as f32,
             weight: guidance.force_weight as f32,
+            labels: match guidance.energy_weight {
+                0.0 => Pointer::NULL,
+                _ => noise.labels.pointer().plus(k * width + n_noisy),
+            },
+            label_weight: (guidance.energy_weight * n_coordinates as f64) as f32,
             ..term(n_noisy, n_clean)
         });
         score.into_iter().chain(forces).collect()

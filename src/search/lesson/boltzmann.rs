@@ -28,7 +28,7 @@ impl<'a> Boltzmann<'a> {
         Boltzmann { settings, forces: settings.sections.guidance.map(|_| ForceSet::default()), n_seen: 0 }
     }
 
-    /// Takes in the forces that are new in `history`.
+    /// Takes in the forces that are new in `history`, and labels all energies anew: the scale follows the lowest one.
     fn remember_forces(&mut self, history: &History) {
         let (Some(set), Some(guidance)) = (&mut self.forces, &self.settings.sections.guidance) else { return };
         for known in &history.known()[self.n_seen..] {
@@ -37,6 +37,11 @@ impl<'a> Boltzmann<'a> {
             }
         }
         self.n_seen = history.known().len();
+        let scale = history.energy_scale(self.n_seen, guidance.energy_unit_ev);
+        if let Some(scale) = scale.filter(|_| guidance.energy_weight > 0.0) {
+            let with_forces = history.known().iter().filter(|known| known.forces.is_some());
+            set.labels = with_forces.map(|known| scale.label(known.energy_ev)).collect();
+        }
     }
 }
 

@@ -122,13 +122,14 @@ impl Engine for Toy {
             return Err(Error::Failed("the loss is no longer finite".into()));
         }
         let n_forces = set.forces.as_ref().map_or(0, |forces| forces.positions.len());
+        let labels: f64 = set.forces.iter().flat_map(|forces| &forces.labels).sum();
         let shift: f64 = set.positions.iter().zip(&set.weights).map(|(atoms, weight)| weight * atoms[0][0]).sum();
         let targets = match &set.targets {
             Targets::Noise => 0.0,
             Targets::Mixed { scores, mixture } => scores[0][0][0] + mixture.mean_square,
         };
         self.heard.lock().unwrap().targets.push((stream.iteration, set.targets.clone()));
-        self.state.parameters[0] += shift + n_forces as f64 + 1e-3 * targets;
+        self.state.parameters[0] += shift + n_forces as f64 + 1e-3 * (targets + labels);
         self.state.steps += steps as u64;
         let force_loss = set.forces.as_ref().map(|_| 0.25);
         Ok(TrainingReport { steps, loss: shift, force_loss, learning_rate: 1e-4 })
@@ -156,6 +157,13 @@ impl Engine for Toy {
     fn forces(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<Vec<Vec3>>>> {
         self.heard.lock().unwrap().n_forces += positions.len();
         Ok(Some(positions.iter().map(|free| free.iter().map(|x| [4.5 - x[0], 0.0, 0.0]).collect()).collect()))
+    }
+
+    fn readout(&mut self, positions: &[FreePositions]) -> Result<Option<Vec<f64>>> {
+        self.steps(1, &mut |_| Ok(()))?;
+        let distance = |free: &FreePositions| (0..3).map(|x| (free[0][x] - free[1][x]).powi(2)).sum::<f64>().sqrt();
+        let drift = 1e-3 * self.state.parameters[0].sin();
+        Ok(Some(positions.iter().map(|free| 0.4 * distance(free) - 3.0 + drift).collect()))
     }
 
     fn relax(
@@ -313,4 +321,9 @@ pub fn bench_from_placed_atoms() -> Bench {
     let mut bench = Bench::new();
     bench.settings.sections.search.first_samples = FirstSamples::Placed;
     bench
+}
+
+/// Three candidates for a sample, half of them hops.
+pub fn screening_bench() -> Bench {
+    Bench::with("[guidance]\nenergy_weight = 1.0\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\nscreen = 3\n")
 }

@@ -67,6 +67,13 @@ fn an_interrupted_search_with_a_population_ends_like_one_left_alone() {
     interrupted_everywhere(&format!("{hops}{population}restart_after = 1\n"));
 }
 
+/// The choice needs the candidates of a whole round, of which some samples are recorded already.
+#[test]
+fn an_interrupted_search_with_screening_ends_like_one_left_alone() {
+    interrupted_everywhere_in(screening_bench);
+    interrupted_everywhere_in(|| Bench { force: 0.0, ..screening_bench() });
+}
+
 #[test]
 fn an_interrupted_search_from_placed_atoms_ends_like_one_left_alone() {
     interrupted_everywhere_in(bench_from_placed_atoms);
@@ -368,6 +375,7 @@ fn a_target_may_ask_for_bonds_and_energy() {
         kt_ev: 1.0,
         status: Status::Ok,
         origin: None,
+        predicted_ev: None,
         free_positions: pair(distance),
         energy: Some(energy),
         forces: None,
@@ -394,6 +402,7 @@ fn missing_structures_come_in_ranges() {
         kt_ev: 1.0,
         status: Status::Ok,
         origin: None,
+        predicted_ev: None,
         free_positions: vec![],
         energy: None,
         forces: None,

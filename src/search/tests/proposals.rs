@@ -116,6 +116,43 @@ fn a_proposal_of_ones_own_takes_part() {
     }
 }
 
+/// The first round with hops tests the readout; the next ones draw more candidates, and evaluate those with the lowest predictions
+/// first. Without screening nothing is predicted.
+#[test]
+fn the_readout_chooses_among_candidates() {
+    let bench = screening_bench();
+    bench.run(NEVER).unwrap();
+    let (entries, ..) = bench.results();
+    let metrics = read_metrics(&bench.folder().join("metrics.jsonl")).unwrap();
+    let candidates: Vec<Option<u64>> = metrics.iter().map(|line| line.candidates).collect();
+    assert_eq!(candidates, [None, Some(5), Some(15)]);
+    assert!(metrics[0].readout_rms_ev.is_none() && metrics[2].readout_rms_ev.is_some());
+    assert!(entries.iter().all(|entry| entry.predicted_ev.is_some() == (entry.iteration > 0)));
+    let of = |iteration: u32, origin: fn(Origin) -> bool| -> Vec<f64> {
+        let of_round = entries.iter().filter(|entry| entry.iteration == iteration && entry.origin.is_some_and(origin));
+        of_round.filter_map(|entry| entry.predicted_ev).collect()
+    };
+    let kinds: [fn(Origin) -> bool; 2] = [|origin| origin == Origin::Reverse, |origin| origin != Origin::Reverse];
+    for origin in kinds {
+        let [tested, chosen] = [of(1, origin), of(2, origin)];
+        let n_lowest = chosen.len().div_ceil(2);
+        assert!(chosen.len() > 1 && chosen[..n_lowest].is_sorted(), "{chosen:?}");
+        assert!(chosen[n_lowest..].iter().all(|&energy| energy >= chosen[n_lowest - 1]), "{chosen:?}");
+        assert!(!tested.is_empty());
+    }
+    let plain = Bench::with("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n");
+    plain.run(NEVER).unwrap();
+    assert!(plain.results().0.iter().all(|entry| entry.predicted_ev.is_none()));
+    let heard = (bench.heard.lock().unwrap(), plain.heard.lock().unwrap());
+    let n_labels = |heard: &Heard| -> Vec<usize> {
+        heard.force_sets.iter().map(|(_, set)| set.as_ref().unwrap().labels.len()).collect()
+    };
+    let n_known = |heard: &Heard| -> Vec<usize> {
+        heard.force_sets.iter().map(|(_, set)| set.as_ref().unwrap().positions.len()).collect()
+    };
+    assert_eq!((n_labels(&heard.0), n_labels(&heard.1)), (n_known(&heard.0), vec![0; 3]));
+}
+
 /// From the second iteration on, hops start from known structures and need the learned forces alone.
 #[test]
 fn hops_take_the_place_of_samples() {

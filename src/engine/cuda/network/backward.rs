@@ -2,6 +2,7 @@
 
 use super::workspace::Tape;
 use super::{Batch, Network, Term, Wanted, Workspace};
+use crate::engine::LABEL_DELTA;
 use crate::engine::cuda::block::{BlockBackward, BlockWeights, tiles};
 use crate::engine::cuda::constants::{Constants, Sizes};
 use crate::engine::cuda::filters::{BlockGradient, PairFilterGradient, TemplateFilterGradient, TemplateFilterSum};
@@ -20,6 +21,9 @@ impl Network {
         for term in terms {
             let losses = &tape.losses[term.output as usize];
             let part = Batch { first: batch.first + term.first, n: term.n, ..*batch };
+            if term.labels != Pointer::NULL {
+                self.scalars(stream, work, &part, term.first, tape.scalars.pointer())?;
+            }
             let mut arguments = self.head_arguments(work, &part, term.output, Wanted::Free, true);
             let first_row = term.first * n_atoms;
             arguments.state = arguments.state.plus(first_row * 4 * f);
@@ -42,6 +46,10 @@ impl Network {
                 out_first: n_template as u32,
                 huber_delta: term.huber_delta,
                 gradient_weight: term.weight,
+                scalars: tape.scalars.pointer(),
+                labels: term.labels,
+                label_weight: term.label_weight,
+                label_delta: LABEL_DELTA as f32,
                 ..arguments
             };
             arguments.launch(stream, term.n, n_free)?;

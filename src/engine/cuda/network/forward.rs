@@ -160,6 +160,28 @@ impl Network {
         arguments.launch(stream, batch.n, out_stride)
     }
 
+    /// Writes the scalars of the force head on the free atoms of a batch, \[S\]\[free atoms\], which a readout sums. The batch begins with
+    /// structure `first` of the workspace.
+    pub fn scalars(
+        &self,
+        stream: &Stream,
+        work: &Workspace,
+        batch: &Batch,
+        first: usize,
+        to: Pointer<f32>,
+    ) -> Result<()> {
+        let Sizes { features: f, n_atoms, n_free, n_template, .. } = self.constants.sizes;
+        let arguments = self.head_arguments(work, batch, Output::Force, Wanted::Free, false);
+        let arguments = Head {
+            state: arguments.state.plus(first * n_atoms * 4 * f),
+            scalars: to,
+            out_stride: n_free as u32,
+            out_first: n_template as u32,
+            ..arguments
+        };
+        arguments.launch(stream, batch.n, n_free)
+    }
+
     pub(super) fn head_arguments(
         &self,
         work: &Workspace,

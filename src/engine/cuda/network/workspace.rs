@@ -56,6 +56,8 @@ pub(super) struct Tape {
     pub(super) slices: Buffer<f32>,
     pub(super) jobs: Option<(Buffer<WeightJob>, usize)>,
     pub(super) losses: [Buffer<f32>; 2],
+    /// \[S\]\[free atoms\] scalars of the force head that the readout sums.
+    pub(super) scalars: Buffer<f32>,
 }
 
 /// Buffers of a batch of S structures.
@@ -150,6 +152,7 @@ impl Tape {
             d_species_hidden: stream.zeros(sizes.n_species * f)?,
             slices: stream.zeros(SLICES * arrangement.plain_len)?,
             jobs: None,
+            scalars: stream.zeros(n_structures * sizes.n_free)?,
             losses: [
                 stream.zeros(n_structures * Head::n_tiles(sizes.n_free))?,
                 stream.zeros(n_structures * Head::n_tiles(sizes.n_free))?,
