@@ -3,7 +3,7 @@
 // one launch noises the batches of many steps. If wanted, clean structures follow whose forces a step compares. Each is drawn
 // uniformly: loss = Σ scale·Huber(offset + factor·force) with offset = −target.
 //
-// CPU twins: noisy_batch, force_batch and LossTask in src/engine/cpu/train.rs, ForceSet::members in src/engine/mod.rs,
+// CPU twins: noisy_batch and force_batch in src/engine/cpu/train.rs, src/engine/cpu/loss.rs, ForceSet::members in src/engine/mod.rs,
 // src/diffusion/reverse.rs, src/objective/target_score.rs.
 #include "diffusion.cuh"
 

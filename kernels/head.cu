@@ -1,7 +1,7 @@
 // A head: three gated equivariant blocks that end in one vector an atom, and in training the loss and its gradient. One block:
 // [V|U] = M μ; (s′, g) = W₂·silu(W₁[s | ‖V‖] + b₁) + b₂; μ′ = g⊙U; s′ through silu but in the last block. ‖V‖ has no epsilon, and
 // its gradient at 0 is 0 (SchNetPack's GatedEquivariantBlock, after arXiv:2102.03150, fig. 3). CPU twin: src/engine/cpu/head.rs,
-// and LossTask in src/engine/cpu/train.rs.
+// and src/engine/cpu/loss.rs.
 //
 // Widths are rounded up to multiples of 4; channels beyond the model's are zero. S structures of N atoms; atoms keep their row s·N
 // + a in the arrays kept for the gradients of the weights.

@@ -7,6 +7,7 @@ pub mod gemm;
 pub mod graph;
 pub mod head;
 pub mod linear;
+mod loss;
 pub mod message;
 pub mod network;
 mod relax;
