@@ -36,7 +36,7 @@ pub use diffusion::{DiffusionSection, KnownBasin, ScoreBasin};
 pub use file::File;
 pub use fragments::FragmentSection;
 pub use guidance::GuidanceSection;
-pub use keywords::sections;
+pub use keywords::{in_sections, sections};
 pub use mobile::MobileSection;
 pub use model::ModelSection;
 pub use objective::{MAX_SCORE, ObjectiveSection, TargetScoreKeys};

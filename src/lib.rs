@@ -73,6 +73,7 @@ pub mod model;
 pub mod objective;
 pub mod plot;
 pub mod potential;
+pub mod preset;
 pub mod proposal;
 pub mod random;
 pub mod report;

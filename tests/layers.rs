@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 19] = [
     &["minima", "landscape"],
     &["plot", "proposal"],
     &["search", "baseline", "check"],
-    &["benchmark"],
+    &["benchmark", "preset"],
     &["campaign", "report"],
     &["job"],
     &["cli"],

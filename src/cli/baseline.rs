@@ -1,11 +1,12 @@
 //! `godiff rss`, `godiff basin-hopping`, `godiff evolve`, `godiff anneal`: the baselines that a search is compared with.
 
 use super::common::{Threads, print, watch_interrupts};
-use super::run_folder::RunArguments;
+use super::run_folder::{RunArguments, name_of};
 use clap::Args;
 use godiff::Result;
 use godiff::baseline::Baseline;
 use godiff::benchmark::Method;
+use godiff::config::Settings;
 use godiff::job::{self, Job};
 use std::path::PathBuf;
 
@@ -63,6 +64,9 @@ pub struct Annealing {
 
 #[derive(Debug, Args)]
 struct Arguments {
+    /// The configuration
+    #[arg(value_name = "CONFIG.toml")]
+    config: PathBuf,
     #[command(flatten)]
     run: RunArguments,
     /// End when the configuration's [target] is found; --resume can resume the run later
@@ -98,10 +102,10 @@ impl Annealing {
 
 impl Arguments {
     fn run(self, method: Baseline) -> Result<()> {
-        let suffix = format!("-{}", method.name());
-        let mut settings = self.run.settings(&suffix)?;
+        let name = name_of(&self.config, &format!("-{}", method.name()));
+        let mut settings = self.run.complete(Settings::load(&self.config)?, &name)?;
         let method = Method::Baseline(method);
-        job::prepare(method, &mut settings).map_err(|cause| cause.in_file(&self.run.config))?;
+        job::prepare(method, &mut settings).map_err(|cause| cause.in_file(&self.config))?;
 
         self.threads.start()?;
         let interrupted = watch_interrupts()?;
@@ -109,9 +113,9 @@ impl Arguments {
             method,
             settings: &settings,
             device: "cpu",
-            folder: self.run.folder(&suffix)?,
+            folder: self.run.folder(&name)?,
             stop_at_target: self.stop_at_target,
-            config: Some(&self.run.config),
+            config: Some(&self.config),
         };
         let mut folder = PathBuf::new();
         job.run(&self.run.reporter(), interrupted, &mut |path| path.clone_into(&mut folder))?;

@@ -138,7 +138,7 @@ pub fn print_bytes(bytes: &[u8]) -> Result<()> {
 }
 
 /// The values that `--potential` takes, in the words of its help.
-fn potential_help() -> String {
+pub fn potential_help() -> String {
     format!("{}, or a configuration (CONFIG.toml) whose [potential] is used", PotentialSettings::names())
 }
 

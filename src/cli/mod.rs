@@ -10,6 +10,7 @@ mod devices;
 mod evaluate;
 mod export;
 mod import;
+mod init;
 mod inspect;
 mod man;
 mod minima;
@@ -21,6 +22,7 @@ mod sample;
 mod scan;
 mod score;
 mod search;
+mod task;
 
 use clap::{Parser, Subcommand};
 use godiff::Result;
@@ -73,6 +75,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Check(check::Arguments),
     Search(search::Arguments),
     Rss(baseline::RandomSearch),
@@ -100,6 +103,7 @@ impl Cli {
     /// Runs the requested command.
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::Init(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(),
             Command::Search(arguments) => arguments.run(),
             Command::Rss(arguments) => arguments.run(),

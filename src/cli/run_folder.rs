@@ -1,4 +1,4 @@
-//! Parts shared by all commands that work in a run folder: configuration, seed, folder, resuming, display of progress.
+//! Parts shared by all commands that work in a run folder: seed, folder, resuming, display of progress.
 
 use super::numbers::{LARGEST, real, whole};
 use clap::Args;
@@ -14,9 +14,6 @@ pub const RUNS: &str = "runs";
 /// A run, new or resumed.
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// The configuration
-    #[arg(value_name = "CONFIG.toml")]
-    pub config: PathBuf,
     /// Seed of all random numbers [default: search.seed of the configuration, or 0]
     #[arg(long, value_name = "S", value_parser = whole::<u64>(0..=LARGEST), allow_negative_numbers = true)]
     pub seed: Option<u64>,
@@ -39,39 +36,37 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// The configuration with the run's seed: that of `--seed`, of the run to resume, or its own. `suffix` distinguishes the
-    /// folders of one configuration's methods.
-    pub fn settings(&self, suffix: &str) -> Result<Settings> {
-        let mut settings = Settings::load(&self.config)?;
-        let seed_before = match self.resume {
-            true => Settings::seed_of_run(&self.folder_to_resume(suffix)?),
-            false => None,
-        };
-        let hours_before = match self.resume {
-            true => Settings::hours_of_run(&self.folder_to_resume(suffix)?),
-            false => None,
+    /// `settings` with the run's seed, that of `--seed`, of the run to resume, or its own, and with its time limit. `name` is that of the
+    /// configuration, with a suffix that distinguishes the folders of its methods.
+    pub fn complete(&self, mut settings: Settings, name: &str) -> Result<Settings> {
+        let (seed_before, hours_before) = match self.resume {
+            true => {
+                let folder = self.folder_to_resume(name)?;
+                (Settings::seed_of_run(&folder), Settings::hours_of_run(&folder))
+            }
+            false => (None, None),
         };
         let search = &mut settings.sections.search;
         search.hours = self.hours.or(search.hours).or(hours_before);
-        settings.sections.search.seed = self.seed.or(seed_before).unwrap_or(settings.sections.search.seed);
+        search.seed = self.seed.or(seed_before).unwrap_or(search.seed);
         Ok(settings)
     }
 
     /// Takes the own structures in the file `given` into `settings`. A resumed run keeps its own without being told.
-    pub fn take_seeds(&self, settings: &mut Settings, given: Option<&Path>) -> Result<()> {
+    pub fn take_seeds(&self, settings: &mut Settings, name: &str, given: Option<&Path>) -> Result<()> {
         let before = match self.resume && settings.sections.seeds.is_none() {
-            true => Settings::seeds_of_run(&self.folder_to_resume("")?),
+            true => Settings::seeds_of_run(&self.folder_to_resume(name)?),
             false => None,
         };
         given.or(before.as_deref()).map_or(Ok(()), |path| settings.seed_with(path))
     }
 
     /// The folder of the run.
-    pub fn folder(&self, suffix: &str) -> Result<Folder> {
+    pub fn folder(&self, name: &str) -> Result<Folder> {
         match (self.resume, &self.out) {
-            (true, _) => self.folder_to_resume(suffix).map(Folder::Old),
+            (true, _) => self.folder_to_resume(name).map(Folder::Old),
             (false, Some(folder)) => Ok(Folder::New(folder.clone())),
-            (false, None) => Ok(Folder::Next { runs: RUNS.into(), name: self.name(suffix) }),
+            (false, None) => Ok(Folder::Next { runs: RUNS.into(), name: name.into() }),
         }
     }
 
@@ -80,17 +75,18 @@ impl RunArguments {
         Reporter::new(self.json, self.quiet)
     }
 
-    fn folder_to_resume(&self, suffix: &str) -> Result<PathBuf> {
+    /// The folder of the run to resume.
+    pub fn folder_to_resume(&self, name: &str) -> Result<PathBuf> {
         match &self.out {
             Some(folder) => Ok(folder.clone()),
-            None => RunDirectory::latest(Path::new(RUNS), &self.name(suffix)),
+            None => RunDirectory::latest(Path::new(RUNS), name),
         }
     }
+}
 
-    /// The configuration's name without its ending, and the suffix.
-    pub fn name(&self, suffix: &str) -> String {
-        format!("{}{suffix}", self.config.file_stem().unwrap_or_default().to_string_lossy())
-    }
+/// The name of the configuration at `path` without its ending, and the suffix.
+pub fn name_of(path: &Path, suffix: &str) -> String {
+    format!("{}{suffix}", path.file_stem().unwrap_or_default().to_string_lossy())
 }
 
 /// Reads a time limit.

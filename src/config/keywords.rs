@@ -52,20 +52,32 @@ impl Settings {
     /// `BadInput` as [`Settings::load`], without lines; also for keywords that no section has or several have.
     pub fn of_keywords(keywords: Table, base: Option<&Path>, folder: &Path) -> Result<Self> {
         let Some(path) = base else {
-            let text = into_sections(keywords, Table::new())?.to_string();
-            return Settings::resolve(SourceFile::without_file(text, folder));
+            return Settings::of_keywords_over(keywords, Table::new(), folder);
         };
         let source = SourceFile::read(path)?;
         if keywords.is_empty() {
             return Settings::resolve(source);
         }
-        let text = into_sections(keywords, source.parse()?)?.to_string();
+        let text = in_sections(keywords, source.parse()?)?.to_string();
         Settings::resolve(SourceFile::changed(text, path))
+    }
+
+    /// The configuration `sections`, which is no file, with `keywords` in place of its values, as [`Settings::of_keywords`]. Paths are
+    /// relative to `folder`.
+    ///
+    /// # Errors
+    /// `BadInput` as there.
+    pub fn of_keywords_over(keywords: Table, sections: Table, folder: &Path) -> Result<Self> {
+        let text = in_sections(keywords, sections)?.to_string();
+        Settings::resolve(SourceFile::without_file(text, folder))
     }
 }
 
 /// `keywords` at their places among the sections of `file`.
-fn into_sections(keywords: Table, mut file: Table) -> Result<Table> {
+///
+/// # Errors
+/// `BadInput` for keywords that no section has or several have.
+pub fn in_sections(keywords: Table, mut file: Table) -> Result<Table> {
     let sections = sections();
     let mut given: Vec<(&str, String)> = Vec::new();
     let (whole, single): (Vec<_>, Vec<_>) =

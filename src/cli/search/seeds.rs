@@ -1,17 +1,19 @@
 //! `godiff search --seeds`: one configuration with several seeds, and what they agree on.
 
-use crate::cli::common::{Compute, print, watch_interrupts};
+use super::source::Source;
+use crate::cli::common::{Compute, print};
 use crate::cli::numbers::{list, whole};
 use crate::cli::run_folder::{RUNS, RunArguments};
 use clap::Args;
-use godiff::benchmark::{Agreement, Benchmark, Entrant, Method, N_RELAXED, Resources, Watch};
+use godiff::benchmark::{Agreement, Benchmark, Entrant, N_RELAXED, Resources, Watch};
 use godiff::config::Settings;
 use godiff::job::{compare_seeds, seeds_folder};
 use godiff::report::write_after_run;
-use godiff::run::{Reporter, RunStatus};
+use godiff::run::{Reporter, RunDirectory, RunStatus};
 use godiff::{Error, Result, check, potential};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// Several seeds.
 #[derive(Debug, Args)]
@@ -40,24 +42,53 @@ impl Seeds {
         }
     }
 
-    /// Does all runs that are not finished, each with the own structures in the file `own` if there is one, and compares them.
-    pub fn run(&self, run: &RunArguments, own: Option<&Path>, compute: &Compute) -> Result<()> {
-        let seeds = list(self.seeds.as_deref().unwrap_or_default(), "--seeds")?;
-        if run.seed.is_some() {
-            return Err(Error::bad_input("--seed names one seed and --seeds several; leave one of them out"));
+    /// Refuses the options of one run.
+    pub fn refuse(&self, run: &RunArguments) -> Result<()> {
+        match run.seed {
+            Some(_) => Err(Error::bad_input("--seed names one seed and --seeds several; leave one of them out")),
+            None => self.numbers().map(drop),
         }
-        let mut entrant = Entrant::load(String::new(), Method::Search, &run.config)?;
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>> {
+        list(self.seeds.as_deref().unwrap_or_default(), "--seeds")
+    }
+
+    /// One of the runs to resume, if they are to be resumed.
+    pub fn run_before(&self, run: &RunArguments, name: &str) -> Result<Option<PathBuf>> {
+        if !run.resume {
+            return Ok(None);
+        }
+        let folder = seeds_folder(run.out.as_deref(), Path::new(RUNS), name, true)?;
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        Ok(entries.filter(|folder| RunDirectory::exists(folder)).min())
+    }
+
+    /// Does all runs of the entrant that are not finished, each with the own structures in the file `own` if there is one, and compares
+    /// them.
+    pub fn run(
+        &self,
+        run: &RunArguments,
+        source: &Source,
+        mut entrant: Entrant,
+        own: Option<&Path>,
+        compute: &Compute,
+        interrupted: &AtomicBool,
+    ) -> Result<()> {
+        let seeds = self.numbers()?;
         let search = &mut entrant.settings.sections.search;
         search.hours = run.hours.or(search.hours);
 
-        compute.threads.start()?;
-        let interrupted = watch_interrupts()?;
         let resources = Resources::new(&compute.device, Some(usize::from(self.jobs)), rayon::current_num_threads())?;
         // A potential that cannot be opened is refused before there is a folder.
         let sections = &entrant.settings.sections;
-        potential::open(&sections.potential, Some(&entrant.settings.system), "cpu")
-            .map_err(|cause| cause.in_file(&run.config))?;
-        let folder = seeds_folder(run.out.as_deref(), Path::new(RUNS), &run.name("-seeds"), run.resume)?;
+        potential::open(&sections.potential, Some(&entrant.settings.system), "cpu").map_err(|cause| {
+            match &source.config {
+                Some(file) => cause.in_file(file),
+                None => cause,
+            }
+        })?;
+        let folder = seeds_folder(run.out.as_deref(), Path::new(RUNS), &source.name(run, "-seeds")?, run.resume)?;
         // Resumed runs keep their own structures without being told.
         let known = seeds.iter().find_map(|seed| Settings::seeds_of_run(&folder.join(format!("seed-{seed}"))));
         let kept = known.filter(|_| run.resume && entrant.settings.sections.seeds.is_none());
