@@ -376,5 +376,5 @@ fn a_search_runs_on_ptx_alone() {
     let sentence = String::from_utf8(search("sideways").stderr).unwrap();
     assert!(sentence.contains("GODIFF_EMULATOR_PTX: 'sideways' is not known"), "{sentence}");
     let error = Device::open("emulator:ptx=sideways").err().expect("refused").to_string();
-    assert!(error.contains("ptx=off|compare|only"), "{error}");
+    assert!(error.contains("ptx=off|compare|only|follow"), "{error}");
 }

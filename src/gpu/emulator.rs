@@ -7,13 +7,15 @@
 //! - a number alone: the index of this emulator among several; each is a separate device;
 //! - `fail_launch`: number of the launch, from 1, that ends like a kernel fault; all later calls fail too;
 //! - `ptx`: `compare` runs every launch as C++ and as the PTX that this build embeds, and ends it where the results differ by more
-//!   than the stated bounds; `only` runs it as PTX alone.
+//!   than the stated bounds; `only` runs it as PTX alone; `follow` runs it as C++ and models how long cards would take.
 
 mod compiled;
 mod ffi;
 mod ptx;
+mod speed;
 
 pub use compiled::{CompiledLaunches, bounds, compiled_launches};
+pub use speed::{CARDS, Card, FollowedLaunch, followed_launches};
 
 use super::sentence::{CHECKPOINT_IS_KEPT, out_of_memory};
 use super::{Properties, RawDevice, RawGraph, RawStream, Shape};
@@ -95,7 +97,7 @@ impl Settings {
             settings.set(key, value).map_err(|()| {
                 Error::bad_input(format!(
                     "device '{name}': '{option}' is not known; use order=forward|reverse|random, memory=BYTES, fail_launch=NUMBER, \
-                     ptx=off|compare|only"
+                     ptx=off|compare|only|follow"
                 ))
             })?;
         }
@@ -112,6 +114,7 @@ impl Settings {
             ("ptx", "off") => self.ptx = Mode::Off,
             ("ptx", "compare") => self.ptx = Mode::Compare,
             ("ptx", "only") => self.ptx = Mode::Only,
+            ("ptx", "follow") => self.ptx = Mode::Follow,
             (index, "") if self.index.is_none() => self.index = Some(index.parse().map_err(drop)?),
             _ => return Err(()),
         }
@@ -197,6 +200,7 @@ impl Emulator {
             Mode::Off => self.run_cpp(&launch),
             Mode::Compare => self.run_both(kernel, &launch),
             Mode::Only => self.run_ptx(&launch),
+            Mode::Follow => self.run_followed(kernel, &launch),
         }
     }
 
@@ -213,6 +217,14 @@ impl Emulator {
         compiled::run(launch.kernel, launch.shape, launch.arguments, &mut regions)
             .map_err(|sentence| self.lose(sentence))?;
         check(regions.iter().all(|region| self.memory.write(region.address, &region.bytes)), "result of a kernel")
+    }
+
+    /// Follows some blocks of a launch as PTX on copies, and runs it as C++.
+    fn run_followed(&self, kernel: &'static str, launch: &Launch) -> Result<()> {
+        let mut regions = compiled::copies(&self.memory, &lock(&self.state.allocations));
+        compiled::follow(kernel, launch.shape, launch.arguments, &mut regions)
+            .map_err(|sentence| self.lose(sentence))?;
+        self.run_cpp(launch)
     }
 
     /// Runs a launch as PTX on copies and as C++, whose results stay.

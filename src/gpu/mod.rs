@@ -18,7 +18,7 @@ mod sentence;
 
 pub use arguments::{Arguments, Entry};
 #[cfg(feature = "emulator")]
-pub use emulator::{CompiledLaunches, bounds, compiled_launches};
+pub use emulator::{CARDS, Card, CompiledLaunches, FollowedLaunch, bounds, compiled_launches, followed_launches};
 pub use nvtx::{Range, profiler_range};
 pub use place::Place;
 

@@ -66,8 +66,12 @@ pub fn profile(config: &Path, device: &str, steps: u32, out: Option<&Path>, as_j
 
 fn table(step: &StepProfile) -> String {
     let mut text = format!("\n{}, {} structures: {:.4} ms", step.phase, step.structures, step.milliseconds);
-    if let Some(floor) = step.floor_milliseconds.filter(|floor| *floor > 0.0) {
-        text += &format!(", {:.1} times the kernels' floor of {floor:.4} ms", step.milliseconds / floor);
+    if let Some(predicted) = step.predicted_milliseconds {
+        text += &format!("; the model without a card predicts {predicted:.4} ms");
+    }
+    let floors = [(step.floor_milliseconds, "the kernels'"), (step.task_floor_milliseconds, "the task's")];
+    for (floor, whose) in floors.into_iter().filter_map(|(floor, whose)| Some((floor.filter(|f| *f > 0.0)?, whose))) {
+        text += &format!(", {:.1} times {whose} floor of {floor:.4} ms", step.milliseconds / floor);
     }
     if step.ahead_milliseconds > 0.0 {
         let share = 100.0 * step.ahead_milliseconds / step.milliseconds;
@@ -77,17 +81,18 @@ fn table(step: &StepProfile) -> String {
         );
     }
     text += &format!(
-        "\n{:<26}{:>8}{:>12}{:>11}{:>11}{:>12}{:>9}",
-        "kernel", "blocks", "ms", "MFLOP", "MB", "floor ms", "of floor"
+        "\n{:<26}{:>8}{:>12}{:>14}{:>11}{:>11}{:>12}{:>9}",
+        "kernel", "blocks", "ms", "predicted ms", "MFLOP", "MB", "floor ms", "of floor"
     );
     step.launches.iter().for_each(|launch| text += &row(launch));
     text
 }
 
 fn row(launch: &LaunchTime) -> String {
-    let LaunchTime { kernel, blocks, milliseconds, flops, bytes, floor_milliseconds } = launch;
-    let floor = floor_milliseconds.map_or("-".into(), |floor| format!("{floor:.5}"));
+    let LaunchTime { kernel, blocks, milliseconds, flops, bytes, floor_milliseconds, .. } = launch;
+    let or_dash = |time: &Option<f64>| time.map_or("-".into(), |time| format!("{time:.5}"));
+    let (floor, predicted) = (or_dash(floor_milliseconds), or_dash(&launch.predicted_milliseconds));
     let share = floor_milliseconds.map_or("-".into(), |floor| format!("{:.0}%", 100.0 * floor / milliseconds));
     let (mflop, mb) = (flops / 1e6, bytes / 1e6);
-    format!("\n{kernel:<26}{blocks:>8}{milliseconds:>12.5}{mflop:>11.2}{mb:>11.3}{floor:>12}{share:>9}")
+    format!("\n{kernel:<26}{blocks:>8}{milliseconds:>12.5}{predicted:>14}{mflop:>11.2}{mb:>11.3}{floor:>12}{share:>9}")
 }

@@ -29,6 +29,7 @@ pub mod radius_graph;
 #[doc(hidden)]
 pub mod reverse_step;
 mod sample;
+mod speed;
 #[doc(hidden)]
 pub mod stored;
 mod train;

@@ -2,9 +2,10 @@
 
 use super::Cuda;
 use super::adamw::TrainingState;
-use super::cost::{Cost, Costs, Load};
+use super::cost::{Cost, Costs, LAUNCH, Load};
 use super::network::Batch;
 use super::radius_graph::RadiusGraph;
+use super::speed::prediction;
 use crate::engine::{Engine, PlateauSchedule, RandomStream, TrainingSet};
 use crate::error::{Error, Result};
 use crate::gpu::Recorded;
@@ -20,8 +21,12 @@ pub struct LaunchTime {
     pub blocks: u32,
     /// Measured, milliseconds.
     pub milliseconds: f64,
+    /// The model's prediction, milliseconds; `None` where the table has none for this card or this load.
+    pub predicted_milliseconds: Option<f64>,
     /// f32 operations that it cannot avoid.
     pub flops: f64,
+    /// f64 operations that it cannot avoid.
+    pub f64s: f64,
     /// Bytes that it cannot avoid.
     pub bytes: f64,
     /// Least time that the card needs for them, milliseconds; `None` where its peaks are unknown.
@@ -37,8 +42,12 @@ pub struct StepProfile {
     pub structures: usize,
     /// A step as it runs in a search, many in one launch, milliseconds.
     pub milliseconds: f64,
-    /// Sum of the launches' floors, milliseconds.
+    /// The model's prediction of the launches and what passes between them, milliseconds.
+    pub predicted_milliseconds: Option<f64>,
+    /// Sum of the launches' floors and of the least time between launches, milliseconds.
     pub floor_milliseconds: Option<f64>,
+    /// Least time for the step's arithmetic and for the bytes that any design moves, milliseconds.
+    pub task_floor_milliseconds: Option<f64>,
     /// Its share of the work that is done for many steps at once (training: noise and edges), milliseconds; part of
     /// `milliseconds`.
     pub ahead_milliseconds: f64,
@@ -76,11 +85,11 @@ impl Cuda {
         self.stream.replay(&launches)?;
         let step = f64::from(self.stream.time(|| self.stream.replay(&launches))?) / n_steps as f64;
         let load = self.load_of(&room.graph, batch)?;
-        let costs = self.costs(load).training_step();
-        let launches = self.time_launches(&recorded, &costs)?;
+        let costs = self.costs(load);
+        let launches = self.time_launches(&recorded, &costs.training_step())?;
         self.train_room = None;
         self.restore(&before)?;
-        Ok(profile("training step", batch, step + ahead, ahead, launches))
+        Ok(self.step_profile("training step", batch, [step + ahead, ahead], costs.training_task(), launches))
     }
 
     /// Times the reverse steps of structures `range`, and the launches of one.
@@ -100,9 +109,10 @@ impl Cuda {
         let step = f64::from(self.stream.time(|| self.stream.replay(&launches))?) / n_steps as f64;
         let load = self.load_of(&room.graph, range.len())?;
         let recorded = self.stream.record(|| self.queue_reverse_step(&room, stream, range.clone()))?;
-        let launches = self.time_launches(&recorded, &self.costs(load).reverse_step())?;
+        let costs = self.costs(load);
+        let launches = self.time_launches(&recorded, &costs.reverse_step())?;
         self.sample_room = None;
-        Ok(profile("reverse step", range.len(), step, 0.0, launches))
+        Ok(self.step_profile("reverse step", range.len(), [step, 0.0], costs.reverse_task(), launches))
     }
 
     fn costs(&self, load: Load) -> Costs {
@@ -144,22 +154,41 @@ impl Cuda {
                 kernel: launch.kernel.to_owned(),
                 blocks: launch.shape.blocks.iter().product(),
                 milliseconds,
+                predicted_milliseconds: None,
                 flops: cost.flops,
+                f64s: cost.f64s,
                 bytes: cost.bytes,
                 floor_milliseconds: cost.floor(card),
             })
         });
         times.collect()
     }
-}
 
-fn profile(phase: &str, structures: usize, milliseconds: f64, ahead: f64, launches: Vec<LaunchTime>) -> StepProfile {
-    StepProfile {
-        phase: phase.to_owned(),
-        structures,
-        milliseconds,
-        floor_milliseconds: launches.iter().map(|launch| launch.floor_milliseconds).sum(),
-        ahead_milliseconds: ahead,
-        launches,
+    /// The profile of a step of `phase`, with the predictions for it. `times`: the step, and its work ahead.
+    fn step_profile(
+        &self,
+        phase: &str,
+        structures: usize,
+        times: [f64; 2],
+        task: Cost,
+        mut launches: Vec<LaunchTime>,
+    ) -> StepProfile {
+        let card = self.stream.device().properties();
+        let shapes: Vec<(&str, u32)> = launches.iter().map(|launch| (launch.kernel.as_str(), launch.blocks)).collect();
+        let predicted = prediction(phase, &card.name, self.network.constants.sizes.features, &shapes);
+        for (launch, time) in launches.iter_mut().zip(predicted.iter().flat_map(|predicted| &predicted.launches)) {
+            launch.predicted_milliseconds = Some(*time);
+        }
+        let floors: Option<f64> = launches.iter().map(|launch| launch.floor_milliseconds).sum();
+        StepProfile {
+            phase: phase.to_owned(),
+            structures,
+            milliseconds: times[0],
+            predicted_milliseconds: predicted.map(|predicted| predicted.step),
+            floor_milliseconds: floors.map(|sum| sum + LAUNCH * launches.len() as f64),
+            task_floor_milliseconds: task.floor(card),
+            ahead_milliseconds: times[1],
+            launches,
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::ffi::Memory;
 use super::ptx::{Launch, Module, Region};
+use super::speed;
 use crate::gpu::Shape;
 use crate::gpu::arguments::adamw::TrainingState;
 use crate::gpu::arguments::corrector::History;
@@ -22,6 +23,8 @@ pub enum Mode {
     Compare,
     /// As PTX.
     Only,
+    /// As C++; some blocks also as PTX on copies, for the model of speed.
+    Follow,
 }
 
 /// Largest differences that are no fault, as shares of the largest value of an array.
@@ -149,6 +152,21 @@ pub fn run(kernel: &str, shape: Shape, arguments: &[u8], regions: &mut [Region])
     for (sum, n) in counts.executed.iter_mut().zip(executed) {
         *sum += n;
     }
+    Ok(())
+}
+
+/// Runs some blocks of a launch as PTX on `regions`, for the model of speed.
+///
+/// # Errors
+/// A sentence that says what went wrong.
+pub fn follow(kernel: &'static str, shape: Shape, arguments: &[u8], regions: &mut [Region]) -> Result<(), String> {
+    let modules = MODULES.as_ref().map_err(Clone::clone)?;
+    let module = modules.get(kernel).ok_or_else(|| format!("there is no PTX of a kernel '{kernel}'"))?;
+    let launch = Launch { blocks: shape.blocks, threads: shape.threads, shared_bytes: shape.shared_bytes, arguments };
+    let paths = module.follow(kernel, &launch, regions, &speed::followed_blocks(shape.blocks))?;
+    let extents: Vec<[u64; 2]> =
+        regions.iter().map(|region| [region.address, region.address + region.bytes.len() as u64]).collect();
+    speed::record(module, (kernel, shape), &paths, &extents);
     Ok(())
 }
 

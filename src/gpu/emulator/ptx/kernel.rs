@@ -4,6 +4,7 @@
 //! them from the first to the last unless it is told otherwise, so that a result that depends on the order shows in the comparison.
 
 use super::Launch;
+use super::follow::{Path, Trace};
 use super::instruction::{Instruction, Operation};
 use super::memory::{Memory, POISON, Region};
 use super::thread::State;
@@ -49,6 +50,8 @@ pub(super) struct Block<'k> {
     /// The next instruction of each thread.
     pub(super) next: Vec<usize>,
     pub(super) states: Vec<State>,
+    /// What its threads do, if it is followed.
+    pub(super) trace: Option<Trace>,
 }
 
 impl Kernel {
@@ -57,33 +60,55 @@ impl Kernel {
     /// # Errors
     /// What a card would refuse, or end the launch for, as a sentence.
     pub fn run(&self, launch: &Launch, regions: &mut [Region], executed: &mut Vec<u64>) -> Result<(), (String, usize)> {
-        let refused = |sentence: String| (sentence, usize::MAX);
-        let name = &self.name;
-        let given = launch.arguments.len();
-        if given != self.argument_bytes {
-            let takes = self.argument_bytes;
-            return Err(refused(format!("kernel {name} takes {takes} bytes of arguments and was given {given}")));
-        }
-        if launch.threads == 0 || launch.threads > self.max_threads {
-            let most = self.max_threads;
-            return Err(refused(format!(
-                "kernel {name} runs with 1 to {most} threads a block and was given {}",
-                launch.threads
-            )));
-        }
+        self.check(launch).map_err(|sentence| (sentence, usize::MAX))?;
         executed.resize(self.code.len(), 0);
         let mut memory = Memory::new(regions, launch.shared_bytes as usize, launch.arguments, self.code.len());
         let mut block = Block::new(self, launch);
         for y in (0..launch.blocks[1]).rev() {
             for x in (0..launch.blocks[0]).rev() {
-                memory.poison_shared();
-                block.begin([x, y]);
-                block.run(&mut memory, executed).map_err(|fault| {
-                    let sentence =
-                        format!("kernel {name}: thread {} of block ({x}, {y}) {}", fault.thread, fault.cause);
-                    (sentence, fault.at)
-                })?;
+                block.run_at([x, y], &mut memory, executed)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Runs the blocks `followed` of `launch`, and gives the paths of their warps.
+    ///
+    /// # Errors
+    /// As [`Kernel::run`].
+    pub fn follow(
+        &self,
+        launch: &Launch,
+        regions: &mut [Region],
+        followed: &[[u32; 2]],
+    ) -> Result<Vec<Vec<Path>>, (String, usize)> {
+        self.check(launch).map_err(|sentence| (sentence, usize::MAX))?;
+        let mut executed = vec![0; self.code.len()];
+        let mut memory = Memory::new(regions, launch.shared_bytes as usize, launch.arguments, self.code.len());
+        let mut block = Block::new(self, launch);
+        let mut paths = Vec::with_capacity(followed.len());
+        for &at in followed {
+            block.trace = Some(Trace::new(launch.threads as usize));
+            block.run_at(at, &mut memory, &mut executed)?;
+            paths.extend(block.trace.take().map(|trace| trace.warps(self)));
+        }
+        Ok(paths)
+    }
+
+    /// Refuses what a card would refuse.
+    fn check(&self, launch: &Launch) -> Result<(), String> {
+        let name = &self.name;
+        let given = launch.arguments.len();
+        if given != self.argument_bytes {
+            let takes = self.argument_bytes;
+            return Err(format!("kernel {name} takes {takes} bytes of arguments and was given {given}"));
+        }
+        if launch.threads == 0 || launch.threads > self.max_threads {
+            let most = self.max_threads;
+            return Err(format!(
+                "kernel {name} runs with 1 to {most} threads a block and was given {}",
+                launch.threads
+            ));
         }
         Ok(())
     }
@@ -97,6 +122,7 @@ impl<'k> Block<'k> {
             frames: vec![POISON; n * kernel.n_registers],
             next: vec![0; n],
             states: vec![State::Ready; n],
+            trace: None,
         };
         for k in 0..n {
             for &(register, bits) in &kernel.constants {
@@ -127,6 +153,16 @@ impl<'k> Block<'k> {
         }
         self.next.fill(0);
         self.states.fill(State::Ready);
+    }
+
+    /// Runs the block `at` of the grid.
+    fn run_at(&mut self, at: [u32; 2], memory: &mut Memory, executed: &mut [u64]) -> Result<(), (String, usize)> {
+        memory.poison_shared();
+        self.begin(at);
+        self.run(memory, executed).map_err(|fault| {
+            let (name, [x, y]) = (&self.kernel.name, at);
+            (format!("kernel {name}: thread {} of block ({x}, {y}) {}", fault.thread, fault.cause), fault.at)
+        })
     }
 
     /// Runs all threads to their end.

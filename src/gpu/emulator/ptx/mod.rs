@@ -8,11 +8,13 @@
 //!
 //! Races are left to the C++ side of the emulator. The folder is for tests and is not in the published package.
 
+mod follow;
 mod instruction;
 mod kernel;
 mod memory;
 mod numbers;
 mod opcodes;
+mod operands;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -20,8 +22,10 @@ mod text;
 mod thread;
 mod warp;
 
+pub use follow::{Path, Visit};
 pub use memory::Region;
 pub use numbers::half_to_single;
+pub use operands::Operands;
 
 use instruction::Type;
 use kernel::Kernel;
@@ -72,10 +76,35 @@ impl Module {
         executed: &mut Vec<u64>,
     ) -> Result<(), String> {
         let kernel = self.kernel(kernel)?;
-        kernel.run(launch, regions, executed).map_err(|(sentence, at)| match kernel.code.get(at) {
+        kernel.run(launch, regions, executed).map_err(|fault| self.sentence(kernel, fault))
+    }
+
+    /// Runs the blocks `followed` of a launch of `kernel`, and gives the paths of their warps.
+    ///
+    /// # Errors
+    /// As [`Module::run`].
+    pub fn follow(
+        &self,
+        kernel: &str,
+        launch: &Launch,
+        regions: &mut [Region],
+        followed: &[[u32; 2]],
+    ) -> Result<Vec<Vec<Path>>, String> {
+        let kernel = self.kernel(kernel)?;
+        kernel.follow(launch, regions, followed).map_err(|fault| self.sentence(kernel, fault))
+    }
+
+    /// What every instruction of `kernel` reads and writes; none of a kernel that cannot be read.
+    pub fn operands(&self, kernel: &str) -> Vec<Operands> {
+        self.kernel(kernel).map(|found| found.operands(&self.opcodes(kernel))).unwrap_or_default()
+    }
+
+    /// What went wrong, with the line of the text.
+    fn sentence(&self, kernel: &Kernel, (sentence, at): (String, usize)) -> String {
+        match kernel.code.get(at) {
             Some(now) => format!("{sentence} (PTX, line {}: {})", now.line, self.line(now.line)),
             None => sentence,
-        })
+        }
     }
 
     /// The opcode of every instruction of `kernel`; empty where the reader added one.

@@ -29,6 +29,12 @@ impl Block<'_> {
             let now = &kernel.code[at];
             executed[at] += 1;
             next += 1;
+            if let Some(trace) = &mut self.trace {
+                trace.step(k, at);
+                if let Operation::Load(_) | Operation::Store(_) | Operation::AtomicLargest = now.operation {
+                    trace.access(k, frame[now.a as usize].wrapping_add(now.extra as u64));
+                }
+            }
             let is_set = |frame: &[u64]| frame[now.a as usize] & 1 == 1;
             match now.operation {
                 Operation::Load(space) => {
