@@ -8,6 +8,7 @@
 mod cards;
 mod multiprocessor;
 mod order;
+mod program;
 mod steps;
 
 pub use cards::{CARDS, Card};
@@ -15,7 +16,8 @@ pub use cards::{CARDS, Card};
 use super::ptx::{Module, Path};
 use crate::gpu::Shape;
 use crate::gpu::kernels::Kernel;
-use multiprocessor::{Program, Work, simulate};
+use multiprocessor::{Work, simulate};
+use program::Program;
 use std::sync::{Mutex, PoisonError};
 use steps::{Unit, steps};
 

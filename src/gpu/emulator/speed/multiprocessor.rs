@@ -1,46 +1,21 @@
 //! The busiest multiprocessor of a launch, clock by clock.
 
 use super::cards::Card;
+use super::program::{Executed, LINE_BYTES, Line, Program};
 use super::steps::{Step, Unit};
-use crate::gpu::emulator::ptx::{Path, Visit};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 const SCHEDULERS: usize = 4;
 /// Blocks that are simulated of those that a multiprocessor runs; more of them take as long in proportion.
 const MOST_BLOCKS: u64 = 12;
-/// Bytes of a sector, and sectors of a line.
+/// Bytes of a sector.
 const SECTOR: f64 = 32.0;
-const LINE_BYTES: u64 = 128;
 /// Bytes a clock that a multiprocessor takes from the second level at most.
 const PORT: f64 = 64.0;
 /// Clocks of a hit in the first level.
 const FIRST_LEVEL_LATENCY: u64 = 39;
 /// A launch that takes longer is not simulated to its end.
 const MOST_CLOCKS: u64 = 400_000_000;
-
-/// What the warps of some blocks of a launch do.
-pub struct Program {
-    /// Block, warp, instruction.
-    blocks: Vec<Vec<Vec<Executed>>>,
-    n_registers: usize,
-    steps: Vec<Step>,
-    /// Of each allocation: its bytes, the lines that several blocks touch, and those that one alone touches, on average over the blocks.
-    allocations: Vec<[f64; 3]>,
-}
-
-/// An instruction that a warp executes.
-struct Executed {
-    at: u32,
-    transactions: u32,
-    lines: Vec<Line>,
-}
-
-/// A line of global memory, and whether other blocks read it too.
-#[derive(Clone, Copy)]
-struct Line {
-    address: u64,
-    is_shared: bool,
-}
 
 /// A launch.
 pub struct Work {
@@ -56,57 +31,6 @@ pub struct Time {
     /// Lines in flight of a warp that waits for one.
     pub in_flight: f64,
     pub bound: &'static str,
-}
-
-impl Program {
-    /// `paths` in the order of runs and places that `order` gives.
-    pub fn new(steps: &[Step], order: &[(u32, u32)], paths: &[Vec<Path>], extents: &[[u64; 2]]) -> Self {
-        let mut readers: HashMap<u64, HashSet<usize>> = HashMap::new();
-        for (block, path) in paths.iter().enumerate().flat_map(|(b, warps)| warps.iter().map(move |path| (b, path))) {
-            for &line in &path.lines {
-                readers.entry(line).or_default().insert(block);
-            }
-        }
-        let line = |&address: &u64| Line { address, is_shared: readers[&address].len() > 1 };
-        let warp = |path: &Path| {
-            let mut visits: Vec<_> = path.visits.iter().collect();
-            // A run ends where another begins, or where the same one begins again.
-            let same = |a: &&Visit, b: &&Visit| order[a.at as usize].0 == order[b.at as usize].0 && a.at < b.at;
-            visits.chunk_by_mut(same).for_each(|run| run.sort_by_key(|visit| order[visit.at as usize].1));
-            let work = visits.into_iter().map(|visit| {
-                let [first, last] = visit.lines.map(|k| k as usize);
-                Executed {
-                    at: visit.at,
-                    transactions: visit.transactions,
-                    lines: path.lines[first..last].iter().map(line).collect(),
-                }
-            });
-            work.collect()
-        };
-        let n_registers = steps.iter().flat_map(|step| step.operands.written.iter().chain(&step.operands.read)).max();
-        let mut allocations: Vec<[f64; 3]> = extents.iter().map(|[from, to]| [(to - from) as f64, 0.0, 0.0]).collect();
-        for (line, blocks) in &readers {
-            let at = extents.partition_point(|[from, _]| from / LINE_BYTES <= *line).saturating_sub(1);
-            if let Some([_, common, own]) = allocations.get_mut(at) {
-                *common += f64::from(u8::from(blocks.len() > 1));
-                *own += if blocks.len() > 1 { 0.0 } else { 1.0 / paths.len() as f64 };
-            }
-        }
-        Program {
-            allocations,
-            blocks: paths.iter().map(|warps| warps.iter().map(warp).collect()).collect(),
-            n_registers: n_registers.map_or(0, |&last| last as usize + 1),
-            steps: steps.to_vec(),
-        }
-    }
-
-    /// Bytes of global memory that `n` blocks of a load touch for which the allocations hold `held` blocks.
-    pub fn bytes(&self, n: u64, held: u64) -> f64 {
-        let of = |[bytes, common, own]: &[f64; 3]| {
-            (LINE_BYTES as f64 * (common + n as f64 * own)).min(bytes * n as f64 / held as f64)
-        };
-        self.allocations.iter().map(of).sum()
-    }
 }
 
 /// A warp on its way.
@@ -448,3 +372,6 @@ impl<'a> Multiprocessor<'a> {
         (0..self.simulated).map(|block| of_block(&program.blocks[block as usize % program.blocks.len()])).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;
