@@ -121,11 +121,13 @@ __device__ __forceinline__ void forward_tile(const BlockForward<Stored>& a) {
     }
     __syncthreads();
 
-    tile_product<3>(state + f, 4 * f, f, TILE, f, a.weights.mix, 2 * f,
-                    [&](unsigned k, unsigned d, unsigned column, float4 sum) {
-                        store4(mixed + (k * 3 + d) * 2 * f + column, sum);
-                        if (keep && k < count) store4(a.saved.mixed + (row(k) * 3 + d) * 2 * f + column, sum);
-                    });
+    // Six rows are the components of two atoms.
+    split_product<6, 2>([&](unsigned g, unsigned r) { return state + (4 * (2 * g + r / 3) + 1 + r % 3) * f; }, TILE / 2,
+                        f, a.weights.mix, 2 * f, [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            const unsigned k = 2 * g + r / 3, d = r % 3;
+                            store4(mixed + (k * 3 + d) * 2 * f + column, sum);
+                            if (keep && k < count) store4(a.saved.mixed + (row(k) * 3 + d) * 2 * f + column, sum);
+                        });
     __syncthreads();
 
     for (unsigned item = threadIdx.x; item < TILE * f; item += blockDim.x) {
@@ -138,21 +140,23 @@ __device__ __forceinline__ void forward_tile(const BlockForward<Stored>& a) {
     }
     __syncthreads();
 
-    tile_product<1>(input, 2 * f, 0, TILE, 2 * f, a.weights.net_1, f,
-                    [&](unsigned k, unsigned, unsigned column, float4 sum) {
-                        sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.net_1 + column)));
-                        store4(hidden + k * f + column, silu4(sum));
-                        if (keep && k < count) store4(a.saved.hidden + row(k) * f + column, sum);
-                    });
+    split_product<4, 4>([&](unsigned g, unsigned r) { return input + (4 * g + r) * 2 * f; }, TILE / 4, 2 * f,
+                        a.weights.net_1, f, [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            const unsigned k = 4 * g + r;
+                            sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.net_1 + column)));
+                            store4(hidden + k * f + column, silu4(sum));
+                            if (keep && k < count) store4(a.saved.hidden + row(k) * f + column, sum);
+                        });
     __syncthreads();
 
-    tile_product<2>(hidden, 2 * f, f, TILE / 2, f, a.weights.net_2, 3 * f,
-                    [&](unsigned pair, unsigned r, unsigned column, float4 sum) {
-                        const unsigned k = 2 * pair + r;
-                        sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.net_2 + column)));
-                        store4(net + k * 3 * f + column, sum);
-                        if (keep && k < count) store4(a.saved.net + row(k) * 3 * f + column, sum);
-                    });
+    const auto row_of_hidden = [&](unsigned g, unsigned r) { return hidden + (4 * g + r) * f; };
+    split_product<4, 4>(row_of_hidden, TILE / 4, f, a.weights.net_2, 3 * f,
+                        [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            const unsigned k = 4 * g + r;
+                            sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.net_2 + column)));
+                            store4(net + k * 3 * f + column, sum);
+                            if (keep && k < count) store4(a.saved.net + row(k) * 3 * f + column, sum);
+                        });
     __syncthreads();
 
     for (unsigned item = threadIdx.x; item < TILE * f; item += blockDim.x) {
@@ -170,19 +174,20 @@ __device__ __forceinline__ void forward_tile(const BlockForward<Stored>& a) {
     if (a.weights.context_1 == nullptr) return;
     __syncthreads();
 
-    tile_product<1>(state, 4 * f, 0, TILE, f, a.weights.context_1, f,
-                    [&](unsigned k, unsigned, unsigned column, float4 sum) {
-                        sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.context_1 + column)));
-                        store4(hidden + k * f + column, silu4(sum));
-                        if (keep && k < count) store4(a.saved.context_hidden + row(k) * f + column, sum);
-                    });
+    split_product<4, 4>([&](unsigned g, unsigned r) { return state + (4 * g + r) * 4 * f; }, TILE / 4, f,
+                        a.weights.context_1, f, [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            const unsigned k = 4 * g + r;
+                            sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.context_1 + column)));
+                            store4(hidden + k * f + column, silu4(sum));
+                            if (keep && k < count) store4(a.saved.context_hidden + row(k) * f + column, sum);
+                        });
     __syncthreads();
 
-    tile_product<2>(hidden, 2 * f, f, TILE / 2, f, a.weights.context_2, 3 * f,
-                    [&](unsigned pair, unsigned r, unsigned column, float4 sum) {
-                        sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.context_2 + column)));
-                        store4(net + (2 * pair + r) * 3 * f + column, sum);
-                    });
+    split_product<4, 4>(row_of_hidden, TILE / 4, f, a.weights.context_2, 3 * f,
+                        [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            sum = add4(sum, __ldg(reinterpret_cast<const float4*>(a.biases.context_2 + column)));
+                            store4(net + (4 * g + r) * 3 * f + column, sum);
+                        });
     __syncthreads();
 
     for (unsigned item = threadIdx.x; item < count * f; item += blockDim.x) {
@@ -321,21 +326,24 @@ __device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
         __syncthreads();
     }
 
+    const auto row_of_net = [&](unsigned g, unsigned r) { return d_net + (4 * g + r) * 3 * f; };
+    const auto row_of_hidden = [&](unsigned g, unsigned r) { return d_hidden + (4 * g + r) * f; };
     if (a.d_above != nullptr) {
-        tile_product<1>(d_net, 3 * f, 0, TILE, 3 * f, a.weights.context_2, f,
-                        [&](unsigned k, unsigned, unsigned column, float4 sum) {
-                            if (k < count) {
-                                sum = silu_gradient4(sum, load4(a.saved.context_hidden + row(k) * f + column));
-                                store4(a.d_context_hidden + row(k) * f + column, sum);
-                            }
-                            store4(d_hidden + k * f + column, sum);
-                        });
+        split_product<4, 4>(row_of_net, TILE / 4, 3 * f, a.weights.context_2, f,
+                            [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                                const unsigned k = 4 * g + r;
+                                if (k < count) {
+                                    sum = silu_gradient4(sum, load4(a.saved.context_hidden + row(k) * f + column));
+                                    store4(a.d_context_hidden + row(k) * f + column, sum);
+                                }
+                                store4(d_hidden + k * f + column, sum);
+                            });
         __syncthreads();
-        tile_product<1>(d_hidden, f, 0, TILE, f, a.weights.context_1, f,
-                        [&](unsigned k, unsigned, unsigned column, float4 sum) {
-                            float* d_q = d_state + k * 4 * f + column;
-                            store4(d_q, add4(load4(d_q), sum));
-                        });
+        split_product<4, 4>(row_of_hidden, TILE / 4, f, a.weights.context_1, f,
+                            [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                                float* d_q = d_state + (4 * g + r) * 4 * f + column;
+                                store4(d_q, add4(load4(d_q), sum));
+                            });
         __syncthreads();
     }
 
@@ -362,19 +370,20 @@ __device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
     }
     __syncthreads();
 
-    tile_product<1>(d_net, 3 * f, 0, TILE, 3 * f, a.weights.net_2, f,
-                    [&](unsigned k, unsigned, unsigned column, float4 sum) {
-                        if (k < count) {
-                            sum = silu_gradient4(sum, load4(a.saved.hidden + row(k) * f + column));
-                            store4(a.d_hidden + row(k) * f + column, sum);
-                        }
-                        store4(d_hidden + k * f + column, sum);
-                    });
+    split_product<4, 4>(row_of_net, TILE / 4, 3 * f, a.weights.net_2, f,
+                        [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            const unsigned k = 4 * g + r;
+                            if (k < count) {
+                                sum = silu_gradient4(sum, load4(a.saved.hidden + row(k) * f + column));
+                                store4(a.d_hidden + row(k) * f + column, sum);
+                            }
+                            store4(d_hidden + k * f + column, sum);
+                        });
     __syncthreads();
-    tile_product<2>(d_hidden, 2 * f, f, TILE / 2, f, a.weights.net_1, 2 * f,
-                    [&](unsigned pair, unsigned r, unsigned column, float4 sum) {
-                        store4(d_input + (2 * pair + r) * 2 * f + column, sum);
-                    });
+    split_product<4, 4>(row_of_hidden, TILE / 4, f, a.weights.net_1, 2 * f,
+                        [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            store4(d_input + (4 * g + r) * 2 * f + column, sum);
+                        });
     __syncthreads();
 
     // d V = d‖V‖·V/‖V‖ + d⟨V,U⟩·U, d U = a_μμ⊙d μ + d⟨V,U⟩·V with d⟨V,U⟩ = a_qμ⊙d q.
@@ -397,12 +406,13 @@ __device__ __forceinline__ void backward_tile(const BlockBackward<Stored>& a) {
     }
     __syncthreads();
 
-    tile_product<3>(mixed, 6 * f, 2 * f, TILE, 2 * f, a.weights.mix, f,
-                    [&](unsigned k, unsigned x, unsigned column, float4 sum) {
-                        if (k >= count) return;
-                        const float* d_mu = d_state + (k * 4 + 1 + x) * f + column;
-                        store4(a.d_middle + (row(k) * 4 + 1 + x) * f + column, add4(load4(d_mu), sum));
-                    });
+    split_product<6, 2>([&](unsigned g, unsigned r) { return mixed + (6 * g + r) * 2 * f; }, TILE / 2, 2 * f,
+                        a.weights.mix, f, [&](unsigned g, unsigned r, unsigned column, float4 sum) {
+                            const unsigned k = 2 * g + r / 3, x = r % 3;
+                            if (k >= count) return;
+                            const float* d_mu = d_state + (k * 4 + 1 + x) * f + column;
+                            store4(a.d_middle + (row(k) * 4 + 1 + x) * f + column, add4(load4(d_mu), sum));
+                        });
     for (unsigned item = threadIdx.x; item < count * f; item += blockDim.x) {
         const unsigned k = item / f, c = item % f;
         a.d_middle[row(k) * 4 * f + c] = d_state[k * 4 * f + c];

@@ -60,25 +60,53 @@ __device__ __forceinline__ void store_state2(Stored* row, unsigned f, const Stat
     for (unsigned d = 0; d < 3; ++d) store2(row + (1 + d) * f, state.mu[d]);
 }
 
+// Edges whose senders are loaded together. The edges of the next batch are loaded before those of this one are used, so a batch waits
+// once. Sums take the edges in their order.
+constexpr unsigned BATCH = 3;
+
+// The edges first, first + 1, … of a batch, none beyond `last`.
+__device__ __forceinline__ void load_edges(float4 (&edges)[BATCH], const float4* all, unsigned first, unsigned last) {
+#pragma unroll
+    for (unsigned k = 0; k < BATCH; ++k) edges[k] = __ldg(all + min(first + k, last));
+}
+
 // Adds to `state` the messages of the template to template atom i. `senders` and `filters` point at the thread's channel.
 template <class Stored>
 __device__ __forceinline__ void receive_from_template(State2& state, const TemplateEdges& graph, unsigned i,
                                                       const Stored* senders, const Stored* filters, unsigned filter_stride,
                                                       unsigned f) {
     unsigned e = graph.edge_starts[i];
+    const unsigned end = graph.edge_starts[i + 1];
+    if (e == end) return;
+    float4 next[BATCH];
+    load_edges(next, graph.edges, e, end - 1);
     for (unsigned g = graph.group_starts[i]; g < graph.group_starts[i + 1]; ++g) {
         const uint2 group = __ldg(graph.groups + g);
         float2 q = zero2(), radial[3] = {zero2(), zero2(), zero2()}, mu[3] = {zero2(), zero2(), zero2()};
-#pragma unroll 2
-        for (; e < group.y; ++e) {
-            const float4 edge = __ldg(graph.edges + e);
-            const Stored* x = senders + static_cast<u64>(__float_as_uint(edge.w)) * 5 * f;
-            const float2 x_radial = load2(x + f);
-            const float unit[3] = {edge.x, edge.y, edge.z};
-            add2(q, load2(x));
-            for (unsigned d = 0; d < 3; ++d) {
-                add_scaled2(radial[d], unit[d], x_radial);
-                add2(mu[d], load2(x + (2 + d) * f));
+        while (e < group.y) {
+            float2 x[BATCH][5];
+            float4 edge[BATCH];
+#pragma unroll
+            for (unsigned k = 0; k < BATCH; ++k) {
+                edge[k] = next[k];
+                const Stored* row = senders + static_cast<u64>(__float_as_uint(edge[k].w)) * 5 * f;
+#pragma unroll
+                for (unsigned part = 0; part < 5; ++part) x[k][part] = load2(row + part * f);
+            }
+            const unsigned first = e;
+            e = min(e + BATCH, group.y);
+            load_edges(next, graph.edges, e, end - 1);
+#pragma unroll
+            for (unsigned k = 0; k < BATCH; ++k) {
+                // An edge beyond the group counts nothing.
+                const float is_edge = first + k < group.y ? 1.0f : 0.0f;
+                const float unit[3] = {is_edge * edge[k].x, is_edge * edge[k].y, is_edge * edge[k].z};
+                add_scaled2(q, is_edge, x[k][0]);
+#pragma unroll
+                for (unsigned d = 0; d < 3; ++d) {
+                    add_scaled2(radial[d], unit[d], x[k][1]);
+                    add_scaled2(mu[d], is_edge, x[k][2 + d]);
+                }
             }
         }
         const Stored* w = filters + static_cast<u64>(group.x) * filter_stride;
@@ -97,17 +125,24 @@ template <class Stored>
 __device__ __forceinline__ void receive_over_free_edges(State2& state, const float4* edges, const unsigned* rows,
                                                         unsigned first, unsigned last, const Stored* senders,
                                                         const Stored* filters, unsigned filter_stride, unsigned f) {
-#pragma unroll 2
+    if (first == last) return;
+    float4 next = __ldg(edges + first);
+    unsigned next_row = __ldg(rows + first);
     for (unsigned e = first; e < last; ++e) {
-        const float4 edge = __ldg(edges + e);
+        const float4 edge = next;
         const Stored* x = senders + static_cast<u64>(__float_as_uint(edge.w)) * 5 * f;
-        const Stored* w = filters + static_cast<u64>(__ldg(rows + e)) * filter_stride;
-        const float2 radial = product2(load2(w + f), load2(x + f)), w_mu = load2(w + 2 * f);
+        const Stored* w = filters + static_cast<u64>(next_row) * filter_stride;
+        const float2 w_q = load2(w), w_radial = load2(w + f), w_mu = load2(w + 2 * f);
+        const float2 x_q = load2(x), x_radial = load2(x + f);
+        const float2 x_mu[3] = {load2(x + 2 * f), load2(x + 3 * f), load2(x + 4 * f)};
+        next = __ldg(edges + min(e + 1, last - 1));
+        next_row = __ldg(rows + min(e + 1, last - 1));
+        const float2 radial = product2(w_radial, x_radial);
         const float unit[3] = {edge.x, edge.y, edge.z};
-        add_product2(state.q, load2(w), load2(x));
+        add_product2(state.q, w_q, x_q);
         for (unsigned d = 0; d < 3; ++d) {
             add_scaled2(state.mu[d], unit[d], radial);
-            add_product2(state.mu[d], w_mu, load2(x + (2 + d) * f));
+            add_product2(state.mu[d], w_mu, x_mu[d]);
         }
     }
 }
@@ -139,19 +174,35 @@ __device__ __forceinline__ void gather_from_template(SentGradient2& sent, const 
                                                      const float* d_middle, const Stored* filters, unsigned filter_stride,
                                                      unsigned f, const Sender2& sender, float* d_filters) {
     unsigned e = graph.edge_starts[j];
+    const unsigned end = graph.edge_starts[j + 1];
+    if (e == end) return;
+    float4 next[BATCH];
+    load_edges(next, graph.edges, e, end - 1);
     for (unsigned g = graph.group_starts[j]; g < graph.group_starts[j + 1]; ++g) {
         const uint2 group = __ldg(graph.groups + g);
         // The edge from j to receiver i is the reverse of the one that j receives from i: its unit vector has the other sign.
         float2 q = zero2(), radial = zero2(), mu[3] = {zero2(), zero2(), zero2()};
-#pragma unroll 2
-        for (; e < group.y; ++e) {
-            const float4 edge = __ldg(graph.edges + e);
-            const State2 d = load_state2(d_middle + static_cast<u64>(__float_as_uint(edge.w)) * 4 * f, f);
-            const float unit[3] = {edge.x, edge.y, edge.z};
-            add2(q, d.q);
-            for (unsigned k = 0; k < 3; ++k) {
-                add_scaled2(radial, -unit[k], d.mu[k]);
-                add2(mu[k], d.mu[k]);
+        while (e < group.y) {
+            State2 d[BATCH];
+            float4 edge[BATCH];
+#pragma unroll
+            for (unsigned k = 0; k < BATCH; ++k) {
+                edge[k] = next[k];
+                d[k] = load_state2(d_middle + static_cast<u64>(__float_as_uint(edge[k].w)) * 4 * f, f);
+            }
+            const unsigned first = e;
+            e = min(e + BATCH, group.y);
+            load_edges(next, graph.edges, e, end - 1);
+#pragma unroll
+            for (unsigned k = 0; k < BATCH; ++k) {
+                const float is_edge = first + k < group.y ? 1.0f : 0.0f;
+                const float unit[3] = {is_edge * edge[k].x, is_edge * edge[k].y, is_edge * edge[k].z};
+                add_scaled2(q, is_edge, d[k].q);
+#pragma unroll
+                for (unsigned x = 0; x < 3; ++x) {
+                    add_scaled2(radial, -unit[x], d[k].mu[x]);
+                    add_scaled2(mu[x], is_edge, d[k].mu[x]);
+                }
             }
         }
         const Stored* w = filters + static_cast<u64>(group.x) * filter_stride;
@@ -173,19 +224,23 @@ template <class Stored>
 __device__ __forceinline__ void gather_over_free_edges(SentGradient2& sent, const float4* edges, const unsigned* rows,
                                                        unsigned first, unsigned last, const float* d_middle,
                                                        const Stored* filters, unsigned filter_stride, unsigned f) {
-#pragma unroll 2
+    if (first == last) return;
+    float4 next = __ldg(edges + first);
+    unsigned next_row = __ldg(rows + first);
     for (unsigned e = first; e < last; ++e) {
-        const float4 edge = __ldg(edges + e);
+        const float4 edge = next;
         const State2 d = load_state2(d_middle + static_cast<u64>(__float_as_uint(edge.w)) * 4 * f, f);
-        const Stored* w = filters + static_cast<u64>(__ldg(rows + e)) * filter_stride;
-        const float2 w_mu = load2(w + 2 * f);
+        const Stored* w = filters + static_cast<u64>(next_row) * filter_stride;
+        const float2 w_q = load2(w), w_radial = load2(w + f), w_mu = load2(w + 2 * f);
+        next = __ldg(edges + min(e + 1, last - 1));
+        next_row = __ldg(rows + min(e + 1, last - 1));
         const float unit[3] = {edge.x, edge.y, edge.z};
         float2 radial = zero2();
         for (unsigned k = 0; k < 3; ++k) {
             add_scaled2(radial, -unit[k], d.mu[k]);
             add_product2(sent.y[k], w_mu, d.mu[k]);
         }
-        add_product2(sent.q, load2(w), d.q);
-        add_product2(sent.radial, load2(w + f), radial);
+        add_product2(sent.q, w_q, d.q);
+        add_product2(sent.radial, w_radial, radial);
     }
 }
