@@ -30,22 +30,23 @@ __device__ __forceinline__ void send_species(const SpeciesForward<Stored>& a) {
     float* q = shared_memory<float>();  // [F]
     float* hidden = q + f;              // [F]
     float* x = hidden + f;              // [3F]
+    float* parts = x + 3 * f;           // [4·threads]
     for (unsigned c = threadIdx.x; c < f; c += blockDim.x) {
         q[c] = a.embedding[a.numbers[p] * f + c];
-        a.q[p * f + c] = q[c];
+        if (blockIdx.y == 0) a.q[p * f + c] = q[c];
     }
     __syncthreads();
-    tile_product<1>(q, f, 0, 1, f, a.context_1, f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+    row_product(q, f, a.context_1, f, parts, [&](unsigned column, float4 sum) {
         sum = add4(sum, load4(a.bias_1 + column));
-        store4(a.hidden + p * f + column, sum);
+        if (blockIdx.y == 0) store4(a.hidden + p * f + column, sum);
         store4(hidden + column, silu4(sum));
     });
     __syncthreads();
-    tile_product<1>(hidden, f, 0, 1, f, a.context_2, 3 * f, [&](unsigned, unsigned, unsigned column, float4 sum) {
-        store4(x + column, add4(sum, load4(a.bias_2 + column)));
-    });
+    row_product(hidden, f, a.context_2, 3 * f, parts,
+                [&](unsigned column, float4 sum) { store4(x + column, add4(sum, load4(a.bias_2 + column))); });
     __syncthreads();
-    for (unsigned i = 0; i < a.n_atoms; ++i) {
+    // Every block of a species makes the same senders, and writes those of its share of the atoms.
+    for (unsigned i = blockIdx.y; i < a.n_atoms; i += gridDim.y) {
         if (a.species_of[i] != p) continue;
         for (unsigned c = threadIdx.x; c < 5 * f; c += blockDim.x) {
             store1(a.senders[i * 5 * f + c], c < 2 * f ? x[c] : 0.0f);
@@ -54,7 +55,7 @@ __device__ __forceinline__ void send_species(const SpeciesForward<Stored>& a) {
     }
 }
 
-// Grid (P), 256 threads, 5·F floats of shared memory.
+// Grid (P, shares of the atoms), 256 threads, 5·F + 4·256 floats of shared memory.
 KERNEL(256, species_forward, SpeciesForward<float>) { send_species(arguments); }
 
 KERNEL(256, species_forward_mixed, SpeciesForward<Half>) { send_species(arguments); }
@@ -203,32 +204,57 @@ struct SpeciesBackward {
     unsigned n_atoms;
 };
 
-// Gradient of a species' senders and embedding. Grid (P), 256 threads, 5·F floats of shared memory.
+// Atoms whose gradients a thread has in flight.
+constexpr unsigned ATOMS = 4;
+
+// Gradient of a species' senders and embedding. Grid (P), 256 threads, 5·F + 4·256 floats of shared memory.
 KERNEL(256, species_backward, SpeciesBackward) {
     const SpeciesBackward& a = arguments;
-    const unsigned f = a.features, p = blockIdx.x;
+    const unsigned f = a.features, n = a.n_atoms, p = blockIdx.x;
     float* d_x = shared_memory<float>();  // [3F]
     float* d_hidden = d_x + 3 * f;        // [F]
     float* d_q = d_hidden + f;            // [F]
-    for (unsigned c = threadIdx.x; c < 3 * f; c += blockDim.x) {
-        float sum = 0.0f, sum_q = 0.0f;
-        for (unsigned i = 0; i < a.n_atoms; ++i) {
-            if (a.species_of[i] != p) continue;
-            if (c < 2 * f) sum += a.d_x[i * 2 * f + c];
-            if (c < f) sum_q += a.d_start[i * 4 * f + c];
+    float* parts = d_q + f;               // [4·threads]
+    // Four channels of d_x or of d q a thread, and a share of the atoms; then the shares in order.
+    const unsigned n_quads = 3 * f / 4, n_shares = blockDim.x / n_quads;
+    const unsigned share = threadIdx.x / n_quads, c = threadIdx.x % n_quads * 4;
+    if (share < n_shares) {
+        const bool is_x = c < 2 * f;
+        const float* row = is_x ? a.d_x + c : a.d_start + c - 2 * f;
+        const unsigned stride = (is_x ? 2 : 4) * f;
+        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        for (unsigned first = share; first < n; first += ATOMS * n_shares) {
+            float4 of_atom[ATOMS];
+            bool is_own[ATOMS];
+#pragma unroll
+            for (unsigned k = 0; k < ATOMS; ++k) {
+                const unsigned i = min(first + k * n_shares, n - 1);
+                is_own[k] = first + k * n_shares < n && __ldg(a.species_of + i) == p;
+                of_atom[k] = __ldg(reinterpret_cast<const float4*>(row + static_cast<u64>(i) * stride));
+            }
+#pragma unroll
+            for (unsigned k = 0; k < ATOMS; ++k) {
+                sum = is_own[k] ? add4(sum, of_atom[k]) : sum;
+            }
         }
-        d_x[c] = sum;
-        a.d_species_x[p * 3 * f + c] = sum;
-        if (c < f) d_q[c] = sum_q;
+        store4(parts + share * 3 * f + c, sum);
     }
     __syncthreads();
-    tile_product<1>(d_x, 3 * f, 0, 1, 3 * f, a.context_2, f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+    for (unsigned k = threadIdx.x; k < 3 * f; k += blockDim.x) {
+        float sum = 0.0f;
+        for (unsigned s = 0; s < n_shares; ++s) sum += parts[s * 3 * f + k];
+        d_x[k] = k < 2 * f ? sum : 0.0f;
+        a.d_species_x[p * 3 * f + k] = d_x[k];
+        if (k >= 2 * f) d_q[k - 2 * f] = sum;
+    }
+    __syncthreads();
+    row_product(d_x, 3 * f, a.context_2, f, parts, [&](unsigned column, float4 sum) {
         sum = silu_gradient4(sum, load4(a.hidden + p * f + column));
         store4(a.d_hidden + p * f + column, sum);
         store4(d_hidden + column, sum);
     });
     __syncthreads();
-    tile_product<1>(d_hidden, f, 0, 1, f, a.context_1, f, [&](unsigned, unsigned, unsigned column, float4 sum) {
+    row_product(d_hidden, f, a.context_1, f, parts, [&](unsigned column, float4 sum) {
         store4(a.d_embedding + a.numbers[p] * f + column, add4(sum, load4(d_q + column)));
     });
 }

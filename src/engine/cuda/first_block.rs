@@ -24,11 +24,21 @@ pub fn template_backward_shared_bytes(features: usize, n_filter_rows: usize) -> 
     FLOAT * FIRST_TEMPLATE_BACKWARD.warps() * n_filter_rows * 3 * features
 }
 
+/// Blocks of a species in `species_forward`: each writes its share of the atoms.
+const SHARES: usize = 16;
+
+/// Bytes of shared memory of a block of `species_forward` or `species_backward`, which has `threads` threads.
+fn species_shared_bytes(features: u32, threads: u32) -> usize {
+    FLOAT * (5 * features + 4 * threads) as usize
+}
+
 impl SpeciesForward {
     /// Queues it in `precision` for `n_species` species.
     pub fn launch(&self, stream: &Stream, precision: Storage, n_species: usize) -> Result<()> {
         let kernel = precision.kernel([SPECIES_FORWARD, SPECIES_FORWARD_MIXED]);
-        stream.launch(kernel, kernel.grid([n_species, 1], FLOAT * 5 * self.features as usize), self)
+        let shares = SHARES.min(self.n_atoms as usize);
+        let shared_bytes = species_shared_bytes(self.features, kernel.max_threads);
+        stream.launch(kernel, kernel.grid([n_species, shares], shared_bytes), self)
     }
 }
 
@@ -62,6 +72,7 @@ impl SpeciesBackward {
     /// Queues it for `n_species` species.
     pub fn launch(&self, stream: &Stream, n_species: usize) -> Result<()> {
         let kernel = SPECIES_BACKWARD;
-        stream.launch(kernel, kernel.grid([n_species, 1], FLOAT * 5 * self.features as usize), self)
+        let shared_bytes = species_shared_bytes(self.features, kernel.max_threads);
+        stream.launch(kernel, kernel.grid([n_species, 1], shared_bytes), self)
     }
 }
