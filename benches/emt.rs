@@ -11,7 +11,7 @@ use godiff::potential::{Emt, Potential};
 use godiff::system::{Structure, System};
 
 fn emt(criterion: &mut Criterion) {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let random: Vec<Structure> = all.into_iter().take(6).map(|reference| reference.structure).collect();
     let hexagon = common::read("configs/structures/pt7-hexagon-hcp.xyz").remove(0).structure;
     for (name, structures) in [("random Pt7", random), ("relaxed Pt7 island", vec![hexagon])] {

@@ -100,7 +100,8 @@ fn tolerances_fail_on_perturbed_and_negated_values() {
 /// With every number of fixed atoms, so that pairs within the template, across and among free atoms all carry weight.
 #[test]
 fn energies_and_forces_are_those_of_ase_and_of_the_cpu() {
-    for (path, asap_cutoff) in [("tests/fixtures/potentials.xyz", false), ("tests/fixtures/emt_asap_cutoff.xyz", true)]
+    for (path, asap_cutoff) in
+        [("tests/fixtures/potentials.xyz.gz", false), ("tests/fixtures/emt_asap_cutoff.xyz", true)]
     {
         let references = common::read(path);
         let references: Vec<_> = references.iter().filter(|r| !r.name.starts_with("LJ")).collect();
@@ -217,7 +218,7 @@ fn together_or_nowhere_is_as_on_the_cpu() {
 /// More sets of fixed atoms than are kept, in turn, and fixed atoms between the free ones.
 #[test]
 fn structures_of_any_kind_in_one_batch() {
-    let references = common::read("tests/fixtures/potentials.xyz");
+    let references = common::read("tests/fixtures/potentials.xyz.gz");
     let mut structures = Vec::new();
     for turn in 0..2 {
         for (k, reference) in references.iter().filter(|r| !r.name.starts_with("LJ")).enumerate().step_by(3) {

@@ -5,6 +5,7 @@
 
 mod reference;
 
+use flate2::read::GzDecoder;
 use godiff::diffusion::{
     AtomProcess, ReverseSchedule, Sde, basin_score_scale, centred_normals, forward_noise, limited_score_scale, prior,
     remove_centre, reverse_mean, reverse_step,
@@ -254,7 +255,8 @@ struct ReferenceGraph {
 /// Lists made with matscipy (tests/fixtures/README.md): every atom free, so every edge is found.
 #[test]
 fn graphs_of_an_independent_code() {
-    let all: Vec<ReferenceGraph> = serde_json::from_str(include_str!("fixtures/radius_graph.json")).unwrap();
+    let all: Vec<ReferenceGraph> =
+        serde_json::from_reader(GzDecoder::new(&include_bytes!("fixtures/radius_graph.json.gz")[..])).unwrap();
     for stream in streams() {
         for case in &all {
             let n = case.positions_angstrom.len();

@@ -160,7 +160,7 @@ fn energies_are_those_of_the_calculator() {
     let Some(python) = python() else { return };
     for potential in [EMT.to_owned(), format!("{EMT}\nworkers = 2\nbatch = 4")] {
         let place = Place::new(&python, &potential, SAMPLES);
-        let references = common::read("tests/fixtures/potentials.xyz");
+        let references = common::read("tests/fixtures/potentials.xyz.gz");
         let chosen: Vec<_> = references.iter().filter(|reference| !reference.name.starts_with("LJ")).collect();
         assert!(chosen.len() > 10);
         let frames: Vec<_> = chosen.iter().map(|reference| reference.structure.clone().into()).collect();

@@ -6,7 +6,7 @@ use godiff::engine::cpu::Cpu;
 use godiff::engine::cpu::simd::Real;
 use godiff::engine::{Engine, Loss, Weighting};
 use godiff::model::Layout;
-use reference::{Reference, assert_close, difference, flat, tolerance};
+use reference::{Reference, assert_close, difference, flat, probes, tolerance};
 
 const FILES: [&str; 3] =
     ["painn_mixed_small.safetensors", "painn_heptamer_full.safetensors", "painn_stepped_published.safetensors"];
@@ -49,12 +49,10 @@ fn gradients<T: Real>() {
             let mut n_compared = 0;
             for tensor in &Layout::new(&reference.setup.sizes).tensors {
                 let gradient = &found.gradient[tensor.range()];
-                match reference.get(&format!("grad.{name}.{}", tensor.name)) {
-                    Some(expected) => {
-                        assert_close(&format!("grad.{name}.{}", tensor.name), gradient, &expected, tolerance);
-                        n_compared += 1;
-                    }
-                    None => assert!(gradient.iter().all(|g| *g == 0.0), "{} has a gradient under {name}", tensor.name),
+                if reference.assert_gradient(name, &tensor.name, gradient, tolerance) {
+                    n_compared += 1;
+                } else {
+                    assert!(gradient.iter().all(|g| *g == 0.0), "{} has a gradient under {name}", tensor.name);
                 }
             }
             assert!(n_compared >= 36, "only {n_compared} gradients compared");
@@ -128,4 +126,15 @@ fn comparison_notices_errors() {
     assert!(difference(&[1.0, -2.0, -1e-8], &expected, 1e-9).is_some());
     assert!(difference(&[1.0, -2.0, f64::NAN], &expected, 1e-9).is_some());
     assert!(difference(&[1.0, -2.0], &expected, 1e-9).is_some());
+}
+
+/// Probes notice an error in any entry, however small a part of the gradient.
+#[test]
+fn probes_notice_errors() {
+    let mut gradient: Vec<f64> = (0..1000).map(|k| f64::from(k) * 1e-3 - 0.4).collect();
+    let (largest, sums) = probes(&gradient);
+    gradient[617] += 1e-6;
+    let (same, others) = probes(&gradient);
+    assert_eq!(largest, same);
+    assert!(sums.iter().zip(others).all(|(a, b)| ((a - b).abs() - 1e-6).abs() < 1e-12));
 }

@@ -1,6 +1,6 @@
 //! The built-in potentials against independent codes, finite differences, and themselves.
 //!
-//! `fixtures/potentials.xyz` comes with the project's reference data: energies and forces of ASE 3.29 (EMT with default
+//! `fixtures/potentials.xyz.gz` comes with the project's reference data: energies and forces of ASE 3.29 (EMT with default
 //! settings, and Lennard-Jones). `fixtures/emt_asap_cutoff.xyz` is written by `python/emt_asap_cutoff.py` with the same ASE.
 
 mod common;
@@ -52,7 +52,7 @@ fn tolerances_fail_on_perturbed_and_negated_values() {
 
 #[test]
 fn emt_agrees_with_ase() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let emt: Vec<&Reference> = all.iter().filter(|reference| !reference.name.starts_with("LJ")).collect();
     assert_eq!(emt.len(), 28);
     let potential = Emt::new(false);
@@ -74,7 +74,7 @@ fn emt_agrees_with_ase_under_the_asap_cutoff() {
 
 #[test]
 fn lennard_jones_agrees_with_ase() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let lj: Vec<&Reference> = all.iter().filter(|reference| reference.name.starts_with("LJ")).collect();
     assert_eq!(lj.len(), 3);
     let settings = LennardJonesSettings { cutoff_angstrom: Some(50.0), ..LennardJonesSettings::default() };
@@ -100,7 +100,8 @@ fn system_of(structure: &Structure, n_template: usize) -> System {
 #[test]
 fn the_kept_share_of_a_template_changes_nothing() {
     let mut n_checked = 0;
-    for (path, asap_cutoff) in [("tests/fixtures/potentials.xyz", false), ("tests/fixtures/emt_asap_cutoff.xyz", true)]
+    for (path, asap_cutoff) in
+        [("tests/fixtures/potentials.xyz.gz", false), ("tests/fixtures/emt_asap_cutoff.xyz", true)]
     {
         for reference in common::read(path) {
             let n = reference.structure.numbers.len();
@@ -119,7 +120,7 @@ fn the_kept_share_of_a_template_changes_nothing() {
 
 #[test]
 fn a_moved_template_is_computed_whole() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let mut structure = all[0].structure.clone();
     let emt = Emt::with_system(false, &system_of(&structure, 72)).unwrap();
     structure.positions[3][2] += 0.05;
@@ -165,7 +166,7 @@ fn force_error(structure: &Structure, evaluate: impl Fn(&Structure) -> Evaluatio
 
 #[test]
 fn forces_are_minus_the_gradient() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let named = |name: &str| &all.iter().find(|r| r.name.starts_with(name)).unwrap().structure;
     for name in ["alloy Pt-Ni-Pd", "triclinic", "CO on Cu(111)", "light atoms", "primitive bulk"] {
         for asap_cutoff in [false, true] {
@@ -294,7 +295,7 @@ fn answers(potential: &dyn Potential, structures: &[Structure]) -> (Vec<Evaluati
 
 #[test]
 fn batches_do_not_depend_on_threads_and_come_in_chunks() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let emt = Emt::with_system(false, &system_of(&all[0].structure, 72)).unwrap();
     let structures: Vec<Structure> = (0..150).map(|k| all[k % 20].structure.clone()).collect();
     let one_by_one: Vec<Evaluation> = structures.iter().map(|s| emt.energy_and_forces(s).unwrap()).collect();

@@ -96,7 +96,7 @@ fn icosahedron_of_13_lennard_jones_atoms() {
 /// Random islands, as a random structure search would start them: lock-step changes nothing.
 #[test]
 fn side_by_side_is_the_same_as_alone() {
-    let all = common::read("tests/fixtures/potentials.xyz");
+    let all = common::read("tests/fixtures/potentials.xyz.gz");
     let starts: Vec<Structure> = all[..6].iter().map(|reference| shaken(&reference.structure, 7, 0.0, 0)).collect();
     let emt = emt_for(&starts[0]);
     let settings = RelaxSettings { max_steps: 300, ..RelaxSettings::default() };

@@ -9,7 +9,7 @@ from pathlib import Path
 from ase.calculators.emt import EMT
 from ase.io import read
 
-structures = read(Path(__file__).parents[2] / "tests" / "fixtures" / "potentials.xyz", ":6")
+structures = read(Path(__file__).parents[2] / "tests" / "fixtures" / "potentials.xyz.gz", ":6")
 calculator = EMT()
 times = []
 for repeat in range(30):

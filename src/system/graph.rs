@@ -71,6 +71,7 @@ pub fn radius_graph(cell: &Cell, positions: &[Vec3], cutoff: f64) -> Vec<Edge> {
 mod tests {
     use super::super::vector::{add, combine, norm};
     use super::*;
+    use flate2::read::GzDecoder;
     use proptest::prelude::*;
 
     #[derive(serde::Deserialize)]
@@ -86,7 +87,9 @@ mod tests {
     /// Lists made with matscipy and checked against ASE's own (tests/fixtures/README.md).
     #[test]
     fn reference_lists_are_reproduced() {
-        let all: Vec<Reference> = serde_json::from_str(include_str!("../../tests/fixtures/radius_graph.json")).unwrap();
+        let all: Vec<Reference> =
+            serde_json::from_reader(GzDecoder::new(&include_bytes!("../../tests/fixtures/radius_graph.json.gz")[..]))
+                .unwrap();
         assert_eq!(all.len(), 10);
         for case in all {
             let cell = Cell { vectors: case.cell_angstrom, periodic: case.pbc };

@@ -3,9 +3,11 @@
 // Each test and bench uses its own part.
 #![allow(dead_code)]
 
+use std::fs::File;
 use std::path::Path;
 
-use godiff::system::xyz::{Value, read_frames};
+use flate2::read::GzDecoder;
+use godiff::system::xyz::{Value, parse_frames, read_frames};
 use godiff::system::{Structure, Vec3};
 
 /// A structure and its reference values.
@@ -22,7 +24,14 @@ pub struct Reference {
 
 /// Reads an extended XYZ file of this repository (path relative to its root).
 pub fn read(path: &str) -> Vec<Reference> {
-    let frames = read_frames(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let frames = match path.extension() {
+        Some(extension) if extension == "gz" => {
+            let text = std::io::read_to_string(GzDecoder::new(File::open(&path).unwrap())).unwrap();
+            parse_frames(&text, &path).unwrap()
+        }
+        _ => read_frames(&path).unwrap(),
+    };
     let reference = |frame: godiff::system::xyz::Frame| Reference {
         name: match frame.info("name") {
             Some(Value::Text(name)) => name.clone(),

@@ -529,7 +529,7 @@ pub fn pickle() -> Parser {
 
 /// Structures that clients are asked for.
 fn questions() -> Vec<Structure> {
-    let mut structure = read_frames(&root().join("tests/fixtures/potentials.xyz")).unwrap().remove(0).structure;
+    let mut structure = read_frames(&root().join("tests/fixtures/emt_asap_cutoff.xyz")).unwrap().remove(0).structure;
     structure.forces = None;
     vec![structure; 3]
 }

@@ -1,6 +1,6 @@
 """Writes tests/fixtures/emt_asap_cutoff.xyz: energies and forces of ASE's EMT with asap_cutoff=True (made with ASE 3.29).
 
-    python tests/python/emt_asap_cutoff.py tests/fixtures/potentials.xyz tests/fixtures/emt_asap_cutoff.xyz
+    python tests/python/emt_asap_cutoff.py tests/fixtures/potentials.xyz.gz tests/fixtures/emt_asap_cutoff.xyz
 """
 
 import sys

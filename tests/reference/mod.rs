@@ -40,20 +40,20 @@ pub mod tolerance {
     pub const ADAMW_OF_RATE: f64 = 0.2;
 }
 
-/// The contents of the file `name` in tests/fixtures, else in `GODIFF_REFERENCE_DIR`; `None`, said on stderr, where neither has it.
+/// The contents of the file `name` in `GODIFF_REFERENCE_DIR`, else in tests/fixtures; `None`, said on stderr, where neither has it.
 pub fn reference_file(name: &str) -> Option<Vec<u8>> {
-    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.gz"));
-    if let Ok(file) = File::open(fixture) {
-        let mut bytes = Vec::new();
-        GzDecoder::new(file).read_to_end(&mut bytes).expect("a fixture in gzip");
-        return Some(bytes);
-    }
     let shared = std::env::var_os("GODIFF_REFERENCE_DIR").map(|dir| PathBuf::from(dir).join(name));
-    let Some(path) = shared.filter(|path| path.is_file()) else {
+    if let Some(path) = shared.filter(|path| path.is_file()) {
+        return Some(std::fs::read(path).expect("readable reference"));
+    }
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.gz"));
+    let Ok(file) = File::open(fixture) else {
         eprintln!("skipped: {name} is not here; set GODIFF_REFERENCE_DIR to the folder that holds it");
         return None;
     };
-    Some(std::fs::read(path).expect("readable reference"))
+    let mut bytes = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut bytes).expect("a fixture in gzip");
+    Some(bytes)
 }
 
 /// Asserts that `found` equals `expected` within `tolerance` times the largest expected entry.
@@ -173,6 +173,26 @@ impl Reference {
         tensor(&self.bytes, name)
     }
 
+    /// Asserts that `found` is the gradient of `tensor` under `loss` within `tolerance`; false if the reference has none.
+    pub fn assert_gradient(&self, loss: &str, tensor: &str, found: &[f64], tolerance: f64) -> bool {
+        let name = format!("{loss}.{tensor}");
+        if let Some(expected) = self.get(&format!("grad.{name}")) {
+            assert_close(&format!("grad.{name}"), found, &expected, tolerance);
+            return true;
+        }
+        let Some(expected) = self.get(&format!("probe.{name}")) else { return false };
+        let [bound, sum_bound] = [1.0, (found.len() as f64).sqrt()].map(|n| n * tolerance * expected[0]);
+        let (largest, sums) = probes(found);
+        for (what, bound, found, expected) in
+            [("largest", bound, &[largest][..], &expected[..1]), ("sums", sum_bound, &sums, &expected[1..])]
+        {
+            if let Some(message) = difference_within(found, expected, bound + f64::MIN_POSITIVE) {
+                panic!("probe.{name}, {what}: {message}");
+            }
+        }
+        true
+    }
+
     /// Target forces of the free atoms.
     pub fn force_target(&self) -> Option<Vec<Vec<Vec3>>> {
         let (n, t) = (self.setup.system.n_atoms(), self.setup.system.n_template());
@@ -189,6 +209,23 @@ impl Reference {
     pub fn state(&self) -> ModelState {
         fresh_state(self.parameters.clone(), &self.setup)
     }
+}
+
+/// What stands for a gradient in the fixture (tests/python/probe_gradients.py): its largest magnitude, and eight sums of its entries
+/// with signs, so that an error in any entry changes all sums.
+pub fn probes(gradient: &[f64]) -> (f64, [f64; 8]) {
+    let word = |k: usize| {
+        let z = (k as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    };
+    let mut sums = [0.0; 8];
+    for (k, x) in gradient.iter().enumerate() {
+        let signs = word(k);
+        sums.iter_mut().enumerate().for_each(|(j, sum)| *sum += if signs >> j & 1 == 1 { -x } else { *x });
+    }
+    (largest(gradient), sums)
 }
 
 /// `parameters` with a fresh optimiser.
