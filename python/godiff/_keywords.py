@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,17 @@ from godiff._calculator import Evaluate, potential_of
 Config = str | os.PathLike[str] | Mapping[str, Any] | None
 
 
-def settings(config: Config, calculator: Any, keys: Mapping[str, Any]) -> _core.Settings:
-    """The settings of a configuration (file or sections), changed by `keys`, with a calculator if one is given."""
+def settings(
+    config: Config,
+    calculator: Any,
+    keys: Mapping[str, Any],
+    preset: str | None = None,
+    heard: Callable[[str], object] | None = None,
+) -> _core.Settings:
+    """The settings of a configuration (file or sections), changed by `keys`, with a calculator if one is given.
+
+    With a `preset` the library chooses what `config` and `keys` leave open; `heard` hears how.
+    """
     base: str | None = None
     given: dict[str, Any] = {}
     if isinstance(config, Mapping):
@@ -38,7 +47,14 @@ def settings(config: Config, calculator: Any, keys: Mapping[str, Any]) -> _core.
                 '"ase.calculators.emt:EMT", with its arguments in arguments={…}'
             )
     _follow_constraints(given)
-    return read(base, given, evaluate)
+    if preset is None:
+        return read(base, given, evaluate)
+    if preset != "auto":
+        raise ValueError(f'there is no preset "{preset}"; write preset="auto", or leave it out')
+    if base is not None:
+        raise ValueError("a preset chooses a configuration, and a file is one; leave one of them out")
+    with tempfile.TemporaryDirectory(prefix="godiff-") as folder:
+        return _core.chosen(_Plain(Path(folder)).table(given), os.getcwd(), evaluate, heard)
 
 
 def read(base: str | os.PathLike[str] | None, given: Mapping[str, Any], evaluate: Evaluate | None) -> _core.Settings:

@@ -25,6 +25,7 @@ def search(
     confinement: Any = None,
     seeds: Any = None,
     seed_structures: Any = None,
+    preset: str | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -46,6 +47,8 @@ def search(
     seeds: numbers such as range(4), for a run with each, `jobs` at a time, whose `n_relaxed` lowest structures are relaxed and
         compared. A dictionary is the section [seeds].
     seed_structures: structures of your own that the search begins with.
+    preset: "auto" chooses all that is not given, as `godiff init` does: from the template, the free atoms and the energies of a few
+        placed structures.
     out: the folder, `runs/…` with the next free number if left out. With `resume`, the run there is continued.
     device: auto, cpu, cpu-f64 or cuda[:INDEX].
     callback: hears every event of `godiff search --json` as a dictionary. Without one a progress bar or lines are shown, unless
@@ -61,8 +64,8 @@ def search(
     if seed_structures is not None:
         keys["seeds"] = {"structures": seed_structures}
     keys |= {"template": template, "free": free, "confinement": confinement}
-    ready = settings(config, calculator, keys)
     name, heard = _name(config, free), listener(callback, progress)
+    ready = settings(config, calculator, keys, preset, heard)
     if seeds is None:
         folder, _ = _core.search(ready, "search", _path(out), name, resume, device, False, heard)
         return Run(folder, calculator)

@@ -35,6 +35,7 @@ fn _core(module: &Bound<PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(program, module)?)?;
     module.add_function(wrap_pyfunction!(start_threads, module)?)?;
     module.add_function(wrap_pyfunction!(runs::keys, module)?)?;
+    module.add_function(wrap_pyfunction!(runs::chosen, module)?)?;
     module.add_function(wrap_pyfunction!(runs::search, module)?)?;
     module.add_function(wrap_pyfunction!(runs::search_seeds, module)?)?;
     module.add_function(wrap_pyfunction!(runs::benchmark, module)?)?;

@@ -10,6 +10,7 @@ use godiff::job::{Folder, Job, compare_seeds, prepare, seeds_folder};
 use godiff::minima::{Source, Tolerances, distinct, relaxed};
 use godiff::potential::relax::RelaxSettings;
 use godiff::potential::{self, Given, PotentialSettings};
+use godiff::preset::{Means, choose};
 use godiff::report::{write_after_benchmark, write_after_run};
 use godiff::run::{Reporter, RunDirectory};
 use godiff::system::xyz::Frame;
@@ -50,6 +51,36 @@ impl Settings {
     fn to_toml(&self) -> String {
         self.0.to_toml()
     }
+}
+
+/// The configuration that is chosen for `keywords`, with these in place of its values. `on_event` hears how it was chosen.
+#[pyfunction]
+#[pyo3(signature = (keywords, folder, calculator, on_event))]
+pub fn chosen(
+    py: Python,
+    keywords: &Bound<PyDict>,
+    folder: PathBuf,
+    calculator: Option<Py<PyAny>>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Settings> {
+    let keywords = table(keywords)?;
+    let calculator = calculator.map(given);
+    let settings = work(py, on_event, move |desk| -> Result<config::Settings> {
+        let say = desk.say();
+        let tell = |text: &str| say(serde_json::json!({ "event": "message", "text": text }).to_string());
+        let give = |potential: &mut PotentialSettings| {
+            if let Some(calculator) = &calculator {
+                potential.give(calculator.clone());
+            }
+        };
+        let means = Means { interrupted: &desk.interrupted, tell: &tell, give: &give };
+        let preset = choose(keywords.clone(), &folder, &means)?;
+        preset.notes.iter().for_each(|note| tell(note));
+        let mut settings = preset.with(&keywords, &folder)?;
+        give(&mut settings.sections.potential);
+        Ok(settings)
+    })?;
+    settings.map(Settings).map_err(raised)
 }
 
 /// The calculator that calls `function`.

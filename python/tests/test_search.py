@@ -67,6 +67,38 @@ def test_the_program_does_the_same_run(task, tmp_path):
     same_run(tmp_path / "python", tmp_path / "program")
 
 
+def test_a_preset_is_the_choice_of_the_program(slab, tmp_path):
+    """`preset="auto"` is `godiff init`; keywords are stronger; a calculator object leads to the same choice."""
+    events = []
+    shorter = {"iterations": 2, "samples_per_iteration": 16, "training": {"steps_per_iteration": 5}}
+    task = {"template": slab, "free": "Cu2", "preset": "auto"}
+    run = godiff.search(calculator="emt", out=tmp_path / "python", callback=events.append, **task, **shorter)
+    said = [event["text"] for event in events if event["event"] == "message"]
+    assert any("evaluations of the potential chose the temperatures" in text for text in said), said
+    slab.write(tmp_path / "slab.xyz")
+    program("init", "slab.xyz", "Cu2", "--potential", "emt", cwd=tmp_path)
+    config = tmp_path / "search.toml"
+    text = config.read_text()
+    assert "iterations = 20 " in text and "steps_per_iteration = 100 " in text
+    config.write_text(text.replace("iterations = 20 ", "iterations = 2 ").replace("n = 100 ", "n = 5 "))
+    program("search", config, "--out", tmp_path / "program", "--quiet")
+    same_run(tmp_path / "python", tmp_path / "program")
+
+    other = godiff.search(calculator=EMT(), out=tmp_path / "object", progress=False, **task, **shorter)
+    temperatures = [line for line in run.config.splitlines() if line.startswith("kt_")]
+    assert temperatures == [line for line in other.config.splitlines() if line.startswith("kt_")]
+    mine = godiff.search(calculator="emt", out=tmp_path / "mine", progress=False, kt_initial_ev=0.3, **task, **shorter)
+    assert "kt_initial_ev = 0.3\n" in mine.config
+    for wrong, sentence in (
+        ({"preset": "best"}, 'there is no preset "best"'),
+        ({"config": config}, "a file is one"),
+        ({"free": "Xx"}, "Xx"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            godiff.search(calculator="emt", out=tmp_path / "wrong", **task | wrong)
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_python_extends_runs_of_the_program_and_the_other_way_round(task, tmp_path):
     whole = godiff.search(calculator="emt", out=tmp_path / "whole", **task | {"kt_initial_ev": 0.1})
     short = task | {"iterations": 2, "kt_initial_ev": 0.1}
