@@ -43,7 +43,8 @@ fn built_with_nvrtc() -> bool {
 
 // ---- All kernels of the engine ----
 
-/// One step on both losses with `batch` structures, watched by both stopping rules in turn if `stops`, then two guided samples.
+/// One step on both losses with `batch` structures, watched by both stopping rules in turn and with a readout if `stops`, then two
+/// guided samples.
 fn train_and_sample(setup: &Setup, batch: u32, stops: bool) {
     let rule = |consensus| StoppingRule { consensus, free_steps: 0, patience: 1, drop: 0.5 };
     let rules = [Consensus::Momentum, Consensus::Halves].map(|consensus| Some(rule(consensus)));
@@ -57,10 +58,16 @@ fn train_and_sample_with(stop: Option<StoppingRule>, setup: &Setup, batch: u32) 
     setup.training.batch = batch as usize;
     setup.training.stop = stop;
     setup.reverse.steps = 2;
+    let mut labels = vec![];
+    if let (Some(guidance), true) = (&mut setup.guidance, stop.is_some()) {
+        guidance.energy_weight = 2.0;
+        labels = vec![-0.5, 0.0, 1.5];
+    }
     let mut engine = Cuda::new(&Device::open(BOTH).unwrap(), &setup).unwrap();
     engine.restore(&random_state(&setup, 4)).unwrap();
     let system = &setup.system;
-    let forces = ForceSet { positions: prior_structures(system, 3, 8), forces: random_vectors(system, 3, 9) };
+    let (positions, forces) = (prior_structures(system, 3, 8), random_vectors(system, 3, 9));
+    let forces = ForceSet { positions, forces, labels };
     let set = TrainingSet {
         positions: prior_structures(system, 3, 7),
         weights: vec![0.5, 1.0, 1.5],
@@ -68,6 +75,8 @@ fn train_and_sample_with(stop: Option<StoppingRule>, setup: &Setup, batch: u32) 
         targets: Default::default(),
     };
     engine.train(STREAM, &set, 1, &mut |_| Ok(())).unwrap();
+    let readouts = engine.readout(&set.positions).unwrap().unwrap();
+    assert!(readouts.iter().all(|x| x.is_finite()));
     let samples = engine.sample(STREAM, 0..2, Sampler::Guided, &mut |_| Ok(())).unwrap();
     assert!(samples.iter().flatten().flatten().all(|x| x.is_finite()));
 }

@@ -239,7 +239,7 @@ fn a_trained_readout_tells_energies() {
     let after = wrong(&mut engine);
     assert!(after < 0.1 * before, "{before} {after}");
     let whole = engine.readout(&at).unwrap().unwrap();
-    let single: Vec<f64> = at.iter().map(|at| engine.readout(&[at.clone()]).unwrap().unwrap()[0]).collect();
+    let single: Vec<f64> = at.iter().map(|at| engine.readout(std::slice::from_ref(at)).unwrap().unwrap()[0]).collect();
     assert_eq!(whole, single);
     let mut forceless = setup.clone();
     (forceless.guidance, forceless.sizes.force_head) = (None, false);
