@@ -22,9 +22,9 @@ pub struct Recipe {
     pub relax_steps: usize,
 }
 
-/// The recipe of docs/results/configs/pt-heptamer-hops-forces.toml.
+/// The recipe of configs/tasks.
 pub const HOPS: Recipe = Recipe {
-    source: "docs/results/clock.md",
+    source: "docs/results/tasks.md",
     features: 32,
     blocks: 3,
     samples: 16,

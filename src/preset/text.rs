@@ -151,6 +151,8 @@ fn training(page: &mut Page, recipe: &Recipe, lengths: Option<Lengths>) {
     page.section("proposals", "");
     page.key("relax_steps", recipe.relax_steps, "steps of a sample on the learned forces, before it is evaluated");
     page.key("hop_share", "1.0", "all samples but the first start from low known structures");
+    page.key("hop_parents", "\"basins\"", "different ones, however low kT is");
+    page.key("hop_moves", "\"learned\"", "kinds of hops share the samples by what has paid");
     if let Some(lengths) = lengths {
         page.key("hop_angstrom", format!("{:.2}", lengths.hop()), "half a bond of the potential");
         placement(page, lengths);
