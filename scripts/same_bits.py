@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROWS = "SELECT unique_id, positions, energy, forces, json_extract(key_value_pairs, '$.kt_ev'), json_extract(key_value_pairs, '$.status') FROM systems ORDER BY id"
-CONFIGS = ["configs/smoke.toml", "configs/pt-adatom.toml", "configs/pt-heptamer-hops.toml", "configs/lj13.toml:basin-hopping"]
+CONFIGS = ["configs/smoke.toml", "configs/pt-adatom.toml", "docs/results/configs/pt-heptamer-hops-500.toml", "configs/lj13.toml:basin-hopping"]
 SEED = "3"
 
 

@@ -226,6 +226,34 @@ fn configurations_exist() {
 }
 
 /// The table of commands in the README has a row for each.
+/// The tasks show how far one choice carries: only system, potential, target, budget and temperatures differ.
+#[test]
+fn all_tasks_have_the_same_settings() {
+    let mut all: Vec<(PathBuf, Table)> = Vec::new();
+    for entry in fs::read_dir(root().join("configs/tasks")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        Settings::load(&path).unwrap();
+        let mut table: Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        let own = ["system", "potential", "target", "placement", "basin_hopping", "evolution", "random_search"];
+        own.into_iter().for_each(|section| drop(table.remove(section)));
+        let search = table["search"].as_table_mut().unwrap();
+        for key in ["iterations", "kt_initial_ev", "kt_final_ev"] {
+            assert!(search.remove(key).is_some(), "{key} in {}", path.display());
+        }
+        all.push((path, table));
+    }
+    assert!(all.len() >= 12, "{}", all.len());
+    let (_, first) = &all[0];
+    all.iter().for_each(|(path, table)| assert_eq!(table, first, "{}", path.display()));
+    let hops: Table = read("configs/pt-heptamer-hops.toml").parse().unwrap();
+    for section in ["model", "training", "guidance", "proposals"] {
+        assert_eq!(hops[section], first[section], "{section}");
+    }
+}
+
 #[test]
 fn the_readme_lists_every_command() {
     let readme = read("README.md");
