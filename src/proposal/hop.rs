@@ -87,7 +87,10 @@ impl<'a> Hop<'a> {
     fn start(&mut self, round: &Round, index: usize, attempt: usize) -> Result<FreePositions> {
         if self.from.is_empty() {
             self.drawn.insert(index, Origin::Placed);
-            return self.placed(round, index, attempt);
+            // Not one of the first round's numbers, which are below 2^32.
+            let (copy, index) = (index as u64 / MOST_SAMPLES as u64, index as u64 % MOST_SAMPLES as u64);
+            let number = copy << 56 | round.stream.iteration << 32 | (attempt as u64) << 24 | index;
+            return self.placement.structure(number);
         }
         let mut random = self.random(round, index, attempt);
         let from = &self.from[weighted(&mut random, &self.weights)];
@@ -99,8 +102,6 @@ impl<'a> Hop<'a> {
         let kind = kind.map_or(Origin::Shake, |&(kind, _)| kind);
         let moved = match kind {
             Origin::Exchange => exchange(system, from, &mut random),
-            // A lone atom has no other one to be put next to, and shaking alone would keep it where it is.
-            Origin::Relocate if system.groups().len() == 1 => self.placed(round, index, attempt).ok(),
             Origin::Relocate => relocate(&self.placement, from, &mut random),
             Origin::Splice => self.spliced(from, &mut random),
             Origin::Symmetrise => symmetrise(system, from, &mut random),
@@ -111,14 +112,6 @@ impl<'a> Hop<'a> {
         let start = moved.unwrap_or_else(|| shake(system, from, reach, shortest, &mut random));
         self.drawn.insert(index, kind);
         Ok(start)
-    }
-
-    /// Atoms placed at random, n × 3, Å.
-    fn placed(&self, round: &Round, index: usize, attempt: usize) -> Result<FreePositions> {
-        // Not one of the first round's numbers, which are below 2^32.
-        let (copy, index) = (index as u64 / MOST_SAMPLES as u64, index as u64 % MOST_SAMPLES as u64);
-        let number = copy << 56 | round.stream.iteration << 32 | (attempt as u64) << 24 | index;
-        self.placement.structure(number)
     }
 
     /// `first` spliced with another parent, drawn with its weight; `None` if atoms came too close in every attempt.
@@ -265,10 +258,7 @@ mod tests {
     use super::*;
     use crate::engine::RandomStream;
     use crate::system::vector::sub;
-    use crate::system::{Cell, Vec3};
     use std::path::Path;
-
-    const BOX: [Vec3; 3] = [[20.0, 0.0, 0.0], [0.0, 20.0, 0.0], [0.0, 0.0, 20.0]];
 
     fn tetramer() -> Settings {
         let folder = tempfile::TempDir::new().unwrap();
@@ -310,19 +300,6 @@ mod tests {
         assert!((0.68..0.82).contains(&share), "{share}");
         assert_eq!(first, starts(1));
         assert_ne!(first, starts(2));
-    }
-
-    /// A lone atom reaches places that shaking does not.
-    #[test]
-    fn a_lone_atom_is_placed_anew() {
-        let mut settings = tetramer();
-        settings.system = System::new(None, "Pt", None, Some(Cell { vectors: BOX, periodic: [true; 3] })).unwrap();
-        let mut hop = Hop::new(&settings);
-        (hop.from, hop.weights) = (vec![vec![[10.0; 3]]], vec![1.0]);
-        let far = |start: &FreePositions| (0..3).any(|k| (start[0][k] - 10.0).abs() > 1.5);
-        let n_far = (0..200).filter(|&sample| far(&hop.start(&round(1), sample, 0).unwrap())).count();
-        assert!((60..140).contains(&n_far), "{n_far}");
-        assert_eq!(hop.start(&round(1), 3, 0).unwrap(), hop.start(&round(1), 3, 0).unwrap());
     }
 
     #[test]
