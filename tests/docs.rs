@@ -225,7 +225,6 @@ fn configurations_exist() {
     assert!(n_names >= 30, "{n_names} names");
 }
 
-/// The table of commands in the README has a row for each.
 /// The tasks show how far one choice carries: only system, potential, target, budget and temperatures differ.
 #[test]
 fn all_tasks_have_the_same_settings() {
@@ -254,6 +253,7 @@ fn all_tasks_have_the_same_settings() {
     }
 }
 
+/// The table of commands in the README has a row for each.
 #[test]
 fn the_readme_lists_every_command() {
     let readme = read("README.md");

@@ -26,8 +26,7 @@ pub struct GuidanceSection {
     /// λ_E, the weight of the energies relative to the forces that the force head learns; 0: it learns no energies.
     #[serde(skip_serializing_if = "is_zero")]
     pub energy_weight: f64,
-    /// Energies this far above the first round's lowest, eV, and lower ones are learned as they are; higher ones by their
-    /// logarithm.
+    /// Energies this far above the lowest known one, eV, are learned about as they are; higher ones by their logarithm.
     #[serde(skip_serializing_if = "is_one")]
     pub energy_unit_ev: f64,
 }
