@@ -31,6 +31,7 @@ use crate::archive::{Counts, Entry};
 use crate::config::Settings;
 use crate::engine::{Engine, ModelState};
 use crate::error::{Error, Result};
+use crate::minima::Comparison;
 use crate::model::{Layout, ModelFile, Precision, Transferred, initial_parameters};
 use crate::potential::Potential;
 use crate::proposal::{Proposals, add_batch, registered, share_out};
@@ -44,6 +45,7 @@ use lesson::{Boltzmann, Lesson, Taught};
 use plan::{Adaptive, Annealing, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -65,6 +67,8 @@ struct Loop<'a> {
     plan: Box<dyn Plan + 'a>,
     proposals: Proposals<'a>,
     lesson: Box<dyn Lesson + 'a>,
+    /// Tells candidates apart; made when the first round is screened.
+    comparison: OnceLock<Comparison>,
     /// Candidates for every sample of the present round that is screened.
     n_candidates: usize,
     /// Pairs of elements that the user knows to come too close.
@@ -103,6 +107,7 @@ impl<'a> Search<'a> {
             plan,
             proposals: registered(settings),
             lesson: Box::new(Boltzmann::new(settings)),
+            comparison: OnceLock::new(),
             n_candidates: 1,
             told: BTreeSet::new(),
         };
@@ -192,7 +197,7 @@ impl Loop<'_> {
 
     /// Draws, evaluates and records the samples of `round` that the archive does not hold yet.
     fn draw_and_evaluate(&mut self, session: &mut Session, round: &Round, seconds: &mut PhaseSeconds) -> Result<()> {
-        let Loop { settings, engine, history, proposals, n_candidates, .. } = self;
+        let Loop { settings, engine, history, proposals, comparison, n_candidates, .. } = self;
         let reporter = session.reporter;
         let n_at_once = session.potential.n_at_once();
         let ranges: Vec<_> = stretches(round, proposals)
@@ -207,7 +212,8 @@ impl Loop<'_> {
         let screening = screening(settings, round, history);
         *n_candidates = screening.map_or(1, |(screening, _)| screening.n_candidates());
         let engine = engine.as_mut();
-        let mut drawing = Drawing { settings, engine, proposals, reporter, round, screening, chosen: BTreeMap::new() };
+        let chosen = BTreeMap::new();
+        let mut drawing = Drawing { settings, engine, proposals, reporter, round, screening, comparison, chosen };
         let (recorded, outcome) =
             session.evaluate(round, seconds, &mut |sender, stop| drawing.draw(&ranges, &sender, stop));
         history.recorded(recorded);

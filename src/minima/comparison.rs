@@ -7,7 +7,7 @@
 
 use super::symmetry::{Operation, operations};
 use crate::system::vector::sub;
-use crate::system::{Images, Structure, Vec3};
+use crate::system::{Images, Structure, System, Vec3};
 
 /// How far, Å, a template may be from its symmetry.
 const TEMPLATE_TOLERANCE: f64 = 0.01;
@@ -70,6 +70,14 @@ impl Comparison {
             endless: cell.periodic.contains(&true),
             operations: operations(cell, &template_numbers, &template_positions, TEMPLATE_TOLERANCE),
         }
+    }
+
+    /// Prepares comparisons of structures of `system`. They depend on its template, elements and cell, not on where free atoms are.
+    ///
+    /// # Panics
+    /// As [`Comparison::new`].
+    pub fn of_system(system: &System) -> Self {
+        Comparison::new(&system.structure(&vec![[0.0; 3]; system.n_free()]))
     }
 
     /// The part of `structure` that is compared.

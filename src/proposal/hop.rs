@@ -60,8 +60,6 @@ pub struct Hop<'a> {
 impl<'a> Hop<'a> {
     /// For the section `[proposals]` of `settings`.
     pub fn new(settings: &'a Settings) -> Self {
-        // The comparison depends on the template, elements and cell of a structure, not on the positions of its free atoms.
-        let example = settings.system.structure(&vec![[0.0; 3]; settings.system.n_free()]);
         let section = settings.sections.proposals.unwrap_or_default();
         let shares = fixed_shares(&section, &settings.system);
         let kinds: Vec<Origin> = shares.iter().map(|&(kind, _)| kind).collect();
@@ -69,7 +67,7 @@ impl<'a> Hop<'a> {
             settings,
             section,
             placement: Placement::new(settings),
-            comparison: Comparison::new(&example),
+            comparison: Comparison::of_system(&settings.system),
             from: Vec::new(),
             weights: Vec::new(),
             shares,
@@ -132,9 +130,12 @@ impl<'a> Hop<'a> {
 
     /// Whether `free` (n × 3, Å) is the arrangement of a known minimum.
     fn is_known(&self, free: &FreePositions) -> bool {
-        let shape = self.comparison.shape(&self.settings.system.structure(free));
+        self.is_known_shape(&self.comparison.shape(&self.settings.system.structure(free)))
+    }
+
+    fn is_known_shape(&self, shape: &Shape) -> bool {
         let tolerance = Tolerances::RELAXED.distance_angstrom;
-        self.minima.iter().any(|other| self.comparison.same(other, &shape, tolerance))
+        self.minima.iter().any(|other| self.comparison.same(other, shape, tolerance))
     }
 
     /// Takes in what is new in `known`: minima, basins, and which hops have paid. A hop pays if it finds a new basin among the
@@ -244,8 +245,8 @@ impl Proposal for Hop<'_> {
         if again { self.start(round, index, attempt).ok() } else { None }
     }
 
-    fn knows(&self, at_rest: &FreePositions) -> bool {
-        self.section.hop_tries > 1 && self.is_known(at_rest)
+    fn knows(&self, at_rest: &Shape) -> bool {
+        self.section.hop_tries > 1 && self.is_known_shape(at_rest)
     }
 
     fn origin(&self, index: usize) -> Option<Origin> {

@@ -28,6 +28,7 @@ use crate::archive::Origin;
 use crate::config::Settings;
 use crate::engine::{Engine, FreePositions, Progress};
 use crate::error::Result;
+use crate::minima::Shape;
 use crate::run::{History, Part, Round};
 use std::ops::Range;
 
@@ -67,8 +68,8 @@ pub trait Proposal: Send {
         None
     }
 
-    /// Whether an evaluation of a sample at rest at `at_rest` (n × 3, Å) on learned forces would bring nothing new.
-    fn knows(&self, _at_rest: &FreePositions) -> bool {
+    /// Whether an evaluation of a sample that came to rest as `at_rest` on learned forces would bring nothing new.
+    fn knows(&self, _at_rest: &Shape) -> bool {
         false
     }
 

@@ -15,6 +15,7 @@ use crate::run::progress::Phase;
 use crate::run::{Drawn, History, Part, Reporter, Round, Sample};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::mpsc::Sender;
 
 /// Most structures drawn before they are evaluated. A kill costs at most this many.
@@ -31,6 +32,8 @@ pub(super) struct Drawing<'a, 'p> {
     pub round: &'a Round,
     /// What the samples are chosen by, if the round is screened.
     pub screening: Option<(Screening, EnergyScale)>,
+    /// Tells apart the candidates of rounds that are screened.
+    pub comparison: &'a OnceLock<Comparison>,
     /// The samples of a part that were chosen from their candidates, by the index of the first one.
     pub chosen: BTreeMap<usize, Vec<Sample>>,
 }
@@ -141,7 +144,7 @@ impl Drawing<'_, '_> {
         stop: &dyn Fn() -> Result<()>,
     ) -> Result<(Vec<Candidate>, Vec<FreePositions>)> {
         let system = &self.settings.system;
-        let comparison = Comparison::new(&system.structure(&vec![[0.0; 3]; system.n_free()]));
+        let comparison = self.comparison.get_or_init(|| Comparison::of_system(system));
         let (mut candidates, mut structures, mut shapes) = (Vec::new(), Vec::new(), Vec::<Shape>::new());
         for number in 0..n_candidates {
             for start in part.samples.clone().step_by(SAMPLES_AT_ONCE) {
@@ -152,7 +155,7 @@ impl Drawing<'_, '_> {
                     let shape = comparison.shape(&system.structure(free));
                     let tolerance = Tolerances::RELAXED.distance_angstrom;
                     let is_new = system.has_room(free, self.settings.sections.search.shortest_distance())
-                        && !self.round.parts.iter().any(|part| self.proposals[part.proposal].knows(free))
+                        && !self.round.parts.iter().any(|part| self.proposals[part.proposal].knows(&shape))
                         && !shapes.iter().any(|other| comparison.same(other, &shape, tolerance));
                     candidates.push(Candidate { label, energy_ev: scale.energy(label), is_new });
                     shapes.push(shape);
