@@ -82,34 +82,39 @@ impl<T: Real> Cpu<T> {
     /// Outputs of a head on all atoms, B × (T + n) × 3.
     fn vectors(&mut self, positions: &[FreePositions], times: &[f64], output: Output) -> Vec<Vec<Vec3>> {
         let n_atoms = self.network.system.n_atoms();
-        let size = self.chunk_size(positions.len());
-        self.chunks.resize_with(self.chunks.len().max(positions.len().div_ceil(size)), Chunk::default);
-        let (network, weights, shared) = (&self.network, &self.weights, &self.shared);
-        let chunks: Vec<Vec<Vec<Vec3>>> = (self.chunks.par_iter_mut().zip(positions.par_chunks(size)).enumerate())
-            .map(|(c, (chunk, positions))| {
-                let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
-                network.backbone(weights, shared, chunk, &structures, true, false);
-                let times = times.get(c * size..).unwrap_or(&[]);
-                let out = network.head(weights, chunk, output, times);
-                let vectors = out.chunks_exact(3).map(|v| [v[0].wide(), v[1].wide(), v[2].wide()]);
-                vectors.collect::<Vec<Vec3>>().chunks_exact(n_atoms).map(<[Vec3]>::to_vec).collect()
-            })
-            .collect();
-        chunks.concat()
+        self.on_chunks(positions, true, |network, weights, chunk, first| {
+            let out = network.head(weights, chunk, output, times.get(first..).unwrap_or(&[]));
+            let vectors = out.chunks_exact(3).map(|v| [v[0].wide(), v[1].wide(), v[2].wide()]);
+            vectors.collect::<Vec<Vec3>>().chunks_exact(n_atoms).map(<[Vec3]>::to_vec).collect()
+        })
     }
 
     /// Sums of the force head's scalars over the free atoms, one a structure.
     fn sums_of_scalars(&mut self, positions: &[FreePositions]) -> Vec<f64> {
-        let (n_free, size) = (self.network.system.n_free(), self.chunk_size(positions.len()));
+        let n_free = self.network.system.n_free();
+        self.on_chunks(positions, false, |network, weights, chunk, _| {
+            network.head(weights, chunk, Output::Force, &[]);
+            let scalars: Vec<f64> = network.scalars(chunk, Output::Force).map(Real::wide).collect();
+            scalars.chunks_exact(n_free).map(|scalars| scalars.iter().sum()).collect()
+        })
+    }
+
+    /// What `read` gives for each structure of a chunk whose backbone is computed, for all atoms or the free ones alone. It also
+    /// gets the number of the chunk's first structure.
+    fn on_chunks<R: Clone + Send>(
+        &mut self,
+        positions: &[FreePositions],
+        all_atoms: bool,
+        read: impl Fn(&Network<T>, &Weights<T>, &mut Chunk<T>, usize) -> Vec<R> + Sync,
+    ) -> Vec<R> {
+        let size = self.chunk_size(positions.len());
         self.chunks.resize_with(self.chunks.len().max(positions.len().div_ceil(size)), Chunk::default);
         let (network, weights, shared) = (&self.network, &self.weights, &self.shared);
-        let chunks: Vec<Vec<f64>> = (self.chunks.par_iter_mut().zip(positions.par_chunks(size)))
-            .map(|(chunk, positions)| {
+        let chunks: Vec<Vec<R>> = (self.chunks.par_iter_mut().zip(positions.par_chunks(size)).enumerate())
+            .map(|(c, (chunk, positions))| {
                 let structures: Vec<&[Vec3]> = positions.iter().map(Vec::as_slice).collect();
-                network.backbone(weights, shared, chunk, &structures, false, false);
-                network.head(weights, chunk, Output::Force, &[]);
-                let scalars: Vec<f64> = network.scalars(chunk, Output::Force).map(Real::wide).collect();
-                scalars.chunks_exact(n_free).map(|scalars| scalars.iter().sum()).collect()
+                network.backbone(weights, shared, chunk, &structures, all_atoms, false);
+                read(network, weights, chunk, c * size)
             })
             .collect();
         chunks.concat()

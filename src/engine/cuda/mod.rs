@@ -150,17 +150,24 @@ impl Cuda {
         Ok((graph, work))
     }
 
+    /// Edges and workspace of these structures, with the state of the `wanted` atoms after the backbone.
+    fn backbone_of(&mut self, positions: &[FreePositions], wanted: Wanted) -> Result<(RadiusGraph, Workspace)> {
+        let (graph, work) = self.graph_of(positions, false)?;
+        let batch = Batch { graph: &graph, first: 0, n: positions.len() };
+        self.network.filters(&self.stream, Some((&work, batch)), true)?;
+        self.network.prepare(&self.stream)?;
+        self.network.backbone(&self.stream, &work, &batch, wanted)?;
+        Ok((graph, work))
+    }
+
     /// Outputs of a head on all atoms, B × (T + n) × 3.
     fn vectors(&mut self, positions: &[FreePositions], times: &[f64], output: Output) -> Result<Vec<Vec<Vec3>>> {
         let n_atoms = self.setup.system.n_atoms();
         let mut vectors = Vec::with_capacity(positions.len());
         for (k, positions) in positions.chunks(STRUCTURES_AT_ONCE).enumerate() {
-            let (graph, work) = self.graph_of(positions, false)?;
+            let (graph, work) = self.backbone_of(positions, Wanted::All)?;
             let batch = Batch { graph: &graph, first: 0, n: positions.len() };
             let (stream, network) = (&self.stream, &self.network);
-            network.filters(stream, Some((&work, batch)), true)?;
-            network.prepare(stream)?;
-            network.backbone(stream, &work, &batch, Wanted::All)?;
             let times = times.iter().skip(k * STRUCTURES_AT_ONCE).take(positions.len());
             let features: Vec<[f32; 2]> = times.map(|&t| time_features(t)).collect();
             let features = stream.upload(&features)?;
@@ -245,12 +252,9 @@ impl Engine for Cuda {
         let n_free = self.setup.system.n_free();
         let mut sums = Vec::with_capacity(positions.len());
         for positions in positions.chunks(STRUCTURES_AT_ONCE) {
-            let (graph, work) = self.graph_of(positions, false)?;
+            let (graph, work) = self.backbone_of(positions, Wanted::Free)?;
             let batch = Batch { graph: &graph, first: 0, n: positions.len() };
             let (stream, network) = (&self.stream, &self.network);
-            network.filters(stream, Some((&work, batch)), true)?;
-            network.prepare(stream)?;
-            network.backbone(stream, &work, &batch, Wanted::Free)?;
             let scalars = stream.zeros::<f32>(n_free * positions.len())?;
             network.scalars(stream, &work, &batch, 0, scalars.pointer())?;
             let scalars = stream.read(&scalars)?;
