@@ -75,7 +75,6 @@ pub fn chosen(
         };
         let means = Means { interrupted: &desk.interrupted, tell: &tell, give: &give };
         let preset = choose(keywords.clone(), &folder, &means)?;
-        preset.notes.iter().for_each(|note| tell(note));
         let mut settings = preset.with(&keywords, &folder)?;
         give(&mut settings.sections.potential);
         Ok(settings)

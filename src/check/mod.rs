@@ -9,7 +9,7 @@ mod template;
 mod tests;
 mod timing;
 
-pub use timing::{Timing, time_one_energy};
+pub use timing::{Timing, readable, time_one_energy};
 
 use crate::config::Settings;
 use crate::run::{Judge, Rejection};

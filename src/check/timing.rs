@@ -24,6 +24,15 @@ pub struct Timing {
     pub energy_ev: Option<f64>,
 }
 
+/// A time in s, in readable units up to seconds.
+pub fn readable(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 1e-3 => format!("{:.0} µs", 1e6 * seconds),
+        seconds if seconds < 1.0 => format!("{:.1} ms", 1e3 * seconds),
+        seconds => format!("{seconds:.1} s"),
+    }
+}
+
 /// Asks `potential` for the energy of the first own structure, or of atoms placed at random. The second part of the result is
 /// a warning. `tell` hears what the potential has to say meanwhile, such as where it waits for clients.
 ///

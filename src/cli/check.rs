@@ -2,7 +2,7 @@
 
 use super::common::{Compute, print, watch_interrupts};
 use clap::Args;
-use godiff::check::{Facts, Timing, rejected_seeds, time_one_energy, warnings};
+use godiff::check::{Facts, Timing, readable, rejected_seeds, time_one_energy, warnings};
 use godiff::config::Settings;
 use godiff::run::progress::text::duration;
 use godiff::{Result, engine, potential};
@@ -107,9 +107,7 @@ fn potential_row(settings: &Settings, facts: &Facts, timing: Option<&Timing>) ->
 /// A time in s, in readable units.
 fn seconds(time: f64) -> String {
     match time {
-        time if time < 1e-3 => format!("{:.0} µs", 1e6 * time),
-        time if time < 1.0 => format!("{:.1} ms", 1e3 * time),
-        time if time < 60.0 => format!("{time:.1} s"),
+        time if time < 60.0 => readable(time),
         time => duration(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX)),
     }
 }

@@ -115,9 +115,7 @@ pub fn chosen(task: Table, folder: &Path, interrupted: &AtomicBool, silent: bool
             note(text);
         }
     };
-    let preset = choose(task, folder, &Means { interrupted, tell: &tell, give: &|_| () })?;
-    preset.notes.iter().for_each(|text| tell(text));
-    Ok(preset)
+    choose(task, folder, &Means { interrupted, tell: &tell, give: &|_| () })
 }
 
 /// The configuration of the run in `folder` with `changes`; the run must be one of `task`, if that is given.

@@ -2,7 +2,7 @@
 
 use super::Means;
 use super::numbers::{CHEAP_SECONDS, HOPPING_SHARE, KT_RATIO, KT_SHARE, LEAST_KT, N_PLACED, PLACED_STEPS};
-use crate::check::time_one_energy;
+use crate::check::{readable, time_one_energy};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::potential::Potential;
@@ -68,11 +68,7 @@ impl Energies {
 
     /// The time of one energy, in readable units.
     pub fn time(&self) -> String {
-        match self.seconds {
-            seconds if seconds < 1e-3 => format!("{:.0} µs", 1e6 * seconds),
-            seconds if seconds < 1.0 => format!("{:.1} ms", 1e3 * seconds),
-            seconds => format!("{seconds:.1} s"),
-        }
+        readable(self.seconds)
     }
 
     /// What the user should read.

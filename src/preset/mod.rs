@@ -26,20 +26,18 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use toml::{Table, Value};
 
-/// A configuration and what is to be said about it.
+/// A chosen configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preset {
     /// The configuration as a file, with a comment at every number.
     pub text: String,
-    /// What the user should read, one sentence each.
-    pub notes: Vec<String>,
 }
 
 /// How energies are computed while a configuration is chosen.
 pub struct Means<'a> {
     /// May be set at any time.
     pub interrupted: &'a AtomicBool,
-    /// Hears what the potential has to say meanwhile.
+    /// Hears what the potential has to say meanwhile, and at the end how the configuration was chosen.
     pub tell: &'a dyn Fn(&str),
     /// Hands over a calculator that no configuration can name.
     pub give: &'a dyn Fn(&mut PotentialSettings),
@@ -79,7 +77,8 @@ pub fn choose(task: Table, folder: &Path, means: &Means) -> Result<Preset> {
     (means.give)(&mut settings.sections.potential);
     let potential = potential::open(&settings.sections.potential, Some(&settings.system), "cpu")?;
     let energies = Energies::measure(&settings, &*potential, means)?;
-    Ok(Preset { text: text::text(&task, &geometry, Some(&energies)), notes: energies.notes() })
+    energies.notes().iter().for_each(|note| (means.tell)(note));
+    Ok(Preset { text: text::text(&task, &geometry, Some(&energies)) })
 }
 
 /// The configuration of `task` as far as no energy is needed for it; its temperatures are no choice.
