@@ -6,7 +6,7 @@ use super::memory::SHARED_WINDOW;
 use std::collections::{BTreeSet, HashMap};
 
 /// Bytes of a line of the first-level cache, and of the sectors that it is filled by.
-const LINE: u64 = 128;
+pub const LINE: u64 = 128;
 const SECTOR: u64 = 32;
 /// Banks of shared memory, 4 bytes each.
 const BANKS: usize = 32;

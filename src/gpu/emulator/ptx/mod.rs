@@ -22,7 +22,7 @@ mod text;
 mod thread;
 mod warp;
 
-pub use follow::{Path, Visit};
+pub use follow::{LINE, Path, Visit};
 pub use memory::Region;
 pub use numbers::half_to_single;
 pub use operands::Operands;

@@ -23,6 +23,23 @@ pub struct Operands {
     pub is_guard: bool,
 }
 
+#[cfg(test)]
+impl Operands {
+    /// Of an instruction that reads and writes these registers, one each; a jump ends its run.
+    pub fn plain(opcode: &str, written: &[u32], read: &[u32]) -> Self {
+        Operands {
+            opcode: opcode.to_owned(),
+            written: written.to_vec(),
+            read: read.to_vec(),
+            by_constant: false,
+            width: 1,
+            jumps_to: None,
+            ends_run: opcode.starts_with("bra"),
+            is_guard: false,
+        }
+    }
+}
+
 impl Kernel {
     /// The operands of all instructions; `opcodes` are their names.
     pub(super) fn operands(&self, opcodes: &[&str]) -> Vec<Operands> {

@@ -1,8 +1,9 @@
 //! The busiest multiprocessor of a launch, clock by clock.
 
 use super::cards::Card;
-use super::program::{Executed, LINE_BYTES, Line, Program};
+use super::program::{Executed, Line, Program};
 use super::steps::{Step, Unit};
+use crate::gpu::emulator::ptx::LINE;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 const SCHEDULERS: usize = 4;
@@ -141,7 +142,7 @@ pub fn simulate(program: &Program, work: &Work, card: &Card) -> Time {
         cache: Cache {
             lines: HashMap::new(),
             order: VecDeque::new(),
-            kept: (cache_bytes / LINE_BYTES).max(64) as usize,
+            kept: (cache_bytes / LINE).max(64) as usize,
             reads: 0,
         },
         sector_clocks: SECTOR / share.min(PORT),

@@ -180,28 +180,15 @@ mod tests {
     use super::*;
     use crate::gpu::emulator::ptx::Operands;
 
-    fn operands(opcode: &str, written: &[u32], read: &[u32]) -> Operands {
-        Operands {
-            opcode: opcode.to_owned(),
-            written: written.to_vec(),
-            read: read.to_vec(),
-            by_constant: false,
-            width: 1,
-            jumps_to: None,
-            ends_run: opcode.starts_with("bra"),
-            is_guard: false,
-        }
-    }
-
     /// Two loads, each used at once: both are issued first, unless the registers hold only one of them.
     #[test]
     fn loads_go_ahead_as_far_as_registers_reach() {
         let mut run = Vec::new();
         for k in 0..12 {
-            run.push(operands("ld.global.nc.f32", &[100 + k], &[1]));
-            run.push(operands("fma.rn.f32", &[2], &[100 + k, 2]));
+            run.push(Operands::plain("ld.global.nc.f32", &[100 + k], &[1]));
+            run.push(Operands::plain("fma.rn.f32", &[2], &[100 + k, 2]));
         }
-        run.push(operands("bra", &[], &[]));
+        run.push(Operands::plain("bra", &[], &[]));
         let places = |registers: u32| order(&steps(&run), registers);
         let many = places(100);
         assert!((0..12).all(|k| many[2 * k].1 < 12), "{many:?}");
@@ -213,10 +200,10 @@ mod tests {
     #[test]
     fn stores_stay_where_they_are() {
         let run = [
-            operands("ld.shared.f32", &[1], &[9]),
-            operands("st.shared.f32", &[], &[2, 9]),
-            operands("ld.shared.f32", &[3], &[9]),
-            operands("fma.rn.f32", &[4], &[3, 3]),
+            Operands::plain("ld.shared.f32", &[1], &[9]),
+            Operands::plain("st.shared.f32", &[], &[2, 9]),
+            Operands::plain("ld.shared.f32", &[3], &[9]),
+            Operands::plain("fma.rn.f32", &[4], &[3, 3]),
         ];
         let places: Vec<u32> = order(&steps(&run), 64).into_iter().map(|(_, place)| place).collect();
         assert!(places[0] < places[1] && places[1] < places[2] && places[2] < places[3]);

@@ -1,11 +1,8 @@
 //! What warps execute, in the order of an assembler, and the memory that they touch.
 
 use super::steps::Step;
-use crate::gpu::emulator::ptx::{Path, Visit};
+use crate::gpu::emulator::ptx::{LINE, Path, Visit};
 use std::collections::{HashMap, HashSet};
-
-/// Bytes of a line of global memory.
-pub const LINE_BYTES: u64 = 128;
 
 /// What the warps of some blocks of a launch do.
 pub struct Program {
@@ -59,7 +56,7 @@ impl Program {
         let n_registers = steps.iter().flat_map(|step| step.operands.written.iter().chain(&step.operands.read)).max();
         let mut allocations: Vec<[f64; 3]> = extents.iter().map(|[from, to]| [(to - from) as f64, 0.0, 0.0]).collect();
         for (line, blocks) in &readers {
-            let at = extents.partition_point(|[from, _]| from / LINE_BYTES <= *line).saturating_sub(1);
+            let at = extents.partition_point(|[from, _]| from / LINE <= *line).saturating_sub(1);
             if let Some([_, common, own]) = allocations.get_mut(at) {
                 *common += f64::from(u8::from(blocks.len() > 1));
                 *own += if blocks.len() > 1 { 0.0 } else { 1.0 / paths.len() as f64 };
@@ -76,7 +73,7 @@ impl Program {
     /// Bytes of global memory that `n` blocks of a load touch for which the allocations hold `held` blocks.
     pub fn bytes(&self, n: u64, held: u64) -> f64 {
         let of = |[bytes, common, own]: &[f64; 3]| {
-            (LINE_BYTES as f64 * (common + n as f64 * own)).min(bytes * n as f64 / held as f64)
+            (LINE as f64 * (common + n as f64 * own)).min(bytes * n as f64 / held as f64)
         };
         self.allocations.iter().map(of).sum()
     }

@@ -6,19 +6,6 @@ use crate::gpu::emulator::speed::cards::CARDS;
 use crate::gpu::emulator::speed::order::order;
 use crate::gpu::emulator::speed::steps::steps;
 
-fn operands(opcode: &str, written: &[u32], read: &[u32]) -> Operands {
-    Operands {
-        opcode: opcode.to_owned(),
-        written: written.to_vec(),
-        read: read.to_vec(),
-        by_constant: false,
-        width: 1,
-        jumps_to: None,
-        ends_run: false,
-        is_guard: false,
-    }
-}
-
 /// Clocks of `blocks` blocks of so many warps that execute `run` once, on the first card; line 0 is that of every load.
 fn clocks(run: &[Operands], warps: usize, blocks: u64) -> f64 {
     let steps = steps(run);
@@ -34,8 +21,8 @@ fn clocks(run: &[Operands], warps: usize, blocks: u64) -> f64 {
 
 #[test]
 fn dependent_instructions_wait_and_others_do_not() {
-    let chain: Vec<Operands> = (0..100).map(|k| operands("fma.rn.f32", &[k + 1], &[k])).collect();
-    let free: Vec<Operands> = (0..100).map(|k| operands("fma.rn.f32", &[k + 1], &[0])).collect();
+    let chain: Vec<Operands> = (0..100).map(|k| Operands::plain("fma.rn.f32", &[k + 1], &[k])).collect();
+    let free: Vec<Operands> = (0..100).map(|k| Operands::plain("fma.rn.f32", &[k + 1], &[0])).collect();
     assert!((clocks(&chain, 1, 1) - 397.0).abs() < 8.0, "{}", clocks(&chain, 1, 1));
     assert!((clocks(&free, 1, 1) - 100.0).abs() < 8.0, "{}", clocks(&free, 1, 1));
     // Four schedulers take four warps at once; eight take twice as long, or hide the waiting of one another.
@@ -50,7 +37,10 @@ fn dependent_instructions_wait_and_others_do_not() {
 #[test]
 fn a_line_comes_from_the_second_level_once() {
     let load = |k: u32| {
-        [operands("ld.global.nc.f32", &[2 * k + 1], &[2 * k]), operands("fma.rn.f32", &[2 * k + 2], &[2 * k + 1])]
+        [
+            Operands::plain("ld.global.nc.f32", &[2 * k + 1], &[2 * k]),
+            Operands::plain("fma.rn.f32", &[2 * k + 2], &[2 * k + 1]),
+        ]
     };
     let run: Vec<Operands> = (0..10).flat_map(load).collect();
     let latency = CARDS[0].second_level_latency as f64;
