@@ -18,7 +18,7 @@ const SCORED_AT_ONCE: usize = 64;
 /// learned forces too. `seed` is that of the noise.
 ///
 /// # Errors
-/// `BadInput` for a model of other sizes or elements or without the force head that is needed, and for the device; `Failed` if atoms
+/// `BadInput` for a model of other sizes or elements, without a score or without the force head that is needed, and for the device; `Failed` if atoms
 /// end at places that are not numbers; `Interrupted`.
 pub fn sample(
     settings: &Settings,
@@ -52,6 +52,7 @@ pub fn sample(
 
 /// The setup of `settings` for a model that was read from `path`.
 fn sampling_setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result<Setup> {
+    model.require_score(path)?;
     let setup = settings.setup();
     if let Some(misfit) = model.misfit(&setup.sizes, &setup.sde) {
         return Err(Error::bad_file(path, misfit));
@@ -72,8 +73,8 @@ fn sampling_setup(settings: &Settings, model: &ModelFile, path: &Path) -> Result
 /// What a model says of a structure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// The score, N × 3, 1/Å; 0 on fixed atoms.
-    pub score: Vec<Vec3>,
+    /// The score, N × 3, 1/Å; 0 on fixed atoms. `None` if the model learned forces alone.
+    pub score: Option<Vec<Vec3>>,
     /// The learned forces on all atoms, N × 3, eV/Å, if the model has a force head.
     pub forces: Option<Vec<Vec3>>,
 }
@@ -82,6 +83,8 @@ pub struct Scored {
 pub struct Scorer {
     engine: Box<dyn Engine>,
     places: Places,
+    /// Whether the model has a score.
+    scores: bool,
 }
 
 /// How the atoms of a structure are those of the prepared system.
@@ -100,7 +103,7 @@ impl Scorer {
     pub fn new(model: &ModelFile, example: &Structure, device: &str) -> Result<Self> {
         let order = Order::of(example);
         let engine = open(model, order.system(example), device)?;
-        Ok(Scorer { engine, places: Places::Alike(order, Box::new(example.clone())) })
+        Ok(Scorer { engine, places: Places::Alike(order, Box::new(example.clone())), scores: model.score_learned })
     }
 
     /// Prepares `model` for structures of `system`, which may have mobile atoms, on `device`. Their atoms may be in any order.
@@ -109,7 +112,7 @@ impl Scorer {
     /// As for [`Scorer::new`].
     pub fn of_system(model: &ModelFile, system: System, device: &str) -> Result<Self> {
         let engine = open(model, system.clone(), device)?;
-        Ok(Scorer { engine, places: Places::Within(Box::new(system)) })
+        Ok(Scorer { engine, places: Places::Within(Box::new(system)), scores: model.score_learned })
     }
 
     /// Whether `structure` is like the first one; if not, what differs. `None` too for scorers of a whole system.
@@ -147,10 +150,10 @@ impl Scorer {
             stop_if(interrupted)?;
             let pairs = structures.iter().zip(orders);
             let free: Vec<Vec<Vec3>> = pairs.map(|(structure, order)| order.free_positions(structure)).collect();
-            let scores = self.engine.score(&free, &vec![time; free.len()])?;
+            let scores = if self.scores { Some(self.engine.score(&free, &vec![time; free.len()])?) } else { None };
             let forces = self.engine.forces(&free)?;
             scored.extend(orders.iter().enumerate().map(|(k, order)| Scored {
-                score: order.restore(&scores[k]),
+                score: scores.as_ref().map(|scores| order.restore(&scores[k])),
                 forces: forces.as_ref().map(|forces| order.restore(&forces[k])),
             }));
         }

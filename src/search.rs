@@ -312,6 +312,7 @@ impl Loop<'_> {
             sde: setup.sde,
             weighting: setup.training.weighting,
             species,
+            score_learned: settings.sections.training.score,
         };
         model.write(path, if single { Precision::Single } else { Precision::Double })
     }

@@ -616,6 +616,34 @@ fn guided_searches_learn_forces_and_sample_along_them() {
     );
 }
 
+/// With `score = false` the score in the file is noise.
+#[test]
+fn a_model_of_forces_alone_gives_no_samples_and_no_scores() {
+    let place = TempDir::new().unwrap();
+    let sections = "[guidance]\n[proposals]\nrelax_steps = 2\nhop_share = 1.0\n[training]\nscore = false";
+    let path = changed_smoke(place.path(), "[training]", sections);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("iterations = 3", "iterations = 2\nfirst_samples = 'placed'")).unwrap();
+    let (config, model) = (path.to_str().unwrap(), "run/model.safetensors");
+    succeeds(place.path(), &["search", config, "--out", "run", "--quiet"]);
+    let sentence = "the model learned forces alone (training.score = false), so it has no score to sample from";
+    refuses(place.path(), &["sample", "--model", model, "--config", config, "-n", "1", "-o", "o.xyz"], 2, sentence);
+
+    let scored = ["score", "run/best.xyz", "--model", model, "--time", "0.3", "-o", "s.xyz"];
+    assert!(succeeds(place.path(), &scored).contains("; without scores, since the model learned forces alone"));
+    let written = fs::read_to_string(place.path().join("s.xyz")).unwrap();
+    assert!(written.contains("predicted_forces:R:3") && !written.contains("score"), "{written}");
+
+    let learning = transferred(place.path(), model, "[guidance]\n");
+    refuses(place.path(), &["search", &learning], 2, sentence);
+    refuses(place.path(), &["search", &learning], 2, "or set search.first_samples = \"placed\"");
+    let text = fs::read_to_string(&learning).unwrap();
+    fs::write(&learning, text.replace("iterations = 2", "iterations = 2\nfirst_samples = \"placed\"")).unwrap();
+    let output = godiff(place.path(), &["search", &learning, "--out", "second"]);
+    let said = stderr(&output);
+    assert!(output.status.success() && said.contains("it learned forces alone: its score starts untrained"), "{said}");
+}
+
 /// Two free atoms, one of them gold, on another template: sizes as in `configs/smoke.toml`, the first model as `model` says.
 fn transferred(place: &Path, model: &str, sections: &str) -> String {
     let text = format!(
@@ -722,6 +750,7 @@ fn the_heptamer_starts_from_adatom_models() {
             sde: setup.sde,
             weighting: setup.training.weighting,
             species: vec![78],
+            score_learned: true,
         };
         let path = place.path().join("own.safetensors");
         own.write(&path, godiff::model::Precision::Single).unwrap();

@@ -32,6 +32,11 @@ class Model:
         return f"<Model {self.path}: {self._core.describe()}>"
 
     @property
+    def has_score(self) -> bool:
+        """Whether it can sample: false if it learned forces alone (training.score = false)."""
+        return self._core.has_score()
+
+    @property
     def has_forces(self) -> bool:
         """Whether it was trained with [guidance], and so predicts forces."""
         return self._core.has_forces()
@@ -58,13 +63,15 @@ class Model:
     def score(self, atoms: ase.Atoms | Iterable[ase.Atoms], time: float, *, device: str = "auto") -> np.ndarray:
         """The score, the gradient of the log-density at diffusion `time` (0 to 1): n × N × 3, 1/Å; 0 on fixed atoms.
 
-        The structures share cell and fixed atoms (FixAtoms).
+        The structures share cell and fixed atoms (FixAtoms). ValueError for a model that learned forces alone.
         """
         if not 0.0 <= time <= 1.0:
             raise ValueError(f"time is {time}; give a diffusion time from 0 to 1")
         listed = [atoms] if isinstance(atoms, ase.Atoms) else list(atoms)
+        if not self.has_score:
+            raise ValueError(f"{self.path}: the model learned forces alone, so it has no score; train one with score=True")
         scored = self._core.score([parts(one) for one in listed], time, device)
-        return np.array([vectors(score) for score, _ in scored])
+        return np.array([vectors(score or b"") for score, _ in scored])
 
     def forces(self, atoms: ase.Atoms | Iterable[ase.Atoms], *, device: str = "auto") -> np.ndarray:
         """The learned forces on all atoms: n × N × 3, eV/Å. ValueError for a model without them."""

@@ -45,6 +45,11 @@ impl Model {
         self.file.species.iter().map(|&number| u32::from(number)).collect()
     }
 
+    /// Whether the model has a score.
+    fn has_score(&self) -> bool {
+        self.file.score_learned
+    }
+
     /// Whether the model predicts forces.
     fn has_forces(&self) -> bool {
         self.file.sizes.force_head
@@ -68,7 +73,8 @@ impl Model {
         PyList::new(py, sampled.iter().map(|structure| to_python(py, structure)).collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// Score and learned forces of structures of one system at diffusion time `time`: a list of (bytes, bytes or None).
+    /// Score and learned forces of structures of one system at diffusion time `time`, each if the model has learned it: a list of
+    /// (bytes or None, bytes or None).
     fn score<'py>(
         &self,
         py: Python<'py>,
@@ -88,8 +94,8 @@ impl Model {
             kept.as_mut().map_or(Ok(Vec::new()), |(scorer, _)| scorer.score(&structures, time, &never))
         });
         let pairs = scored.map_err(raised)?.into_iter().map(|Scored { score, forces }| {
-            let forces = forces.map(|forces| bytes(py, &forces));
-            (bytes(py, &score), forces)
+            let [score, forces] = [score, forces].map(|vectors| vectors.map(|vectors| bytes(py, &vectors)));
+            (score, forces)
         });
         PyList::new(py, pairs.collect::<Vec<_>>())
     }

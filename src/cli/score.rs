@@ -82,7 +82,10 @@ impl Arguments {
             .into_iter()
             .zip(scored)
             .map(|(frame, Scored { score, forces })| {
-                let frame = frame.with_vectors("score", &score).with_info("time", self.time);
+                let frame = match score {
+                    Some(score) => frame.with_vectors("score", &score).with_info("time", self.time),
+                    None => frame,
+                };
                 match forces {
                     Some(forces) => frame.with_vectors("predicted_forces", &forces),
                     None => frame,
@@ -90,7 +93,8 @@ impl Arguments {
             })
             .collect();
         output.write(&frames)?;
-        print(format!("{} structures written to {}", frames.len(), self.output.display()))
+        let without = if model.score_learned { "" } else { "; without scores, since the model learned forces alone" };
+        print(format!("{} structures written to {}{without}", frames.len(), self.output.display()))
     }
 
     /// The system that a configuration describes, if there is one: the named configuration, or the one beside the model if all of

@@ -1,7 +1,7 @@
 //! `[transfer]`.
 
-use super::File;
 use super::source::SourceFile;
+use super::{File, FirstSamples};
 use crate::error::Result;
 use crate::model::ModelFile;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,12 @@ impl TransferSection {
         let path = source.path.parent().unwrap_or(Path::new("")).join(&self.model);
         let refuse = |cause: String| source.error("transfer.model", cause);
         let found = ModelFile::read(&path).map_err(|cause| refuse(cause.to_string()))?;
+        // Samples of a score that nobody trained would be noise.
+        if sections.training.score && sections.search.first_samples == FirstSamples::Sampled {
+            found
+                .require_score(&path)
+                .map_err(|cause| refuse(cause.to_string() + ", or set search.first_samples = \"placed\""))?;
+        }
         match found.misfit(&model.sizes(false), &diffusion.sde()) {
             Some(misfit) => Err(refuse(format!("{}: {misfit}", path.display()))),
             None => Ok(found),

@@ -15,6 +15,12 @@ const FORMAT_VERSION: u32 = 1;
 const OFFSETS: &str = "representation.radial_basis.offsets";
 const WIDTHS: &str = "representation.radial_basis.widths";
 
+/// What the metadata say of a score that was not trained; they say nothing of others.
+const UNTRAINED: &str = "untrained";
+
+const WITHOUT_SCORE: &str = "the model learned forces alone (training.score = false), so it has no score to sample from; train one with \
+                             score = true";
+
 /// A trained model with everything needed to sample from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelFile {
@@ -30,6 +36,8 @@ pub struct ModelFile {
     pub weighting: Weighting,
     /// Atomic numbers it was trained on, ascending; empty if unknown.
     pub species: Vec<u8>,
+    /// Whether the score was trained, or the forces alone.
+    pub score_learned: bool,
 }
 
 /// How a model file stores its parameters.
@@ -77,6 +85,14 @@ impl ModelFile {
         self.radial_basis.clone().unwrap_or_else(even)
     }
 
+    /// Complains about a model without a score, which was read from `path`.
+    ///
+    /// # Errors
+    /// `BadInput` if the forces alone were trained.
+    pub fn require_score(&self, path: &Path) -> Result<()> {
+        if self.score_learned { Ok(()) } else { Err(Error::bad_file(path, WITHOUT_SCORE)) }
+    }
+
     /// The properties of the model, one on each line, for `inspect`.
     pub fn describe(&self) -> String {
         let ModelSizes { features, blocks, radial_functions, cutoff_angstrom, force_head } = self.sizes;
@@ -85,7 +101,8 @@ impl ModelFile {
             known => known.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
         };
         let stored = if self.radial_basis.is_some() { "stored" } else { "even" };
-        let heads = if force_head { "score, force" } else { "score" };
+        let score = if self.score_learned { "score" } else { "score (untrained)" };
+        let heads = if force_head { format!("{score}, force") } else { score.to_owned() };
         [
             format!("features          {features}"),
             format!("blocks            {blocks}"),
@@ -139,7 +156,7 @@ impl ModelFile {
 
     fn metadata(&self) -> Value {
         let species: Vec<String> = self.species.iter().map(u8::to_string).collect();
-        json!({
+        let mut metadata = json!({
             "features": self.sizes.features.to_string(),
             "blocks": self.sizes.blocks.to_string(),
             "n_rbf": self.sizes.radial_functions.to_string(),
@@ -150,7 +167,11 @@ impl ModelFile {
             "weighting": weighting_name(self.weighting),
             "species": species.join(" "),
             "format_version": FORMAT_VERSION.to_string(),
-        })
+        });
+        if !self.score_learned {
+            metadata["score"] = UNTRAINED.into();
+        }
+        metadata
     }
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
@@ -217,7 +238,8 @@ impl ModelFile {
             (None, Some(_)) => return Err(format!("the tensor {OFFSETS} is missing although {WIDTHS} is there")),
         };
         let (weighting, species) = (metadata.weighting()?, metadata.species()?);
-        Ok(ModelFile { sizes, radial_basis, parameters, sde, weighting, species })
+        let score_learned = metadata.0.get("score").is_none_or(|said| said != UNTRAINED);
+        Ok(ModelFile { sizes, radial_basis, parameters, sde, weighting, species, score_learned })
     }
 }
 

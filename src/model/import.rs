@@ -71,7 +71,15 @@ fn parse(bytes: &[u8]) -> std::result::Result<ModelFile, String> {
     let sde = noise_levels(&pickle);
     sde.check().map_err(|error| format!("in its hyperparameters {error}"))?;
     let species = species(&pickle, &mut archive, sizes.features)?;
-    Ok(ModelFile { sizes, radial_basis, parameters, sde, weighting: Weighting::Published, species })
+    Ok(ModelFile {
+        sizes,
+        radial_basis,
+        parameters,
+        sde,
+        weighting: Weighting::Published,
+        species,
+        score_learned: true,
+    })
 }
 
 /// The model's tensors by the names of [`Layout`].

@@ -95,6 +95,9 @@ impl ModelFile {
             }
             _ => {}
         }
+        if !self.score_learned {
+            notes.push("it learned forces alone: its score starts untrained".to_owned());
+        }
         if self.weighting != weighting {
             let (before, now) = (weighting_name(self.weighting), weighting_name(weighting));
             notes.push(format!(
@@ -126,6 +129,7 @@ mod tests {
             sde: Sde { sigma_min: 0.02, sigma_max: 0.7, rho: 1 },
             weighting: Weighting::Published,
             species: species.to_vec(),
+            score_learned: true,
         }
     }
 

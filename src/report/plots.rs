@@ -179,8 +179,9 @@ pub fn losses(run: &RunData) -> Option<Picture> {
         legend.push((class.to_owned(), name.to_owned()));
     }
     layers.push(iteration_hints(run, |m| {
-        let force = m.force_loss.map(|loss| format!(", force loss {}", short(loss))).unwrap_or_default();
-        format!("score loss {}{force}", m.loss.map_or("–".into(), short))
+        let losses = [("score loss", m.loss), ("force loss", m.force_loss)];
+        let shown = losses.iter().filter_map(|(name, loss)| Some(format!("{name} {}", short((*loss)?))));
+        shown.collect::<Vec<_>>().join(", ")
     }));
     let temperatures: Vec<(u32, f64)> = run.metrics.iter().map(|m| (m.iteration, m.kt_ev)).collect();
     let chart = Chart {

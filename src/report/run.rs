@@ -11,7 +11,7 @@ use crate::landscape::Landscape;
 use crate::minima::Minimum;
 use crate::plot::map::{Projection, has_surface};
 use crate::plot::{escape, views};
-use crate::run::RunStatus;
+use crate::run::{RunStatus, loss_column};
 use crate::system::elements::formula;
 use crate::system::{Structure, System, Vec3};
 
@@ -242,6 +242,7 @@ fn course(page: &mut Page, run: &RunData) {
         return;
     }
     page.heading("Iterations");
+    let (loss_heading, losses) = loss_column(&run.metrics);
     let heads = [
         "iteration",
         "kT / eV",
@@ -251,14 +252,15 @@ fn course(page: &mut Page, run: &RunData) {
         "median / eV",
         "buffer median / eV",
         "effective size",
-        "loss",
+        loss_heading,
         "time",
     ];
     let number = |value: Option<f64>, digits: usize| energy(value, digits);
     let rows: Vec<Vec<String>> = run
         .metrics
         .iter()
-        .map(|m| {
+        .zip(losses)
+        .map(|(m, loss)| {
             let seconds: f64 = plots::phases(m).iter().map(|(_, seconds)| seconds).sum();
             vec![
                 (m.iteration + 1).to_string(),
@@ -269,7 +271,7 @@ fn course(page: &mut Page, run: &RunData) {
                 number(m.energy_median_ev, 4),
                 number(m.buffer_median_ev, 4),
                 number(m.effective_sample_size, 1),
-                number(m.loss, 4),
+                number(loss, 4),
                 duration(seconds),
             ]
         })

@@ -104,6 +104,15 @@ pub struct PhaseSeconds {
     pub train: f64,
 }
 
+/// Heading and values of the column for the loss: that of the forces in a run that learned forces alone, otherwise the score's.
+pub fn loss_column(metrics: &[IterationMetrics]) -> (&'static str, Vec<Option<f64>>) {
+    let scored = metrics.iter().any(|line| line.loss.is_some());
+    let forced = metrics.iter().any(|line| line.force_loss.is_some());
+    let (heading, loss): (_, fn(&IterationMetrics) -> Option<f64>) =
+        if forced && !scored { ("force loss", |line| line.force_loss) } else { ("loss", |line| line.loss) };
+    (heading, metrics.iter().map(loss).collect())
+}
+
 /// The lines of the file at `path`. A last line that a kill cut short is left out.
 ///
 /// # Errors
@@ -209,6 +218,15 @@ pub mod tests {
     }
 
     /// Scripts rely on these keys.
+    #[test]
+    fn a_run_of_forces_alone_shows_their_loss() {
+        let forces = IterationMetrics { loss: None, force_loss: Some(0.25), ..example(0) };
+        let both = IterationMetrics { force_loss: Some(0.25), ..example(1) };
+        assert_eq!(loss_column(&[forces.clone()]), ("force loss", vec![Some(0.25)]));
+        assert_eq!(loss_column(&[forces, both]), ("loss", vec![None, Some(0.875)]));
+        assert_eq!(loss_column(&[]), ("loss", vec![]));
+    }
+
     #[test]
     fn keys_are_stable() {
         let text = serde_json::to_string(&example(4)).unwrap();

@@ -20,7 +20,7 @@ pub use history::{History, Known, ReadoutQuality, Sampled};
 pub use judge::{Judge, Rejection};
 #[cfg(test)]
 pub(crate) use metrics::tests::example as metrics_example;
-pub use metrics::{IterationMetrics, PhaseSeconds, parse_metrics, read_metrics};
+pub use metrics::{IterationMetrics, PhaseSeconds, loss_column, parse_metrics, read_metrics};
 pub use progress::Reporter;
 pub use rejections::Rejections;
 pub use round::{Part, Round};

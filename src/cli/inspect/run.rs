@@ -4,7 +4,7 @@ use super::{describe_archive, lowest_energy, time};
 use crate::cli::common::print;
 use godiff::benchmark::Method;
 use godiff::config::Settings;
-use godiff::run::{RunDirectory, RunStatus, Segment, Summary, read_metrics};
+use godiff::run::{RunDirectory, RunStatus, Segment, Summary, loss_column, read_metrics};
 use godiff::{Error, Result};
 use std::path::Path;
 
@@ -87,9 +87,11 @@ fn describe_course(folder: &Path) -> Result<()> {
     if !metrics.exists() {
         return Ok(());
     }
-    print("\niteration     kT/eV   ok/samples   lowest/eV   median/eV     best/eV       loss")?;
+    let metrics = read_metrics(&metrics)?;
+    let (heading, losses) = loss_column(&metrics);
+    print(format!("\niteration     kT/eV   ok/samples   lowest/eV   median/eV     best/eV {heading:>10}"))?;
     let ev = |energy: Option<f64>| energy.map_or("-".to_owned(), |energy| format!("{energy:.4}"));
-    read_metrics(&metrics)?.iter().try_for_each(|line| {
+    metrics.iter().zip(losses).try_for_each(|(line, loss)| {
         print(format!(
             "{:>9} {:>9.4} {:>12} {:>11} {:>11} {:>11} {:>10}",
             line.iteration + 1,
@@ -98,7 +100,7 @@ fn describe_course(folder: &Path) -> Result<()> {
             ev(line.energy_min_ev),
             ev(line.energy_median_ev),
             ev(line.best_energy_ev),
-            ev(line.loss)
+            ev(loss)
         ))
     })
 }

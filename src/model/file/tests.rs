@@ -11,6 +11,7 @@ fn model(force_head: bool) -> ModelFile {
         sde: Sde { sigma_min: 0.02, sigma_max: 0.7, rho: 3 },
         weighting: Weighting::Dsm,
         species: vec![29, 78],
+        score_learned: true,
     }
 }
 
@@ -204,4 +205,18 @@ proptest! {
     fn random_bytes_never_panic(bytes: Vec<u8>) {
         prop_assert!(ModelFile::from_bytes(&bytes).is_err());
     }
+}
+
+/// A model of forces alone says so, everywhere; files of others say nothing of it.
+#[test]
+fn a_model_of_forces_alone_says_so() {
+    let alone = ModelFile { score_learned: false, ..model(true) };
+    assert_eq!(ModelFile::from_bytes(&alone.to_bytes(Precision::Double).unwrap()).unwrap(), alone);
+    let said = |model: &ModelFile| model.metadata().get("score").is_some();
+    assert!(said(&alone) && !said(&model(true)));
+    assert!(alone.describe().contains("score (untrained), force"));
+    let path = Path::new("m.safetensors");
+    assert!(model(false).require_score(path).is_ok());
+    let error = alone.require_score(path).unwrap_err().to_string();
+    assert!(error.starts_with("m.safetensors: the model learned forces alone"), "{error}");
 }
