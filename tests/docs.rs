@@ -62,6 +62,7 @@ fn load(text: &str) -> Settings {
         sde: Sde { sigma_min: 0.01, sigma_max: 1.0, rho: 1 },
         weighting: Weighting::Published,
         species: vec![78],
+        score_learned: true,
     };
     model.write(&folder.path().join("adatom.safetensors"), Precision::Single).unwrap();
     let path = folder.path().join("config.toml");
@@ -292,7 +293,7 @@ fn the_first_hour_runs() {
     let page = read("docs/first-hour.md");
     let [config] = &blocks(&page, "toml")[..] else { panic!("one configuration") };
     let shorter = [
-        ("steps_per_iteration = 500", "steps_per_iteration = 2"),
+        ("steps_per_iteration = 100", "steps_per_iteration = 2"),
         ("relax_steps = 100", "relax_steps = 2"),
         ("features = 32\nblocks = 3", "features = 4\nblocks = 1\nradial_functions = 4\ncutoff_angstrom = 4.0"),
     ];
@@ -321,5 +322,5 @@ fn the_first_hour_runs() {
         Command::new("sh").args(["-e", "-c", &script]).current_dir(folder.path()).env("PATH", path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("au3-target-evolve") && said.contains("100 structures written to samples.xyz"), "{said}");
+    assert!(said.contains("au3-target-evolve") && said.contains("20 structures written to learned.xyz"), "{said}");
 }

@@ -76,10 +76,10 @@ impl Default for ProposalSection {
             hop_share: 0.0,
             hop_angstrom: 1.5,
             exchange_share: 0.25,
-            hop_parents: Parents::Buffer,
+            hop_parents: Parents::Basins,
             effective_parents: 8.0,
             restart_after: 0,
-            hop_moves: HopMoves::Fixed,
+            hop_moves: HopMoves::Learned,
             splice_share: 0.0,
             symmetrise_share: 0.0,
             hop_tries: 5,
@@ -111,7 +111,7 @@ impl ProposalSection {
         keys.require(in_range, "effective_parents", range)?;
         let message = format!("{} is above {LARGEST_COUNT}", self.restart_after);
         keys.require(self.restart_after <= LARGEST_COUNT, "restart_after", message)?;
-        let unused = "only a population begins anew: set hop_parents = \"basins\"";
+        let unused = "only a population begins anew: leave out hop_parents, or restart_after";
         keys.require(self.restart_after == 0 || self.hop_parents == Parents::Basins, "restart_after", unused)?;
         keys.count("hop_tries", self.hop_tries, MOST_HOP_TRIES)?;
         keys.count("screen", self.screen, MOST_CANDIDATES)?;

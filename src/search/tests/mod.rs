@@ -48,7 +48,8 @@ fn an_interrupted_guided_search_ends_like_one_left_alone() {
 
 #[test]
 fn an_interrupted_search_with_hops_ends_like_one_left_alone() {
-    interrupted_everywhere("[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n");
+    let hops = "[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.5\n";
+    interrupted_everywhere(&format!("{hops}hop_parents = 'buffer'\nhop_moves = 'fixed'\n"));
 }
 
 /// Forces so small that every evaluated structure is a known minimum.
@@ -61,10 +62,9 @@ fn an_interrupted_search_that_leaves_known_minima_ends_like_one_left_alone() {
 /// Parents, and the shares of the kinds of hops, follow from the archive alone.
 #[test]
 fn an_interrupted_search_with_a_population_ends_like_one_left_alone() {
-    let population = "hop_parents = 'basins'\nhop_moves = 'learned'\n";
-    let hops = "[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.8\n";
-    interrupted_everywhere(&format!("{hops}{population}"));
-    interrupted_everywhere(&format!("{hops}{population}restart_after = 1\n"));
+    let population = "[guidance]\n[proposals]\nrelax_steps = 3\nhop_share = 0.8\n";
+    interrupted_everywhere(population);
+    interrupted_everywhere(&format!("{population}restart_after = 1\n"));
 }
 
 /// The choice needs the candidates of a whole round, of which some samples are recorded already.

@@ -184,16 +184,16 @@ fn origins_are_recorded() {
         entries.iter().map(|entry| (entry.iteration, entry.origin.unwrap())).collect::<Vec<_>>()
     };
     let count = |origins: &[(u32, Origin)], origin| origins.iter().filter(|(_, other)| *other == origin).count();
-    let fixed = origins("");
+    let fixed = origins("hop_moves = 'fixed'\n");
     assert!(fixed.iter().all(|(iteration, origin)| *iteration > 0 || *origin == Origin::Reverse));
     assert_eq!(count(&fixed, Origin::Reverse), 5 + 2 + 2, "three of five hop from the second iteration on");
     assert_eq!(count(&fixed, Origin::Shake) + count(&fixed, Origin::Relocate), 6);
-    let spliced = origins("exchange_share = 0.0\nsplice_share = 1.0\n");
+    let spliced = origins("hop_moves = 'fixed'\nexchange_share = 0.0\nsplice_share = 1.0\n");
     assert!(count(&spliced, Origin::Splice) > 0 && count(&spliced, Origin::Relocate) == 0);
-    let learned = origins("hop_parents = 'basins'\nhop_moves = 'learned'\n");
+    let learned = origins("");
     assert_eq!(count(&learned, Origin::Reverse), 9);
     assert_eq!(count(&learned, Origin::Exchange), 0, "all atoms are alike");
-    let restarted = origins("hop_parents = 'basins'\nrestart_after = 1\n");
+    let restarted = origins("hop_moves = 'fixed'\nrestart_after = 1\n");
     assert!(count(&restarted, Origin::Placed) >= 3, "a round of placed atoms instead of hops");
 }
 
