@@ -1,7 +1,9 @@
 //! Temperatures and advice from a few energies of the task's own potential.
 
 use super::Means;
-use super::numbers::{CHEAP_SECONDS, HOPPING_SHARE, KT_RATIO, KT_SHARE, LEAST_KT, N_PLACED, PLACED_STEPS};
+use super::numbers::{
+    CHEAP_SECONDS, DEAR_SECONDS, HOPPING_SHARE, KT_RATIO, KT_SHARE, LEAST_KT, N_PLACED, PLACED_STEPS,
+};
 use crate::check::{readable, time_one_energy};
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -64,6 +66,11 @@ impl Energies {
     /// Whether basin hopping probably ends sooner.
     pub fn are_cheap(&self) -> bool {
         self.seconds < CHEAP_SECONDS[1]
+    }
+
+    /// Whether a choice among candidates takes less time than the evaluations that it saves.
+    pub fn are_dear(&self) -> bool {
+        self.seconds > DEAR_SECONDS
     }
 
     /// The time of one energy, in readable units.

@@ -62,5 +62,17 @@ pub const LEAST_KT: f64 = 0.01;
 /// kT of basin hopping, as a share of the first kT: 0.15 and 0.5 eV for seven Pt atoms.
 pub const HOPPING_SHARE: f64 = 0.3;
 
+/// Candidates for a sample where an energy is dear ([`DEAR_SECONDS`]).
+pub const SCREEN: usize = 8;
+
+/// Weight of the energies that choose among candidates.
+pub const ENERGY_WEIGHT: &str = "10.0";
+
+/// Time of one energy above which candidates take less time than the evaluations that they save, s.
+pub const DEAR_SECONDS: f64 = 0.04;
+
+/// Where candidates were measured: on surfaces they save evaluations, for free clusters they cost some.
+pub const SCREENING: &str = "docs/results/screening.md";
+
 /// Time of one energy below which basin hopping ends sooner than a search, on two cores, s: between these two.
 pub const CHEAP_SECONDS: [f64; 2] = [5e-3, 8e-3];

@@ -4,7 +4,8 @@ use super::energies::Energies;
 use super::heights::Heights;
 use super::lengths::Lengths;
 use super::numbers::{
-    CHEAP_SECONDS, HOPPING_SHARE, HOPS, KT_RATIO, KT_SHARE, LEAST_KT, PLACED_STEPS, Recipe, iterations,
+    CHEAP_SECONDS, ENERGY_WEIGHT, HOPPING_SHARE, HOPS, KT_RATIO, KT_SHARE, LEAST_KT, PLACED_STEPS, Recipe, SCREEN,
+    SCREENING, iterations,
 };
 use super::{Geometry, Mobile};
 use crate::system::elements::parse_formula;
@@ -58,7 +59,8 @@ pub fn text(task: &Table, geometry: &Geometry, energies: Option<&Energies>) -> S
         let distance = format!("{:.2}", lengths.min_distance());
         page.key("min_distance_angstrom", distance, "0.6 bonds of the potential, which knows no covalent radii");
     }
-    training(&mut page, &HOPS, geometry.lengths);
+    let dear = energies.filter(|energies| energies.are_dear() && geometry.heights.is_some());
+    training(&mut page, &HOPS, geometry.lengths, dear);
     baseline(&mut page, geometry.lengths, energies);
     page.0
 }
@@ -140,19 +142,27 @@ fn search(page: &mut Page, recipe: &Recipe, n_free: usize, seed: Option<Value>, 
     page.key("kt_final_ev", last, &format!("kt_initial_ev / {KT_RATIO}"));
 }
 
-fn training(page: &mut Page, recipe: &Recipe, lengths: Option<Lengths>) {
+/// `dear`: energies of a surface that take so long that candidates for every sample pay.
+fn training(page: &mut Page, recipe: &Recipe, lengths: Option<Lengths>, dear: Option<&Energies>) {
     page.section("training", &format!("the setting that measured best: {}", recipe.source));
     page.key("steps_per_iteration", recipe.training_steps, "more took no fewer evaluations there");
     page.key("score", "false", "the forces alone are learned");
     page.key("batch", recipe.batch, "half of the buffer");
     page.key("learning_rate", recipe.learning_rate, "as there");
     page.key("final_learning_rate", recipe.learning_rate, "constant: the next iteration goes on from here");
-    page.section("guidance", "the model learns forces; all keys have their defaults");
+    page.section("guidance", "the model learns forces; all other keys have their defaults");
+    if let Some(energies) = dear {
+        let why = format!("it learns energies too: one took {}, and {SCREENING} says what that saves", energies.time());
+        page.key("energy_weight", ENERGY_WEIGHT, &why);
+    }
     page.section("proposals", "");
     page.key("relax_steps", recipe.relax_steps, "steps of a sample on the learned forces, before it is evaluated");
     page.key("hop_share", "1.0", "all samples but the first start from low known structures");
     page.key("hop_parents", "\"basins\"", "different ones, however low kT is");
     page.key("hop_moves", "\"learned\"", "kinds of hops share the samples by what has paid");
+    if dear.is_some() {
+        page.key("screen", SCREEN, "candidates for every sample; those that the model finds lowest are evaluated");
+    }
     if let Some(lengths) = lengths {
         page.key("hop_angstrom", format!("{:.2}", lengths.hop()), "half a bond of the potential");
         placement(page, lengths);
