@@ -1,16 +1,19 @@
-"""Machine-learned potentials through godiff's workers, too heavy for the continuous integration.
+"""Machine-learned potentials through godiff's workers and in Python's own process, too heavy for the continuous integration.
 
-    pip install torch mace-torch chgnet ase
+    pip install torch mace-torch chgnet ase ./python
     python scripts/check_mlip.py [--godiff target/release/godiff] [--only mace|chgnet]
 
 Makes a small MACE model with random weights (no download), and takes CHGNet with the weights of its package. For each: a short search
-with batches, then every energy and force of its archive against the calculator called in Python, one structure at a time.
+with batches through a worker, and one with the calculator object in this process; then every energy and force of their archives against
+the calculator called one structure at a time, and the times of a batch and of its structures one by one.
 """
 
 import argparse
+import logging
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,20 +83,52 @@ def random_mace(path):
 
 
 def check(name, godiff, folder, potential, calculator):
+    text = SEARCH.format(root=ROOT, python=sys.executable, potential=potential)
+    (folder / f"{name}.toml").write_text(text)
+    subprocess.run([godiff, "search", f"{name}.toml", "--out", name, "--quiet"], cwd=folder, check=True)
+    log = (folder / name / "workers/worker-0.log").read_text()
+    assert "goes one by one" not in log, log
+    compare(f"{name} in a worker", folder / name, calculator)
+    in_process(name, folder, text, calculator)
+
+
+def in_process(name, folder, text, calculator):
+    """The same search with the calculator as an object, and the times of its calls."""
+    import tomllib
+
+    import godiff
+    from godiff._calculator import _worker
+
+    keys = tomllib.loads(text)
+    del keys["potential"]
+    out = folder / f"{name}-object"
+    heard = logging.getLogger("godiff")
+    heard.addHandler(logging.StreamHandler())
+    heard.setLevel(logging.DEBUG)
+    run = godiff.search(calculator=calculator, out=out, progress=False, **keys)
+    compare(f"{name} in this process", out, calculator)
+    ask, structures = _worker().Evaluator(calculator), list(run.minima()[:8])
+    ask(structures)
+    begin = time.perf_counter()
+    ask(structures)
+    together = time.perf_counter() - begin
+    for one in structures:
+        ask([one])
+    apart = time.perf_counter() - begin - together
+    print(f"{name}: {len(structures)} structures together in {together:.2f} s, one by one in {apart:.2f} s")
+
+
+def compare(name, run, calculator):
     from ase.db import connect
 
-    (folder / f"{name}.toml").write_text(SEARCH.format(root=ROOT, python=sys.executable, potential=potential))
-    subprocess.run([godiff, "search", f"{name}.toml", "--out", name, "--quiet"], cwd=folder, check=True)
     energies, forces = [], []
-    for row in connect(folder / name / "archive.db").select(status="ok"):
+    for row in connect(run / "archive.db").select(status="ok"):
         atoms = row.toatoms()
         atoms.calc = calculator
         energies.append(abs(atoms.get_potential_energy() - row.energy))
         forces.append(np.abs(atoms.get_forces(apply_constraint=False) - row.forces).max())
     assert len(energies) > 20, f"only {len(energies)} structures"
     assert max(energies) < 2e-4 and max(forces) < 2e-4, (max(energies), max(forces))
-    log = (folder / name / "workers/worker-0.log").read_text()
-    assert "goes one by one" not in log, log
     print(f"{name}: {len(energies)} structures, energies within {max(energies):.1e} eV, forces within {max(forces):.1e} eV/A")
 
 

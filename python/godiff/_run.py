@@ -45,6 +45,13 @@ class Table(Mapping[str, np.ndarray]):
         rows = len(next(iter(self._columns.values()))) if self._columns else 0
         return f"<{rows} rows of {', '.join(self._columns)}>"
 
+    def _repr_html_(self) -> str | None:
+        """The table in a notebook, if pandas is there."""
+        try:
+            return self.pandas().to_html(max_rows=20)
+        except ImportError:
+            return None
+
     def pandas(self) -> pandas.DataFrame:
         """The columns with one number or word a row as a DataFrame; needs pandas."""
         import pandas

@@ -255,3 +255,4 @@ def test_tables_become_frames_of_pandas(task, tmp_path):
     run = godiff.search(calculator="emt", out=tmp_path / "run", **task)
     frame = run.structures.pandas()
     assert isinstance(frame, pandas.DataFrame) and len(frame) == 18 and "energy" in frame
+    assert run.history._repr_html_().count("<tr") == 1 + 3

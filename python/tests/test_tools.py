@@ -69,6 +69,18 @@ def test_a_model_samples_scores_and_gives_forces(task, tmp_path):
         godiff.Model.load(run.folder / "config.toml")
 
 
+def test_a_model_of_forces_alone_has_no_score(task, tmp_path):
+    keys = task | {"training": task["training"] | {"score": False}, "first_samples": "placed", "guidance": True}
+    keys["proposals"] = {"relax_steps": 2, "hop_share": 1.0}
+    run = godiff.search(calculator="emt", out=tmp_path / "run", **keys)
+    model = run.model
+    assert model.has_forces and not model.has_score
+    for call in (lambda: model.score(run.best, 0.2), lambda: model.sample(run.folder / "config.toml")):
+        with pytest.raises(ValueError, match="the model learned forces alone"):
+            call()
+    assert np.isfinite(model.forces(run.best)).all()
+
+
 def test_the_program_is_on_the_path(task, tmp_path):
     assert godiff.__version__ in program("--version").stdout
     wrong = program("search", "none.toml", check=False)
