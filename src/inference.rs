@@ -18,8 +18,8 @@ const SCORED_AT_ONCE: usize = 64;
 /// learned forces too. `seed` is that of the noise.
 ///
 /// # Errors
-/// `BadInput` for a model of other sizes or elements, without a score or without the force head that is needed, and for the device; `Failed` if atoms
-/// end at places that are not numbers; `Interrupted`.
+/// `BadInput` for a model of other sizes or elements, without a score or without the force head that is needed, and for the device;
+/// `Failed` if atoms end at places that are not numbers; `Interrupted`.
 pub fn sample(
     settings: &Settings,
     (model, path): (&ModelFile, &Path),

@@ -222,7 +222,7 @@ pub mod tests {
     fn a_run_of_forces_alone_shows_their_loss() {
         let forces = IterationMetrics { loss: None, force_loss: Some(0.25), ..example(0) };
         let both = IterationMetrics { force_loss: Some(0.25), ..example(1) };
-        assert_eq!(loss_column(&[forces.clone()]), ("force loss", vec![Some(0.25)]));
+        assert_eq!(loss_column(std::slice::from_ref(&forces)), ("force loss", vec![Some(0.25)]));
         assert_eq!(loss_column(&[forces, both]), ("loss", vec![None, Some(0.875)]));
         assert_eq!(loss_column(&[]), ("loss", vec![]));
     }
