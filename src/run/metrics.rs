@@ -217,7 +217,6 @@ pub mod tests {
         read_metrics(path).unwrap().iter().map(|metrics| metrics.iteration).collect()
     }
 
-    /// Scripts rely on these keys.
     #[test]
     fn a_run_of_forces_alone_shows_their_loss() {
         let forces = IterationMetrics { loss: None, force_loss: Some(0.25), ..example(0) };
@@ -227,6 +226,7 @@ pub mod tests {
         assert_eq!(loss_column(&[]), ("loss", vec![]));
     }
 
+    /// Scripts rely on these keys.
     #[test]
     fn keys_are_stable() {
         let text = serde_json::to_string(&example(4)).unwrap();
